@@ -1,0 +1,215 @@
+"""The verbs: parse, call, print. Nothing heavy is imported until a verb needs it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from vdae_bench import __version__
+from vdae_bench.errors import VdaeBenchError
+
+F = TypeVar("F", bound=Callable[..., Any])
+PROTOCOL_CHOICE = click.Choice(["smoke", "quick", "standard", "paper"])
+FIGURES_AND_TABLES = ("table1", "table2", "all")
+
+
+def options(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    """Several click options as one decorator."""
+
+    def decorate(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+results_option = click.option(
+    "--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Records."
+)
+reports_option = click.option(
+    "--reports", type=click.Path(path_type=Path), default=Path("reports"), show_default=True, help="Reports."
+)
+data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    envvar="VDAE_BENCH_DATA",
+    help="Folder with the four IDX files (plain or .gz); without it they are fetched and cached.",
+)
+spec_options = options(
+    click.option("--protocol", type=PROTOCOL_CHOICE, help="Default: the spec's, else quick."),
+    click.option("--epochs", type=click.IntRange(1), help="Override; makes a protocol of its own."),
+    click.option("--seeds", type=click.IntRange(1), help="How many seeds to run, from seed 0."),
+    click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a field or hyper-parameter."),
+    click.option("--budget", metavar="TIME", help="Such as 30m or 8h: as many epochs (then seeds) as fit."),
+    click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
+    click.option("--threads", type=click.IntRange(1), help="Default: the processors this process may use."),
+    results_option,
+    data_option,
+)
+run_options = options(
+    spec_options,
+    reports_option,
+    click.option("--dry-run", is_flag=True, help="Show what would run, run nothing."),
+    click.option("-q", "--quiet", is_flag=True, help="No progress."),
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="vdae-bench")
+@click.option(
+    "--plugin",
+    "plugins",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Python file that registers methods or data sets.",
+)
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.pass_context
+def cli(context: click.Context, plugins: tuple[Path, ...], debug: bool) -> None:
+    """Reproduce the VDAE paper (Gritsenko, Snoek, Salimans 2019): flows, VAEs and denoising autoencoders, measured."""
+    context.obj = {"debug": debug}
+    if plugins:
+        from vdae_bench.models.registry import load_plugin
+
+        for plugin in plugins:
+            load_plugin(plugin)
+
+
+@cli.command()
+@click.argument("part", type=click.Choice(FIGURES_AND_TABLES))
+@run_options
+def reproduce(part: str, **words: Any) -> None:
+    """Fetch data, train, evaluate, store and report a part of the paper; runs only what has no record yet."""
+    from vdae_bench import commands
+
+    parts = [each for each in FIGURES_AND_TABLES if each != "all"] if part == "all" else [part]
+    commands.run_sweeps(parts, **words)
+
+
+@cli.command()
+@click.argument("spec")
+@run_options
+def sweep(spec: str, **words: Any) -> None:
+    """Run a sweep: a YAML file, or a shipped one by name."""
+    from vdae_bench import commands
+
+    commands.run_sweeps([spec], **words)
+
+
+@cli.command()
+@click.argument("spec")
+@spec_options
+@click.option("--calibrate", is_flag=True, help="Time a few steps of each cell on this device for the seconds.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def plan(spec: str, calibrate: bool, form: str, **words: Any) -> None:
+    """What a sweep would run and cost, and what of it is there already; runs nothing."""
+    from vdae_bench import commands
+
+    commands.show_plan(spec, calibrate=calibrate, form=form, **words)
+
+
+@cli.command()
+@click.argument("spec", default="all")
+@click.option("--protocol", type=PROTOCOL_CHOICE)
+@results_option
+def status(spec: str, protocol: str | None, results: Path) -> None:
+    """Finished, started, diverged and missing runs for each cell."""
+    from vdae_bench import commands
+
+    commands.show_status(spec, protocol, results)
+
+
+@cli.command()
+@click.option("--protocol", help="Only this protocol's folder.")
+@click.option("--sweep", "sweep_name", help="Only this sweep.")
+@click.option("--format", "formats", default="md", show_default=True, help="Comma-separated: md, csv.")
+@results_option
+@reports_option
+def report(protocol: str | None, sweep_name: str | None, formats: str, results: Path, reports: Path) -> None:
+    """Draw reports from records alone."""
+    from vdae_bench import commands
+
+    commands.write_reports(results, reports, protocol, sweep_name, formats)
+
+
+@cli.command()
+@click.argument("spec")
+def validate(spec: str) -> None:
+    """Check a spec: each fault with its line and the nearest valid word."""
+    from vdae_bench import commands
+
+    commands.validate(spec)
+
+
+@cli.group()
+def data() -> None:
+    """Obtain and check the data."""
+
+
+dataset_argument = click.argument("dataset", default="mnist")
+
+
+@data.command("fetch")
+@dataset_argument
+@data_option
+def data_fetch(dataset: str, data: Path | None) -> None:
+    """Put the four verified files into the cache (or check those in --data) and say where they are."""
+    from vdae_bench.data.fetch import fetch
+
+    click.echo(fetch(dataset, data))
+
+
+@data.command("verify")
+@dataset_argument
+@data_option
+@click.pass_context
+def data_verify(context: click.Context, dataset: str, data: Path | None) -> None:
+    """Compare each file with its known checksum; exit code 2 when one is wrong or missing."""
+    from vdae_bench import commands
+
+    context.exit(commands.verify_data(dataset, data))
+
+
+@data.command("path")
+@dataset_argument
+def data_path(dataset: str) -> None:
+    """Where the cached files are, or would be."""
+    from vdae_bench.data.fetch import cache_path
+
+    click.echo(cache_path(dataset))
+
+
+def main() -> None:
+    """Run a verb; turn errors into one sentence and an exit code."""
+    debug = "--debug" in sys.argv
+    try:
+        # standalone_mode=False hands exceptions over, and returns the code of `context.exit`.
+        code = cli.main(prog_name="vdae-bench", standalone_mode=False)
+    except click.exceptions.Abort:
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = 2
+    except VdaeBenchError as error:
+        if debug:
+            raise
+        click.echo(f"vdae-bench: {error}", err=True)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        click.echo("vdae-bench: interrupted", err=True)
+        code = 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 1
+    except OSError as error:
+        if debug:
+            raise
+        place = f" ({error.filename})" if error.filename else ""
+        click.echo(f"vdae-bench: {error.strerror or error}{place}", err=True)
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)

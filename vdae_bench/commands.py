@@ -1,0 +1,257 @@
+"""What the verbs do: from parsed words to runs and printed text. The verbs themselves are in `cli.py`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from tabulate import tabulate
+
+from vdae_bench.budget import fit_budget
+from vdae_bench.data.fetch import verify
+from vdae_bench.errors import UserError, VdaeBenchError
+from vdae_bench.plan import CellPlan, Price, calibrate, plan, price
+from vdae_bench.progress import choose_progress, duration
+from vdae_bench.provenance import code_state
+from vdae_bench.runner import Outcome, StopRequest, Surroundings, Workbench, group_work, run_plan
+from vdae_bench.spec import SweepSpec, find_spec, load_spec
+from vdae_bench.store import Store
+from vdae_bench.training.engine import Interrupted
+from vdae_bench.yaml_file import YamlFile
+
+
+class Failed(VdaeBenchError):
+    """Some runs failed or diverged; the records of the others are in place."""
+
+    exit_code = 1
+
+
+class Stopped(VdaeBenchError):
+    """A signal ended the run after a checkpoint."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(
+            f"stopped after a checkpoint; the same command goes on from it:\n  {shlex.join(['vdae-bench', *sys.argv[1:]])}"
+        )
+        self.exit_code = 128 + number
+
+
+def surroundings(device: str, threads: int | None, results: Path, data: Path | None) -> Surroundings:
+    """Device, threads and folders, set up for this process."""
+    code_state()  # now, before the tree can change under a long run
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("there is no CUDA device here; use --device cpu")
+    name = "cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu")
+    count = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads or os.cpu_count() or 1
+    torch.set_num_threads(count)
+    torch.set_flush_denormal(True)  # Adam's moments of dead weights would become slow denormal numbers
+    return Surroundings(Store(results), torch.device(name), count, data)
+
+
+def parse_settings(settings: Sequence[str], epochs: int | None) -> dict[str, Any]:
+    """`--set key=value` words, the values read as YAML, and `--epochs`."""
+    values: dict[str, Any] = {"epochs": epochs} if epochs is not None else {}
+    for word in settings:
+        key, equals, text = word.partition("=")
+        if not equals or not key.strip():
+            raise UserError(f"--set takes KEY=VALUE, as in --set learning_rate=1e-4; not {word!r}")
+        values[key.strip()] = YamlFile(Path("--set"), text).content
+    return values
+
+
+def parse_duration(text: str) -> float:
+    """Seconds in a word such as 90s, 30m, 1.5h."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text.strip().lower())
+    if not match or float(match[1]) <= 0:
+        raise UserError(f"--budget takes a time such as 90s, 30m or 8h, not {text!r}")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+
+
+def resolve(word: str, around: Surroundings, words: dict[str, Any], *, may_calibrate: bool = True) -> SweepSpec:
+    """The spec with the protocol, overrides and budget of the command line."""
+    overrides = parse_settings(words["settings"], words["epochs"])
+    spec = load_spec(find_spec(word), words["protocol"], overrides, words["seeds"])
+    if not words["budget"]:
+        return spec
+    if words["epochs"] or words["seeds"]:
+        raise UserError("--budget chooses epochs and seeds itself; leave out --epochs and --seeds")
+    epochs, seeds = fit_budget(spec, parse_duration(words["budget"]), around, may_calibrate=may_calibrate)
+    return load_spec(find_spec(word), words["protocol"], {**overrides, "epochs": epochs}, seeds)
+
+
+def run_sweeps(names: Sequence[str], *, reports: Path, dry_run: bool, quiet: bool, **words: Any) -> None:
+    """Run sweeps one after the other, then draw and print their reports."""
+    around = surroundings(words["device"], words["threads"], words["results"], words["data"])
+    for name in names:
+        spec = resolve(name, around, words, may_calibrate=not dry_run)
+        plans = plan(spec, around.store)
+        if dry_run:
+            click.echo(plan_text(spec, plans))
+            continue
+        outcome = run_spec(plans, around, quiet)
+        report_sweep(spec, around.store, reports)
+        raise_if_failed(outcome, plans)
+
+
+def run_spec(plans: list[CellPlan], around: Surroundings, quiet: bool) -> Outcome:
+    """Run what has no record; a signal ends it after a checkpoint."""
+    groups = [group for each in plans for group in each.groups]
+    if not groups:
+        return Outcome()
+    stop = StopRequest()
+    with stop.listening(), choose_progress(sum(map(group_work, groups)), quiet) as progress:
+        try:
+            return run_plan(plans, around, progress, stop)
+        except Interrupted:
+            assert stop.signal is not None
+            raise Stopped(stop.signal) from None
+
+
+def raise_if_failed(outcome: Outcome, plans: list[CellPlan]) -> None:
+    """Exit code 1 with a list when runs failed or diverged, now or before."""
+    lines = [f"{group.label}: {error}" for group, error in outcome.failures]
+    lines += [f"{record.cell.dataset}_{record.cell.method}_{record.cell.latents} seed {record.seed}: "
+              f"{'; '.join(record.flags)}" for record in outcome.diverged]
+    lines += [f"{each.job.cell.slug} seed {seed}: diverged (recorded before)" for each in plans for seed in each.diverged]
+    if lines:
+        raise Failed("not all runs came to a result:\n  " + "\n  ".join(lines))
+
+
+def report_sweep(spec: SweepSpec, store: Store, reports: Path) -> None:
+    """Draw a sweep's report and print it."""
+    from vdae_bench.report.build import build_reports
+
+    if any(True for _ in store.records(spec.protocol.name, spec.name)):
+        for written in build_reports(store, reports, protocol=spec.protocol.name, sweep=spec.name):
+            click.echo(written.console)
+
+
+def write_reports(results: Path, reports: Path, protocol: str | None, sweep: str | None, formats: str) -> None:
+    """Draw reports from the records there are."""
+    from vdae_bench.report.build import build_reports
+
+    chosen = [word.strip() for word in formats.split(",") if word.strip()]
+    unknown = [word for word in chosen if word not in ("md", "csv")]
+    if unknown or not chosen:
+        raise UserError(f"--format takes md, csv or both with a comma, not {formats!r}")
+    for written in build_reports(Store(results), reports, protocol=protocol, sweep=sweep, formats=chosen):
+        click.echo(written.path)
+
+
+def plan_rows(plans: list[CellPlan]) -> list[tuple[CellPlan, Price, int]]:
+    """Each cell with its price and the number of runs to come."""
+    return [(each, price(each.job), sum(len(group.seeds) for group in each.groups)) for each in plans]
+
+
+def plan_text(spec: SweepSpec, plans: list[CellPlan], seconds: dict[str, float] | None = None) -> str:
+    """The plan as a table."""
+    rows, total, bytes_ = [], 0.0, 0
+    for each, cost, to_run in plan_rows(plans):
+        flops = (cost.train_flops + cost.evaluation_flops) * to_run
+        total += flops
+        replicas = max((len(group.seeds) for group in each.groups), default=0)
+        bytes_ = max(bytes_, cost.train_bytes * replicas)
+        row = [
+            each.job.cell.slug,
+            len(each.done),
+            to_run,
+            f"{cost.parameters / 1e6:.2f} M",
+            f"{cost.train_flops / 1e12:.2f}",
+            f"{cost.evaluation_flops / 1e12:.2f}",
+            f"{cost.train_bytes * replicas / 2**20:.0f} MiB" if replicas else "-",
+        ]
+        rows.append(row + ([duration(seconds.get(each.job.cell.slug, 0.0))] if seconds is not None else []))
+    headers = ["cell", "done", "to run", "parameters", "train TFLOP", "test TFLOP", "memory"]
+    headers += ["time"] if seconds is not None else []
+    lines = [
+        f"{spec.name}: {spec.description}" if spec.description else spec.name,
+        f"protocol {spec.protocol.name}: {spec.protocol.epochs} epochs of batch {spec.protocol.batch_size}, "
+        f"{spec.seeds} seeds, K = {spec.protocol.importance_samples} on {spec.protocol.nll_images} images",
+        "",
+        tabulate(rows, headers, disable_numparse=True, colalign=("left", *["right"] * (len(headers) - 1))),
+        "",
+        f"to run: {sum(row[2] for row in rows)} runs, {total / 1e12:.1f} TFLOP; TFLOP are for one seed",
+    ]
+    if seconds is not None:
+        lines[-1] += f"; about {duration(sum(seconds.values()))} on this device"
+    return "\n".join(lines)
+
+
+def show_plan(spec: str, *, calibrate: bool, form: str, **words: Any) -> None:
+    """Print what a sweep would run."""
+    around = surroundings(words["device"], words["threads"], words["results"], words["data"])
+    resolved = resolve(spec, around, words, may_calibrate=calibrate)
+    plans = plan(resolved, around.store)
+    seconds = measured_seconds(plans, around) if calibrate else None
+    if form == "text":
+        click.echo(plan_text(resolved, plans, seconds))
+        return
+    cells = [
+        {
+            "cell": each.job.cell.slug,
+            "done": list(each.done),
+            "to_run": [seed for group in each.groups for seed in group.seeds],
+            "parameters": cost.parameters,
+            "train_flops": cost.train_flops,
+            "evaluation_flops": cost.evaluation_flops,
+            "train_bytes": cost.train_bytes,
+            "seconds": seconds.get(each.job.cell.slug) if seconds is not None else None,
+            "hyperparameters": each.job.hyperparameters,
+        }
+        for each, cost, _ in plan_rows(plans)
+    ]
+    content = {"sweep": resolved.name, "protocol": resolved.protocol.model_dump(mode="json"), "cells": cells}
+    click.echo(json.dumps(content, indent=1))
+
+
+def measured_seconds(plans: list[CellPlan], around: Surroundings) -> dict[str, float]:
+    """Seconds each cell would take, from a few steps of each of its groups' kind."""
+    result = {}
+    for each in plans:
+        total = 0.0
+        for group in each.groups:
+            timing = calibrate(group, lambda group: Workbench(group, around))
+            total += timing.epoch_seconds * each.job.training_settings().epochs + timing.evaluation_seconds
+        result[each.job.cell.slug] = total
+    return result
+
+
+def show_status(word: str, protocol: str | None, results: Path) -> None:
+    """Print finished, started, diverged and missing runs."""
+    store = Store(results)
+    names = ["table1", "table2"] if word == "all" else [word]
+    for name in names:
+        spec = load_spec(find_spec(name), protocol)
+        rows = []
+        for each in plan(spec, store):
+            folder = store.folder(spec.name, spec.protocol.name, each.job.cell.slug)
+            started = "yes" if any(folder.glob("checkpoint-*.pt")) else ""
+            missing = sum(len(group.seeds) for group in each.groups)
+            rows.append([each.job.cell.slug, len(each.done) - len(each.diverged), started, len(each.diverged), missing])
+        click.echo(f"{spec.name}, protocol {spec.protocol.name}")
+        click.echo(tabulate(rows, ["cell", "finished", "checkpoint", "diverged", "missing"]))
+        click.echo()
+
+
+def validate(word: str) -> None:
+    """Print what a valid spec holds."""
+    spec = load_spec(find_spec(word))
+    click.echo(f"{spec.name}: {len(spec.cells)} cells, {spec.seeds} seeds each, protocol {spec.protocol.name}")
+
+
+def verify_data(dataset: str, folder: Path | None) -> int:
+    """Print a line a file; 0 when all are right, else 2."""
+    checks = verify(dataset, folder)
+    for name, right, digest in checks:
+        click.echo(f"{'ok   ' if right else 'WRONG'} {name} {digest or 'missing'}")
+    return 0 if all(right for _, right, _ in checks) else 2
+
+

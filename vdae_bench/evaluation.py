@@ -1,0 +1,180 @@
+"""ELBO and importance-sampled NLL on held-out images, both from the same log weights.
+
+For K samples of an image: -ELBO = -mean_k log w_k and NLL = -(logsumexp_k log w_k - log K), so NLL <= -ELBO for each
+image. Per-image noise depends on (seed, image, block of samples), so chunk sizes and resumption change no number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from vdae_bench.models.model import Model
+from vdae_bench.noise import NoiseSource
+
+MAX_ROWS = 16384
+"""Rows over all replicas that a chunk works on: samples to decode, or rows of Jacobian. Bounds the memory."""
+SAMPLE_BLOCK = 256
+"""Samples of an image that one generator draws."""
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """What of the protocol the evaluation needs: K samples for `nll_images`, `elbo_samples` for the other `elbo_images`."""
+
+    importance_samples: int
+    nll_images: int
+    elbo_images: int
+    elbo_samples: int
+
+
+def evenly_spaced(total: int, count: int) -> Int[Tensor, " count"]:
+    """Indices of `count` images spread evenly over `total`: MNIST's test set is sorted by source, so a head of it is easier.
+
+    >>> evenly_spaced(10, 4).tolist()
+    [0, 2, 5, 7]
+    """
+    return torch.arange(min(count, total)) * total // min(count, total)
+
+
+@dataclass
+class ImageScores:
+    """Scores of each image (columns) under each replica (rows), float64, in nats; NaN where not evaluated yet."""
+
+    neg_elbo: Float[Tensor, "R N"]
+    nll: Float[Tensor, "R N"]
+    effective_samples: Float[Tensor, "R N"]
+
+    @classmethod
+    def empty(cls, replicas: int, images: int) -> ImageScores:
+        """No image scored."""
+        return cls(*(torch.full((replicas, images), torch.nan, dtype=torch.float64) for _ in range(3)))
+
+
+@torch.no_grad()
+def score_images(
+    model: Model,
+    x: Float[Tensor, "N n"],
+    images: Sequence[int],
+    noise: NoiseSource,
+    samples: int,
+) -> ImageScores:
+    """Score the images x, whose indices in the test set are `images`, with `samples` importance samples each."""
+    replicas = len(noise.seeds)
+    sampler = model.condition(x.expand(replicas, -1, -1))
+    total = log_sum = log_square_sum = torch.tensor(0.0)
+    for block in range(-(-samples // SAMPLE_BLOCK)):
+        count = min(SAMPLE_BLOCK, samples - block * SAMPLE_BLOCK)
+        eta = x.new_empty(replicas, len(images), count, model.noise_dim)
+        log_w = sampler(noise.image_normal_("test", images, block, eta)).double()
+        sums = log_w.sum(2), log_w.logsumexp(2), (2 * log_w).logsumexp(2)
+        if block == 0:
+            total, log_sum, log_square_sum = sums
+        else:
+            total = total + sums[0]
+            log_sum = torch.logaddexp(log_sum, sums[1])
+            log_square_sum = torch.logaddexp(log_square_sum, sums[2])
+    return ImageScores(
+        neg_elbo=(-total / samples).cpu(),
+        nll=(math.log(samples) - log_sum).cpu(),
+        effective_samples=(2 * log_sum - log_square_sum).exp().cpu(),
+    )
+
+
+class Evaluator:
+    """Scores the test set in chunks of bounded memory; its state is the scores so far."""
+
+    def __init__(
+        self, model: Model, x: Float[Tensor, "N n"], seeds: Sequence[int], settings: EvaluationSettings
+    ) -> None:
+        self.model, self.x = model, x
+        exact = model.noise_dim == 0  # one log weight says all
+        self.samples = 1 if exact else settings.importance_samples
+        self.noise = NoiseSource(seeds, x.device)
+        self.scores = ImageScores.empty(len(seeds), len(x))
+        nll_images = evenly_spaced(len(x), settings.nll_images).tolist()
+        elbo_images = evenly_spaced(len(x), settings.elbo_images).tolist()
+        rest = sorted(set(elbo_images) - set(nll_images))
+        self.nll_images = nll_images
+        self.chunks = self._split(nll_images, self.samples) + self._split(
+            rest, 1 if exact else settings.elbo_samples
+        )
+        self.done = 0
+
+    def _split(self, images: list[int], samples: int) -> list[tuple[list[int], int]]:
+        rows = len(self.noise.seeds) * max(min(samples, SAMPLE_BLOCK), self.model.jacobian_rows)
+        size = max(1, MAX_ROWS // rows)
+        return [(images[start : start + size], samples) for start in range(0, len(images), size)]
+
+    def run_chunk(self) -> None:
+        """Score the next chunk of images."""
+        images, samples = self.chunks[self.done]
+        scores = score_images(self.model, self.x[images], images, self.noise, samples)
+        for name in ("neg_elbo", "nll", "effective_samples"):
+            getattr(self.scores, name)[:, images] = getattr(scores, name)
+        self.done += 1
+
+    def run(self, stop: Callable[[], bool], after_chunk: Callable[[], None]) -> bool:
+        """Score all chunks; False when stopped before the end."""
+        while self.done < len(self.chunks):
+            if stop():
+                return False
+            self.run_chunk()
+            after_chunk()
+        return True
+
+    def metrics(self) -> list[dict[str, float]]:
+        """The test metrics of each replica (see `summarise`)."""
+        return [
+            summarise(*scores, nll_images=self.nll_images, samples=self.samples)
+            for scores in zip(self.scores.neg_elbo, self.scores.nll, self.scores.effective_samples, strict=True)
+        ]
+
+    def state(self) -> dict[str, Any]:
+        """What a continuation needs."""
+        return {"done": self.done, **vars(self.scores)}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue from `state()`."""
+        self.done = state["done"]
+        self.scores = ImageScores(state["neg_elbo"], state["nll"], state["effective_samples"])
+
+
+def summarise(
+    neg_elbo: Float[Tensor, " N"],
+    nll: Float[Tensor, " N"],
+    effective_samples: Float[Tensor, " N"],
+    nll_images: Sequence[int],
+    samples: int,
+) -> dict[str, float]:
+    """Test metrics in nats an image from the scores of one model; images never scored are NaN.
+
+    -ELBO is the mean over all scored images. NLL is that mean minus the mean of (-ELBO - NLL) over `nll_images`, the
+    images with K = `samples`: the gap varies far less between images than the level does, so a few hundred images
+    fix it, and with all images it is the plain mean of the NLL (which `nll_images_nll_nats` gives in any case).
+
+    The stated errors are of first order in 1/K (delta method): with effective sample size S, the log of the mean
+    weight has variance 1/S - 1/K and is low by half of that, so NLL is high by `nll_bias_nats` on average;
+    `nll_standard_error_nats` adds what taking the gap from some of the images leaves open.
+    """
+    scored = neg_elbo[~neg_elbo.isnan()]
+    gap = neg_elbo[nll_images] - nll[nll_images]
+    effective = effective_samples[nll_images]
+    variance = (1 / effective - 1 / samples).clamp(min=0)
+    unseen = 1 - len(gap) / len(scored)
+    gap_variance = gap.var(correction=1) if len(gap) > 1 else torch.tensor(0.0)
+    return {
+        "neg_elbo_nats": scored.mean().item(),
+        "nll_nats": (scored.mean() - gap.mean()).item(),
+        "nll_images_neg_elbo_nats": neg_elbo[nll_images].mean().item(),
+        "nll_images_nll_nats": nll[nll_images].mean().item(),
+        "nll_standard_error_nats": ((variance.mean() + unseen * gap_variance) / len(gap)).sqrt().item(),
+        "nll_bias_nats": 0.5 * variance.mean().item(),
+        "effective_sample_size": effective.mean().item(),
+    }

@@ -1,0 +1,207 @@
+"""Layers on the replica axis, each with its forward map and its linearisation.
+
+A layer maps rows `(R, N, D) -> (R, N, H)`. `linearise(x)` returns `(y, push, pull)`:
+
+- `y = f(x)`, as `forward` does;
+- `push(t) = t J^T` for tangents t of shape `(R, N, K, D)`: K Jacobian-vector products an image;
+- `pull(g) = g J` for cotangents g of shape `(R, N', K, H)`, N' <= N: K vector-Jacobian products for each of the
+  first N' images.
+
+Networks of ReLUs are piecewise linear, so `push` and `pull` are the layers' own matrix products between gates that
+were fixed at x. All K columns of all images share one batched product, autograd differentiates it with respect to
+the parameters like any other, and no Jacobian costs more than its products. (`torch.func.vjp` under `vmap` gives the
+same numbers for any module, see `generic_linearise`, but `vmap` of a replica-batched product copies each
+weight K times.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Generators: TypeAlias = Sequence[torch.Generator]
+LinearMap: TypeAlias = Callable[[Tensor], Tensor]
+
+
+class Layer(nn.Module):
+    """A map of rows that can be linearised; subclasses with a cheaper rule than `generic_linearise` override it."""
+
+    def initialise(self, generators: Generators) -> None:
+        """Draw the initial parameters: replica r from `generators[r]` alone, whatever its neighbours."""
+
+    def linearise(self, x: Float[Tensor, "R N D"]) -> tuple[Tensor, LinearMap, LinearMap]:
+        """Value, pushforward and pullback of the layer at x (see the module's docstring)."""
+        return generic_linearise(self, x)
+
+
+def generic_linearise(
+    f: Callable[[Tensor], Tensor], x: Float[Tensor, "R N D"]
+) -> tuple[Tensor, LinearMap, LinearMap]:
+    """Linearise any map of independent rows with `torch.func`: right for every architecture, slower than a rule of its own."""
+
+    def push(t: Float[Tensor, "R N K D"]) -> Tensor:
+        columns = torch.func.vmap(lambda v: torch.func.jvp(f, (x,), (v,))[1], in_dims=2, out_dims=2)
+        return columns(t)
+
+    def pull(g: Float[Tensor, "R S K H"]) -> Tensor:
+        _, vjp = torch.func.vjp(f, x[:, : g.shape[1]])
+        return torch.func.vmap(lambda v: vjp(v)[0], in_dims=2, out_dims=2)(g)
+
+    return f(x), push, pull
+
+
+def rows_times(rows: Float[Tensor, "R N K D"], matrix: Float[Tensor, "R D H"]) -> Float[Tensor, "R N K H"]:
+    """Multiply all rows of a replica by its matrix, in one batched product."""
+    return torch.bmm(rows.flatten(1, 2), matrix).unflatten(1, rows.shape[1:3])
+
+
+class Linear(Layer):
+    """R independent affine maps `y = x W + b`; W has shape (R, D, H), b (R, 1, H). Zero until initialised."""
+
+    def __init__(self, replicas: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(replicas, inputs, outputs))
+        self.bias = nn.Parameter(torch.zeros(replicas, 1, outputs))
+
+    def forward(self, x: Float[Tensor, "R N D"]) -> Float[Tensor, "R N H"]:
+        """Return `x W + b`."""
+        return torch.baddbmm(self.bias, x, self.weight)
+
+    def linearise(self, x: Float[Tensor, "R N D"]) -> tuple[Tensor, LinearMap, LinearMap]:
+        """Return `x W + b`, `t -> t W` and `g -> g W^T`."""
+        return (
+            self(x),
+            lambda tangents: rows_times(tangents, self.weight),
+            lambda cotangents: rows_times(cotangents, self.weight.mT),
+        )
+
+    @torch.no_grad()
+    def he_normal_(self, generators: Generators) -> None:
+        """Draw the weights from N(0, 2 / inputs), He et al. (2015), for a layer that a ReLU follows."""
+        deviation = (2.0 / self.weight.shape[1]) ** 0.5
+        for weight, generator in zip(self.weight, generators, strict=True):
+            weight.copy_(torch.randn(weight.shape, generator=generator) * deviation)
+
+    @torch.no_grad()
+    def orthonormal_(self, generators: Generators) -> None:
+        """Make the columns of W a random orthonormal set (Appendix C); needs outputs <= inputs."""
+        for weight, generator in zip(self.weight, generators, strict=True):
+            gaussian = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
+            q, r = torch.linalg.qr(gaussian)
+            weight.copy_(q * r.diagonal().sign())  # the sign makes q uniform over the orthonormal frames
+
+    @torch.no_grad()
+    def transpose_of_(self, other: Linear) -> None:
+        """Start as the transposed weights of `other` (Appendix C: decoder projections start as W^T)."""
+        self.weight.copy_(other.weight.mT)
+
+
+class ReLUNetwork(Layer):
+    """Hidden layers with ReLUs, then a linear layer that starts at zero: the residual of Appendix C.
+
+    Hidden weights start He-normal; the last layer's weights and all biases start at zero, so that a residual block
+    or an additive coupling made of it starts as the identity.
+    """
+
+    def __init__(self, replicas: int, inputs: int, hidden: int, outputs: int, hidden_layers: int) -> None:
+        super().__init__()
+        widths = [inputs] + [hidden] * hidden_layers
+        pairs = zip(widths[:-1], widths[1:], strict=True)
+        self.hidden = nn.ModuleList(Linear(replicas, a, b) for a, b in pairs)
+        self.out = Linear(replicas, hidden, outputs)
+
+    def initialise(self, generators: Generators) -> None:
+        """He-normal hidden layers; the last one stays zero."""
+        for layer in self.hidden:
+            layer.he_normal_(generators)
+
+    def forward(self, x: Float[Tensor, "R N D"]) -> Float[Tensor, "R N H"]:
+        """Return `ReLU(... ReLU(x W_1) ...) W_L`, with biases."""
+        for layer in self.hidden:
+            x = F.relu(layer(x), inplace=True)
+        return self.out(x)
+
+    def linearise(self, x: Float[Tensor, "R N D"]) -> tuple[Tensor, LinearMap, LinearMap]:
+        """Fix each ReLU's gate at x; between gates the network is its matrix products."""
+        gates = []
+        for layer in self.hidden:
+            x = F.relu(layer(x), inplace=True)
+            # A ReLU's output is never negative, so its sign is its gate; as floats, because that multiplies fastest.
+            gates.append(x.detach().sign()[:, :, None])
+
+        def push(tangents: Tensor) -> Tensor:
+            for layer, gate in zip(self.hidden, gates, strict=True):
+                tangents = rows_times(tangents, layer.weight) * gate
+            return rows_times(tangents, self.out.weight)
+
+        def pull(cotangents: Tensor) -> Tensor:
+            images = cotangents.shape[1]
+            cotangents = rows_times(cotangents, self.out.weight.mT)
+            for layer, gate in zip(reversed(self.hidden), reversed(gates), strict=True):
+                cotangents = rows_times(cotangents * gate[:, :images], layer.weight.mT)
+            return cotangents
+
+        return self.out(x), push, pull
+
+
+class ResidualBlock(Layer):
+    """`y = x + ReLU(ReLU(x W_1) W_2) W_3`, Appendix C: two hidden layers, no ReLU after the sum, the identity at the start."""
+
+    def __init__(self, replicas: int, width: int, hidden: int) -> None:
+        super().__init__()
+        self.residual = ReLUNetwork(replicas, width, hidden, width, hidden_layers=2)
+
+    def initialise(self, generators: Generators) -> None:
+        """Start as the identity map."""
+        self.residual.initialise(generators)
+
+    def forward(self, x: Float[Tensor, "R N D"]) -> Float[Tensor, "R N D"]:
+        """Return x plus its residual."""
+        return x + self.residual(x)
+
+    def linearise(self, x: Float[Tensor, "R N D"]) -> tuple[Tensor, LinearMap, LinearMap]:
+        """The identity plus the residual's linearisation."""
+        value, push, pull = self.residual.linearise(x)
+        return x + value, lambda t: t + push(t), lambda g: g + pull(g)
+
+
+class Chain(Layer):
+    """Layers one after the other; its Jacobian is the product of theirs."""
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def initialise(self, generators: Generators) -> None:
+        """Initialise the layers in order."""
+        for layer in self.layers:
+            layer.initialise(generators)
+
+    def forward(self, x: Float[Tensor, "R N D"]) -> Tensor:
+        """Apply the layers in order."""
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def linearise(self, x: Float[Tensor, "R N D"]) -> tuple[Tensor, LinearMap, LinearMap]:
+        """Chain rule: pushforwards in order, pullbacks in reverse."""
+        pushes, pulls = [], []
+        for layer in self.layers:
+            x, push, pull = layer.linearise(x)
+            pushes.append(push)
+            pulls.append(pull)
+        return x, _composed(pushes), _composed(pulls[::-1])
+
+
+def _composed(maps: list[LinearMap]) -> LinearMap:
+    def apply(tensor: Tensor) -> Tensor:
+        for each in maps:
+            tensor = each(tensor)
+        return tensor
+
+    return apply

@@ -1,0 +1,68 @@
+"""Likelihoods p(x|z): they score a data point by what the decoder network puts out (section 5)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vdae_bench.models.priors import LOG_2PI
+
+SCALAR_FLOOR = -10.0
+"""Lowest log sigma and log lambda: with beta < 1 the loss of a model that can invert f has no lower bound in them."""
+
+
+class Likelihood(nn.Module):
+    """p(x | z) given the decoder's output for z."""
+
+    def log_prob(
+        self, x: Float[Tensor, "R N n"], output: Float[Tensor, "R N K n"]
+    ) -> Float[Tensor, "R N K"]:
+        """Log density (or mass) of each image under each of its K decoder outputs, in nats."""
+        raise NotImplementedError
+
+    def mean(self, output: Tensor) -> Tensor:
+        """The mean image that the decoder's output stands for."""
+        raise NotImplementedError
+
+
+class Bernoulli(Likelihood):
+    """Binary pixels from logits, never from a clamped sigmoid."""
+
+    def log_prob(
+        self, x: Float[Tensor, "R N n"], output: Float[Tensor, "R N K n"]
+    ) -> Float[Tensor, "R N K"]:
+        """sum_i x_i l_i - log(1 + exp l_i)."""
+        return (x[:, :, None] * output - F.softplus(output)).sum(-1)
+
+    def mean(self, output: Tensor) -> Tensor:
+        """Pixel probabilities."""
+        return output.sigmoid()
+
+
+class Gaussian(Likelihood):
+    """N(mean, lambda I_n): one learned variance a model, stored as its log, of shape (R, 1, 1)."""
+
+    def __init__(self, replicas: int, output: Literal["sigmoid", "linear"] = "sigmoid") -> None:
+        super().__init__()
+        self.output = output
+        self.log_lambda = nn.Parameter(torch.zeros(replicas, 1, 1))
+
+    def log_prob(
+        self, x: Float[Tensor, "R N n"], output: Float[Tensor, "R N K n"]
+    ) -> Float[Tensor, "R N K"]:
+        """-1/2 |x - mean|^2 / lambda - n/2 (log 2 pi + log lambda)."""
+        squares = (x[:, :, None] - self.mean(output)).square().sum(-1)
+        return -0.5 * (squares * torch.exp(-self.log_lambda) + x.shape[-1] * (LOG_2PI + self.log_lambda))
+
+    def mean(self, output: Tensor) -> Tensor:
+        """The output through a sigmoid (section 5), or as it is."""
+        return output.sigmoid() if self.output == "sigmoid" else output
+
+    @torch.no_grad()
+    def initialise_from_data(self, pixel_variance: Tensor) -> None:
+        """Start lambda at the training data's mean pixel variance (`initialisation: data`)."""
+        self.log_lambda.fill_(pixel_variance.mean().log().item())

@@ -1,0 +1,1 @@
+"""The methods, a file each: what a row of the paper's tables is made of."""

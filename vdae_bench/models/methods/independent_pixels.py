@@ -1,0 +1,75 @@
+"""A trivial baseline of ours, shown under the tables: every pixel on its own, set from training statistics, no training.
+
+A number that a model of independent pixels beats says nothing about a deep generative model.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vdae_bench.data.statistics import PixelStatistics
+from vdae_bench.errors import UserError
+from vdae_bench.models.model import BoundTerms, Model, WeightSampler
+from vdae_bench.models.priors import logistic_log_prob
+from vdae_bench.models.registry import Method, Problem
+
+PROBABILITY_MARGIN = 1e-5
+"""Keeps a pixel that is never on in training from being impossible in the test set: about half an image in 50,000."""
+
+
+class IndependentPixels(Method):
+    """One logistic a pixel (NICE without couplings) for continuous data, one Bernoulli a pixel for binary data."""
+
+    id = "independent-pixels"
+    title = "independent pixels"
+    has_elbo = False
+    trains = False
+
+    def check_latents(self, latents: int, data_dim: int) -> None:
+        """It has no latents."""
+        if latents != 0:
+            raise UserError(f"method independent-pixels has no latents: use latents: 0, not {latents}")
+
+    def build(self, problem: Problem) -> Model:
+        """A density a pixel."""
+        return FactorisedModel(problem)
+
+
+class FactorisedModel(Model):
+    """log p(x) = sum_i log p_i(x_i), by the mean and variance of each pixel over the training images."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__()
+        self.view = problem.view
+        shape = (problem.replicas, 1, problem.data_dim)
+        self.location = nn.Parameter(torch.zeros(shape))
+        self.log_scale = nn.Parameter(torch.zeros(shape))
+
+    @torch.no_grad()
+    def initialise_from_data(self, statistics: PixelStatistics) -> None:
+        """The whole of the training: logits of the pixel means, or the mean and scale of a logistic."""
+        if self.view == "binary":
+            mean = statistics.mean.clamp(PROBABILITY_MARGIN, 1 - PROBABILITY_MARGIN)
+            self.location.copy_(torch.logit(mean))
+        else:
+            self.location.copy_(statistics.mean)
+            self.log_scale.copy_(0.5 * torch.log(3 * statistics.variance / torch.pi**2))
+
+    def log_prob(self, x: Float[Tensor, "R N n"]) -> Float[Tensor, "R N"]:
+        """Exact log density (or mass) of each image, in nats."""
+        if self.view == "binary":
+            return (x * self.location - F.softplus(self.location)).sum(-1)
+        return logistic_log_prob((x - self.location) * torch.exp(-self.log_scale)) - self.log_scale.sum(-1)
+
+    def bound_terms(self, x: Float[Tensor, "R N n"], noise: Tensor, log_det_rows: int) -> BoundTerms:
+        """The exact NLL."""
+        nll = -self.log_prob(x).mean(1)
+        return BoundTerms(nll, torch.zeros_like(nll))
+
+    def condition(self, x: Float[Tensor, "R N n"]) -> WeightSampler:
+        """The one log weight of an exact model."""
+        log_prob = self.log_prob(x)
+        return lambda noise: log_prob[:, :, None]

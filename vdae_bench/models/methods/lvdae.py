@@ -1,0 +1,27 @@
+"""L-VDAE with m < n: the linearised flow posterior N(f(x), sigma^2 J J^T) of eq. (7) on a ResNet f."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from vdae_bench.models.methods.resnet_pair import DECODER_OPTIONS, HYPERPARAMETERS, ResNetPair, resnet_encoder
+from vdae_bench.models.model import Model
+from vdae_bench.models.posteriors import LinearisedFlow
+from vdae_bench.models.registry import Method, Problem
+
+
+class LVDAE(Method):
+    """q(z|x) = N(f(x), sigma^2 J J^T); sigma is one learned scalar, so it has fewer parameters than the VAE."""
+
+    id = "lvdae"
+    title = "L-VDAE"
+    hyperparameters: ClassVar = HYPERPARAMETERS
+    options: ClassVar = DECODER_OPTIONS
+
+    def build(self, problem: Problem) -> Model:
+        """The VAE's networks without the log-variance head."""
+        encoder = resnet_encoder(problem)
+        posterior = LinearisedFlow(
+            encoder, problem.replicas, problem.data_dim, problem.latents, problem.log_det
+        )
+        return ResNetPair(problem, encoder, posterior, self.option(problem, "decoder_output"))

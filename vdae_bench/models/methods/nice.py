@@ -1,0 +1,42 @@
+"""NICE on its own: the flow baseline, exact log density, eq. (3)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from vdae_bench.errors import UserError
+from vdae_bench.models.flows import NICE
+from vdae_bench.models.model import FlowModel, Model
+from vdae_bench.models.registry import Method, Problem
+
+HYPERPARAMETERS = {"couplings": 4, "coupling_layers": 5, "coupling_hidden_size": 1024}
+
+
+def nice_flow(problem: Problem) -> NICE:
+    """The flow of Appendix D."""
+    return NICE(
+        problem.replicas,
+        problem.data_dim,
+        couplings=problem.hyperparameters["couplings"],
+        hidden=problem.hyperparameters["coupling_hidden_size"],
+        hidden_layers=problem.hyperparameters["coupling_layers"],
+    )
+
+
+class Nice(Method):
+    """z = f(x), a standard logistic prior, L2 on the couplings' weights."""
+
+    id = "nice"
+    title = "NICE"
+    views = ("continuous",)
+    hyperparameters: ClassVar = {**HYPERPARAMETERS, "l2": 0.01}
+    has_elbo = False
+
+    def check_latents(self, latents: int, data_dim: int) -> None:
+        """A flow keeps the dimension."""
+        if latents != data_dim:
+            raise UserError(f"method nice keeps the dimension: latents must be {data_dim}, not {latents}")
+
+    def build(self, problem: Problem) -> Model:
+        """The flow with its prior."""
+        return FlowModel(nice_flow(problem), l2=problem.hyperparameters["l2"])

@@ -1,0 +1,53 @@
+"""What the methods with m < n share: the ResNet encoder and decoder of Appendix D, and the likelihood of section 5."""
+
+from __future__ import annotations
+
+from vdae_bench.models.layers import Generators
+from vdae_bench.models.likelihoods import Bernoulli, Gaussian, Likelihood
+from vdae_bench.models.model import LatentVariableModel
+from vdae_bench.models.networks import ResNet, projection_widths
+from vdae_bench.models.posteriors import Posterior
+from vdae_bench.models.priors import StandardNormal
+from vdae_bench.models.registry import Option, Problem
+
+HYPERPARAMETERS = {"hidden_size": 256, "residual_blocks": 1}
+DECODER_OPTIONS = {"decoder_output": Option("sigmoid", ("sigmoid", "linear"))}
+
+
+def resnet_encoder(problem: Problem) -> ResNet:
+    """`n -> min(8m, n) -> min(4m, n) -> min(2m, n) -> m`."""
+    widths = projection_widths(problem.data_dim, problem.latents)
+    return ResNet(
+        problem.replicas,
+        widths,
+        hidden=problem.hyperparameters["hidden_size"],
+        blocks=problem.hyperparameters["residual_blocks"],
+    )
+
+
+def likelihood_of(problem: Problem, decoder_output: str) -> Likelihood:
+    """Bernoulli for binary data, a Gaussian of learned variance for continuous data (section 5)."""
+    if problem.view == "binary":
+        return Bernoulli()
+    return Gaussian(problem.replicas, "linear" if decoder_output == "linear" else "sigmoid")
+
+
+class ResNetPair(LatentVariableModel):
+    """A posterior on a ResNet encoder, a mirrored ResNet decoder, a normal prior."""
+
+    def __init__(self, problem: Problem, encoder: ResNet, posterior: Posterior, decoder_output: str) -> None:
+        widths = projection_widths(problem.data_dim, problem.latents)
+        decoder = ResNet(
+            problem.replicas,
+            widths[::-1],
+            hidden=problem.hyperparameters["hidden_size"],
+            blocks=problem.hyperparameters["residual_blocks"],
+        )
+        super().__init__(posterior, decoder, likelihood_of(problem, decoder_output), StandardNormal())
+        self._mirrored = (encoder, decoder)
+
+    def initialise(self, generators: Generators) -> None:
+        """Decoder projections start as the transposed projections of the encoder (Appendix C)."""
+        super().initialise(generators)
+        encoder, decoder = self._mirrored
+        decoder.mirror_projections_(encoder)

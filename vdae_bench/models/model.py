@@ -1,0 +1,168 @@
+"""Models: what the engine trains and the evaluation scores. One latent-variable model for all posteriors, and the flow.
+
+A model answers two questions, for R replicas at once:
+
+- `bound_terms(x, noise, log_det_rows)`: the two parts of -ELBO, eq. (2), as means over the images;
+- `condition(x)`: a sampler of log weights, `log w = log p(x|z) + log p(z) - log q(z|x)`, from which the ELBO
+  (their mean) and the importance-sampled NLL (their log-mean-exp) both follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vdae_bench.data.statistics import PixelStatistics
+from vdae_bench.models.flows import NICE
+from vdae_bench.models.layers import Generators, Layer
+from vdae_bench.models.likelihoods import SCALAR_FLOOR, Gaussian, Likelihood
+from vdae_bench.models.posteriors import Posterior
+from vdae_bench.models.priors import StandardLogistic
+
+WeightSampler: TypeAlias = Callable[[Tensor], Tensor]
+
+
+class BoundTerms(NamedTuple):
+    """-ELBO in nats, a mean over images for each replica: `reconstruction + beta * divergence`, beta = 1 in evaluation."""
+
+    reconstruction: Float[Tensor, " R"]
+    divergence: Float[Tensor, " R"]
+
+
+class Model(nn.Module):
+    """Base of all models."""
+
+    noise_dim: int = 0
+    """Standard normal noise for a sample in evaluation; 0 where log p(x) is exact and one sample says all."""
+    training_noise_dim: int = 0
+    jacobian_rows: int = 1
+    training_jacobian_rows: int = 1
+
+    def initialise(self, generators: Generators) -> None:
+        """Draw the initial parameters, replica r from `generators[r]`."""
+
+    def initialise_from_data(self, statistics: PixelStatistics) -> None:
+        """Start slow-moving scalars from training-data statistics (`initialisation: data`)."""
+
+    def bound_terms(self, x: Tensor, noise: Tensor, log_det_rows: int) -> BoundTerms:
+        """The parts of -ELBO for one posterior sample an image."""
+        raise NotImplementedError
+
+    def condition(self, x: Float[Tensor, "R N n"]) -> WeightSampler:
+        """Return `noise (R, N, K, d) -> log w (R, N, K)`, with what depends on x alone computed once."""
+        raise NotImplementedError
+
+    def penalty(self) -> Float[Tensor, " R"] | float:
+        """A regulariser of the parameters, in nats an image; no part of the bound."""
+        return 0.0
+
+    def scalar_parameters(self) -> set[str]:
+        """Names of the parameters that train at `scalar_rate` times the learning rate: scalars and NICE's s."""
+        return {name for name, _ in self.named_parameters() if name.endswith(("log_sigma", "log_lambda", "log_scale"))}
+
+    def floored_parameters(self) -> dict[str, nn.Parameter]:
+        """log sigma and log lambda, held at `SCALAR_FLOOR` or above."""
+        return {
+            name: parameter
+            for name, parameter in self.named_parameters()
+            if name.endswith(("log_sigma", "log_lambda"))
+        }
+
+    @torch.no_grad()
+    def apply_floors_(self) -> None:
+        """Project the floored parameters back; called after each step."""
+        for parameter in self.floored_parameters().values():
+            parameter.clamp_(min=SCALAR_FLOOR)
+
+
+class LatentVariableModel(Model):
+    """p(z) p(x|z) with a posterior q(z|x): the VAE and all its relatives; only the posterior differs."""
+
+    def __init__(self, posterior: Posterior, decoder: Layer, likelihood: Likelihood, prior: nn.Module) -> None:
+        super().__init__()
+        self.posterior = posterior
+        self.decoder = decoder
+        self.likelihood = likelihood
+        self.prior = prior
+        self.noise_dim = posterior.noise_dim
+        self.training_noise_dim = posterior.training_noise_dim
+        self.jacobian_rows = posterior.jacobian_rows
+        self.training_jacobian_rows = posterior.training_jacobian_rows
+
+    def initialise(self, generators: Generators) -> None:
+        """Posterior first, then the decoder."""
+        self.posterior.initialise(generators)
+        self.decoder.initialise(generators)
+
+    def initialise_from_data(self, statistics: PixelStatistics) -> None:
+        """Start the decoder's variance at the mean pixel variance."""
+        if isinstance(self.likelihood, Gaussian):
+            self.likelihood.initialise_from_data(statistics.variance)
+
+    def log_likelihood(
+        self, x: Float[Tensor, "R N n"], z: Float[Tensor, "R N K m"]
+    ) -> Float[Tensor, "R N K"]:
+        """log p(x|z) for each sample, in nats."""
+        output = self.decoder(z.flatten(1, 2)).unflatten(1, z.shape[1:3])
+        return self.likelihood.log_prob(x, output)
+
+    def bound_terms(
+        self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N d"], log_det_rows: int
+    ) -> BoundTerms:
+        """-E_q[log p(x|z)] and KL[q(z|x) || p(z)] of eq. (2), one sample an image."""
+        z, divergence = self.posterior.sample_with_divergence(x, noise, self.prior, log_det_rows)
+        reconstruction = -self.log_likelihood(x, z[:, :, None]).mean((1, 2))
+        return BoundTerms(reconstruction, divergence)
+
+    def condition(self, x: Float[Tensor, "R N n"]) -> WeightSampler:
+        """log w = log p(x|z) + log p(z) - log q(z|x)."""
+        sample = self.posterior.condition(x)
+
+        def log_weights(noise: Float[Tensor, "R N K d"]) -> Float[Tensor, "R N K"]:
+            z, log_q = sample(noise)
+            return self.log_likelihood(x, z) + self.prior.log_prob(z) - log_q
+
+        return log_weights
+
+
+class FlowModel(Model):
+    """A normalising flow with a standard logistic base: log p(x) = log p(f(x)) + log |det df/dx|, eq. (3)."""
+
+    def __init__(self, flow: NICE, l2: float = 0.0) -> None:
+        super().__init__()
+        self.flow = flow
+        self.prior = StandardLogistic()
+        self.l2 = l2
+
+    def initialise(self, generators: Generators) -> None:
+        """Initialise the flow as the identity."""
+        self.flow.initialise(generators)
+
+    def initialise_from_data(self, statistics: PixelStatistics) -> None:
+        """Start as one logistic a pixel with the pixel's mean and variance (pi^2 scale^2 / 3 for a logistic)."""
+        log_scale = 0.5 * torch.log(3 * statistics.variance) - torch.log(torch.tensor(torch.pi))
+        self.flow.initialise_from_data(statistics.mean, log_scale)
+
+    def log_prob(self, x: Float[Tensor, "R N n"]) -> Float[Tensor, "R N"]:
+        """Exact log density of each image, in nats."""
+        return self.prior.log_prob(self.flow(x)) + self.flow.log_det()
+
+    def bound_terms(self, x: Float[Tensor, "R N n"], noise: Tensor, log_det_rows: int) -> BoundTerms:
+        """The exact NLL, all of it counted as reconstruction: a flow has no divergence to warm up."""
+        nll = -self.log_prob(x).mean(1)
+        return BoundTerms(nll, torch.zeros_like(nll))
+
+    def condition(self, x: Float[Tensor, "R N n"]) -> WeightSampler:
+        """The one log weight of an exact model: log p(x)."""
+        log_prob = self.log_prob(x)
+        return lambda noise: log_prob[:, :, None]
+
+    def penalty(self) -> Float[Tensor, " R"] | float:
+        """`l2 * sum W^2` over the couplings' weights (Appendix D), in nats an image."""
+        if not self.l2:
+            return 0.0
+        return self.l2 * torch.stack([weight.square().sum((1, 2)) for weight in self.flow.weights()]).sum(0)

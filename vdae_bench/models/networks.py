@@ -1,0 +1,48 @@
+"""The ResNets of Appendix D: residual blocks at the incoming width, then a projection, four times over."""
+
+from __future__ import annotations
+
+from vdae_bench.models.layers import Chain, Generators, Layer, Linear, ResidualBlock
+
+
+def projection_widths(data_dim: int, latents: int) -> list[int]:
+    """Widths of the encoder: `n -> min(8m, n) -> min(4m, n) -> min(2m, n) -> m` (Appendix D).
+
+    >>> projection_widths(784, 32)
+    [784, 256, 128, 64, 32]
+    >>> projection_widths(784, 128)
+    [784, 784, 512, 256, 128]
+    """
+    return [data_dim] + [min(factor * latents, data_dim) for factor in (8, 4, 2)] + [latents]
+
+
+class ResNet(Chain):
+    """`blocks` residual blocks of `hidden` units at each width, each group followed by a projection to the next width.
+
+    Projections that reduce the dimension start orthonormal, so that J J^T = I at the start of training; those of a
+    decoder start as the transposed projections of the matching encoder (`mirror_projections_`).
+    """
+
+    def __init__(self, replicas: int, widths: list[int], hidden: int, blocks: int) -> None:
+        layers: list[Layer] = []
+        for inputs, outputs in zip(widths[:-1], widths[1:], strict=True):
+            layers += [ResidualBlock(replicas, inputs, hidden) for _ in range(blocks)]
+            layers.append(Linear(replicas, inputs, outputs))
+        super().__init__(layers)
+
+    @property
+    def projections(self) -> list[Linear]:
+        """The projection layers, first to last."""
+        return [layer for layer in self.layers if isinstance(layer, Linear)]
+
+    def initialise(self, generators: Generators) -> None:
+        """Residual blocks as identities; projections that do not widen orthonormal (Appendix C)."""
+        super().initialise(generators)
+        for projection in self.projections:
+            if projection.weight.shape[1] >= projection.weight.shape[2]:
+                projection.orthonormal_(generators)
+
+    def mirror_projections_(self, encoder: ResNet) -> None:
+        """Start each projection as the transpose of the encoder's at the same height; then they go their own way."""
+        for mine, theirs in zip(self.projections, reversed(encoder.projections), strict=True):
+            mine.transpose_of_(theirs)

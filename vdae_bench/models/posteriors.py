@@ -1,0 +1,190 @@
+"""Posteriors q(z|x): the one part in which the methods differ (sections 2 and 3).
+
+A posterior turns data and noise into latents and their log density:
+
+- `condition(x)` does what depends on x alone, once, and returns a sampler `noise (R, N, K, d) -> z (R, N, K, m),
+  log_q (R, N, K)`: K samples an image for the importance-sampled NLL;
+- `sample_with_divergence(x, noise, prior)` returns one sample an image and an estimate of
+  E_q[log q(z|x) - log p(z)], averaged over the images: what training minimises. By default it is the sampled
+  value; a posterior with a closed form overrides it.
+
+A new method supplies its posterior, nothing else: ELBO and NLL are written once, on log weights (`model.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vdae_bench.models.layers import Generators, Layer, Linear
+from vdae_bench.models.log_det import gram_cholesky, log_det_gram
+from vdae_bench.models.networks import ResNet
+from vdae_bench.models.priors import normal_log_prob
+
+Sampler: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+class Posterior(nn.Module):
+    """q(z|x). `noise_dim` is the standard normal noise a sample needs in evaluation, `training_noise_dim` in training."""
+
+    noise_dim: int
+
+    @property
+    def training_noise_dim(self) -> int:
+        """Noise dimensions of a training sample; the same as in evaluation unless a posterior says otherwise."""
+        return self.noise_dim
+
+    @property
+    def jacobian_rows(self) -> int:
+        """Rows of Jacobian that `condition` (and `exact` training) computes for an image: what bounds its memory."""
+        return 1
+
+    @property
+    def training_jacobian_rows(self) -> int:
+        """Rows of Jacobian an image costs in training, where micro-batches keep memory in bounds."""
+        return 1
+
+    def initialise(self, generators: Generators) -> None:
+        """Draw the initial parameters, replica r from `generators[r]`."""
+
+    def condition(self, x: Float[Tensor, "R N n"]) -> Sampler:
+        """Prepare q(z|x) and return its sampler."""
+        raise NotImplementedError
+
+    def sample_with_divergence(
+        self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N d"], prior: nn.Module, log_det_rows: int
+    ) -> tuple[Float[Tensor, "R N m"], Float[Tensor, " R"]]:
+        """One sample an image, and the mean over images of log q(z|x) - log p(z) at it, in nats."""
+        z, log_q = self.condition(x)(noise[:, :, None])
+        return z[:, :, 0], (log_q - prior.log_prob(z)).mean((1, 2))
+
+
+class DiagonalGaussian(Posterior):
+    """The VAE's posterior N(mu(x), diag s(x)^2): z = mu + s eta (Kingma & Welling, 2013). Assumes a normal prior.
+
+    The log-variances are a parallel projection on the last block's output, zero at the start: s = 1.
+    """
+
+    def __init__(self, encoder: ResNet) -> None:
+        super().__init__()
+        self.encoder = encoder
+        mean_head = encoder.projections[-1].weight
+        self.log_variance_head = Linear(*mean_head.shape)
+        self.noise_dim = mean_head.shape[-1]
+
+    def initialise(self, generators: Generators) -> None:
+        """Initialise the encoder; the log-variance head stays zero."""
+        self.encoder.initialise(generators)
+
+    def moments(self, x: Float[Tensor, "R N n"]) -> tuple[Float[Tensor, "R N m"], Float[Tensor, "R N m"]]:
+        """Mean and log-variance."""
+        *trunk, mean_head = self.encoder.layers
+        for layer in trunk:
+            x = layer(x)
+        return mean_head(x), self.log_variance_head(x)
+
+    def condition(self, x: Float[Tensor, "R N n"]) -> Sampler:
+        """Samples mu + s eta with log q = log N(eta; 0, I) - sum log s."""
+        mean, log_variance = (moment[:, :, None] for moment in self.moments(x))
+        deviation, log_volume = torch.exp(0.5 * log_variance), 0.5 * log_variance.sum(-1)
+
+        def sample(eta: Tensor) -> tuple[Tensor, Tensor]:
+            return mean + deviation * eta, normal_log_prob(eta) - log_volume
+
+        return sample
+
+    def sample_with_divergence(
+        self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N m"], prior: nn.Module, log_det_rows: int
+    ) -> tuple[Float[Tensor, "R N m"], Float[Tensor, " R"]]:
+        """The closed form KL[q || N(0, I)] = 1/2 sum (s^2 + mu^2 - 1 - log s^2) of eq. (2)."""
+        mean, log_variance = self.moments(x)
+        kl = 0.5 * (log_variance.exp() + mean.square() - 1 - log_variance).sum(-1)
+        return mean + torch.exp(0.5 * log_variance) * noise, kl.mean(1)
+
+
+class LinearisedFlow(Posterior):
+    """L-VDAE's posterior N(f(x), sigma^2 J J^T), eq. (7), for any encoder f and m <= n. Assumes a normal prior.
+
+    Its entropy is eq. (8) with the sigma that the paper drops: `m/2 log(2 pi e) + m log sigma + 1/2 log det C`.
+
+    Two estimators of the same training objective:
+
+    - `exact`: C of every image; the sample is f(x) + sigma L eta with L the Cholesky factor of C.
+    - `subset`: the objective is a mean over images and a batch is a random draw of them, so log det C and tr C of the
+      batch's first images estimate the mean without bias; the sample f(x) + sigma J w needs one Jacobian-vector
+      product and no J. This removes the factor m of section 3.1.
+
+    Evaluation (`condition`) is always exact.
+    """
+
+    def __init__(
+        self, encoder: Layer, replicas: int, data_dim: int, latents: int, log_det: Literal["exact", "subset"]
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.data_dim = data_dim
+        self.noise_dim = latents
+        self.log_det = log_det
+        self.log_sigma = nn.Parameter(torch.zeros(replicas, 1, 1))
+
+    @property
+    def training_noise_dim(self) -> int:
+        """`exact` draws eta in R^m, `subset` draws w in R^n."""
+        return self.noise_dim if self.log_det == "exact" else self.data_dim
+
+    @property
+    def jacobian_rows(self) -> int:
+        """One row for each latent."""
+        return self.noise_dim
+
+    @property
+    def training_jacobian_rows(self) -> int:
+        """`exact` takes m rows of each image; `subset` about one row an image, whatever m is."""
+        return self.noise_dim if self.log_det == "exact" else 1
+
+    def initialise(self, generators: Generators) -> None:
+        """Initialise the encoder; sigma starts at 1."""
+        self.encoder.initialise(generators)
+
+    def _jacobian(self, pull: Callable[[Tensor], Tensor], x: Tensor, images: int) -> Float[Tensor, "R S m n"]:
+        """J = df/dx of the first images, row by row from the unit cotangents."""
+        unit = torch.eye(self.noise_dim, dtype=x.dtype, device=x.device)
+        return pull(unit.expand(x.shape[0], images, -1, -1))
+
+    def condition(self, x: Float[Tensor, "R N n"]) -> Sampler:
+        """One J an image, then K cheap samples f(x) + sigma L eta, log q = log N(eta; 0, I) - log |det sigma L|."""
+        mean, _, pull = self.encoder.linearise(x)
+        factor = gram_cholesky(self._jacobian(pull, x, images=x.shape[1]))
+        log_volume = self.noise_dim * self.log_sigma + 0.5 * log_det_gram(factor)[:, :, None]
+        scale = self.log_sigma.exp()[..., None] * factor
+
+        def sample(eta: Tensor) -> tuple[Tensor, Tensor]:
+            return mean[:, :, None] + eta @ scale.mT, normal_log_prob(eta) - log_volume
+
+        return sample
+
+    def sample_with_divergence(
+        self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N d"], prior: nn.Module, log_det_rows: int
+    ) -> tuple[Float[Tensor, "R N m"], Float[Tensor, " R"]]:
+        """KL[q || N(0, I)] = 1/2 (sigma^2 tr C + |f|^2 - m - 2 m log sigma - log det C), its C terms by `log_det`.
+
+        `log_det_rows` is the number of Jacobian rows that `subset` may spend on the batch.
+        """
+        m = self.noise_dim
+        mean, push, pull = self.encoder.linearise(x)
+        images = x.shape[1] if self.log_det == "exact" else min(x.shape[1], max(1, round(log_det_rows / m)))
+        jacobian = self._jacobian(pull, x, images)
+        factor = gram_cholesky(jacobian)
+        sigma = self.log_sigma.exp()
+        if self.log_det == "exact":
+            deviation = (factor @ noise[..., None])[..., 0]
+        else:
+            deviation = push(noise[:, :, None])[:, :, 0]
+        trace = jacobian.square().sum((2, 3)).mean(1)
+        variance_terms = sigma.square()[:, 0, 0] * trace - log_det_gram(factor).mean(1)
+        kl = 0.5 * (mean.square().sum(-1).mean(1) + variance_terms - m) - m * self.log_sigma[:, 0, 0]
+        return mean + sigma * deviation, kl

@@ -1,0 +1,150 @@
+"""The registry of methods: what a method declares, and how one is found by its id.
+
+A new method is one file with a `Method` subclass and one line: in `BUILT_IN` below, or, from outside the package, an
+entry point of the group `vdae_bench.methods`, or a file given as `--plugin FILE` that calls `register`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from vdae_bench.errors import UserError
+from vdae_bench.models.model import Model
+
+View = Literal["binary", "continuous"]
+
+BUILT_IN = {
+    "vae": "vdae_bench.models.methods.vae:VAE",
+    "lvdae": "vdae_bench.models.methods.lvdae:LVDAE",
+    "nice": "vdae_bench.models.methods.nice:Nice",
+    "independent-pixels": "vdae_bench.models.methods.independent_pixels:IndependentPixels",
+}
+ENTRY_POINT_GROUP = "vdae_bench.methods"
+
+
+@dataclass(frozen=True)
+class Option:
+    """A cell option that a method understands: its default, and its choices (None: any number, or null)."""
+
+    default: Any
+    choices: tuple[Any, ...] | None = None
+
+    def check(self, name: str, value: Any) -> None:
+        """Raise `UserError` unless `value` is allowed."""
+        if self.choices is not None:
+            if value not in self.choices:
+                allowed = ", ".join(map(str, self.choices))
+                raise UserError(f"option {name} is {value!r}; use one of {allowed}")
+        elif value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise UserError(f"option {name} is {value!r}; use a number")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a method builds its model from."""
+
+    replicas: int
+    data_dim: int
+    latents: int
+    view: View
+    hyperparameters: Mapping[str, Any]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    log_det: Literal["exact", "subset"] = "subset"
+
+
+class Method(ABC):
+    """A row of the tables: a name, what it may be configured with, and how its model is built.
+
+    `version` is part of a run's identity: raise it when a change alters the numbers.
+    """
+
+    id: ClassVar[str]
+    title: ClassVar[str]
+    version: ClassVar[int] = 1
+    views: ClassVar[tuple[View, ...]] = ("binary", "continuous")
+    hyperparameters: ClassVar[Mapping[str, Any]] = {}
+    """The architecture's hyper-parameters with the paper's values; the optimiser's are common to all methods."""
+    options: ClassVar[Mapping[str, Option]] = {}
+    has_elbo: ClassVar[bool] = True
+    trains: ClassVar[bool] = True
+
+    def check(self, view: View, latents: int, data_dim: int, options: Mapping[str, Any]) -> None:
+        """Raise `UserError` with one sentence when this method cannot model such a cell."""
+        if view not in self.views:
+            raise UserError(f"method {self.id} is for {' or '.join(self.views)} data, not for {view} data")
+        for name, value in options.items():
+            if name not in self.options:
+                known = ", ".join(self.options) or "none"
+                raise UserError(f"method {self.id} has no option {name}{nearest(name, self.options)} (it has: {known})")
+            self.options[name].check(name, value)
+        self.check_latents(latents, data_dim)
+
+    def check_latents(self, latents: int, data_dim: int) -> None:
+        """Raise `UserError` unless the method can have that many latents."""
+        if not 1 <= latents < data_dim:
+            raise UserError(f"method {self.id} needs 1 <= latents < {data_dim}, not {latents}")
+
+    @abstractmethod
+    def build(self, problem: Problem) -> Model:
+        """The model of the cell with `problem.replicas` replicas, its parameters not yet drawn."""
+
+    def option(self, problem: Problem, name: str) -> Any:
+        """The value of an option, or its default."""
+        return problem.options.get(name, self.options[name].default)
+
+
+_registered: dict[str, Method] = {}
+
+
+def register(method: type[Method]) -> type[Method]:
+    """Make a method known under its id; usable as a decorator in a plugin file."""
+    _registered[method.id] = method()
+    return method
+
+
+def method_ids() -> list[str]:
+    """All known method ids."""
+    return sorted({*BUILT_IN, *_registered, *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))})
+
+
+def get_method(method_id: str) -> Method:
+    """The method with that id; `UserError` names the nearest one when there is none."""
+    if method_id not in _registered:
+        if method_id in BUILT_IN:
+            module, _, name = BUILT_IN[method_id].partition(":")
+            register(getattr(importlib.import_module(module), name))
+        else:
+            for point in entry_points(group=ENTRY_POINT_GROUP, name=method_id):
+                register(point.load())
+    if method_id not in _registered:
+        known = method_ids()
+        raise UserError(f"there is no method {method_id!r}{nearest(method_id, known)}; the methods are {', '.join(known)}")
+    return _registered[method_id]
+
+
+def load_plugin(path: Path) -> None:
+    """Import a Python file that registers methods or data sets (`--plugin FILE`)."""
+    if not path.is_file():
+        raise UserError(f"plugin {path} is not a file; give the path of a Python file that registers a method")
+    spec = importlib.util.spec_from_file_location(f"vdae_bench_plugin_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"plugin {path} is not a Python file; its name must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UserError(f"plugin {path} cannot be imported: {type(error).__name__}: {error}") from error
+
+
+def nearest(word: str, known: Any) -> str:
+    """', did you mean X?' for the nearest known word, or nothing."""
+    match = difflib.get_close_matches(str(word), [str(each) for each in known], n=1)
+    return f", did you mean {match[0]!r}?" if match else ""

@@ -1,0 +1,67 @@
+"""Noise that depends on (seed, stream, step) alone, never on which replicas train side by side.
+
+One draw of shape (R, ...) from one generator would tie a seed to its neighbours; here each replica's part of a buffer
+is filled by a generator seeded for it. So a run resumes exactly at any step, and a seed's numbers are its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+def stream_seed(seed: int, stream: str, step: int) -> int:
+    """A 63-bit seed for a generator, different for each (seed, stream, step)."""
+    digest = hashlib.blake2b(f"{seed}/{stream}/{step}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+class NoiseSource:
+    """Draws noise for a group of seeds, each from its own streams. Streams differ between CPU and CUDA."""
+
+    def __init__(self, seeds: Sequence[int], device: torch.device) -> None:
+        self.seeds = tuple(seeds)
+        self.generator = torch.Generator(device)
+
+    def _at(self, seed: int, stream: str, step: int) -> torch.Generator:
+        return self.generator.manual_seed(stream_seed(seed, stream, step))
+
+    def uniform_(self, stream: str, step: int, out: Float[Tensor, "R *rest"]) -> Tensor:
+        """Fill `out` with U(0, 1)."""
+        for seed, part in zip(self.seeds, out, strict=True):
+            part.uniform_(generator=self._at(seed, stream, step))
+        return out
+
+    def normal_(self, stream: str, step: int, out: Float[Tensor, "R *rest"]) -> Tensor:
+        """Fill `out` with N(0, 1)."""
+        for seed, part in zip(self.seeds, out, strict=True):
+            part.normal_(generator=self._at(seed, stream, step))
+        return out
+
+    def image_normal_(
+        self, stream: str, images: Sequence[int], block: int, out: Float[Tensor, "R N K d"]
+    ) -> Tensor:
+        """Fill `out` so that an image's noise depends on its index and the block of samples, not on its neighbours."""
+        for seed, part in zip(self.seeds, out, strict=True):
+            for image, rows in zip(images, part, strict=True):
+                rows.normal_(generator=self._at(seed, f"{stream}/{image}", block))
+        return out
+
+    def permutations(self, stream: str, step: int, length: int) -> Int[Tensor, "R N"]:
+        """A random order of `length` images for each seed."""
+        device = self.generator.device
+        return torch.stack(
+            [
+                torch.randperm(length, generator=self._at(seed, stream, step), device=device)
+                for seed in self.seeds
+            ]
+        )
+
+
+def initial_generators(seeds: Sequence[int]) -> list[torch.Generator]:
+    """Generators for the initial parameters, one a seed, on the CPU so that every device starts alike."""
+    return [torch.Generator().manual_seed(stream_seed(seed, "initialise", 0)) for seed in seeds]

@@ -1,0 +1,133 @@
+"""Tables 1 and 2 as the paper prints them, typed: `load_table("table1")`. The numbers are in `published.yaml`."""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+from vdae_bench.errors import UserError
+from vdae_bench.models.registry import nearest
+from vdae_bench.spec import Cell
+from vdae_bench.yaml_file import YamlFile
+
+Score = Literal["nll", "neg_elbo"]
+
+
+class PrintedValue(BaseModel):
+    """A number with the precision in which it is printed, and the +- beside it if there is one.
+
+    >>> PrintedValue.parse("83.46 ± 0.18")
+    PrintedValue(value=83.46, plus_minus=0.18, decimals=2)
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    value: float
+    plus_minus: float | None
+    decimals: int
+
+    @classmethod
+    def parse(cls, text: str) -> PrintedValue:
+        """Read the printed text; `ValueError` when it is not a decimal number, or two with ± between them."""
+        match = re.fullmatch(r"(\d+\.(\d+))(?: ± (\d+\.\d+))?", text)
+        if not match:
+            raise ValueError(f"{text!r} is no printed value such as '83.46 ± 0.18'")
+        value, fraction, plus_minus = match.groups()
+        return cls(
+            value=float(value), plus_minus=float(plus_minus) if plus_minus else None, decimals=len(fraction)
+        )
+
+    def __str__(self) -> str:
+        text = f"{self.value:.{self.decimals}f}"
+        return text if self.plus_minus is None else f"{text} ± {self.plus_minus:.{self.decimals}f}"
+
+
+Printed = Annotated[PrintedValue, BeforeValidator(lambda text: PrintedValue.parse(str(text)))]
+
+
+class CellName(BaseModel):
+    """Our names for a row: method id and number of latents; the data set is the table's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: str
+    latents: int
+
+
+class PublishedRow(BaseModel):
+    """A row of a table; `nll` and `neg_elbo` are in the table's unit."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    latents: str
+    method: str
+    cell: CellName | None
+    nll: Printed
+    neg_elbo: Printed | None
+    bold: tuple[Score, ...] = ()
+    origin: Literal["measured", "quoted"] = "measured"
+    convolutional: bool = False
+
+    @property
+    def footnote(self) -> str | None:
+        """The footnote mark at the end of the method's printed name, if any."""
+        _, _, mark = self.method.rpartition(" ")
+        return mark if mark in ("*", "**") else None
+
+
+class PublishedTable(BaseModel):
+    """A table: its rows in the paper's order, and what is said of all of them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    title: str
+    dataset: str
+    unit: Literal["bits/dim", "nats"]
+    rows: tuple[PublishedRow, ...]
+    plus_minus: str
+    """What +- means, where it is printed."""
+    runs: int
+    """Behind each measured number; unknown for the quoted ones."""
+    quoted_from: str
+    importance_samples: int
+    footnotes: dict[str, str]
+
+    def cell_of(self, row: PublishedRow) -> Cell | None:
+        """The cell that reproduces a row; None for a quoted one."""
+        return row.cell and Cell(self.dataset, row.cell.method, row.cell.latents)
+
+    def row_of(self, cell: Cell) -> PublishedRow | None:
+        """The row that a cell reproduces, if there is one."""
+        return next((row for row in self.rows if self.cell_of(row) == cell), None)
+
+
+@functools.cache
+def _content() -> dict[str, Any]:
+    content: dict[str, Any] = YamlFile.read(Path(__file__).with_name("published.yaml")).content
+    return content
+
+
+def table_names() -> tuple[str, ...]:
+    """The tables there are; a sweep that reproduces one has its name."""
+    return tuple(_content()["tables"])
+
+
+@functools.cache
+def load_table(name: str) -> PublishedTable:
+    """A table of the paper by the name of the sweep that reproduces it."""
+    if name not in table_names():
+        raise UserError(
+            f"the paper has no table {name!r}{nearest(name, table_names())}; use one of {', '.join(table_names())}"
+        )
+    said_of_all = {key: value for key, value in _content().items() if key not in ("paper", "tables")}
+    return PublishedTable.model_validate({"name": name, **said_of_all, **_content()["tables"][name]})
+
+
+def find_published(cell: Cell) -> PublishedRow | None:
+    """What the paper prints for a cell, in whichever table."""
+    return next((row for name in table_names() if (row := load_table(name).row_of(cell))), None)

@@ -1,0 +1,269 @@
+"""What would run: replica groups, what of them is there already, and what they cost on this device.
+
+The unit of work is a replica group: the seeds of one cell, trained together, checkpointed and published together.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from vdae_bench.data.registry import find_dataset, parse_dataset_id
+from vdae_bench.evaluation import SAMPLE_BLOCK, EvaluationSettings
+from vdae_bench.models.model import Model
+from vdae_bench.models.registry import Problem, View, get_method
+from vdae_bench.protocol import Protocol, digest
+from vdae_bench.spec import Cell, SweepSpec
+from vdae_bench.store import SCHEMA, Store
+from vdae_bench.training.adam import AdamSettings
+from vdae_bench.training.engine import MAX_ROWS, TrainingSettings
+
+MAX_REPLICAS = 10
+TRAINING_IMAGES = 50_000
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell with everything that determines its numbers but the seed."""
+
+    sweep: str
+    cell: Cell
+    protocol: Protocol
+    hyperparameters: dict[str, Any]
+
+    @property
+    def view(self) -> View:
+        """`binary` or `continuous`."""
+        return parse_dataset_id(self.cell.dataset)[0]  # type: ignore[return-value]
+
+    @property
+    def dataset(self) -> str:
+        """The data set behind the view."""
+        return parse_dataset_id(self.cell.dataset)[1]
+
+    @property
+    def data_dim(self) -> int:
+        """n."""
+        rows, columns = find_dataset(self.dataset).image_shape
+        return rows * columns
+
+    def run_digest(self, seed: int) -> str:
+        """The identity of a run: what determines its numbers, nothing else."""
+        return digest(
+            {
+                "schema": SCHEMA,
+                "cell": self.cell.as_record(),
+                "seed": seed,
+                "protocol": self.protocol.content(),
+                "hyperparameters": self.hyperparameters,
+                "dataset_sha256": find_dataset(self.dataset).sha256,
+                "method_version": get_method(self.cell.method).version,
+            }
+        )
+
+    def problem(self, replicas: int) -> Problem:
+        """What the method builds its model from."""
+        return Problem(
+            replicas=replicas,
+            data_dim=self.data_dim,
+            latents=self.cell.latents,
+            view=self.view,
+            hyperparameters=self.hyperparameters,
+            options=dict(self.cell.options),
+            log_det=self.protocol.log_det,
+        )
+
+    def training_settings(self) -> TrainingSettings:
+        """The protocol's part for the engine; a method that does not train has no epochs and starts from data."""
+        trains = get_method(self.cell.method).trains
+        return TrainingSettings(
+            epochs=self.protocol.epochs if trains else 0,
+            batch_size=self.protocol.batch_size,
+            scalar_rate=self.protocol.scalar_rate,
+            initialisation=self.protocol.initialisation if trains else "data",
+            log_det_rows=self.protocol.log_det_rows,
+            validation_images=self.protocol.validation_images,
+        )
+
+    def evaluation_settings(self) -> EvaluationSettings:
+        """The protocol's part for the evaluation."""
+        return EvaluationSettings(
+            importance_samples=self.protocol.importance_samples,
+            nll_images=self.protocol.nll_images,
+            elbo_images=self.protocol.elbo_images,
+            elbo_samples=self.protocol.elbo_samples,
+        )
+
+    def adam_settings(self, replicas: int) -> list[AdamSettings]:
+        """The same optimiser for each seed."""
+        names = ("learning_rate", "schedule", "adam_beta2", "adam_eps")
+        return [AdamSettings(**{name: self.hyperparameters[name] for name in names})] * replicas
+
+
+@dataclass(frozen=True)
+class Group:
+    """The seeds of a job that train together."""
+
+    job: Job
+    seeds: tuple[int, ...]
+
+    @property
+    def label(self) -> str:
+        """Short name for people."""
+        seeds = f"{self.seeds[0]}" if len(self.seeds) == 1 else f"{self.seeds[0]}-{self.seeds[-1]}"
+        return f"{self.job.cell.slug} seeds {seeds}"
+
+    @property
+    def identity(self) -> str:
+        """Identity of the group's checkpoint: the runs in it."""
+        return digest([self.job.run_digest(seed) for seed in self.seeds])
+
+
+@dataclass(frozen=True)
+class CellPlan:
+    """A cell of a sweep: its job, the seeds that have a record, and the groups that would run."""
+
+    job: Job
+    done: tuple[int, ...]
+    diverged: tuple[int, ...]
+    groups: tuple[Group, ...]
+
+
+def plan(spec: SweepSpec, store: Store) -> list[CellPlan]:
+    """What of a sweep is there, and what would run."""
+    plans = []
+    for cell in spec.cells:
+        job = Job(spec.name, cell, spec.protocol, spec.resolved_hyperparameters(cell))
+        wanted = range(spec.seeds if get_method(cell.method).trains else 1)
+        records = {
+            seed: store.find(spec.name, spec.protocol.name, cell.slug, seed, job.run_digest(seed)) for seed in wanted
+        }
+        missing = [seed for seed, record in records.items() if record is None]
+        plans.append(
+            CellPlan(
+                job=job,
+                done=tuple(seed for seed, record in records.items() if record),
+                diverged=tuple(
+                    seed for seed, record in records.items() if record and record.status == "diverged"
+                ),
+                groups=tuple(
+                    Group(job, tuple(missing[start : start + MAX_REPLICAS]))
+                    for start in range(0, len(missing), MAX_REPLICAS)
+                ),
+            )
+        )
+    return plans
+
+
+@dataclass(frozen=True)
+class Price:
+    """What one seed of a job costs, counted on tensors without data: nothing is computed."""
+
+    parameters: int
+    train_flops: int
+    evaluation_flops: int
+    train_bytes: int
+    """Parameters, gradients, Adam's moments, and what a step keeps for its backward pass."""
+
+
+def price(job: Job) -> Price:
+    """Count parameters, FLOPs (torch's counter: matrix products) and memory of one seed of a job."""
+    protocol = job.protocol
+    method = get_method(job.cell.method)
+    images = min(protocol.train_images or TRAINING_IMAGES, TRAINING_IMAGES)
+    with torch.device("meta"):
+        model = method.build(job.problem(1))
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        step, kept = _step_flops(model, job) if method.trains else (0, 0)
+        evaluation = _evaluation_flops(model, job)
+    return Price(
+        parameters=parameters,
+        train_flops=round(step / protocol.batch_size * images * protocol.epochs),
+        evaluation_flops=evaluation,
+        train_bytes=4 * parameters * (4 if method.trains else 1) + kept,
+    )
+
+
+def _step_flops(model: Model, job: Job) -> tuple[int, int]:
+    batch = min(job.protocol.batch_size, max(1, MAX_ROWS // model.training_jacobian_rows))
+    x = torch.empty(1, batch, job.data_dim, device="meta")
+    noise = torch.empty(1, batch, model.training_noise_dim, device="meta")
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[id(tensor.untyped_storage())] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+        terms = model.bound_terms(x, noise, round(job.protocol.log_det_rows * batch))
+        (terms.reconstruction + terms.divergence).sum().backward()
+    scale = job.protocol.batch_size / batch
+    return round(counter.get_total_flops() * scale), sum(kept.values())
+
+
+@torch.no_grad()
+def _evaluation_flops(model: Model, job: Job) -> int:
+    protocol, total = job.protocol, 0
+    nll_images = min(protocol.nll_images, protocol.elbo_images)
+    exact = model.noise_dim == 0
+    for images, samples in (
+        (nll_images, protocol.importance_samples),
+        (protocol.elbo_images - nll_images, protocol.elbo_samples),
+    ):
+        x = torch.empty(1, 1, job.data_dim, device="meta")
+        count = 1 if exact else min(samples, SAMPLE_BLOCK)
+        with FlopCounterMode(display=False) as counter:
+            sampler = model.condition(x)
+        condition = counter.get_total_flops()
+        with FlopCounterMode(display=False) as counter:
+            sampler(torch.empty(1, 1, count, model.noise_dim, device="meta"))
+        total += images * (condition + round(counter.get_total_flops() * (1 if exact else samples) / count))
+    return total
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Measured seconds of a group on this device."""
+
+    epoch_seconds: float
+    evaluation_seconds: float
+
+
+def calibrate(group: Group, prepare: Callable[[Group], Any], steps: int = 3) -> Calibration:
+    """Time a few real steps, a validation pass and a chunk of each kind of evaluation of a group.
+
+    `prepare` builds the group's workbench (see `runner.Workbench`); nothing is stored.
+    """
+    bench = prepare(group)
+    trainer, evaluator = bench.trainer, bench.evaluator()
+    seconds = 0.0
+    if trainer.steps:
+        trainer.train_step()
+        step = _median_seconds(trainer.train_step, steps)
+        validation = _median_seconds(trainer.validate, 1)
+        seconds = step * trainer.steps_per_epoch + validation
+    by_kind: dict[int, list[int]] = {}
+    for index, (_, samples) in enumerate(evaluator.chunks):
+        by_kind.setdefault(samples, []).append(index)
+    evaluation = 0.0
+    for indices in by_kind.values():
+        evaluator.done = indices[0]
+        evaluator.run_chunk()
+        evaluator.done = indices[0]
+        evaluation += _median_seconds(evaluator.run_chunk, 1) * len(indices)
+    return Calibration(seconds, evaluation)
+
+
+def _median_seconds(work: Callable[[], Any], repetitions: int) -> float:
+    times = []
+    for _ in range(repetitions):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return sorted(times)[len(times) // 2]

@@ -1,0 +1,145 @@
+"""Progress of a sweep: a live display on a terminal, plain lines elsewhere, silence on request."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+
+def duration(seconds: float) -> str:
+    """A duration for people.
+
+    >>> duration(7), duration(200), duration(9000)
+    ('7 s', '3 min 20 s', '2 h 30 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+class Progress:
+    """Plain lines: one when a group starts, one at most every few seconds, one when it ends."""
+
+    SECONDS_BETWEEN = 10.0
+
+    def __init__(self, total: float) -> None:
+        """`total` is the work of all groups, in any unit (FLOPs)."""
+        self.total = max(total, 1e-9)
+        self.before = 0.0
+        self.started = time.monotonic()
+        self._last = 0.0
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing to close."""
+
+    def say(self, line: str) -> None:
+        """A line of its own."""
+        print(line, file=sys.stderr, flush=True)
+
+    def group_started(self, label: str, number: int, groups: int) -> None:
+        """A group begins."""
+        self.say(f"[{number}/{groups}] {label}")
+
+    def update(self, label: str, phase: str, work: float, fraction: float) -> None:
+        """`work` of a group is done to `fraction`."""
+        now = time.monotonic()
+        if now - self._last >= self.SECONDS_BETWEEN:
+            self._last = now
+            self.say(f"  {label}: {phase}, {self.time_left(work * fraction)}")
+
+    def group_ended(self, label: str, outcome: str, work: float) -> None:
+        """A group is done."""
+        self.before += work
+        self.say(f"  {label}: {outcome}")
+
+    def time_left(self, within: float) -> str:
+        """The rest at the speed so far."""
+        share = min(1.0, (self.before + within) / self.total)
+        elapsed = time.monotonic() - self.started
+        if share < 0.01 or elapsed < 2:
+            return "time left unknown"
+        return f"about {duration(elapsed * (1 - share) / share)} left"
+
+
+class QuietProgress(Progress):
+    """Says nothing but what a user must know."""
+
+    def group_started(self, label: str, number: int, groups: int) -> None:
+        """Silence."""
+
+    def update(self, label: str, phase: str, work: float, fraction: float) -> None:
+        """Silence."""
+
+    def group_ended(self, label: str, outcome: str, work: float) -> None:
+        """Silence, but for a group that went wrong."""
+        if "diverged" in outcome or "failed" in outcome:
+            self.say(f"{label}: {outcome}")
+
+
+class LiveProgress(Progress):
+    """Two bars: the sweep with the time left, and the group with its epoch and -ELBO."""
+
+    def __init__(self, total: float) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as Bars
+
+        super().__init__(total)
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[note]}"),
+            console=Console(stderr=True),
+            refresh_per_second=4,
+        )
+        self._sweep = self._bars.add_task("sweep", total=self.total, note="")
+        self._group: Any = None
+
+    def __enter__(self) -> Progress:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def say(self, line: str) -> None:
+        """Above the bars."""
+        self._bars.console.print(line, highlight=False, markup=False)
+
+    def group_started(self, label: str, number: int, groups: int) -> None:
+        """A new bar for the group."""
+        self._bars.update(self._sweep, description=f"sweep {number}/{groups}")
+        self._group = self._bars.add_task(label, total=1.0, note="")
+
+    def update(self, label: str, phase: str, work: float, fraction: float) -> None:
+        """Move both bars."""
+        self._bars.update(self._group, completed=fraction, note=phase)
+        done = self.before + work * fraction
+        self._bars.update(self._sweep, completed=done, note=self.time_left(work * fraction))
+
+    def group_ended(self, label: str, outcome: str, work: float) -> None:
+        """The bar makes way for a line."""
+        if self._group is not None:
+            self._bars.remove_task(self._group)
+        super().group_ended(label, outcome, work)
+        self._bars.update(self._sweep, completed=self.before, note=self.time_left(0))
+
+
+def choose_progress(total: float, quiet: bool) -> Progress:
+    """The display that fits: silent, live on a terminal, else plain lines."""
+    if quiet:
+        return QuietProgress(total)
+    return LiveProgress(total) if sys.stderr.isatty() else Progress(total)

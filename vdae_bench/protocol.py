@@ -1,0 +1,97 @@
+"""Protocols: how long, how exact, with which seeds. `smoke`, `quick`, `standard`, `paper`, and overrides of them.
+
+A protocol that differs from its base in anything that changes a number has a name of its own, `<base>+<8 hex digits>`,
+so that results of two protocols never share a folder or a table. How many seeds are run changes no number of any
+record, so `--seeds` keeps the name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from vdae_bench.errors import UserError
+from vdae_bench.yaml_file import YamlFile
+
+PROTOCOLS = ("smoke", "quick", "standard", "paper")
+NOT_IN_NAME = ("name", "base", "seeds", "description", "cannot_show")
+
+
+class Protocol(BaseModel):
+    """A resolved protocol; the fields are explained in `sweeps/protocols/paper.yaml`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    base: str
+    description: str = ""
+    cannot_show: tuple[str, ...] = ()
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    seeds: int = Field(ge=1, le=1000)
+    train_images: int | None = Field(default=None, ge=1)
+    validation_images: int = Field(ge=1)
+    importance_samples: int = Field(ge=1)
+    nll_images: int = Field(ge=1)
+    elbo_images: int = Field(ge=1)
+    elbo_samples: int = Field(ge=1)
+    precision: Literal["float32"] = "float32"
+    log_det: Literal["exact", "subset"] = "subset"
+    log_det_rows: float = Field(default=1.0, gt=0)
+    initialisation: Literal["data", "paper"]
+    scalar_rate: float = Field(gt=0)
+    hyperparameters: dict[str, Any] = {}
+    overrides: dict[str, Any] = {}
+    """Hyper-parameters that a user set for this protocol; they win over the spec's."""
+
+    def content(self) -> dict[str, Any]:
+        """What determines numbers: everything but names and the number of seeds."""
+        return self.model_dump(exclude=set(NOT_IN_NAME))
+
+    def deviations(self, other: Protocol) -> dict[str, tuple[Any, Any]]:
+        """Fields in which this protocol differs from `other`: `{field: (own value, other's value)}`."""
+        own, theirs = self.model_dump(), other.model_dump()
+        skip = {"name", "base", "description", "cannot_show", "overrides", "hyperparameters"}
+        return {key: (own[key], theirs[key]) for key in own if key not in skip and own[key] != theirs[key]}
+
+
+def digest(content: Any) -> str:
+    """SHA-256 of the canonical JSON of a value."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sweeps_folder() -> Path:
+    """Where the shipped sweeps are: inside an installed package, or beside it in a checkout."""
+    inside = Path(__file__).parent / "sweeps"
+    return inside if inside.is_dir() else Path(__file__).parents[1] / "sweeps"
+
+
+def load_protocol(name: str) -> Protocol:
+    """One of the four protocols by its name."""
+    if name not in PROTOCOLS:
+        from vdae_bench.models.registry import nearest
+
+        raise UserError(f"there is no protocol {name!r}{nearest(name, PROTOCOLS)}; use one of {', '.join(PROTOCOLS)}")
+    content = YamlFile.read(sweeps_folder() / "protocols" / f"{name}.yaml").content
+    return Protocol(name=name, base=name, **content)
+
+
+def override(protocol: Protocol, fields: Mapping[str, Any], hyperparameters: Mapping[str, Any]) -> Protocol:
+    """The protocol with some fields replaced and hyper-parameters set, under its own name where that changes a number.
+
+    Raises pydantic's `ValidationError` for a field that does not exist or cannot have that value.
+    """
+    base = load_protocol(protocol.base)
+    merged = {**protocol.model_dump(), **fields}
+    merged["overrides"] = {**protocol.overrides, **hyperparameters}
+    changed = Protocol.model_validate(merged)
+    name = base.name
+    if changed.content() != base.content():
+        name = f"{base.name}+{digest(changed.content())[:8]}"
+    return changed.model_copy(update={"name": name})

@@ -1,0 +1,367 @@
+"""The runner: a sweep's replica groups to published records, on any `concurrent.futures` executor.
+
+A group trains, evaluates and publishes its records together; from its checkpoint it continues with the same bits.
+What has a record is not run again, and a group that fails does not take the sweep with it.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+from vdae_bench.data.images import Images, load_images
+from vdae_bench.data.views import ViewedImages
+from vdae_bench.errors import VdaeBenchError
+from vdae_bench.evaluation import Evaluator
+from vdae_bench.models.registry import get_method
+from vdae_bench.plan import CellPlan, Group, Price, price
+from vdae_bench.progress import Progress
+from vdae_bench.provenance import provenance
+from vdae_bench.store import (
+    SCHEMA,
+    Cost,
+    Curve,
+    Metrics,
+    Record,
+    RecordedCell,
+    Store,
+    TestMetrics,
+    ValidationMetrics,
+)
+from vdae_bench.training.checkpoint import Checkpoint
+from vdae_bench.training.engine import Interrupted, Trainer
+from vdae_bench.units import bits_per_dim
+
+REDRAWS = 5
+"""Other draws of the test set's noise on which a model without training is scored, to say how much a draw matters."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where and on what a sweep runs; changes no number beyond float rounding."""
+
+    store: Store
+    device: torch.device
+    threads: int
+    data_folder: Path | None = None
+    seconds_between_checkpoints: float = 60.0
+
+
+class StopRequest:
+    """Whether a signal asked the run to stop: it then ends after a checkpoint. A second Ctrl-C ends it at once."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def __call__(self) -> bool:
+        return self.signal is not None
+
+    @contextmanager
+    def listening(self) -> Iterator[StopRequest]:
+        """Take SIGINT and SIGTERM as requests while the block runs (in the main thread only)."""
+
+        def receive(number: int, frame: FrameType | None) -> None:
+            if self.signal is not None and number == signal.SIGINT:
+                raise KeyboardInterrupt
+            self.signal = number
+
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+        before = {each: signal.signal(each, receive) for each in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield self
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
+
+@functools.lru_cache(maxsize=2)
+def _images(name: str, folder: Path | None) -> Images:
+    return load_images(name, folder)
+
+
+class Workbench:
+    """A group's data, model and trainer, ready to step."""
+
+    def __init__(self, group: Group, around: Surroundings) -> None:
+        job = group.job
+        images = _images(job.dataset, around.data_folder)
+        self.data = ViewedImages(images, job.view, around.device, job.protocol.train_images)
+        self.group = group
+        self.model = get_method(job.cell.method).build(job.problem(len(group.seeds)))
+        self.trainer = Trainer(
+            self.model, self.data, group.seeds, job.adam_settings(len(group.seeds)), job.training_settings()
+        )
+
+    def evaluator(self, draw: int = 0) -> Evaluator:
+        """An evaluator of the test set as it is now; `draw` other than 0 draws other noise of the view."""
+        x = self.data.held_out("test", draw=draw)
+        return Evaluator(self.model, x, self.group.seeds, self.group.job.evaluation_settings())
+
+
+def run_group(group: Group, around: Surroundings, report: Callable[[str, float], None], stop: StopRequest) -> list[Record]:
+    """Train, evaluate and publish a group, from its checkpoint where there is one.
+
+    `report(phase, fraction)` is called as it goes. Raises `Interrupted` after a checkpoint when `stop` says so.
+    """
+    started_at = datetime.now(UTC)
+    job = group.job
+    cost = price(job)
+    bench = Workbench(group, around)
+    trainer = bench.trainer
+    folder = around.store.folder(job.sweep, job.protocol.name, job.cell.slug)
+    checkpoint = Checkpoint(
+        folder / f"checkpoint-{'-'.join(map(str, group.seeds))}.pt",
+        group.identity,
+        around.seconds_between_checkpoints,
+    )
+    state = checkpoint.load()
+    if state:
+        trainer.load_state(state["trainer"])
+        started_at = datetime.fromisoformat(state["started_at"])
+    total_flops = cost.train_flops + cost.evaluation_flops or 1
+    evaluation: dict[str, Any] = {"state": state["evaluator"] if state else None, "seconds": 0.0}
+    if state:
+        evaluation["seconds"] = state["evaluation_seconds"]
+
+    def save(trainer_state: dict[str, Any]) -> None:
+        checkpoint.save(
+            {
+                "trainer": trainer_state,
+                "evaluator": evaluation["state"],
+                "evaluation_seconds": evaluation["seconds"],
+                "started_at": started_at.isoformat(),
+            }
+        )
+
+    def show_training(trainer: Trainer) -> None:
+        fraction = trainer.step / trainer.steps * cost.train_flops / total_flops
+        report(_training_phase(trainer), fraction)
+
+    trainer.run(save, lambda: checkpoint.due, stop, show_training)
+
+    began = time.perf_counter() - evaluation["seconds"]
+    evaluator = bench.evaluator()
+    if evaluation["state"]:
+        evaluator.load_state(evaluation["state"])
+
+    def after_chunk() -> None:
+        share = cost.evaluation_flops / total_flops
+        report("evaluating", 1 - share + share * evaluator.done / len(evaluator.chunks))
+        if checkpoint.due:
+            save_evaluation()
+
+    def save_evaluation() -> None:
+        evaluation["state"], evaluation["seconds"] = evaluator.state(), time.perf_counter() - began
+        save(trainer.state())
+
+    if not evaluator.run(stop, after_chunk):
+        save_evaluation()
+        raise Interrupted
+    metrics = evaluator.metrics()
+    if not get_method(job.cell.method).trains:
+        spread = redraw_standard_deviation(bench)
+        metrics = [{**each, "redraw_standard_deviation_nats": spread} for each in metrics]
+    seconds = time.perf_counter() - began
+    records = _records(group, trainer, metrics, cost, seconds, started_at, around)
+    around.store.publish(job.sweep, job.protocol.name, job.cell.slug, records)
+    checkpoint.remove()
+    return records
+
+
+def redraw_standard_deviation(bench: Workbench) -> float:
+    """Standard deviation of the test NLL (nats an image) over other draws of the test set's noise."""
+    values = []
+    for draw in range(1, REDRAWS + 1):
+        evaluator = bench.evaluator(draw)
+        evaluator.run(lambda: False, lambda: None)
+        values.append(evaluator.metrics()[0]["nll_nats"])
+    return torch.tensor(values, dtype=torch.float64).std().item()
+
+
+def _training_phase(trainer: Trainer) -> str:
+    epoch = min(trainer.step // trainer.steps_per_epoch + 1, trainer.settings.epochs)
+    text = f"epoch {epoch}/{trainer.settings.epochs}"
+    if trainer.curve["validation"]:
+        values = trainer.curve["validation"][-1]
+        text += f", validation -ELBO {sum(values) / len(values):.2f} nats"
+    return text
+
+
+def _records(
+    group: Group,
+    trainer: Trainer,
+    metrics: list[dict[str, float]],
+    cost: Price,
+    evaluation_seconds: float,
+    started_at: datetime,
+    around: Surroundings,
+) -> list[Record]:
+    job, replicas = group.job, len(group.seeds)
+    records = []
+    for replica, seed in enumerate(group.seeds):
+        diverged = trainer.diverged_at()[replica]
+        measured = metrics[replica]
+        flags = trainer.flags()[replica]
+        if diverged is not None:
+            flags = [*flags, f"diverged at step {diverged}"]
+        elif not all(math.isfinite(value) for value in measured.values()):
+            diverged, flags = trainer.steps, [*flags, "test metrics are not finite"]
+        curve = {split: [row[replica] for row in rows] for split, rows in trainer.curve.items()}
+        records.append(
+            Record(
+                schema_=SCHEMA,
+                status="completed" if diverged is None else "diverged",
+                cell=RecordedCell(**job.cell.as_record()),
+                seed=seed,
+                protocol=job.protocol.model_dump(mode="json"),
+                hyperparameters={**job.hyperparameters, "source": "spec"},
+                metrics=Metrics(
+                    test=_test_metrics(group, measured) if diverged is None else None,
+                    validation=_validation_metrics(curve["validation"]),
+                ),
+                curve=Curve(
+                    epoch=list(range(1, len(curve["train"]) + 1)),
+                    train_neg_elbo_nats=[_finite(value) for value in curve["train"]],
+                    validation_neg_elbo_nats=[_finite(value) for value in curve["validation"]],
+                ),
+                flags=flags,
+                cost=Cost(
+                    train_seconds=trainer.seconds["train"] / replicas,
+                    validation_seconds=trainer.seconds["validation"] / replicas,
+                    evaluation_seconds=evaluation_seconds / replicas,
+                    train_flops=cost.train_flops,
+                    evaluation_flops=cost.evaluation_flops,
+                    parameters=cost.parameters,
+                    device=_device_name(around.device),
+                    threads=around.threads,
+                    replicas=replicas,
+                ),
+                provenance=provenance(job.run_digest(seed), trainer.data.sha256, started_at),
+            )
+        )
+    return records
+
+
+def _test_metrics(group: Group, measured: dict[str, float]) -> TestMetrics:
+    continuous = group.job.view == "continuous"
+    has_elbo = get_method(group.job.cell.method).has_elbo
+    dims = group.job.data_dim
+    bits = {
+        name: bits_per_dim(measured[f"{name}_nats"], dims) if continuous else None for name in ("neg_elbo", "nll")
+    }
+    if not has_elbo:
+        measured = {**measured, "neg_elbo_nats": None, "nll_images_neg_elbo_nats": None}  # type: ignore[dict-item]
+    return TestMetrics.model_validate(
+        {
+            **measured,
+            "neg_elbo_bits_per_dim": bits["neg_elbo"] if has_elbo else None,
+            "nll_bits_per_dim": bits["nll"],
+        }
+    )
+
+
+def _validation_metrics(curve: list[float]) -> ValidationMetrics | None:
+    finite = [value for value in curve if math.isfinite(value)]
+    if not finite or not math.isfinite(curve[-1]):
+        return None
+    return ValidationMetrics(neg_elbo_nats=curve[-1], best_epoch=curve.index(min(finite)) + 1)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _device_name(device: torch.device) -> str:
+    return "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device)
+
+
+class SerialExecutor(Executor):
+    """Runs each call at once, in this process."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Call and return a finished future; `Interrupted` and Ctrl-C pass through."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except (Interrupted, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+@dataclass
+class Outcome:
+    """What came of a sweep."""
+
+    records: list[Record] = field(default_factory=list)
+    failures: list[tuple[Group, Exception]] = field(default_factory=list)
+
+    @property
+    def diverged(self) -> list[Record]:
+        """Runs that did not stay finite."""
+        return [record for record in self.records if record.status == "diverged"]
+
+
+def run_plan(
+    plans: list[CellPlan], around: Surroundings, progress: Progress, stop: StopRequest, executor: Executor | None = None
+) -> Outcome:
+    """Run all groups of a plan; what fails is kept and reported, what follows still runs."""
+    outcome = Outcome()
+    groups = [group for each in plans for group in each.groups]
+    executor = executor or SerialExecutor()
+    for number, group in enumerate(groups, 1):
+        work = group_work(group)
+        progress.group_started(group.label, number, len(groups))
+
+        def report(phase: str, fraction: float, group: Group = group, work: float = work) -> None:
+            progress.update(group.label, phase, work, fraction)
+
+        future = executor.submit(run_group, group, around, report, stop)
+        error = future.exception()
+        if error is None:
+            records = future.result()
+            outcome.records += records
+            progress.group_ended(group.label, _outcome_line(records), work)
+        elif isinstance(error, VdaeBenchError | RuntimeError | OSError | MemoryError):
+            outcome.failures.append((group, error))
+            progress.group_ended(group.label, f"failed: {error}", work)
+        else:
+            raise error
+    return outcome
+
+
+def group_work(group: Group) -> float:
+    """FLOPs of a group, for the progress display."""
+    cost = price(group.job)
+    return float((cost.train_flops + cost.evaluation_flops) * len(group.seeds)) or 1.0
+
+
+def _outcome_line(records: list[Record]) -> str:
+    done = [record for record in records if record.metrics.test]
+    lost = len(records) - len(done)
+    parts = [f"{lost} diverged"] if lost else []
+    if done:
+        tests = [record.metrics.test for record in done if record.metrics.test]
+        nll = sum(test.nll_nats for test in tests) / len(tests)
+        elbos = [test.neg_elbo_nats for test in tests if test.neg_elbo_nats is not None]
+        parts += [f"-ELBO {sum(elbos) / len(elbos):.2f}"] if elbos else []
+        parts.append(f"NLL {nll:.2f} nats")
+        seconds = sum(record.cost.train_seconds + record.cost.evaluation_seconds for record in records)
+        parts.append(f"{seconds:.0f} s")
+    return ", ".join(parts)

@@ -1,0 +1,223 @@
+"""The engine: trains the R replicas of one cell together, one pure step after the other.
+
+A step is a function of (parameters, optimiser state, batch, noise, step number) and nothing else. Batch order, data
+noise and posterior noise come from (seed, stream, step), so a run that stops anywhere continues with the same bits.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vdae_bench.data.views import ViewedImages
+from vdae_bench.evaluation import evenly_spaced
+from vdae_bench.models.likelihoods import SCALAR_FLOOR
+from vdae_bench.models.model import BoundTerms, Model
+from vdae_bench.training.adam import AdamSettings, ReplicaAdam
+from vdae_bench.noise import NoiseSource, initial_generators
+from vdae_bench.training.schedules import kl_weight
+
+MAX_ROWS = 16384
+"""Rows of a batched product, over all replicas, that a step or a validation pass works on at a time: the memory bound.
+
+A row keeps about 50 floats of activation for each hidden unit of width 784, so a step stays near 1 GiB with the
+networks of Appendix D up to H = 256, and near 4 GiB with H = 1024 and three blocks.
+"""
+VALIDATION_LOG_DET_ROWS = 6.0
+"""Jacobian rows for each validation image under `subset`: six times training's, still below 5% of the training cost."""
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What of the protocol the engine needs."""
+
+    epochs: int
+    batch_size: int
+    scalar_rate: float
+    initialisation: str
+    log_det_rows: float
+    validation_images: int
+
+
+class Interrupted(Exception):
+    """Training stopped on request, after a checkpoint."""
+
+
+class Trainer:
+    """State and loop of one replica group."""
+
+    def __init__(
+        self,
+        model: Model,
+        data: ViewedImages,
+        seeds: Sequence[int],
+        optimisers: Sequence[AdamSettings],
+        settings: TrainingSettings,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.model, self.data, self.settings = model, data, settings
+        self.noise = NoiseSource(seeds, data.device)
+        model.to(dtype=dtype)
+        model.initialise(initial_generators(seeds))
+        if settings.initialisation == "data":
+            model.initialise_from_data(data.statistics())
+        model.to(data.device)
+        self.optimiser = ReplicaAdam(model, optimisers, settings.scalar_rate)
+        replicas, size = len(seeds), settings.batch_size
+
+        def buffer(dims: int) -> Tensor:
+            return torch.empty(replicas, size, dims, dtype=dtype, device=data.device)
+
+        self._uniform, self._normal = buffer(data.data_dim), buffer(model.training_noise_dim)
+        self._order = torch.empty(0)
+        self._order_epoch = -1
+        held_out = data.held_out("validation", dtype)
+        images = evenly_spaced(len(held_out), settings.validation_images)
+        self._validation = held_out[images].expand(replicas, -1, -1)
+
+        self.step = 0
+        self.seconds = {"train": 0.0, "validation": 0.0}
+        self.curve: dict[str, list[list[float]]] = {"train": [], "validation": []}
+        self._epoch_sum = torch.zeros(replicas, dtype=torch.float64, device=data.device)
+        self._diverged_at = torch.full((replicas,), -1, device=data.device)
+        self._floored = {
+            name: torch.zeros(replicas, dtype=torch.bool, device=data.device) for name in model.floored_parameters()
+        }
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in an epoch, the short last one included."""
+        return -(-len(self.data.train) // self.settings.batch_size)
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+        return self.settings.epochs * self.steps_per_epoch
+
+    def _batch(self) -> Float[Tensor, "R N n"]:
+        epoch, position = divmod(self.step, self.steps_per_epoch)
+        if self._order_epoch != epoch:
+            self._order = self.noise.permutations("shuffle", epoch, len(self.data.train))
+            self._order_epoch = epoch
+        size = self.settings.batch_size
+        indices = self._order[:, position * size : (position + 1) * size]
+        uniform = self.noise.uniform_("data", self.step, self._uniform[:, : indices.shape[1]])
+        return self.data.training_batch(indices, uniform)
+
+    def bound(self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N d"], log_det_rows: float) -> BoundTerms:
+        """The model's terms, with `log_det_rows` Jacobian rows an image."""
+        return self.model.bound_terms(x, noise, round(log_det_rows * x.shape[1]))
+
+    def train_step(self) -> None:
+        """One batch: gradients (in micro-batches where the Jacobians would not fit), Adam, floors."""
+        x = self._batch()
+        images = x.shape[1]
+        noise = self.noise.normal_("posterior", self.step, self._normal[:, :images])
+        beta = kl_weight(self.step, self.steps)
+        part = max(1, MAX_ROWS // (len(x) * self.model.training_jacobian_rows))
+        neg_elbo = torch.zeros_like(self._epoch_sum)
+        for index, (x_part, noise_part) in enumerate(zip(x.split(part, 1), noise.split(part, 1), strict=True)):
+            terms = self.bound(x_part, noise_part, self.settings.log_det_rows)
+            weight = x_part.shape[1] / images
+            loss = weight * (terms.reconstruction + beta * terms.divergence + self.model.penalty())
+            self.optimiser.differentiate(loss, accumulate=index > 0)
+            neg_elbo += weight * (terms.reconstruction + terms.divergence).detach()
+        self.optimiser.step(self.step, self.steps)
+        self.model.apply_floors_()
+        self._epoch_sum += neg_elbo * images
+        new = ~torch.isfinite(neg_elbo) & (self._diverged_at < 0)
+        self._diverged_at = torch.where(new, self.step, self._diverged_at)
+        self.step += 1
+
+    @torch.no_grad()
+    def validate(self) -> Float[Tensor, " R"]:
+        """-ELBO at beta = 1 on the validation images, one sample an image, the same noise at every epoch."""
+        replicas, images = self._validation.shape[:2]
+        noise = self._validation.new_empty(replicas, images, self.model.training_noise_dim)
+        self.noise.normal_("validation", 0, noise)
+        total = torch.zeros_like(self._epoch_sum)
+        part = max(1, MAX_ROWS // (replicas * self.model.training_jacobian_rows))
+        for x_part, noise_part in zip(self._validation.split(part, 1), noise.split(part, 1), strict=True):
+            terms = self.bound(x_part, noise_part, VALIDATION_LOG_DET_ROWS)
+            total += (terms.reconstruction + terms.divergence) * x_part.shape[1]
+        return total / images
+
+    def _end_epoch(self) -> None:
+        started = time.perf_counter()
+        self.curve["train"].append((self._epoch_sum / len(self.data.train)).tolist())
+        self.curve["validation"].append(self.validate().tolist())
+        self._epoch_sum.zero_()
+        for name, parameter in self.model.floored_parameters().items():
+            self._floored[name] |= (parameter.detach() <= SCALAR_FLOOR).flatten(1).any(1)
+        self.seconds["validation"] += time.perf_counter() - started
+
+    def run(
+        self,
+        save: Callable[[dict[str, Any]], None],
+        due: Callable[[], bool],
+        stop: Callable[[], bool],
+        progress: Callable[[Trainer], None],
+    ) -> None:
+        """Train to the end; `save` the state when `due` or when asked to `stop`, which raises `Interrupted`."""
+        started = time.perf_counter()
+
+        def clock() -> None:
+            nonlocal started
+            now = time.perf_counter()
+            self.seconds["train"] += now - started
+            started = now
+
+        while self.step < self.steps:
+            if stop():
+                clock()
+                save(self.state())
+                raise Interrupted
+            self.train_step()
+            if self.step % self.steps_per_epoch == 0:
+                clock()
+                self._end_epoch()
+                started = time.perf_counter()
+            progress(self)
+            if due():
+                clock()
+                save(self.state())
+        clock()
+
+    def flags(self) -> list[list[str]]:
+        """What happened to each replica that a reader of its record should know."""
+        return [
+            [f"{name} reached its floor of {SCALAR_FLOOR}" for name, hit in self._floored.items() if hit[replica]]
+            for replica in range(len(self._epoch_sum))
+        ]
+
+    def diverged_at(self) -> list[int | None]:
+        """The first step with a loss that is not finite, for each replica."""
+        return [step if step >= 0 else None for step in self._diverged_at.tolist()]
+
+    def state(self) -> dict[str, Any]:
+        """Everything a continuation needs; noise and order follow from the step."""
+        return {
+            "step": self.step,
+            "optimiser": self.optimiser.state(),
+            "curve": self.curve,
+            "seconds": self.seconds,
+            "epoch_sum": self._epoch_sum,
+            "diverged_at": self._diverged_at,
+            "floored": self._floored,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue from `state()`."""
+        device = self.data.device
+        self.step = state["step"]
+        self.optimiser.load_state(state["optimiser"])
+        self.curve, self.seconds = state["curve"], state["seconds"]
+        self._epoch_sum = state["epoch_sum"].to(device)
+        self._diverged_at = state["diverged_at"].to(device)
+        self._floored = {name: flags.to(device) for name, flags in state["floored"].items()}
