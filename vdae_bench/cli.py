@@ -54,6 +54,9 @@ spec_options = options(
 run_options = options(
     spec_options,
     reports_option,
+    click.option(
+        "--checkpoint-every", default="60s", show_default=True, metavar="TIME", help="What a kill loses at most."
+    ),
     click.option("--dry-run", is_flag=True, help="Show what would run, run nothing."),
     click.option("-q", "--quiet", is_flag=True, help="No progress."),
 )

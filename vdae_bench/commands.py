@@ -44,16 +44,23 @@ class Stopped(VdaeBenchError):
         self.exit_code = 128 + number
 
 
-def surroundings(device: str, threads: int | None, results: Path, data: Path | None) -> Surroundings:
+def surroundings(
+    device: str, threads: int | None, results: Path, data: Path | None, checkpoint_every: str = "60s"
+) -> Surroundings:
     """Device, threads and folders, set up for this process."""
     code_state()  # now, before the tree can change under a long run
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("there is no CUDA device here; use --device cpu")
     name = "cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu")
-    count = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads or os.cpu_count() or 1
+    count = threads or usable_processors()
     torch.set_num_threads(count)
     torch.set_flush_denormal(True)  # Adam's moments of dead weights would become slow denormal numbers
-    return Surroundings(Store(results), torch.device(name), count, data)
+    return Surroundings(Store(results), torch.device(name), count, data, parse_duration(checkpoint_every))
+
+
+def usable_processors() -> int:
+    """Processors that this process may use, which in a container can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def parse_settings(settings: Sequence[str], epochs: int | None) -> dict[str, Any]:
@@ -71,7 +78,7 @@ def parse_duration(text: str) -> float:
     """Seconds in a word such as 90s, 30m, 1.5h."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text.strip().lower())
     if not match or float(match[1]) <= 0:
-        raise UserError(f"--budget takes a time such as 90s, 30m or 8h, not {text!r}")
+        raise UserError(f"a time is written 90s, 30m or 8h, not {text!r}")
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
 
@@ -89,7 +96,9 @@ def resolve(word: str, around: Surroundings, words: dict[str, Any], *, may_calib
 
 def run_sweeps(names: Sequence[str], *, reports: Path, dry_run: bool, quiet: bool, **words: Any) -> None:
     """Run sweeps one after the other, then draw and print their reports."""
-    around = surroundings(words["device"], words["threads"], words["results"], words["data"])
+    around = surroundings(
+        words["device"], words["threads"], words["results"], words["data"], words["checkpoint_every"]
+    )
     for name in names:
         spec = resolve(name, around, words, may_calibrate=not dry_run)
         plans = plan(spec, around.store)

@@ -183,6 +183,6 @@ def run_server() -> Iterator[Server]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let connections and silences take 0.4 s at most."""
-    monkeypatch.setattr(web, "CONNECT_SECONDS", 0.4)
-    monkeypatch.setattr(web, "SILENCE_SECONDS", 0.4)
+    """Let connections and silences take half a second at most."""
+    monkeypatch.setattr(web, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(web, "SILENCE_SECONDS", 0.5)

@@ -64,6 +64,13 @@ def test_plain_files_are_used_where_they_are(tiny: TinySet) -> None:
     assert not cache_path("tiny").parent.exists()
 
 
+def test_gzip_under_a_plain_name_is_unpacked_all_the_same(tiny: TinySet, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    for file in tiny.files.files:
+        (tmp_path / "mine" / file.name).write_bytes(tiny.zipped(file))
+    assert content(fetch("tiny", tmp_path / "mine")) == content(tiny.folder)
+
+
 def test_the_argument_has_precedence_over_the_variable(
     tiny: TinySet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,14 +131,14 @@ def test_a_refused_folder_is_not_replaced_by_the_cache_or_the_network(
 def test_a_gzip_bomb_is_refused_before_it_goes_off(tiny: TinySet) -> None:
     file = tiny.files.train_images
     path = tiny.folder / file.name
-    # 200 MB of zeros after a genuine beginning.
-    bomb = gzip.compress(path.read_bytes(), mtime=0) + gzip.compress(bytes(200_000_000), 1, mtime=0)
+    # Two gigabytes of zeros after a genuine beginning.
+    bomb = gzip.compress(path.read_bytes()) + 200 * gzip.compress(bytes(10_000_000))
     path.unlink()
     path.with_suffix(".gz").write_bytes(bomb)
     start = time.perf_counter()
     with pytest.raises(UserError, match=f"longer than the {file.size} bytes"):
         fetch("tiny", tiny.folder)
-    assert time.perf_counter() - start < 0.2
+    assert time.perf_counter() - start < 1
     check = verify("tiny", tiny.folder)[0]
     assert (check.ok, check.digest) == (False, None)
 

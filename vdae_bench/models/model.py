@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from vdae_bench.data.statistics import PixelStatistics
@@ -73,10 +73,13 @@ class Model(nn.Module):
         }
 
     @torch.no_grad()
-    def apply_floors_(self) -> None:
-        """Project the floored parameters back; called after each step."""
-        for parameter in self.floored_parameters().values():
+    def apply_floors_(self) -> dict[str, Bool[Tensor, " R"]]:
+        """Project the floored parameters back, after a step; for each, which replicas were at or below the floor."""
+        touched = {}
+        for name, parameter in self.floored_parameters().items():
+            touched[name] = (parameter <= SCALAR_FLOOR).flatten(1).any(1)
             parameter.clamp_(min=SCALAR_FLOOR)
+        return touched
 
 
 class LatentVariableModel(Model):

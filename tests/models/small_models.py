@@ -1,0 +1,45 @@
+"""Small models of every built-in method in float64, their zeroed layers randomised so that nothing is trivially right."""
+
+from __future__ import annotations
+
+import torch
+
+from vdae_bench.models.model import Model
+from vdae_bench.models.registry import BUILT_IN, Problem, get_method
+from vdae_bench.noise import initial_generators
+
+DATA_DIM, LATENTS = 20, 3
+FLOWS = ("nice",)
+SMALL = {
+    "hidden_size": 16,
+    "residual_blocks": 2,
+    "couplings": 4,
+    "coupling_layers": 2,
+    "coupling_hidden_size": 9,
+    "l2": 0.01,
+}
+
+
+def latents_of(method: str) -> int:
+    """Latents that the method accepts on `DATA_DIM` pixels."""
+    return {"independent-pixels": 0}.get(method, DATA_DIM if method in FLOWS else LATENTS)
+
+
+def build(method: str, view: str = "continuous", seeds=(0, 1), log_det: str = "exact", randomise=True) -> Model:
+    """A model with replicas of those seeds, in float64."""
+    problem = Problem(len(seeds), DATA_DIM, latents_of(method), view, SMALL, {}, log_det)
+    model = get_method(method).build(problem).double()
+    generators = initial_generators(seeds)
+    model.initialise(generators)
+    if randomise:
+        with torch.no_grad():
+            for parameter in model.parameters():
+                for part, generator in zip(parameter, generators, strict=True):
+                    deviation = 0.5 * part.shape[0] ** -0.5 if part.shape[0] > 1 else 0.1
+                    part += deviation * torch.randn(part.shape, generator=generator)
+    return model
+
+
+def pairs() -> list[tuple[str, str]]:
+    """Every (method, view) that exists."""
+    return [(method, view) for method in sorted(BUILT_IN) for view in get_method(method).views]

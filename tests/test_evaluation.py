@@ -1,0 +1,120 @@
+"""ELBO and NLL from log weights: definitions, chunks, stated errors."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from tests.models.small_models import DATA_DIM, build
+from vdae_bench import evaluation
+from vdae_bench.evaluation import EvaluationSettings, Evaluator, evenly_spaced, summarise
+from vdae_bench.units import bits_per_dim
+
+SEEDS = (0, 1)
+
+
+def images(count=9):
+    return torch.rand(count, DATA_DIM, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+
+
+def evaluate(model, settings, x=None):
+    evaluator = Evaluator(model, images() if x is None else x, SEEDS, settings)
+    assert evaluator.run(lambda: False, lambda: None)
+    return evaluator
+
+
+def test_scores_are_the_textbook_ones():
+    model = build("vae")
+    evaluator = evaluate(model, EvaluationSettings(50, 9, 9, 1))
+    x = images()
+    eta = torch.empty(2, 9, 50, 3, dtype=torch.float64)
+    evaluator.noise.image_normal_("test", list(range(9)), 0, eta)
+    with torch.no_grad():
+        for image in range(9):
+            # written out for one image and one sample at a time
+            log_w = torch.cat(
+                [model.condition(x[None, image : image + 1].expand(2, -1, -1))(eta[:, image : image + 1, k : k + 1])[:, 0]
+                 for k in range(50)], 1
+            )
+            weights = log_w.exp()
+            torch.testing.assert_close(evaluator.scores.neg_elbo[:, image], -log_w.mean(1))
+            torch.testing.assert_close(evaluator.scores.nll[:, image], -weights.mean(1).log())
+            ess = weights.sum(1) ** 2 / weights.square().sum(1)
+            torch.testing.assert_close(evaluator.scores.effective_samples[:, image], ess)
+
+
+@pytest.mark.parametrize("method", ["vae", "lvdae", "nice"])
+def test_nll_is_never_above_the_bound_and_all_images_are_scored(method):
+    scores = evaluate(build(method), EvaluationSettings(20, 4, 9, 2)).scores
+    assert (scores.nll <= scores.neg_elbo + 1e-9).all() and not scores.neg_elbo.isnan().any()
+
+
+def test_chunks_and_blocks_change_nothing(monkeypatch):
+    model = build("lvdae")
+    settings = EvaluationSettings(300, 5, 9, 2)
+    whole = evaluate(model, settings).scores
+    monkeypatch.setattr(evaluation, "MAX_ROWS", 1)
+    parts = evaluate(model, settings)
+    assert len(parts.chunks) == 9
+    torch.testing.assert_close(parts.scores.neg_elbo, whole.neg_elbo, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(parts.scores.nll, whole.nll, rtol=1e-12, atol=1e-12)
+
+
+def test_a_stopped_evaluation_continues_with_the_same_numbers(monkeypatch):
+    monkeypatch.setattr(evaluation, "MAX_ROWS", 8)
+    model, settings = build("vae"), EvaluationSettings(4, 9, 9, 1)
+    whole = evaluate(model, settings)
+    first = Evaluator(model, images(), SEEDS, settings)
+    assert not first.run(lambda: first.done == 3, lambda: None)
+    second = Evaluator(model, images(), SEEDS, settings)
+    second.load_state(first.state())
+    assert second.run(lambda: False, lambda: None)
+    assert second.metrics() == whole.metrics()
+
+
+def test_nll_falls_with_more_samples():
+    model = build("vae")
+    few, many = (evaluate(model, EvaluationSettings(k, 9, 9, 1)).metrics()[0] for k in (2, 500))
+    assert many["nll_nats"] < few["nll_nats"]
+
+
+def test_summary_takes_the_gap_from_some_images_and_the_level_from_all():
+    neg_elbo = torch.tensor([10.0, 20.0, 30.0, 40.0], dtype=torch.float64)
+    nll = torch.tensor([9.0, math.nan, 27.0, math.nan], dtype=torch.float64)
+    ess = torch.tensor([5.0, math.nan, 5.0, math.nan], dtype=torch.float64)
+    result = summarise(neg_elbo, nll, ess, [0, 2], samples=10)
+    assert result["neg_elbo_nats"] == 25.0
+    assert result["nll_nats"] == 25.0 - 2.0
+    assert result["nll_images_nll_nats"] == 18.0 and result["nll_images_neg_elbo_nats"] == 20.0
+    # gaps 1 and 3: variance 2, half of the images unseen; importance sampling 1/5 - 1/10
+    assert result["nll_standard_error_nats"] == pytest.approx(((0.1 + 0.5 * 2.0) / 2) ** 0.5)
+    assert result["nll_bias_nats"] == pytest.approx(0.05)
+    everything = summarise(neg_elbo, neg_elbo - 1.5, torch.full((4,), 5.0).double(), [0, 1, 2, 3], samples=10)
+    assert everything["nll_nats"] == everything["nll_images_nll_nats"] == 23.5
+
+
+def test_stated_error_covers_the_spread_of_repeated_estimates():
+    """On one fixed model the scatter of NLL over independent noise has the size that is stated."""
+    model = build("vae", seeds=(0,), randomise=False)
+    x = images(30)
+    results = []
+    for seed in range(40):
+        evaluator = Evaluator(model, x, (seed,), EvaluationSettings(200, 30, 30, 1))
+        evaluator.run(lambda: False, lambda: None)
+        results.append(evaluator.metrics()[0])
+    spread = torch.tensor([each["nll_nats"] for each in results]).std().item()
+    stated = sum(each["nll_standard_error_nats"] for each in results) / len(results)
+    assert 0.6 < spread / stated < 1.6
+
+
+def test_evenly_spaced_covers_the_set():
+    assert evenly_spaced(10_000, 500).tolist() == list(range(0, 10_000, 20))
+    assert evenly_spaced(5, 50).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_units():
+    assert bits_per_dim(-1980.50, 784) == pytest.approx(4.36, abs=0.005)
+    assert bits_per_dim(0.0, 784) == 8.0  # a uniform density on [0, 1]
+    assert bits_per_dim(100 + 784 * math.log(2), 784) == pytest.approx(bits_per_dim(100, 784) + 1)

@@ -1,0 +1,50 @@
+"""Noise depends on (seed, stream, step) and on nothing else."""
+
+import torch
+
+from vdae_bench.noise import NoiseSource, stream_seed
+
+CPU = torch.device("cpu")
+
+
+def draw(seeds, stream="data", step=0, shape=(5, 7)):
+    return NoiseSource(seeds, CPU).normal_(stream, step, torch.empty(len(seeds), *shape))
+
+
+def test_a_seed_has_its_own_numbers_beside_others():
+    assert torch.equal(draw((0, 1, 2))[1], draw((1,))[0])
+
+
+def test_replicas_streams_and_steps_differ():
+    both = draw((0, 1))
+    assert not torch.equal(both[0], both[1])
+    assert not torch.equal(draw((0,)), draw((0,), stream="posterior"))
+    assert not torch.equal(draw((0,)), draw((0,), step=1))
+    seeds = {stream_seed(seed, s, step) for seed in range(20) for s in ("a", "b") for step in range(20)}
+    assert len(seeds) == 800
+
+
+def test_seed_zero_is_a_seed():
+    assert not torch.equal(draw((0,)), draw((1,)))
+    assert torch.equal(draw((0,)), draw((0,)))
+
+
+def test_image_noise_depends_on_the_image_not_on_its_place():
+    source = NoiseSource((0, 4), CPU)
+    some = source.image_normal_("test", [3, 8], 0, torch.empty(2, 2, 6, 5))
+    other = source.image_normal_("test", [8], 0, torch.empty(2, 1, 6, 5))
+    assert torch.equal(some[:, 1], other[:, 0])
+    assert not torch.equal(some[:, 0], some[:, 1])
+
+
+def test_permutations_are_orders_of_all_images():
+    orders = NoiseSource((0, 1), CPU).permutations("shuffle", 3, 50)
+    assert (orders.sort(1).values == torch.arange(50)).all()
+    assert not torch.equal(orders[0], orders[1])
+
+
+def test_noise_has_the_distribution_it_claims():
+    big = draw((0,), shape=(200, 500))
+    assert abs(big.mean()) < 0.01 and abs(big.std() - 1) < 0.01
+    uniform = NoiseSource((0,), CPU).uniform_("data", 0, torch.empty(1, 200, 500))
+    assert 0 <= uniform.min() and uniform.max() < 1 and abs(uniform.mean() - 0.5) < 0.01

@@ -1,0 +1,138 @@
+"""The engine: resumes exactly, does not mix replicas, bounds memory without changing results, keeps seeds apart."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.models.small_models import SMALL
+from vdae_bench.data.images import load_images
+from vdae_bench.data.views import ViewedImages
+from vdae_bench.models.registry import Problem, get_method
+from vdae_bench.training import engine
+from vdae_bench.training.adam import AdamSettings
+from vdae_bench.training.engine import Interrupted, Trainer, TrainingSettings
+
+ADAM = AdamSettings(1e-3, "linear", 0.999, 1e-8)
+
+
+@pytest.fixture
+def make(tiny_data):
+    def build(
+        method="lvdae", seeds=(0, 1), view="continuous", log_det="subset", epochs=2, dtype=torch.float32, adam=ADAM
+    ):
+        images = ViewedImages(load_images("tiny", tiny_data[0]), view, torch.device("cpu"))
+        latents = images.data_dim if method == "nice" else 4
+        problem = Problem(len(seeds), images.data_dim, latents, view, SMALL, {}, log_det)
+        settings = TrainingSettings(epochs, 50, 10.0, "data", 1.0, 20)
+        model = get_method(method).build(problem)
+        return Trainer(model, images, seeds, [adam] * len(seeds), settings, dtype)
+
+    return build
+
+
+def run(trainer, stop_at=None):
+    saved = []
+    trainer.run(saved.append, lambda: False, lambda: trainer.step == stop_at, lambda _: None)
+    return trainer
+
+
+@pytest.mark.parametrize("method", ["vae", "lvdae", "nice"])
+@pytest.mark.parametrize("stop_at", [1, 4])
+def test_a_stopped_run_continues_with_the_same_bits(make, method, stop_at):
+    whole = run(make(method))
+    first = make(method)
+    states = []
+    with pytest.raises(Interrupted):
+        first.run(states.append, lambda: False, lambda: first.step == stop_at, lambda _: None)
+    second = make(method)
+    second.load_state(states[-1])
+    run(second)
+    assert torch.equal(second.optimiser.parameters, whole.optimiser.parameters)
+    assert second.curve == whole.curve and len(whole.curve["train"]) == 2
+
+
+@pytest.mark.parametrize("method", ["vae", "lvdae", "nice"])
+def test_a_seed_is_the_same_alone_and_beside_others(make, method):
+    together = run(make(method, seeds=(5, 7, 11), dtype=torch.float64))
+    alone = run(make(method, seeds=(7,), dtype=torch.float64))
+    torch.testing.assert_close(
+        together.optimiser.parameters[1], alone.optimiser.parameters[0], rtol=1e-9, atol=1e-12
+    )
+    for split in ("train", "validation"):
+        for row, (single,) in zip(together.curve[split], alone.curve[split], strict=True):
+            assert row[1] == pytest.approx(single, rel=1e-10)
+
+
+def test_seeds_differ(make):
+    trainer = run(make(seeds=(0, 1)))
+    assert trainer.curve["train"][0][0] != trainer.curve["train"][0][1]
+
+
+@pytest.mark.parametrize(("method", "log_det"), [("vae", "subset"), ("lvdae", "exact")])
+def test_micro_batches_equal_the_whole(make, monkeypatch, method, log_det):
+    whole = run(make(method, log_det=log_det, dtype=torch.float64))
+    monkeypatch.setattr(engine, "MAX_ROWS", 30)
+    parts = run(make(method, log_det=log_det, dtype=torch.float64))
+    torch.testing.assert_close(parts.optimiser.parameters, whole.optimiser.parameters, rtol=1e-8, atol=1e-11)
+
+
+def test_a_step_never_works_on_more_rows_than_the_bound(make, monkeypatch):
+    monkeypatch.setattr(engine, "MAX_ROWS", 64)
+    trainer = make("lvdae", log_det="exact")
+    rows = []
+    bound = trainer.bound
+    trainer.bound = lambda x, *rest: rows.append(x.shape[0] * x.shape[1] * 4) or bound(x, *rest)
+    trainer.train_step()
+    assert max(rows) <= 64 and sum(rows) == 2 * 50 * 4
+
+
+def test_the_last_batch_is_short_and_counted_once(make):
+    trainer = make("vae")
+    assert (len(trainer.data.train), trainer.steps_per_epoch) == (120, 3)
+    seen = []
+    original = trainer.data.training_batch
+    trainer.data.training_batch = lambda indices, uniform: seen.append(indices) or original(indices, uniform)
+    for _ in range(3):
+        trainer.train_step()
+    assert [batch.shape[1] for batch in seen] == [50, 50, 20]
+    assert (torch.cat(seen, 1).sort(1).values == torch.arange(120)).all()
+
+
+def test_validation_is_at_beta_one_and_leaves_no_trace(make):
+    trainer = make("vae")  # at step 0 beta is 0
+    before = trainer.optimiser.parameters.clone()
+    x = trainer._validation
+    noise = torch.empty(2, 20, 4)
+    trainer.noise.normal_("validation", 0, noise)
+    with torch.no_grad():
+        terms = trainer.model.bound_terms(x, noise, 10**6)
+    torch.testing.assert_close(trainer.validate(), (terms.reconstruction + terms.divergence).double())
+    assert terms.divergence.abs().min() > 0
+    assert torch.equal(before, trainer.optimiser.parameters)
+
+
+def test_a_diverged_replica_is_named_and_leaves_the_others_alone(make):
+    sick, well = make("vae", seeds=(0, 1)), make("vae", seeds=(0, 1))
+    sick.train_step()
+    well.train_step()
+    sick.optimiser.parameters[0] = torch.nan
+    for trainer in (sick, well):
+        run(trainer)
+    assert sick.diverged_at() == [1, None] and well.diverged_at() == [None, None]
+    assert torch.equal(sick.optimiser.parameters[1], well.optimiser.parameters[1])
+
+
+def test_floors_hold_and_are_flagged(make):
+    trainer = make("lvdae", epochs=1)
+    with torch.no_grad():
+        trainer.model.posterior.log_sigma[0] = -50
+    run(trainer)
+    assert trainer.model.posterior.log_sigma.min() >= -10
+    assert "log_sigma" in trainer.flags()[0][0] and trainer.flags()[1] == []
+
+
+def test_training_lowers_the_bound(make):
+    trainer = run(make("lvdae", epochs=30, adam=AdamSettings(1e-2, "linear", 0.999, 1e-8)))
+    first, last = trainer.curve["validation"][0], trainer.curve["validation"][-1]
+    assert all(b < a - 5 for a, b in zip(first, last, strict=True))

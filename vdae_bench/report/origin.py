@@ -1,0 +1,63 @@
+"""Where the numbers come from: commands, commits, libraries, machine, data; and where runs differ in them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+
+from vdae_bench.report.markdown import bullets, code
+from vdae_bench.report.runs import Run, grouped
+
+
+def portable(command: str) -> str:
+    """A command without the places of the machine that it ran on: an absolute path is cut to its last part.
+
+    >>> portable("vdae-bench sweep /home/me/mini.yaml --results=/scratch/r --scheduler tcp://host:8786")
+    'vdae-bench sweep .../mini.yaml --results=.../r --scheduler tcp://host:8786'
+    """
+    return re.sub(r"(?<![\w.~:/-])~?/(?:[^\s/'\"]+/)*([^\s/'\"]+)/?", r".../\1", command)
+
+
+def _commit(run: Run) -> str:
+    commit, dirty = run.record.provenance.get("git_commit"), run.record.provenance.get("git_dirty")
+    if not commit:
+        return "unknown (an installed copy)"
+    return f"{commit} (dirty: the code was changed after that commit)" if dirty else str(commit)
+
+
+def _of(name: str) -> Callable[[Run], str]:
+    return lambda run: str(run.record.provenance.get(name) or "unknown")
+
+
+PROPERTIES: dict[str, Callable[[Run], str]] = {
+    "command": lambda run: portable(_of("command")(run)),
+    "git commit": _commit,
+    "vdae-bench": _of("package_version"),
+    "torch": _of("torch"),
+    "Python": _of("python"),
+    "platform": _of("platform"),
+    "device": lambda run: f"{run.record.cost.device}, {run.record.cost.threads} threads",
+}
+MAY_DIFFER = ("command",)
+"""Runs of one table may well come from several commands; anything else that differs is pointed out."""
+
+
+def origin(runs: Sequence[Run]) -> Iterator[str]:
+    """Whether the runs are alike, and a list of all that is recorded, with the number of runs."""
+    counts = {name: Counter(map(value, runs)) for name, value in PROPERTIES.items()}
+    mixed = [name for name, values in counts.items() if len(values) > 1 and name not in MAY_DIFFER]
+    if mixed:
+        yield f"**Mixed** among the runs: {', '.join(mixed)}."
+    else:
+        yield f"The same for all {len(runs)} runs, but for the commands."
+    for dataset, members in grouped(runs, lambda run: run.cell.dataset).items():
+        counts[f"SHA-256 of {dataset}"] = Counter(map(_of("dataset_sha256"), members))
+    yield bullets([_item(name, values) for name, values in counts.items()])
+
+
+def _item(name: str, values: Counter[str]) -> str:
+    if len(values) == 1:
+        return f"{name}: {code(next(iter(values)))}"
+    listed = [f"  - {code(value)} ({count} runs)" for value, count in values.items()]
+    return "\n".join([f"{name}:", *listed])

@@ -1,0 +1,123 @@
+"""A page: one sweep under one protocol, in Markdown; each number of ours traceable to records."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from vdae_bench.paper.published import PublishedTable, load_table, table_names
+from vdae_bench.report.cost import costs_table
+from vdae_bench.report.deviations import deviations_table
+from vdae_bench.report.estimates import estimates, redraw_sentence
+from vdae_bench.report.markdown import bullets, code, escape
+from vdae_bench.report.origin import origin
+from vdae_bench.report.rows import Sheet, sheets_of
+from vdae_bench.report.runs import Run, Selection, grouped
+from vdae_bench.report.stamp import stamp, title
+from vdae_bench.report.tables import baselines_table, results_table
+
+
+def page(selection: Selection, path: Path, curves: bool) -> str:
+    """The page that is to lie at `path`; `curves` is whether the learning curves lie beside it."""
+    sheets = sheets_of(selection)
+    paper = load_table(selection.sweep) if selection.sweep in table_names() else None
+    sections = [f"# {title(selection)}", stamp(selection, sheets)]
+    for sheet in sheets:
+        sections += [f"## {sheet.dataset}"] if len(sheets) > 1 else []
+        sections += _results(sheet, paper)
+    sections += ["## How NLL and -ELBO were estimated", *estimates(selection.protocol, sheets)]
+    sections += ["## What this protocol cannot show", _cannot_show(selection)]
+    sections += ["## Deviations from the paper's protocol", deviations_table(selection) or "None."]
+    sections += ["## Learning curves", *_curves(selection, curves)]
+    sections += ["## Cost in total", "Sums over all runs, diverged ones too.", costs_table(selection.runs)]
+    sections += ["## Provenance", *origin(selection.runs)]
+    sections += ["## Flags", _flags(selection)]
+    sections += ["## Records", *_records(selection, path)]
+    return "\n\n".join(sections) + "\n"
+
+
+def _results(sheet: Sheet, paper: PublishedTable | None) -> Iterator[str]:
+    compared = "; difference: ours - paper" if any(row.published for row in sheet.rows) else ""
+    yield (
+        f"In {sheet.unit.name}, lower is better. Ours: mean ± sample standard deviation over "
+        f"seeds{compared}. Seconds and operations are those of one seed."
+    )
+    if sheet.rows:
+        yield results_table(sheet)
+    if paper and paper.dataset == sheet.dataset:
+        yield _about_paper(paper)
+    if sheet.baselines:
+        yield "Trivial baselines, ours. A row that is worse in NLL says nothing for a deep generative model."
+        yield baselines_table(sheet)
+    redraw = redraw_sentence(sheet)
+    if redraw:
+        yield redraw
+
+
+def _about_paper(paper: PublishedTable) -> str:
+    """What the marks and +- mean, and where quoted numbers are from; each said once."""
+    marks = {row.footnote for row in paper.rows}
+    notes = [f"{escape(mark)} {text}" for mark, text in paper.footnotes.items() if mark in marks]
+    if any(row.nll.plus_minus for row in paper.rows):
+        notes.append(f"Paper: means over {paper.runs} runs; ±: {paper.plus_minus}.")
+    else:
+        notes.append(
+            f"Paper: means over {paper.runs} runs, printed without ±, so that gaps of 0.01 or 0.02 cannot be "
+            "decided from print."
+        )
+    quoted = [row for row in paper.rows if row.origin == "quoted"]
+    if quoted:
+        convolutional = ", ".join(row.method for row in quoted if row.convolutional)
+        notes.append(f"Quoted: by the paper from {paper.quoted_from}; {convolutional} are convolutional.")
+    return bullets(notes)
+
+
+def _cannot_show(selection: Selection) -> str:
+    return bullets([escape(each) for each in selection.protocol.cannot_show]) or "Nothing is noted."
+
+
+def _curves(selection: Selection, curves: bool) -> Iterator[str]:
+    if not curves:
+        yield "There are none: nothing was trained to the end."
+        return
+    name = f"{selection.sweep}-curves"
+    yield f"![Learning curves of every cell]({name}.svg)"
+    yield (
+        "-ELBO at beta = 1 by epoch (for NICE: NLL); each panel has its own scale. Validation: after the "
+        "epoch; training: mean over the epoch's batches, while the weights change. Diverged seeds are not "
+        f"drawn. As pixels: [{name}.png]({name}.png)."
+    )
+
+
+def _flags(selection: Selection) -> str:
+    found: dict[tuple[str, str], list[str]] = {}
+    for run in selection.runs:
+        for flag in run.record.flags:
+            found.setdefault((run.cell.slug, flag), []).append(str(run.seed))
+    items = [
+        f"{code(slug)}, seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}: {escape(flag)}"
+        for (slug, flag), seeds in found.items()
+    ]
+    return bullets(items) or "None."
+
+
+def _records(selection: Selection, path: Path) -> Iterator[str]:
+    yield "Every number of ours on this page is in one of these, or a mean or sum over some of them."
+    cells = grouped(selection.runs, lambda run: run.cell.slug)
+    yield bullets(
+        [f"{code(slug)}: {', '.join(_link(run, path) for run in runs)}" for slug, runs in cells.items()]
+    )
+    if selection.left_out:
+        yield "Left out of everything above:"
+        yield bullets(
+            [
+                f"{code(each.run.cell.slug)}: {_link(each.run, path)}, {each.reason}"
+                for each in selection.left_out
+            ]
+        )
+
+
+def _link(run: Run, path: Path) -> str:
+    target = Path(os.path.relpath(run.path, path.parent)).as_posix().replace(" ", "%20")
+    return f"[seed {run.seed}]({target}){'' if run.completed else ' (diverged)'}"

@@ -1,0 +1,40 @@
+"""Durations and operations as people read them."""
+
+from __future__ import annotations
+
+FLOP_UNITS = ((1e18, "EFLOP"), (1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"))
+
+
+def seconds(value: float) -> str:
+    """Seconds, to three digits or to the second.
+
+    >>> seconds(3.14159), seconds(1234.5)
+    ('3.14', '1234')
+    """
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def duration(value: float) -> str:
+    """Seconds in the unit that suits them.
+
+    >>> duration(90), duration(2700), duration(36000)
+    ('90 s', '45 min', '10 h')
+    """
+    if value < 120:
+        return f"{value:.3g} s"
+    return f"{value / 60:.3g} min" if value < 7200 else f"{value / 3600:.3g} h"
+
+
+def flop_unit(largest: float) -> tuple[float, str]:
+    """(floating point operations in it, name) of the unit in which `largest` is 1 to 1000."""
+    return next((unit for unit in FLOP_UNITS if largest >= unit[0]), FLOP_UNITS[-1])
+
+
+def flops(value: float) -> str:
+    """Floating point operations in the unit that suits them.
+
+    >>> flops(2.5e13)
+    '25 TFLOP'
+    """
+    size, name = flop_unit(value)
+    return f"{value / size:.3g} {name}"

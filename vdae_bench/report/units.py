@@ -1,0 +1,48 @@
+"""What scores are stated in: bits/dim for continuous data (Table 1), nats an image for binary (Table 2)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from vdae_bench.data.registry import find_dataset, parse_dataset_id
+from vdae_bench.errors import UserError
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit: its name, the end of its metrics' names in a record, and the decimals that ours have."""
+
+    name: str
+    suffix: str
+    decimals: int
+
+    def show(self, value: float) -> str:
+        """A value with the unit's decimals."""
+        return f"{value:.{self.decimals}f}"
+
+    def show_difference(self, value: float) -> str:
+        """A difference with its sign."""
+        return f"{value:+.{self.decimals}f}"
+
+
+BITS_PER_DIM = Unit("bits/dim", "bits_per_dim", 3)
+NATS = Unit("nats", "nats", 2)
+
+
+def unit_of(dataset_id: str) -> Unit:
+    """The unit in which the paper states scores on such data.
+
+    >>> unit_of("continuous-mnist").name, unit_of("binary-mnist").name
+    ('bits/dim', 'nats')
+    """
+    return BITS_PER_DIM if dataset_id.startswith("continuous-") else NATS
+
+
+def dims_of(dataset_id: str) -> int | None:
+    """n, the pixels of an image; None for a data set that nobody registered in this session."""
+    try:
+        _, name = parse_dataset_id(dataset_id)
+    except UserError:
+        return None
+    return math.prod(find_dataset(name).image_shape)
