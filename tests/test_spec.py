@@ -1,0 +1,185 @@
+"""Specs: what they mean, and faults named with their line and the nearest valid word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vdae_bench.errors import UserError
+from vdae_bench.protocol import PROTOCOLS, load_protocol, sweeps_folder
+from vdae_bench.spec import Cell, apply_overrides, find_spec, load_spec
+
+CONTRACT = """\
+version: 1
+name: mini
+grid: {dataset: [binary-mnist], method: [vae, lvdae], latents: [16]}
+include: [{dataset: continuous-mnist, method: vae, latents: 32, options: {decoder_output: linear}}]
+protocol: {base: quick, epochs: 2, batch_size: 250, importance_samples: 50}
+hyperparameters: {learning_rate: 1e-3, schedule: linear, hidden_size: 64, residual_blocks: 1}
+search:
+  method: bayes
+  metric: {name: validation_elbo, goal: maximize}
+  trials: 30
+  parameters:
+    learning_rate: {distribution: log_uniform_values, min: 1e-5, max: 1e-3}
+    schedule: {values: [linear, none]}
+seeds: 2
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def put(text: str) -> Path:
+        path = tmp_path / "spec.yaml"
+        path.write_text(text)
+        return path
+
+    return put
+
+
+def test_the_contract_example(write):
+    spec = load_spec(write(CONTRACT))
+    assert [cell.slug for cell in spec.cells] == [
+        "binary-mnist_vae_16",
+        "binary-mnist_lvdae_16",
+        "continuous-mnist_vae_32_decoder_output-linear",
+    ]
+    assert spec.seeds == 2 and spec.protocol.epochs == 2 and spec.protocol.importance_samples == 50
+    assert spec.protocol.name.startswith("quick+") and spec.protocol.base == "quick"
+    hyper = spec.resolved_hyperparameters(spec.cells[0])
+    assert hyper["learning_rate"] == 1e-3 and hyper["hidden_size"] == 64 and hyper["adam_beta2"] == 0.999
+    assert spec.search is not None and spec.search.trials == 30
+
+
+FAULTS = {
+    "unknown key": ("seeds: 2", "seedz: 2", 14, "unknown key 'seedz', did you mean 'seeds'?"),
+    "unknown method": ("[vae, lvdae]", "[vae, lvdea]", 3, "did you mean 'lvdae'?"),
+    "unknown data set": ("[binary-mnist]", "[binary-mnst]", 3, "binary-mnist"),
+    "latents out of range": ("latents: [16]", "latents: [9000]", 3, "784"),
+    "latents no number": ("latents: [16]", "latents: [many]", 3, "whole numbers"),
+    "axis missing": (", latents: [16]", "", 3, "latents"),
+    "unknown option": ("decoder_output: linear", "decoder_outptu: linear", 4, "did you mean 'decoder_output'?"),
+    "option value": ("decoder_output: linear", "decoder_output: relu", 4, "sigmoid, linear"),
+    "protocol field": ("epochs: 2", "epoch: 2", 5, "did you mean 'epochs'?"),
+    "protocol value": ("epochs: 2", "epochs: 0", 5, "greater than or equal to 1"),
+    "protocol base": ("base: quick", "base: qick", 5, "did you mean 'quick'?"),
+    "hyper-parameter": ("learning_rate: 1e-3,", "learning_rat: 1e-3,", 6, "did you mean 'learning_rate'?"),
+    "schedule": ("schedule: linear", "schedule: cosine", 6, "'linear' or 'none'"),
+    "search min over max": ("min: 1e-5, max: 1e-3", "min: 1e-3, max: 1e-5", 12, "below max"),
+    "search log of zero": ("min: 1e-5", "min: 0", 12, "start above 0"),
+    "search unknown name": ("    schedule: {values", "    shedule: {values", 13, "did you mean 'schedule'?"),
+    "search seed": ("    schedule: {values: [linear, none]}", "    seed: {values: [1, 2]}", 13, "never searched"),
+    "search empty set": ("values: [linear, none]", "values: []", 13, "at least 1 item"),
+    "version": ("version: 1", "version: 2", 1, "version"),
+    "name leaves the folder": ("name: mini", "name: ../mini", 2, "name"),
+    "no YAML": ("seeds: 2", "seeds: [2", 15, "not YAML"),
+    "twice the same key": ("seeds: 2", "version: 1", 14, "version"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_are_named_with_line_and_remedy(write, fault):
+    before, after, line, words = FAULTS[fault]
+    assert before in CONTRACT
+    with pytest.raises(UserError) as caught:
+        load_spec(write(CONTRACT.replace(before, after, 1)))
+    assert f"line {line}" in str(caught.value) and words in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "3", "version: 1", "&a [*a]", "a: !!python/object:os.system x", "\x00"])
+def test_what_is_no_spec_gives_one_sentence(write, text):
+    with pytest.raises(UserError):
+        load_spec(write(text))
+
+
+def test_many_laughs_are_refused(write):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 10)}]" for k in range(1, 9)]
+    with pytest.raises(UserError, match="aliases"):
+        load_spec(write("\n".join(lines)))
+
+
+def test_exclude_and_option_axes(write):
+    text = """\
+version: 1
+name: axes
+grid: {dataset: [continuous-mnist], method: [vae], latents: [16, 32], decoder_output: [sigmoid, linear]}
+exclude: [{latents: 32, options: {decoder_output: linear}}]
+"""
+    assert [cell.slug for cell in load_spec(write(text)).cells] == [
+        "continuous-mnist_vae_16",
+        "continuous-mnist_vae_16_decoder_output-linear",
+        "continuous-mnist_vae_32",
+    ]
+
+
+def test_a_flow_keeps_the_dimension_and_models_no_binary_data(write):
+    text = "version: 1\nname: x\ngrid: {{dataset: [{}], method: [nice], latents: [{}]}}\n"
+    with pytest.raises(UserError, match="784"):
+        load_spec(write(text.format("continuous-mnist", 16)))
+    with pytest.raises(UserError, match="continuous data"):
+        load_spec(write(text.format("binary-mnist", 784)))
+
+
+def test_overrides_make_another_protocol_and_seeds_do_not(write):
+    path = write("version: 1\nname: x\ngrid: {dataset: [binary-mnist], method: [vae], latents: [16]}\n")
+    plain = load_spec(path)
+    assert plain.protocol.name == "quick"
+    assert load_spec(path, seeds=7).protocol.name == "quick"
+    changed = load_spec(path, overrides={"epochs": 9})
+    again = load_spec(path, overrides={"epochs": 9})
+    other = load_spec(path, overrides={"hidden_size": 9})
+    assert changed.protocol.name == again.protocol.name != other.protocol.name
+    assert changed.protocol.base == "quick" and changed.protocol.name.startswith("quick+")
+    assert other.resolved_hyperparameters(other.cells[0])["hidden_size"] == 9
+    same = load_spec(path, overrides={"epochs": plain.protocol.epochs})
+    assert same.protocol.name == "quick"
+    with pytest.raises(UserError, match="did you mean 'epochs'"):
+        load_spec(path, overrides={"epoch": 3})
+    with pytest.raises(UserError, match="learning_rate"):
+        load_spec(path, overrides={"learning_rate": -1})
+
+
+def test_precedence_of_hyperparameters(write):
+    path = write(
+        "version: 1\nname: x\nhyperparameters: {hidden_size: 50}\n"
+        "include: [{dataset: binary-mnist, method: vae, latents: 4, hyperparameters: {hidden_size: 60}},"
+        "{dataset: binary-mnist, method: vae, latents: 5}]\n"
+    )
+    spec = load_spec(path)
+    assert [spec.resolved_hyperparameters(cell)["hidden_size"] for cell in spec.cells] == [60, 50]
+    quick = load_protocol("quick").hyperparameters["hidden_size"]
+    bare = path.with_name("bare.yaml")
+    bare.write_text("version: 1\nname: x\ninclude: [{dataset: binary-mnist, method: vae, latents: 4}]\n")
+    bare_spec = load_spec(bare)
+    assert bare_spec.resolved_hyperparameters(bare_spec.cells[0])["hidden_size"] == quick
+    assert "l2" not in bare_spec.resolved_hyperparameters(bare_spec.cells[0])
+
+
+def test_shipped_sweeps_and_protocols_are_valid():
+    for name in PROTOCOLS:
+        assert load_protocol(name).name == name
+    for path in sweeps_folder().glob("*.yaml"):
+        for protocol in PROTOCOLS:
+            assert load_spec(path, protocol).cells
+    paper = load_protocol("paper")
+    assert (paper.epochs, paper.batch_size, paper.seeds, paper.importance_samples) == (1000, 1000, 10, 5000)
+    assert (paper.nll_images, paper.elbo_images, paper.initialisation, paper.scalar_rate) == (10000, 10000, "paper", 1)
+
+
+def test_unknown_sweeps_are_answered_with_the_nearest():
+    with pytest.raises(UserError, match="did you mean 'table1'"):
+        find_spec("tabel1")
+
+
+def test_slug_of_options():
+    cell = Cell("continuous-mnist", "vdae-resnet", 784, (("decoder_variance", "tied"), ("log_sigma", -3.0)))
+    assert cell.slug == "continuous-mnist_vdae-resnet_784_decoder_variance-tied_log_sigma--3"
+
+
+def test_override_of_a_paper_protocol_lists_its_deviations():
+    quick, paper = load_protocol("quick"), load_protocol("paper")
+    deviations = quick.deviations(paper)
+    assert deviations["epochs"] == (quick.epochs, 1000) and "batch_size" in deviations
+    assert apply_overrides(paper, {}).deviations(paper) == {}
