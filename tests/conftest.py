@@ -22,7 +22,7 @@ ROWS = COLUMNS = 6
 COUNTS = {"train": 140, "test": 30}
 VALIDATION = 20
 
-PLUGIN = '''
+PLUGIN = """
 from vdae_bench.data.registry import IdxFile, ImageFiles, register_dataset
 
 register_dataset(
@@ -35,7 +35,7 @@ register_dataset(
         validation_images={validation},
     )
 )
-'''
+"""
 
 
 @pytest.fixture(scope="session")
@@ -49,9 +49,9 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     entries = {}
     for split, prefix in (("train", "train"), ("test", "t10k")):
         count = COUNTS[split]
-        strokes = random.uniform(0, 1, (count, 1, 1)) * np.linspace(0, 1, COLUMNS) + np.linspace(
-            -0.5, 0.5, ROWS
-        )[:, None] * random.uniform(-1, 1, (count, 1, 1))
+        strokes = random.uniform(0, 1, (count, 1, 1)) * np.linspace(0, 1, COLUMNS) + np.linspace(-0.5, 0.5, ROWS)[
+            :, None
+        ] * random.uniform(-1, 1, (count, 1, 1))
         arrays = {
             "images": (np.clip(strokes, 0, 1) * 255).astype(np.uint8),
             "labels": random.integers(0, 10, count).astype(np.uint8),

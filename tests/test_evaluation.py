@@ -35,8 +35,13 @@ def test_scores_are_the_textbook_ones():
         for image in range(9):
             # written out for one image and one sample at a time
             log_w = torch.cat(
-                [model.condition(x[None, image : image + 1].expand(2, -1, -1))(eta[:, image : image + 1, k : k + 1])[:, 0]
-                 for k in range(50)], 1
+                [
+                    model.condition(x[None, image : image + 1].expand(2, -1, -1))(eta[:, image : image + 1, k : k + 1])[
+                        :, 0
+                    ]
+                    for k in range(50)
+                ],
+                1,
             )
             weights = log_w.exp()
             torch.testing.assert_close(evaluator.scores.neg_elbo[:, image], -log_w.mean(1))
@@ -84,14 +89,16 @@ def test_summary_takes_the_gap_from_some_images_and_the_level_from_all():
     neg_elbo = torch.tensor([10.0, 20.0, 30.0, 40.0], dtype=torch.float64)
     nll = torch.tensor([9.0, math.nan, 27.0, math.nan], dtype=torch.float64)
     ess = torch.tensor([5.0, math.nan, 5.0, math.nan], dtype=torch.float64)
-    result = summarise(neg_elbo, nll, ess, [0, 2], samples=10)
+    result = summarise(neg_elbo, nll, ess, [0, 1, 2, 3], [0, 2], samples=10)
     assert result["neg_elbo_nats"] == 25.0
     assert result["nll_nats"] == 25.0 - 2.0
     assert result["nll_images_nll_nats"] == 18.0 and result["nll_images_neg_elbo_nats"] == 20.0
     # gaps 1 and 3: variance 2, half of the images unseen; importance sampling 1/5 - 1/10
     assert result["nll_standard_error_nats"] == pytest.approx(((0.1 + 0.5 * 2.0) / 2) ** 0.5)
     assert result["nll_bias_nats"] == pytest.approx(0.05)
-    everything = summarise(neg_elbo, neg_elbo - 1.5, torch.full((4,), 5.0).double(), [0, 1, 2, 3], samples=10)
+    everything = summarise(
+        neg_elbo, neg_elbo - 1.5, torch.full((4,), 5.0).double(), [0, 1, 2, 3], [0, 1, 2, 3], samples=10
+    )
     assert everything["nll_nats"] == everything["nll_images_nll_nats"] == 23.5
 
 

@@ -47,4 +47,4 @@ def test_noise_has_the_distribution_it_claims():
     big = draw((0,), shape=(200, 500))
     assert abs(big.mean()) < 0.01 and abs(big.std() - 1) < 0.01
     uniform = NoiseSource((0,), CPU).uniform_("data", 0, torch.empty(1, 200, 500))
-    assert 0 <= uniform.min() and uniform.max() < 1 and abs(uniform.mean() - 0.5) < 0.01
+    assert uniform.min() >= 0 and uniform.max() < 1 and abs(uniform.mean() - 0.5) < 0.01

@@ -6,9 +6,14 @@ import json
 
 import pytest
 
-from tests.records import make_record
+from tests.report.made_up import made_up_record
 from vdae_bench.errors import EnvironmentFault
-from vdae_bench.store import Store, parse, to_json
+from vdae_bench.spec import Cell
+from vdae_bench.store import Record, Store, parse, to_json
+
+
+def make_record(seed: int, run_digest: str = "d" * 64) -> Record:
+    return made_up_record(Cell("binary-mnist", "vae", 16), seed, provenance={"run_digest": run_digest})
 
 
 def test_round_trip_has_the_fields_of_the_contract():
@@ -20,7 +25,14 @@ def test_round_trip_has_the_fields_of_the_contract():
     assert set(content["metrics"]["test"]) >= {
         "neg_elbo_nats", "nll_nats", "neg_elbo_bits_per_dim", "nll_bits_per_dim", "effective_sample_size",
     }  # fmt: skip
-    assert set(content["cost"]) >= {"train_seconds", "evaluation_seconds", "train_flops", "device", "threads", "replicas"}
+    assert set(content["cost"]) >= {
+        "train_seconds",
+        "evaluation_seconds",
+        "train_flops",
+        "device",
+        "threads",
+        "replicas",
+    }
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"schema": 99}', '{"schema": 1}', "null"])

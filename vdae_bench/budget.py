@@ -21,9 +21,7 @@ MARGIN = 0.9
 """Share of the budget that the estimate may fill."""
 
 
-def fit_budget(
-    spec: SweepSpec, seconds: float, around: Surroundings, *, may_calibrate: bool = True
-) -> tuple[int, int]:
+def fit_budget(spec: SweepSpec, seconds: float, around: Surroundings, *, may_calibrate: bool = True) -> tuple[int, int]:
     """(epochs, seeds): the protocol's seeds with as many epochs as fit; fewer seeds only if not one epoch fits.
 
     Raises:
@@ -43,7 +41,9 @@ def fit_budget(
         except (ValueError, KeyError, TypeError):
             raise UserError(f"{path} is damaged; delete it to choose again") from None
     if not may_calibrate:
-        raise UserError("this budget has not been calibrated yet; run it once without --dry-run, or plan with --calibrate")
+        raise UserError(
+            "this budget has not been calibrated yet; run it once without --dry-run, or plan with --calibrate"
+        )
     for seeds in range(spec.seeds, 0, -1):
         per_epoch, fixed = _totals(spec, seeds, around)
         epochs = int((MARGIN * seconds - fixed) / per_epoch) if per_epoch else 1

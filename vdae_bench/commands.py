@@ -38,9 +38,8 @@ class Stopped(VdaeBenchError):
     """A signal ended the run after a checkpoint."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(
-            f"stopped after a checkpoint; the same command goes on from it:\n  {shlex.join(['vdae-bench', *sys.argv[1:]])}"
-        )
+        command = shlex.join(["vdae-bench", *sys.argv[1:]])
+        super().__init__(f"stopped after a checkpoint; the same command goes on from it:\n  {command}")
         self.exit_code = 128 + number
 
 
@@ -96,9 +95,7 @@ def resolve(word: str, around: Surroundings, words: dict[str, Any], *, may_calib
 
 def run_sweeps(names: Sequence[str], *, reports: Path, dry_run: bool, quiet: bool, **words: Any) -> None:
     """Run sweeps one after the other, then draw and print their reports."""
-    around = surroundings(
-        words["device"], words["threads"], words["results"], words["data"], words["checkpoint_every"]
-    )
+    around = surroundings(words["device"], words["threads"], words["results"], words["data"], words["checkpoint_every"])
     for name in names:
         spec = resolve(name, around, words, may_calibrate=not dry_run)
         plans = plan(spec, around.store)
@@ -127,9 +124,14 @@ def run_spec(plans: list[CellPlan], around: Surroundings, quiet: bool) -> Outcom
 def raise_if_failed(outcome: Outcome, plans: list[CellPlan]) -> None:
     """Exit code 1 with a list when runs failed or diverged, now or before."""
     lines = [f"{group.label}: {error}" for group, error in outcome.failures]
-    lines += [f"{record.cell.dataset}_{record.cell.method}_{record.cell.latents} seed {record.seed}: "
-              f"{'; '.join(record.flags)}" for record in outcome.diverged]
-    lines += [f"{each.job.cell.slug} seed {seed}: diverged (recorded before)" for each in plans for seed in each.diverged]
+    lines += [
+        f"{record.cell.dataset}_{record.cell.method}_{record.cell.latents} seed {record.seed}: "
+        f"{'; '.join(record.flags)}"
+        for record in outcome.diverged
+    ]
+    lines += [
+        f"{each.job.cell.slug} seed {seed}: diverged (recorded before)" for each in plans for seed in each.diverged
+    ]
     if lines:
         raise Failed("not all runs came to a result:\n  " + "\n  ".join(lines))
 
@@ -162,12 +164,11 @@ def plan_rows(plans: list[CellPlan]) -> list[tuple[CellPlan, Price, int]]:
 
 def plan_text(spec: SweepSpec, plans: list[CellPlan], seconds: dict[str, float] | None = None) -> str:
     """The plan as a table."""
-    rows, total, bytes_ = [], 0.0, 0
+    rows, runs, flops = [], 0, 0
     for each, cost, to_run in plan_rows(plans):
-        flops = (cost.train_flops + cost.evaluation_flops) * to_run
-        total += flops
+        runs += to_run
+        flops += (cost.train_flops + cost.evaluation_flops) * to_run
         replicas = max((len(group.seeds) for group in each.groups), default=0)
-        bytes_ = max(bytes_, cost.train_bytes * replicas)
         row = [
             each.job.cell.slug,
             len(each.done),
@@ -187,7 +188,7 @@ def plan_text(spec: SweepSpec, plans: list[CellPlan], seconds: dict[str, float] 
         "",
         tabulate(rows, headers, disable_numparse=True, colalign=("left", *["right"] * (len(headers) - 1))),
         "",
-        f"to run: {sum(row[2] for row in rows)} runs, {total / 1e12:.1f} TFLOP; TFLOP are for one seed",
+        f"to run: {runs} runs, {flops / 1e12:.1f} TFLOP; TFLOP are for one seed, memory for its group",
     ]
     if seconds is not None:
         lines[-1] += f"; about {duration(sum(seconds.values()))} on this device"
@@ -262,5 +263,3 @@ def verify_data(dataset: str, folder: Path | None) -> int:
     for name, right, digest in checks:
         click.echo(f"{'ok   ' if right else 'WRONG'} {name} {digest or 'missing'}")
     return 0 if all(right for _, right, _ in checks) else 2
-
-

@@ -26,7 +26,7 @@ SAMPLE_BLOCK = 256
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """What of the protocol the evaluation needs: K samples for `nll_images`, `elbo_samples` for the other `elbo_images`."""
+    """What of the protocol it needs: K samples for `nll_images`, `elbo_samples` for the other `elbo_images`."""
 
     importance_samples: int
     nll_images: int
@@ -35,7 +35,7 @@ class EvaluationSettings:
 
 
 def evenly_spaced(total: int, count: int) -> Int[Tensor, " count"]:
-    """Indices of `count` images spread evenly over `total`: MNIST's test set is sorted by source, so a head of it is easier.
+    """Indices of `count` images spread evenly over `total`: a head of MNIST's test set, sorted by source, is easier.
 
     >>> evenly_spaced(10, 4).tolist()
     [0, 2, 5, 7]
@@ -101,10 +101,8 @@ class Evaluator:
         nll_images = evenly_spaced(len(x), settings.nll_images).tolist()
         elbo_images = evenly_spaced(len(x), settings.elbo_images).tolist()
         rest = sorted(set(elbo_images) - set(nll_images))
-        self.nll_images = nll_images
-        self.chunks = self._split(nll_images, self.samples) + self._split(
-            rest, 1 if exact else settings.elbo_samples
-        )
+        self.nll_images, self.images = nll_images, nll_images + rest
+        self.chunks = self._split(nll_images, self.samples) + self._split(rest, 1 if exact else settings.elbo_samples)
         self.done = 0
 
     def _split(self, images: list[int], samples: int) -> list[tuple[list[int], int]]:
@@ -132,7 +130,7 @@ class Evaluator:
     def metrics(self) -> list[dict[str, float]]:
         """The test metrics of each replica (see `summarise`)."""
         return [
-            summarise(*scores, nll_images=self.nll_images, samples=self.samples)
+            summarise(*scores, images=self.images, nll_images=self.nll_images, samples=self.samples)
             for scores in zip(self.scores.neg_elbo, self.scores.nll, self.scores.effective_samples, strict=True)
         ]
 
@@ -150,12 +148,13 @@ def summarise(
     neg_elbo: Float[Tensor, " N"],
     nll: Float[Tensor, " N"],
     effective_samples: Float[Tensor, " N"],
+    images: Sequence[int],
     nll_images: Sequence[int],
     samples: int,
 ) -> dict[str, float]:
-    """Test metrics in nats an image from the scores of one model; images never scored are NaN.
+    """Test metrics in nats an image from the scores of one model.
 
-    -ELBO is the mean over all scored images. NLL is that mean minus the mean of (-ELBO - NLL) over `nll_images`, the
+    -ELBO is the mean over all scored `images`. NLL is that mean minus the mean of (-ELBO - NLL) over `nll_images`, the
     images with K = `samples`: the gap varies far less between images than the level does, so a few hundred images
     fix it, and with all images it is the plain mean of the NLL (which `nll_images_nll_nats` gives in any case).
 
@@ -163,7 +162,7 @@ def summarise(
     weight has variance 1/S - 1/K and is low by half of that, so NLL is high by `nll_bias_nats` on average;
     `nll_standard_error_nats` adds what taking the gap from some of the images leaves open.
     """
-    scored = neg_elbo[~neg_elbo.isnan()]
+    scored = neg_elbo[images]
     gap = neg_elbo[nll_images] - nll[nll_images]
     effective = effective_samples[nll_images]
     variance = (1 / effective - 1 / samples).clamp(min=0)

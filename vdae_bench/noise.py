@@ -42,9 +42,7 @@ class NoiseSource:
             part.normal_(generator=self._at(seed, stream, step))
         return out
 
-    def image_normal_(
-        self, stream: str, images: Sequence[int], block: int, out: Float[Tensor, "R N K d"]
-    ) -> Tensor:
+    def image_normal_(self, stream: str, images: Sequence[int], block: int, out: Float[Tensor, "R N K d"]) -> Tensor:
         """Fill `out` so that an image's noise depends on its index and the block of samples, not on its neighbours."""
         for seed, part in zip(self.seeds, out, strict=True):
             for image, rows in zip(images, part, strict=True):
@@ -55,10 +53,7 @@ class NoiseSource:
         """A random order of `length` images for each seed."""
         device = self.generator.device
         return torch.stack(
-            [
-                torch.randperm(length, generator=self._at(seed, stream, step), device=device)
-                for seed in self.seeds
-            ]
+            [torch.randperm(length, generator=self._at(seed, stream, step), device=device) for seed in self.seeds]
         )
 
 

@@ -149,9 +149,7 @@ def plan(spec: SweepSpec, store: Store) -> list[CellPlan]:
             CellPlan(
                 job=job,
                 done=tuple(seed for seed, record in records.items() if record),
-                diverged=tuple(
-                    seed for seed, record in records.items() if record and record.status == "diverged"
-                ),
+                diverged=tuple(seed for seed, record in records.items() if record and record.status == "diverged"),
                 groups=tuple(
                     Group(job, tuple(missing[start : start + MAX_REPLICAS]))
                     for start in range(0, len(missing), MAX_REPLICAS)

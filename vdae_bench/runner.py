@@ -67,6 +67,7 @@ class StopRequest:
         self.signal: int | None = None
 
     def __call__(self) -> bool:
+        """Whether a signal came."""
         return self.signal is not None
 
     @contextmanager
@@ -113,7 +114,9 @@ class Workbench:
         return Evaluator(self.model, x, self.group.seeds, self.group.job.evaluation_settings())
 
 
-def run_group(group: Group, around: Surroundings, report: Callable[[str, float], None], stop: StopRequest) -> list[Record]:
+def run_group(
+    group: Group, around: Surroundings, report: Callable[[str, float], None], stop: StopRequest
+) -> list[Record]:
     """Train, evaluate and publish a group, from its checkpoint where there is one.
 
     `report(phase, fraction)` is called as it goes. Raises `Interrupted` after a checkpoint when `stop` says so.
@@ -261,9 +264,7 @@ def _test_metrics(group: Group, measured: dict[str, float]) -> TestMetrics:
     continuous = group.job.view == "continuous"
     has_elbo = get_method(group.job.cell.method).has_elbo
     dims = group.job.data_dim
-    bits = {
-        name: bits_per_dim(measured[f"{name}_nats"], dims) if continuous else None for name in ("neg_elbo", "nll")
-    }
+    bits = {name: bits_per_dim(measured[f"{name}_nats"], dims) if continuous else None for name in ("neg_elbo", "nll")}
     if not has_elbo:
         measured = {**measured, "neg_elbo_nats": None, "nll_images_neg_elbo_nats": None}  # type: ignore[dict-item]
     return TestMetrics.model_validate(

@@ -162,7 +162,7 @@ class SweepSpec:
     seeds: int
 
     def resolved_hyperparameters(self, cell: Cell) -> dict[str, Any]:
-        """What a cell trains with: defaults, then the protocol's sizes, the spec's, the cell's, the user's overrides."""
+        """What a cell trains with: defaults, the protocol's sizes, the spec's, the cell's, the user's overrides."""
         defaults = {**OPTIMISER_DEFAULTS, **get_method(cell.method).hyperparameters}
         layers = (
             self.protocol.hyperparameters,
@@ -283,7 +283,7 @@ class _Checker:
                 for values in itertools.product(*written.grid.values()):
                     candidates.append((("grid",), dict(zip(names, values, strict=True)), {}))
         for index, cell in enumerate(written.include):
-            at = ("include", index)
+            at: Location = ("include", index)
             absent = [axis for axis in AXES if getattr(cell, axis) is None]
             if absent:
                 self.fault(at, f"an included cell needs {', '.join(absent)} too")
@@ -401,5 +401,3 @@ def _keys_at(model: type[BaseModel], at: tuple[int | str, ...]) -> list[str]:
     for part in at:
         model = nested.get(str(part), model)
     return list(model.model_fields)
-
-

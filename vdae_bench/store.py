@@ -81,6 +81,9 @@ class Cost(BaseModel):
     train_seconds: float
     evaluation_seconds: float
     train_flops: int
+    validation_seconds: float = 0.0
+    evaluation_flops: int = 0
+    parameters: int = 0
     device: str
     threads: int
     replicas: int

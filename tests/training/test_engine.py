@@ -56,9 +56,7 @@ def test_a_stopped_run_continues_with_the_same_bits(make, method, stop_at):
 def test_a_seed_is_the_same_alone_and_beside_others(make, method):
     together = run(make(method, seeds=(5, 7, 11), dtype=torch.float64))
     alone = run(make(method, seeds=(7,), dtype=torch.float64))
-    torch.testing.assert_close(
-        together.optimiser.parameters[1], alone.optimiser.parameters[0], rtol=1e-9, atol=1e-12
-    )
+    torch.testing.assert_close(together.optimiser.parameters[1], alone.optimiser.parameters[0], rtol=1e-9, atol=1e-12)
     for split in ("train", "validation"):
         for row, (single,) in zip(together.curve[split], alone.curve[split], strict=True):
             assert row[1] == pytest.approx(single, rel=1e-10)

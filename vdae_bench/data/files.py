@@ -110,9 +110,7 @@ def _require_digest(found: str | None, file: IdxFile, origin: str) -> None:
     if found is None:
         raise SourceError(f"{origin} is damaged or longer than the {file.size} bytes of {file.name}")
     if found != file.sha256:
-        raise SourceError(
-            f"{origin} is not the published {file.name}: SHA-256 expected {file.sha256}, found {found}"
-        )
+        raise SourceError(f"{origin} is not the published {file.name}: SHA-256 expected {file.sha256}, found {found}")
 
 
 def _digest_while_copying(stream: BufferedIOBase, file: IdxFile, sink: BinaryIO | None) -> str | None:

@@ -76,9 +76,7 @@ def write_idx(path: Path, array: NDArray[np.uint8]) -> None:
         UserError: the array does not hold unsigned bytes, or has no dimension or more than 255.
     """
     if array.dtype != np.uint8 or not 1 <= array.ndim <= 255:
-        raise UserError(
-            f"{path}: IDX needs a uint8 array of 1 to 255 dimensions, not {array.dtype}{array.shape}"
-        )
+        raise UserError(f"{path}: IDX needs a uint8 array of 1 to 255 dimensions, not {array.dtype}{array.shape}")
     header = struct.pack(f">HBB{array.ndim}I", 0, UNSIGNED_BYTE, array.ndim, *array.shape)
     content = header + array.tobytes()
     path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)

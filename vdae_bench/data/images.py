@@ -56,7 +56,5 @@ def _read_rows(folder: Path, file: IdxFile) -> Tensor:
     array = read_idx(folder / file.name)
     if array.shape != file.shape:
         # Verified bytes, so it is the entry in the registry that is wrong.
-        raise UserError(
-            f"{file.name} has shape {array.shape}, its registry entry says {file.shape}: correct the entry"
-        )
+        raise UserError(f"{file.name} has shape {array.shape}, its registry entry says {file.shape}: correct the entry")
     return torch.from_numpy(array.reshape(len(array), -1))

@@ -28,13 +28,9 @@ class IdxFile:
     def __post_init__(self) -> None:
         # Names become paths in the cache, so a separator in one would lead out of it.
         if not re.fullmatch(r"\w[\w.-]*", self.name):
-            raise UserError(
-                f"the file name {self.name!r} is no bare file name: use letters, digits, '.', '_', '-'"
-            )
+            raise UserError(f"the file name {self.name!r} is no bare file name: use letters, digits, '.', '_', '-'")
         if not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
-            raise UserError(
-                f"the SHA-256 of {self.name} is {self.sha256!r}: give 64 lower-case hexadecimal digits"
-            )
+            raise UserError(f"the SHA-256 of {self.name} is {self.sha256!r}: give 64 lower-case hexadecimal digits")
 
     @property
     def size(self) -> int:
@@ -125,9 +121,7 @@ def register_dataset(dataset: ImageFiles) -> ImageFiles:
         UserError: another data set has this name.
     """
     if DATASETS.setdefault(dataset.name, dataset) != dataset:
-        raise UserError(
-            f"a different data set is already registered as {dataset.name!r}: choose another name"
-        )
+        raise UserError(f"a different data set is already registered as {dataset.name!r}: choose another name")
     return dataset
 
 

@@ -19,9 +19,7 @@ from vdae_bench.noise import stream_seed
 Split = Literal["validation", "test"]
 
 
-def dequantise(
-    pixels: UInt8[Tensor, "*rows n"], uniform: Float[Tensor, "*rows n"]
-) -> Float[Tensor, "*rows n"]:
+def dequantise(pixels: UInt8[Tensor, "*rows n"], uniform: Float[Tensor, "*rows n"]) -> Float[Tensor, "*rows n"]:
     """x = (v + u) / 256, u ~ U(0, 1) (Uria et al., 2013; section 5.1): in [0, 1]; 8 bits/dim for a uniform density."""
     return (pixels + uniform) / 256
 
@@ -56,16 +54,12 @@ class ViewedImages:
         """n, the number of pixels."""
         return self.train.shape[1]
 
-    def training_batch(
-        self, indices: Int[Tensor, "R N"], uniform: Float[Tensor, "R N n"]
-    ) -> Float[Tensor, "R N n"]:
+    def training_batch(self, indices: Int[Tensor, "R N"], uniform: Float[Tensor, "R N n"]) -> Float[Tensor, "R N n"]:
         """The training images at `indices`, with the noise given."""
         return VIEWS[self.view](self.train[indices], uniform)
 
-    def held_out(
-        self, split: Split, dtype: torch.dtype = torch.float32, draw: int = 0
-    ) -> Float[Tensor, "N n"]:
-        """The fixed draw of the validation or test images, in their order; other draws only to see what a draw matters."""
+    def held_out(self, split: Split, dtype: torch.dtype = torch.float32, draw: int = 0) -> Float[Tensor, "N n"]:
+        """The fixed draw of a split's images, in their order; other draws only to see what a draw matters."""
         pixels = self._held_out[split]
         generator = torch.Generator().manual_seed(stream_seed(0, f"{split}-data", draw))
         uniform = torch.rand(pixels.shape, generator=generator)
@@ -73,9 +67,7 @@ class ViewedImages:
 
     def statistics(self) -> PixelStatistics:
         """Mean and variance of each pixel over the training images, noise included, in closed form; float64."""
-        total, squares = (
-            sum(chunk.double().pow(power).sum(0) for chunk in self.train.split(4096)) for power in (1, 2)
-        )
+        total, squares = (sum(chunk.double().pow(power).sum(0) for chunk in self.train.split(4096)) for power in (1, 2))
         mean = torch.as_tensor(total) / len(self.train)
         variance = torch.as_tensor(squares) / len(self.train) - mean.square()
         if self.view == "continuous":

@@ -17,9 +17,7 @@ class AdditiveCoupling(Layer):
     starts as the identity.
     """
 
-    def __init__(
-        self, replicas: int, dims: int, hidden: int, hidden_layers: int, *, even_passes: bool
-    ) -> None:
+    def __init__(self, replicas: int, dims: int, hidden: int, hidden_layers: int, *, even_passes: bool) -> None:
         super().__init__()
         self.passing, self.moving = (
             (slice(0, None, 2), slice(1, None, 2)) if even_passes else (slice(1, None, 2), slice(0, None, 2))
@@ -85,13 +83,16 @@ class NICE(Chain):
     """`couplings` additive couplings, even indices passing first and then alternating, then the diagonal scaling."""
 
     def __init__(self, replicas: int, dims: int, couplings: int, hidden: int, hidden_layers: int) -> None:
-        super().__init__(
-            [
-                AdditiveCoupling(replicas, dims, hidden, hidden_layers, even_passes=index % 2 == 0)
-                for index in range(couplings)
-            ]
-            + [DiagonalScaling(replicas, dims)]
-        )
+        layers = [
+            AdditiveCoupling(replicas, dims, hidden, hidden_layers, even_passes=index % 2 == 0)
+            for index in range(couplings)
+        ]
+        super().__init__([*layers, DiagonalScaling(replicas, dims)])
+
+    @property
+    def couplings(self) -> list[AdditiveCoupling]:
+        """The couplings, first to last."""
+        return [layer for layer in self.layers if isinstance(layer, AdditiveCoupling)]
 
     @property
     def scaling(self) -> DiagonalScaling:
@@ -106,8 +107,9 @@ class NICE(Chain):
 
     def inverse(self, z: Float[Tensor, "R N n"]) -> Float[Tensor, "R N n"]:
         """The data point that f maps to z."""
-        for layer in reversed(self.layers):
-            z = layer.inverse(z)
+        z = self.scaling.inverse(z)
+        for coupling in reversed(self.couplings):
+            z = coupling.inverse(z)
         return z
 
     def weights(self) -> list[Tensor]:
@@ -121,6 +123,6 @@ class NICE(Chain):
         The location goes into the bias of the first coupling that moves a pixel, where the model class has room
         for it; the couplings' weights stay as they are.
         """
-        for coupling in list(self.layers)[:2]:
+        for coupling in self.couplings[:2]:
             coupling.shift.out.bias.copy_(-location[coupling.moving])
         self.scaling.log_scale.copy_(-log_scale)

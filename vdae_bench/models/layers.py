@@ -17,6 +17,7 @@ weight K times.)
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import TypeAlias
 
 import torch
@@ -39,17 +40,14 @@ class Layer(nn.Module):
         return generic_linearise(self, x)
 
 
-def generic_linearise(
-    f: Callable[[Tensor], Tensor], x: Float[Tensor, "R N D"]
-) -> tuple[Tensor, LinearMap, LinearMap]:
-    """Linearise any map of independent rows with `torch.func`: right for every architecture, slower than a rule of its own."""
+def generic_linearise(f: Callable[[Tensor], Tensor], x: Float[Tensor, "R N D"]) -> tuple[Tensor, LinearMap, LinearMap]:
+    """Linearise any map of independent rows with `torch.func`: right for all, slower than a rule of its own."""
 
     def push(t: Float[Tensor, "R N K D"]) -> Tensor:
-        columns = torch.func.vmap(lambda v: torch.func.jvp(f, (x,), (v,))[1], in_dims=2, out_dims=2)
-        return columns(t)
+        return torch.func.vmap(lambda v: torch.func.jvp(f, (x,), (v,))[1], in_dims=2, out_dims=2)(t)
 
     def pull(g: Float[Tensor, "R S K H"]) -> Tensor:
-        _, vjp = torch.func.vjp(f, x[:, : g.shape[1]])
+        vjp: Callable[[Tensor], tuple[Tensor]] = torch.func.vjp(f, x[:, : g.shape[1]])[1]
         return torch.func.vmap(lambda v: vjp(v)[0], in_dims=2, out_dims=2)(g)
 
     return f(x), push, pull
@@ -108,11 +106,12 @@ class ReLUNetwork(Layer):
     or an additive coupling made of it starts as the identity.
     """
 
+    hidden: Sequence[Linear]
+
     def __init__(self, replicas: int, inputs: int, hidden: int, outputs: int, hidden_layers: int) -> None:
         super().__init__()
         widths = [inputs] + [hidden] * hidden_layers
-        pairs = zip(widths[:-1], widths[1:], strict=True)
-        self.hidden = nn.ModuleList(Linear(replicas, a, b) for a, b in pairs)
+        self.hidden = nn.ModuleList(Linear(replicas, a, b) for a, b in pairwise(widths))  # type: ignore[assignment]
         self.out = Linear(replicas, hidden, outputs)
 
     def initialise(self, generators: Generators) -> None:
@@ -150,7 +149,7 @@ class ReLUNetwork(Layer):
 
 
 class ResidualBlock(Layer):
-    """`y = x + ReLU(ReLU(x W_1) W_2) W_3`, Appendix C: two hidden layers, no ReLU after the sum, the identity at the start."""
+    """`y = x + ReLU(ReLU(x W_1) W_2) W_3`, Appendix C: no ReLU after the sum, the identity at the start."""
 
     def __init__(self, replicas: int, width: int, hidden: int) -> None:
         super().__init__()
@@ -173,9 +172,11 @@ class ResidualBlock(Layer):
 class Chain(Layer):
     """Layers one after the other; its Jacobian is the product of theirs."""
 
+    layers: Sequence[Layer]
+
     def __init__(self, layers: Sequence[Layer]) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(layers)
+        self.layers = nn.ModuleList(layers)  # type: ignore[assignment]
 
     def initialise(self, generators: Generators) -> None:
         """Initialise the layers in order."""

@@ -18,9 +18,7 @@ SCALAR_FLOOR = -10.0
 class Likelihood(nn.Module):
     """p(x | z) given the decoder's output for z."""
 
-    def log_prob(
-        self, x: Float[Tensor, "R N n"], output: Float[Tensor, "R N K n"]
-    ) -> Float[Tensor, "R N K"]:
+    def log_prob(self, x: Float[Tensor, "R N n"], output: Float[Tensor, "R N K n"]) -> Float[Tensor, "R N K"]:
         """Log density (or mass) of each image under each of its K decoder outputs, in nats."""
         raise NotImplementedError
 
@@ -32,9 +30,7 @@ class Likelihood(nn.Module):
 class Bernoulli(Likelihood):
     """Binary pixels from logits, never from a clamped sigmoid."""
 
-    def log_prob(
-        self, x: Float[Tensor, "R N n"], output: Float[Tensor, "R N K n"]
-    ) -> Float[Tensor, "R N K"]:
+    def log_prob(self, x: Float[Tensor, "R N n"], output: Float[Tensor, "R N K n"]) -> Float[Tensor, "R N K"]:
         """sum_i x_i l_i - log(1 + exp l_i)."""
         return (x[:, :, None] * output - F.softplus(output)).sum(-1)
 
@@ -51,9 +47,7 @@ class Gaussian(Likelihood):
         self.output = output
         self.log_lambda = nn.Parameter(torch.zeros(replicas, 1, 1))
 
-    def log_prob(
-        self, x: Float[Tensor, "R N n"], output: Float[Tensor, "R N K n"]
-    ) -> Float[Tensor, "R N K"]:
+    def log_prob(self, x: Float[Tensor, "R N n"], output: Float[Tensor, "R N K n"]) -> Float[Tensor, "R N K"]:
         """-1/2 |x - mean|^2 / lambda - n/2 (log 2 pi + log lambda)."""
         squares = (x[:, :, None] - self.mean(output)).square().sum(-1)
         return -0.5 * (squares * torch.exp(-self.log_lambda) + x.shape[-1] * (LOG_2PI + self.log_lambda))

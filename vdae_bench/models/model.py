@@ -21,13 +21,13 @@ from vdae_bench.models.flows import NICE
 from vdae_bench.models.layers import Generators, Layer
 from vdae_bench.models.likelihoods import SCALAR_FLOOR, Gaussian, Likelihood
 from vdae_bench.models.posteriors import Posterior
-from vdae_bench.models.priors import StandardLogistic
+from vdae_bench.models.priors import Prior, StandardLogistic
 
 WeightSampler: TypeAlias = Callable[[Tensor], Tensor]
 
 
 class BoundTerms(NamedTuple):
-    """-ELBO in nats, a mean over images for each replica: `reconstruction + beta * divergence`, beta = 1 in evaluation."""
+    """-ELBO in nats, a mean over images: `reconstruction + beta * divergence`, beta = 1 in evaluation."""
 
     reconstruction: Float[Tensor, " R"]
     divergence: Float[Tensor, " R"]
@@ -67,9 +67,7 @@ class Model(nn.Module):
     def floored_parameters(self) -> dict[str, nn.Parameter]:
         """log sigma and log lambda, held at `SCALAR_FLOOR` or above."""
         return {
-            name: parameter
-            for name, parameter in self.named_parameters()
-            if name.endswith(("log_sigma", "log_lambda"))
+            name: parameter for name, parameter in self.named_parameters() if name.endswith(("log_sigma", "log_lambda"))
         }
 
     @torch.no_grad()
@@ -85,7 +83,7 @@ class Model(nn.Module):
 class LatentVariableModel(Model):
     """p(z) p(x|z) with a posterior q(z|x): the VAE and all its relatives; only the posterior differs."""
 
-    def __init__(self, posterior: Posterior, decoder: Layer, likelihood: Likelihood, prior: nn.Module) -> None:
+    def __init__(self, posterior: Posterior, decoder: Layer, likelihood: Likelihood, prior: Prior) -> None:
         super().__init__()
         self.posterior = posterior
         self.decoder = decoder
@@ -106,16 +104,12 @@ class LatentVariableModel(Model):
         if isinstance(self.likelihood, Gaussian):
             self.likelihood.initialise_from_data(statistics.variance)
 
-    def log_likelihood(
-        self, x: Float[Tensor, "R N n"], z: Float[Tensor, "R N K m"]
-    ) -> Float[Tensor, "R N K"]:
+    def log_likelihood(self, x: Float[Tensor, "R N n"], z: Float[Tensor, "R N K m"]) -> Float[Tensor, "R N K"]:
         """log p(x|z) for each sample, in nats."""
         output = self.decoder(z.flatten(1, 2)).unflatten(1, z.shape[1:3])
         return self.likelihood.log_prob(x, output)
 
-    def bound_terms(
-        self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N d"], log_det_rows: int
-    ) -> BoundTerms:
+    def bound_terms(self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N d"], log_det_rows: int) -> BoundTerms:
         """-E_q[log p(x|z)] and KL[q(z|x) || p(z)] of eq. (2), one sample an image."""
         z, divergence = self.posterior.sample_with_divergence(x, noise, self.prior, log_det_rows)
         reconstruction = -self.log_likelihood(x, z[:, :, None]).mean((1, 2))

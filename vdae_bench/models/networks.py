@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from vdae_bench.models.layers import Chain, Generators, Layer, Linear, ResidualBlock
 
 
@@ -25,7 +27,7 @@ class ResNet(Chain):
 
     def __init__(self, replicas: int, widths: list[int], hidden: int, blocks: int) -> None:
         layers: list[Layer] = []
-        for inputs, outputs in zip(widths[:-1], widths[1:], strict=True):
+        for inputs, outputs in pairwise(widths):
             layers += [ResidualBlock(replicas, inputs, hidden) for _ in range(blocks)]
             layers.append(Linear(replicas, inputs, outputs))
         super().__init__(layers)

@@ -23,13 +23,13 @@ from torch import Tensor, nn
 from vdae_bench.models.layers import Generators, Layer, Linear
 from vdae_bench.models.log_det import gram_cholesky, log_det_gram
 from vdae_bench.models.networks import ResNet
-from vdae_bench.models.priors import normal_log_prob
+from vdae_bench.models.priors import Prior, normal_log_prob
 
 Sampler: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 class Posterior(nn.Module):
-    """q(z|x). `noise_dim` is the standard normal noise a sample needs in evaluation, `training_noise_dim` in training."""
+    """q(z|x). `noise_dim` is the normal noise a sample needs in evaluation, `training_noise_dim` in training."""
 
     noise_dim: int
 
@@ -56,7 +56,7 @@ class Posterior(nn.Module):
         raise NotImplementedError
 
     def sample_with_divergence(
-        self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N d"], prior: nn.Module, log_det_rows: int
+        self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N d"], prior: Prior, log_det_rows: int
     ) -> tuple[Float[Tensor, "R N m"], Float[Tensor, " R"]]:
         """One sample an image, and the mean over images of log q(z|x) - log p(z) at it, in nats."""
         z, log_q = self.condition(x)(noise[:, :, None])
@@ -98,7 +98,7 @@ class DiagonalGaussian(Posterior):
         return sample
 
     def sample_with_divergence(
-        self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N m"], prior: nn.Module, log_det_rows: int
+        self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N m"], prior: Prior, log_det_rows: int
     ) -> tuple[Float[Tensor, "R N m"], Float[Tensor, " R"]]:
         """The closed form KL[q || N(0, I)] = 1/2 sum (s^2 + mu^2 - 1 - log s^2) of eq. (2)."""
         mean, log_variance = self.moments(x)
@@ -168,7 +168,7 @@ class LinearisedFlow(Posterior):
         return sample
 
     def sample_with_divergence(
-        self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N d"], prior: nn.Module, log_det_rows: int
+        self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N d"], prior: Prior, log_det_rows: int
     ) -> tuple[Float[Tensor, "R N m"], Float[Tensor, " R"]]:
         """KL[q || N(0, I)] = 1/2 (sigma^2 tr C + |f|^2 - m - 2 m log sigma - log det C), its C terms by `log_det`.
 

@@ -21,7 +21,15 @@ def logistic_log_prob(z: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows"]:
     return -(z + 2 * F.softplus(-z)).sum(-1)
 
 
-class StandardNormal(nn.Module):
+class Prior(nn.Module):
+    """p(z)."""
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log density of each row, in nats."""
+        raise NotImplementedError
+
+
+class StandardNormal(Prior):
     """p(z) = N(0, I_m)."""
 
     def log_prob(self, z: Tensor) -> Tensor:
@@ -29,7 +37,7 @@ class StandardNormal(nn.Module):
         return normal_log_prob(z)
 
 
-class StandardLogistic(nn.Module):
+class StandardLogistic(Prior):
     """p(z) = prod_i logistic(z_i; mu = 0, s = 1)."""
 
     def log_prob(self, z: Tensor) -> Tensor:

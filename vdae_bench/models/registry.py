@@ -76,7 +76,7 @@ class Method(ABC):
     has_elbo: ClassVar[bool] = True
     trains: ClassVar[bool] = True
 
-    def check(self, view: View, latents: int, data_dim: int, options: Mapping[str, Any]) -> None:
+    def check(self, view: str, latents: int, data_dim: int, options: Mapping[str, Any]) -> None:
         """Raise `UserError` with one sentence when this method cannot model such a cell."""
         if view not in self.views:
             raise UserError(f"method {self.id} is for {' or '.join(self.views)} data, not for {view} data")
@@ -126,7 +126,9 @@ def get_method(method_id: str) -> Method:
                 register(point.load())
     if method_id not in _registered:
         known = method_ids()
-        raise UserError(f"there is no method {method_id!r}{nearest(method_id, known)}; the methods are {', '.join(known)}")
+        raise UserError(
+            f"there is no method {method_id!r}{nearest(method_id, known)}; the methods are {', '.join(known)}"
+        )
     return _registered[method_id]
 
 

@@ -91,9 +91,7 @@ def render_reports(
     """The same reports as `build_reports`, with nothing written."""
     for each in formats:
         if each not in FORMATS:
-            raise UserError(
-                f"there is no report format {each!r}{nearest(each, FORMATS)}; use {' or '.join(FORMATS)}"
-            )
+            raise UserError(f"there is no report format {each!r}{nearest(each, FORMATS)}; use {' or '.join(FORMATS)}")
     # A protocol's CSV has all its sweeps, whichever page is asked for.
     runs = load_runs(store, protocol)
     wanted = [run for run in runs if sweep in (None, run.sweep)]
@@ -119,11 +117,7 @@ def _rendered_page(runs: list[Run], path: Path) -> RenderedReport:
 
 
 def _rendered_csv(runs: list[Run], root: Path, path: Path) -> RenderedReport:
-    left_out = {
-        each.run.path: each.reason
-        for members in by_folder(runs).values()
-        for each in select(members).left_out
-    }
+    left_out = {each.run.path: each.reason for members in by_folder(runs).values() for each in select(members).left_out}
     files = {path: to_csv(frame(runs, left_out, root)).encode()}
     report = WrittenReport("", runs[0].protocol, path, f"{short(path)}: {len(runs)} records")
     return RenderedReport(report, files)

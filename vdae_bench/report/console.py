@@ -49,9 +49,7 @@ def _lines(selection: Selection, path: Path) -> Iterator[str]:
 
 def _table(sheet: Sheet) -> str:
     compared = any(row.published for row in sheet.rows)
-    scores = [
-        heading for name, _ in SCORES for heading in ([f"{name} paper", "ours"] if compared else [name])
-    ]
+    scores = [heading for name, _ in SCORES for heading in ([f"{name} paper", "ours"] if compared else [name])]
     body = [
         [
             row.latents,
@@ -84,12 +82,7 @@ def _wrap(text: str) -> list[str]:
 
 def _plain(markdown: str) -> str:
     """A stamp without its Markdown."""
-    return (
-        markdown.replace("**", "")
-        .replace("`", "")
-        .replace("\\", "")
-        .replace("[Records](#records)", "Records")
-    )
+    return markdown.replace("**", "").replace("`", "").replace("\\", "").replace("[Records](#records)", "Records")
 
 
 def short(path: Path) -> str:

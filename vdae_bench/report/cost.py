@@ -25,9 +25,7 @@ def validation_seconds(run: Run) -> float:
 
 def total_flops(runs: Sequence[Run]) -> int:
     """Training and, where it is recorded, evaluation."""
-    return sum(
-        run.record.cost.train_flops + int(getattr(run.record.cost, "evaluation_flops", 0)) for run in runs
-    )
+    return sum(run.record.cost.train_flops + int(getattr(run.record.cost, "evaluation_flops", 0)) for run in runs)
 
 
 def costs_table(runs: Sequence[Run]) -> str:

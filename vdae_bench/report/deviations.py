@@ -7,7 +7,7 @@ from typing import Any
 
 from vdae_bench.errors import UserError
 from vdae_bench.models.registry import get_method
-from vdae_bench.protocol import load_protocol
+from vdae_bench.protocol import Protocol, load_protocol
 from vdae_bench.report.markdown import code, escape, table
 from vdae_bench.report.rows import title_of
 from vdae_bench.report.runs import Selection
@@ -42,6 +42,23 @@ MEANING = {
 PAPER_SEARCHED = {"hidden_size": "searched: 32 to 1024", "residual_blocks": "searched: 1 to 3"}
 """Sizes without one value in the paper (Appendix D); a method's default is one of the values it tried."""
 SEARCHED_IN_PAPER = "Bayesian optimisation of the validation ELBO, for each experiment"
+
+
+def departures(protocol: Protocol) -> str:
+    """How a protocol differs from its base as that is today; "" if in nothing."""
+    base = load_protocol(protocol.base)
+    parts = [
+        f"{code(name)} {_show(name, own)} instead of {_show(name, theirs)}"
+        for name, (own, theirs) in protocol.deviations(base).items()
+        if name != "seeds"
+    ]
+    set_here, set_there = {**protocol.hyperparameters, **protocol.overrides}, base.hyperparameters
+    parts += [
+        f"{code(name)} {_show(name, set_here.get(name, 'not set'))}"
+        for name in {**set_there, **set_here}
+        if set_here.get(name) != set_there.get(name)
+    ]
+    return ", ".join(parts)
 
 
 def deviations_table(selection: Selection) -> str:

@@ -155,7 +155,7 @@ def learning_curves(cells: list[CellRuns]) -> Figure | None:
         return None
     columns = _columns(len(panels))
     rows = math.ceil(len(panels) / columns)
-    figure = Figure(figsize=(max(2.5 * columns, 4.4), 2.2 * rows + 0.6), layout="constrained")
+    figure = Figure(figsize=(max(2.5 * columns, 4.4), 2.3 * rows + 0.5), layout="constrained")
     FigureCanvasAgg(figure)
     places = list(figure.subplots(rows, columns, squeeze=False).flat)
     for index, (place, panel) in enumerate(zip(places, panels, strict=False)):
@@ -224,16 +224,12 @@ def _legend(figure: Figure, place: Axes | None, panels: list[Panel], title: str)
         legend = place.legend(handles=handles, loc="center left", handlelength=3.4, title=title)
     else:
         columns = 2 if len(panels) <= 2 else 4
-        legend = figure.legend(
-            handles=handles, loc="outside upper left", ncols=columns, handlelength=3.4, title=title
-        )
+        legend = figure.legend(handles=handles, loc="outside upper left", ncols=columns, handlelength=3.4, title=title)
     legend.set_alignment("left")
 
 
 def _handle(label: str, colour: str, dashes: Any, marker: str, heavy: bool = True) -> Line2D:
-    return Line2D(
-        [], [], color=colour, linestyle=dashes, marker=marker, markersize=4, label=label, **WEIGHTS[heavy]
-    )
+    return Line2D([], [], color=colour, linestyle=dashes, marker=marker, markersize=4, label=label, **WEIGHTS[heavy])
 
 
 def draw(cells: list[CellRuns]) -> dict[str, bytes]:

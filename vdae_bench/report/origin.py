@@ -22,7 +22,7 @@ def portable(command: str) -> str:
 def _commit(run: Run) -> str:
     commit, dirty = run.record.provenance.get("git_commit"), run.record.provenance.get("git_dirty")
     if not commit:
-        return "unknown (an installed copy)"
+        return "unknown (the code was in no commit)"
     return f"{commit} (dirty: the code was changed after that commit)" if dirty else str(commit)
 
 

@@ -105,16 +105,11 @@ def _flags(selection: Selection) -> str:
 def _records(selection: Selection, path: Path) -> Iterator[str]:
     yield "Every number of ours on this page is in one of these, or a mean or sum over some of them."
     cells = grouped(selection.runs, lambda run: run.cell.slug)
-    yield bullets(
-        [f"{code(slug)}: {', '.join(_link(run, path) for run in runs)}" for slug, runs in cells.items()]
-    )
+    yield bullets([f"{code(slug)}: {', '.join(_link(run, path) for run in runs)}" for slug, runs in cells.items()])
     if selection.left_out:
         yield "Left out of everything above:"
         yield bullets(
-            [
-                f"{code(each.run.cell.slug)}: {_link(each.run, path)}, {each.reason}"
-                for each in selection.left_out
-            ]
+            [f"{code(each.run.cell.slug)}: {_link(each.run, path)}, {each.reason}" for each in selection.left_out]
         )
 
 

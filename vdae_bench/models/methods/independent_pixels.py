@@ -1,4 +1,4 @@
-"""A trivial baseline of ours, shown under the tables: every pixel on its own, set from training statistics, no training.
+"""A trivial baseline of ours, shown under the tables: every pixel on its own, set from training statistics.
 
 A number that a model of independent pixels beats says nothing about a deep generative model.
 """

@@ -21,7 +21,5 @@ class LVDAE(Method):
     def build(self, problem: Problem) -> Model:
         """The VAE's networks without the log-variance head."""
         encoder = resnet_encoder(problem)
-        posterior = LinearisedFlow(
-            encoder, problem.replicas, problem.data_dim, problem.latents, problem.log_det
-        )
+        posterior = LinearisedFlow(encoder, problem.replicas, problem.data_dim, problem.latents, problem.log_det)
         return ResNetPair(problem, encoder, posterior, self.option(problem, "decoder_output"))

@@ -1,0 +1,39 @@
+# Every target does the set-up it needs: a virtual environment, the pinned libraries, the data.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PROTOCOL ?= quick
+
+.PHONY: help install reproduce test check report clean
+
+help:
+	@echo "make reproduce   Table 1 on real MNIST at protocol quick (PROTOCOL=smoke|quick|standard|paper)"
+	@echo "make test        the tests"
+	@echo "make check       lint, format and types"
+	@echo "make report      draw reports/ from results/"
+	@echo "make install     the environment alone, in $(VENV)"
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vdae-bench needs Python 3.11 or newer; run make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,dev]'
+	@touch $@
+
+install: $(VENV)/installed
+
+reproduce: install
+	$(BIN)/vdae-bench reproduce table1 --protocol $(PROTOCOL)
+
+test: install
+	$(BIN)/python -m pytest
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+report: install
+	$(BIN)/vdae-bench report --format md,csv
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

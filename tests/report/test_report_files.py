@@ -1,0 +1,200 @@
+"""The same records give the same bytes; the CSV gives back the same numbers; the terminal's text fits."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import colors
+
+from tests.report.made_up import made_up_record, publish_table
+from vdae_bench.errors import EnvironmentFault
+from vdae_bench.report import figures
+from vdae_bench.report.build import build_reports, differing_files, render_reports
+from vdae_bench.report.runs import load_runs, select
+from vdae_bench.report.statistics import CellRuns, cells_of
+from vdae_bench.spec import Cell
+from vdae_bench.store import Store
+
+NAMES = ["records.csv", "table1-curves.png", "table1-curves.svg", "table1.md"]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((folder / "quick").iterdir())}
+
+
+def cells(store: Store) -> list[CellRuns]:
+    return cells_of(select(load_runs(store)))
+
+
+def test_the_same_records_give_the_same_bytes(store: Store, reports: Path, tmp_path: Path) -> None:
+    publish_table(store)
+    build_reports(store, reports, formats=("md", "csv"))
+    first = contents(reports)
+    assert sorted(first) == NAMES
+    shutil.copytree(store.root, tmp_path / "elsewhere" / "results")
+    # Neither the place, nor the user's settings of matplotlib, nor what was drawn before, may matter.
+    with matplotlib.rc_context({"font.size": 20, "svg.fonttype": "none", "lines.linewidth": 9}):
+        moved = Store(tmp_path / "elsewhere" / "results")
+        build_reports(moved, tmp_path / "elsewhere" / "reports", formats=("md", "csv"))
+    assert contents(tmp_path / "elsewhere" / "reports") == first
+
+
+def test_figures_carry_no_date_and_no_version(store: Store, reports: Path) -> None:
+    publish_table(store)
+    build_reports(store, reports)
+    svg, png = (reports / "quick" / f"table1-curves.{ending}" for ending in ("svg", "png"))
+    assert "dc:date" not in svg.read_text()
+    assert matplotlib.__version__ not in svg.read_text()
+    assert b"tEXt" not in png.read_bytes()
+    assert "<text" not in svg.read_text()
+
+
+def test_rendering_writes_nothing_and_tells_what_differs(store: Store, reports: Path) -> None:
+    publish_table(store)
+    rendered = list(render_reports(store, reports))
+    assert not reports.exists()
+    assert len(differing_files(rendered)) == 3
+    build_reports(store, reports)
+    assert differing_files(rendered) == []
+    (reports / "quick" / "table1.md").write_text("changed by hand")
+    assert differing_files(rendered) == [reports / "quick" / "table1.md"]
+
+
+def test_a_folder_that_cannot_be_written_is_named(store: Store, reports: Path) -> None:
+    publish_table(store)
+    reports.write_text("a file where the folder should be")
+    with pytest.raises(EnvironmentFault, match="choose another --reports folder"):
+        build_reports(store, reports)
+
+
+def test_the_csv_reads_back_to_the_numbers_of_the_records(store: Store, reports: Path) -> None:
+    records = publish_table(store)
+    records += publish_table(store, "table2")
+    odd = Cell("binary-mnist", "vae", 16, (("decoder_output", "linear"),))
+    extra = [
+        made_up_record(odd, 0, diverged=True, flags=("a flag, with a comma",)),
+        made_up_record(odd, 1, provenance={"dataset_sha256": "x"}),
+    ]
+    store.publish("table2", "quick", odd.slug, extra)
+    # The CSV is of the whole protocol, whichever sweep is asked for.
+    (written,) = build_reports(store, reports, sweep="table2", formats=("csv",))
+    frame = pd.read_csv(written.path)
+    assert len(frame) == len(records) + 2
+    assert written.console.endswith(f"records.csv: {len(frame)} records")
+    for _, row in frame.iterrows():
+        record = store.read(store.root / row["record"])
+        assert record is not None
+        assert (row["cell.method"], row["cell.latents"], row["seed"]) == (
+            record.cell.method,
+            record.cell.latents,
+            record.seed,
+        )
+        assert row["status"] == record.status
+        assert row["cost.train_flops"] == record.cost.train_flops
+        assert row["hyperparameters.learning_rate"] == record.hyperparameters["learning_rate"]
+        assert row["provenance.run_digest"] == record.run_digest
+        for name in ("nll_nats", "neg_elbo_nats", "nll_bits_per_dim", "neg_elbo_bits_per_dim"):
+            value = getattr(record.metrics.test, name) if record.metrics.test else None
+            shown = row[f"metrics.test.{name}"]
+            assert np.isnan(shown) if value is None else shown == pytest.approx(value, rel=1e-14)
+    by_record = frame.set_index("record")
+    diverged = by_record.loc[f"table2/quick/{odd.slug}/seed-0.json"]
+    assert (diverged["status"], diverged["cell.options.decoder_output"]) == ("diverged", "linear")
+    assert diverged["flags"] == "a flag, with a comma; diverged at step 7"
+    assert by_record["left_out"].dropna().to_dict() == {
+        f"table2/quick/{odd.slug}/seed-1.json": "other data under the same name"
+    }
+
+
+def test_the_terminals_text_fits_a_hundred_columns(
+    store: Store, reports: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    publish_table(store, "table1", seeds=10)
+    publish_table(store, "table2", seeds=10)
+    wide = Cell(
+        "binary-mnist", "vae", 784, (("decoder_output", "linear"), ("decoder_variance", "a long word"))
+    )
+    store.publish(
+        "mini", "quick", wide.slug, [made_up_record(wide, seed, nll_nats=1e4 + seed) for seed in (0, 1)]
+    )
+    for written in build_reports(store, reports):
+        lines = written.console.splitlines()
+        assert max(map(len, lines)) <= 100, max(lines, key=len)
+        assert lines[-1] == f"Report: reports/quick/{written.sweep}.md"
+        assert "This protocol cannot show" in lines
+        assert any(line.startswith("Cost: ") for line in lines)
+
+
+def test_the_console_has_the_paper_beside_ours(store: Store, reports: Path) -> None:
+    publish_table(store, "table2")
+    (written,) = build_reports(store, reports)
+    row = next(line for line in written.console.splitlines() if " VAE " in line)
+    values = row.split()
+    assert values[:3] == ["16", "VAE", "83.46"]
+    assert values[-2:] == ["2/2", "30.5"]
+
+
+def test_panels_are_one_for_each_number_of_latents_in_the_unit_of_the_table(store: Store) -> None:
+    publish_table(store)
+    panels = figures.panels_of(cells(store))
+    assert [panel.title for panel in panels] == ["m = 16", "m = 32", "m = 64", "m = 128", "m = 784"]
+    assert {panel.unit for panel in panels} == {"bits/dim"}
+    line = panels[0].lines[1]
+    record = next(run.record for run in load_runs(store) if run.cell == Cell("continuous-mnist", "lvdae", 16))
+    nats = np.array(record.curve.validation_neg_elbo_nats, float)
+    np.testing.assert_allclose(line.validation[0], nats / (784 * np.log(2)) + 8)
+    assert line.validation.shape == (2, 3)
+
+
+def test_cells_with_options_have_a_panel_for_each_method_and_a_style_for_each_option(store: Store) -> None:
+    for output in ("linear", "sigmoid"):
+        cell = Cell("binary-mnist", "vae", 16, (("decoder_output", output),))
+        store.publish("mini", "quick", cell.slug, [made_up_record(cell, 0)])
+    (panel,) = figures.panels_of(cells(store))
+    assert panel.title == "m = 16, VAE"
+    assert len({line.style for line in panel.lines}) == 2
+
+
+def test_lines_differ_without_colour_too() -> None:
+    assert len({style.marker for style in figures.STYLES}) == len(figures.STYLES)
+    assert len({style.colour for style in figures.STYLES}) == len(figures.STYLES)
+    vae, lvdae = figures.STYLES[:2]
+    assert vae.dashes != lvdae.dashes
+    # Luminance: no line vanishes on white paper.
+    assert all(
+        np.dot(colors.to_rgb(style.colour), (0.2126, 0.7152, 0.0722)) < 0.7 for style in figures.STYLES
+    )
+
+
+def test_curves_with_gaps_and_one_point_are_drawn(store: Store) -> None:
+    short = Cell("binary-mnist", "vae", 16)
+    store.publish("mini", "quick", short.slug, [made_up_record(short, 0, curve=[100.0])])
+    gaps = Cell("binary-mnist", "lvdae", 16)
+    curve = [None, 110.0, 105.0]
+    store.publish("mini", "quick", gaps.slug, [made_up_record(gaps, seed, curve=curve) for seed in (0, 1)])
+    files = figures.draw(cells(store))
+    assert sorted(files) == ["png", "svg"]
+    assert io.BytesIO(files["png"]).read(4) == b"\x89PNG"
+
+
+def test_the_first_epochs_do_not_flatten_a_long_curve(store: Store) -> None:
+    cell = Cell("binary-mnist", "vae", 16)
+    curve: list[float | None] = [500.0, 200.0, *(100.0 - epoch / 50 for epoch in range(58))]
+    store.publish("mini", "quick", cell.slug, [made_up_record(cell, 0, curve=curve)])
+    figure = figures.learning_curves(cells(store))
+    assert figure is not None
+    low, high = figure.axes[0].get_ylim()
+    assert 95 < low < high < 105
+
+
+def test_there_is_no_figure_of_what_was_not_trained(store: Store) -> None:
+    cell = Cell("binary-mnist", "independent-pixels", 0)
+    store.publish("mini", "quick", cell.slug, [made_up_record(cell, 0, trained=False, exact=True)])
+    assert figures.draw(cells(store)) == {}

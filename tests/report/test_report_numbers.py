@@ -1,0 +1,128 @@
+"""The numbers of a page, computed again with numpy from the records."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.report.made_up import made_up_record, publish_table
+from tests.report.markdown_tables import table_with
+from vdae_bench.paper.published import load_table
+from vdae_bench.report.build import build_reports
+from vdae_bench.report.statistics import summarise
+from vdae_bench.spec import Cell
+from vdae_bench.store import Record, Store
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix", "decimals"), [("table1", "bits_per_dim", 3), ("table2", "nats", 2)]
+)
+def test_scores_and_differences_are_means_over_seeds_in_the_unit_of_the_table(
+    store: Store, reports: Path, name: str, suffix: str, decimals: int
+) -> None:
+    records = publish_table(store, name, seeds=4)
+    page = build_reports(store, reports)[0].path.read_text()
+    table = load_table(name)
+    for row, shown in zip(table.rows, table_with(page, "NLL ours"), strict=True):
+        cell = table.cell_of(row)
+        mine = [each for each in records if cell and each.cell.model_dump() == cell.as_record()]
+        assert (shown["latents"], shown["method"], shown["NLL paper"]) == (
+            row.latents,
+            row.method,
+            str(row.nll),
+        )
+        if not mine:
+            continue
+        for column, score, difference in (
+            ("NLL ours", "nll", "difference"),
+            ("-ELBO ours", "neg_elbo", "difference 2"),
+        ):
+            values = np.array([getattr(each.metrics.test, f"{score}_{suffix}") for each in mine], float)
+            if np.isnan(values).any():
+                assert (shown[column], shown[difference]) == ("-", "")
+                continue
+            assert shown[column] == f"{values.mean():.{decimals}f} ± {values.std(ddof=1):.{decimals}f}"
+            printed = getattr(row, score).value
+            assert shown[difference] == f"{values.mean() - printed:+.{decimals}f}"
+        assert float(shown["training s"]) == np.mean([each.cost.train_seconds for each in mine])
+        assert float(shown["evaluation s"]) == np.mean([each.cost.evaluation_seconds for each in mine])
+        assert float(shown["training TFLOP"]) == 2.5
+
+
+def test_bits_per_dim_are_those_of_the_records() -> None:
+    test = made_up_record(Cell("continuous-mnist", "vae", 16), nll_nats=-1980.50).metrics.test
+    assert test is not None
+    assert test.nll_bits_per_dim == pytest.approx(-1980.50 / (784 * math.log(2)) + 8)
+
+
+def test_a_summary_needs_two_numbers_for_a_deviation() -> None:
+    values = [3.0, 1.0, 7.5]
+    summary = summarise([*values, None])
+    assert summary is not None
+    assert (summary.count, summary.lowest, summary.highest) == (3, 1.0, 7.5)
+    assert summary.mean == pytest.approx(np.mean(values))
+    assert summary.standard_deviation == pytest.approx(np.std(values, ddof=1))
+    one = summarise([2.0])
+    assert one is not None
+    assert one.standard_deviation is None
+    assert summarise([None]) is None
+
+
+def test_one_seed_has_no_deviation(store: Store, reports: Path) -> None:
+    publish_table(store, "table2", seeds=1)
+    page = build_reports(store, reports)[0].path.read_text()
+    rows = table_with(page, "NLL ours")
+    assert all("±" not in row["NLL ours"] and "±" not in row["-ELBO ours"] for row in rows)
+    assert rows[0]["seeds"] == "1 of 2"
+
+
+def test_total_cost_is_the_sum_over_all_runs_by_device(store: Store, reports: Path) -> None:
+    cell = Cell("binary-mnist", "vae", 16)
+    records: list[Record] = [
+        made_up_record(cell, 0, cost={"train_seconds": 50.0}),
+        made_up_record(cell, 1, cost={"train_seconds": 25.0}, diverged=True),
+        made_up_record(cell, 2, cost={"train_seconds": 5.0, "device": "a GPU"}),
+    ]
+    store.publish("mini", "quick", cell.slug, records)
+    page = build_reports(store, reports)[0].path.read_text()
+    cpu, gpu = table_with(page, "device")
+    assert (cpu["device"], cpu["runs"], cpu["training"]) == ("cpu", "2", "75 s")
+    assert (gpu["device"], gpu["runs"], gpu["training"], gpu["evaluation"]) == ("a GPU", "1", "5 s", "6 s")
+    assert cpu["operations"] == "5.6 TFLOP"
+
+
+def test_precision_of_the_estimates(store: Store, reports: Path) -> None:
+    publish_table(store)
+    page = build_reports(store, reports)[0].path.read_text()
+    rows = table_with(page, "effective samples")
+    assert rows[0]["effective samples"] == "40.5 (40.0 to 41.0)"
+    assert (rows[0]["standard error (nats)"], rows[0]["bias (nats)"]) == ("0.050", "0.020")
+    assert [row["effective samples"] for row in rows[-2:]] == ["exact density", "exact density"]
+    assert "K = 200 samples" in page
+    assert "on 500 of them" in page
+    assert "over 10000 test images" in page
+    assert "fewer than 10 effective samples" not in page
+
+
+def test_too_few_effective_samples_are_pointed_out(store: Store, reports: Path) -> None:
+    cell = Cell("binary-mnist", "lvdae", 128)
+    store.publish("mini", "quick", cell.slug, [made_up_record(cell, test={"effective_sample_size": 3.0})])
+    page = build_reports(store, reports)[0].path.read_text()
+    assert "fewer than 10 effective samples" in page
+    assert "more than stated: L-VDAE 128." in page
+
+
+def test_the_trivial_baseline_says_which_rows_it_beats(store: Store, reports: Path) -> None:
+    publish_table(store)
+    page = build_reports(store, reports)[0].path.read_text()
+    (row,) = table_with(page, "baseline")
+    assert (row["baseline"], row["NLL (bits/dim)"]) == ("independent pixels", "6.221")
+    assert row["our rows that are worse"] == "VAE 16; L-VDAE 16; NICE ** 28 x 28"
+    assert row["the paper's rows that are worse"] == "VAE 16; L-VDAE 16"
+    assert (
+        "by about 0.044 nats (0.00008 bits/dim), as standard deviation (measured on independent pixels)"
+        in page
+    )

@@ -1,0 +1,255 @@
+"""The verbs from a shell: exit codes, one clear sentence, kills and signals survived, plugins."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.test_runner import SPEC
+
+LONG = SPEC.replace("epochs: 3", "epochs: 150").replace("[binary-tiny, continuous-tiny]", "[binary-tiny]")
+LONG = "\n".join(line for line in LONG.splitlines() if "independent" not in line and "nice" not in line)
+LONG = LONG.replace("include:\n", "").replace("[vae, lvdae]", "[lvdae]")
+METHOD_PLUGIN = '''
+"""A method from outside: the VAE with a standard deviation that is the same for all images."""
+import torch
+from torch import nn
+
+from vdae_bench.models.methods.resnet_pair import HYPERPARAMETERS, ResNetPair, resnet_encoder
+from vdae_bench.models.posteriors import Posterior
+from vdae_bench.models.priors import normal_log_prob
+from vdae_bench.models.registry import Method, register
+
+
+class HomoscedasticGaussian(Posterior):
+    def __init__(self, encoder, replicas, latents):
+        super().__init__()
+        self.encoder, self.noise_dim = encoder, latents
+        self.log_deviation = nn.Parameter(torch.zeros(replicas, 1, latents))
+
+    def initialise(self, generators):
+        self.encoder.initialise(generators)
+
+    def condition(self, x):
+        mean = self.encoder(x)[:, :, None]
+        log_deviation = self.log_deviation[:, :, None]
+
+        def sample(eta):
+            return mean + log_deviation.exp() * eta, normal_log_prob(eta) - log_deviation.sum(-1)
+
+        return sample
+
+
+@register
+class HomoscedasticVAE(Method):
+    id = "homoscedastic-vae"
+    title = "VAE, one variance"
+    hyperparameters = HYPERPARAMETERS
+
+    def build(self, problem):
+        encoder = resnet_encoder(problem)
+        posterior = HomoscedasticGaussian(encoder, problem.replicas, problem.latents)
+        return ResNetPair(problem, encoder, posterior, "sigmoid")
+'''
+
+
+class Shell:
+    """Runs `vdae-bench` in a folder of its own, on the tiny data set."""
+
+    def __init__(self, folder: Path, data: tuple[Path, Path]) -> None:
+        self.folder, self.data = folder, data
+
+    def start(self, *words: str, plugins: tuple[Path, ...] = ()) -> subprocess.Popen[str]:
+        plugin_words = [word for plugin in (self.data[1], *plugins) for word in ("--plugin", str(plugin))]
+        environment = {**os.environ, "VDAE_BENCH_DATA": str(self.data[0]), "OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(
+            [sys.executable, "-m", "vdae_bench", *plugin_words, *words],
+            cwd=self.folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def run(self, *words: str, plugins: tuple[Path, ...] = ()) -> subprocess.CompletedProcess[str]:
+        process = self.start(*words, plugins=plugins)
+        out, err = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+
+@pytest.fixture
+def shell(tmp_path, tiny_data, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    return Shell(tmp_path, tiny_data)
+
+
+def numbers(folder: Path) -> dict[str, object]:
+    """What the records of a folder measured, without times."""
+    return {
+        str(path.relative_to(folder)): {key: json.loads(path.read_text())[key] for key in ("metrics", "curve", "flags")}
+        for path in sorted(folder.rglob("seed-*.json"))
+    }
+
+
+def test_help_is_quick_and_imports_no_torch():
+    code = (
+        "import sys; sys.argv = ['vdae-bench', '--help']\nfrom vdae_bench.cli import cli\n"
+        "cli.main(standalone_mode=False)\nassert 'torch' not in sys.modules, 'torch was imported'\n"
+        "assert 'pydantic' not in sys.modules"
+    )
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert time.perf_counter() - started < 1.5  # half a second on an idle machine
+
+
+def test_a_sweep_from_the_shell(shell):
+    spec = shell.folder / "tiny.yaml"
+    spec.write_text(SPEC)
+    done = shell.run("sweep", "tiny.yaml")
+    assert done.returncode == 0, done.stderr
+    assert "binary-tiny" in done.stdout and (shell.folder / "reports").is_dir()
+    before = numbers(shell.folder / "results")
+    assert len(before) == 12
+    again = shell.run("sweep", "tiny.yaml", "-q")
+    assert again.returncode == 0 and again.stderr == "" and numbers(shell.folder / "results") == before
+
+
+def test_killed_at_any_moment_it_goes_on_to_the_same_numbers(shell):
+    (shell.folder / "long.yaml").write_text(LONG)
+    words = ("sweep", "long.yaml", "-q", "--checkpoint-every", "0.05s")
+    whole = shell.run(*words, "--results", "whole")
+    assert whole.returncode == 0, whole.stderr
+    steps = []
+    for _ in range(2):
+        process = shell.start(*words, "--results", "killed")
+        pattern = f"killed/*/*/*/checkpoint-0-1{'.previous' if steps else ''}.pt"
+        deadline = time.monotonic() + 60
+        written = None
+        while time.monotonic() < deadline and process.poll() is None:
+            files = list(shell.folder.glob(pattern))
+            if files and written is None:
+                written = files[0].stat().st_mtime_ns
+            if files and files[0].stat().st_mtime_ns != written:
+                break
+            time.sleep(0.005)
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL, "it ended before it was killed"
+        steps.append(process.returncode)
+    assert not list((shell.folder / "killed").rglob("seed-*.json"))
+    last = shell.run(*words, "--results", "killed")
+    assert last.returncode == 0, last.stderr
+    assert numbers(shell.folder / "killed") == numbers(shell.folder / "whole")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_it_after_a_checkpoint_and_says_how_to_go_on(shell, number, code):
+    (shell.folder / "long.yaml").write_text(LONG.replace("epochs: 150", "epochs: 5000"))
+    process = shell.start("sweep", "long.yaml", "--checkpoint-every", "0.05s")
+    deadline = time.monotonic() + 60
+    while not list(shell.folder.glob("results/*/*/*/checkpoint-*.pt")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "the same command goes on" in err and "Traceback" not in err
+    assert list(shell.folder.glob("results/*/*/*/checkpoint-0-1.pt"))
+
+
+def test_a_method_from_a_plugin_runs_like_any_other(shell):
+    plugin = shell.folder / "outside.py"
+    plugin.write_text(METHOD_PLUGIN)
+    (shell.folder / "outside.yaml").write_text(
+        "version: 1\nname: outside\ngrid: {dataset: [binary-tiny], method: [homoscedastic-vae], latents: [4]}\n"
+        "protocol: {base: smoke, train_images: null}\n"
+    )
+    done = shell.run("sweep", "outside.yaml", "-q", plugins=(plugin,))
+    assert done.returncode == 0, done.stderr
+    records = list((shell.folder / "results").rglob("seed-*.json"))
+    assert len(records) == 2
+    test = json.loads(records[0].read_text())["metrics"]["test"]
+    assert test["nll_nats"] <= test["neg_elbo_nats"]
+
+
+BAD = {
+    "unknown sweep": (("sweep", "tabel1"), 2, "did you mean 'table1'"),
+    "missing spec": (("sweep", "nowhere.yaml"), 2, "nowhere.yaml"),
+    "bad set": (("sweep", "table1", "--set", "epochs"), 2, "KEY=VALUE"),
+    "unknown field": (("sweep", "table1", "--set", "epoch=3", "--dry-run"), 2, "did you mean 'epochs'"),
+    "bad value": (("sweep", "table1", "--set", "epochs=none", "--dry-run"), 2, "epochs"),
+    "bad budget": (("sweep", "table1", "--budget", "soon"), 2, "30m"),
+    "budget and epochs": (("sweep", "table1", "--budget", "30m", "--epochs", "2"), 2, "--budget"),
+    "no cuda": (("sweep", "table1", "--device", "cuda"), 2, "--device cpu"),
+    "unknown data set": (("data", "path", "mnst"), 2, "mnist"),
+    "wrong data folder": (("data", "fetch", "mnist", "--data", "."), 2, "train-images"),
+    "nothing to report": (("report", "--results", "nothing"), 2, "nothing"),
+    "unknown format": (("report", "--format", "docx"), 2, "md"),
+    "unknown verb": (("reproduce", "table3"), 2, "table1"),
+    "missing plugin": (("--plugin", "gone.py", "status"), 2, "gone.py"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_words_give_one_sentence_and_exit_code_2(case, tmp_path, monkeypatch, capsys):
+    from vdae_bench import cli
+
+    words, code, expected = BAD[case]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VDAE_BENCH_DATA", raising=False)
+    monkeypatch.setattr(sys, "argv", ["vdae-bench", *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    err = capsys.readouterr().err
+    assert ended.value.code == code, err
+    assert expected in err and "Traceback" not in err
+    assert not list(tmp_path.iterdir())
+
+
+def call(monkeypatch, capsys, *words: str) -> tuple[int, str]:
+    from vdae_bench import cli
+
+    monkeypatch.setattr(sys, "argv", ["vdae-bench", *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0), capsys.readouterr().out
+
+
+def test_dry_run_plan_status_and_validate(tiny_data, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for words in (("reproduce", "table1", "--dry-run"), ("plan", "table1"), ("status",), ("validate", "table2")):
+        code, out = call(monkeypatch, capsys, *words)
+        assert code == 0 and ("lvdae_128" in out or "9 cells" in out)
+    code, out = call(monkeypatch, capsys, "plan", "table1", "--format", "json", "--protocol", "paper")
+    content = json.loads(out)
+    assert code == 0 and content["protocol"]["epochs"] == 1000 and len(content["cells"]) == 10
+    assert all(cell["to_run"] for cell in content["cells"]) and not list(tmp_path.iterdir())
+
+
+def test_a_budget_chooses_epochs_once_and_keeps_them(tiny_data, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VDAE_BENCH_DATA", str(tiny_data[0]))
+    (tmp_path / "tiny.yaml").write_text(SPEC)
+    words = ("plan", "tiny.yaml", "--budget", "20s", "--calibrate", "--format", "json", "--threads", "1")
+    code, out = call(monkeypatch, capsys, *words)
+    first = json.loads(out)["protocol"]
+    assert code == 0 and first["epochs"] >= 1 and first["name"].startswith("smoke+")
+    assert len(list((tmp_path / "results").rglob("budgets/*.json"))) == 1
+    code, out = call(monkeypatch, capsys, *words)
+    assert json.loads(out)["protocol"] == first
+    code, out = call(monkeypatch, capsys, "plan", "tiny.yaml", "--budget", "0.001s", "--calibrate")
+    assert code == 2
+
+
+def test_data_verify_and_path(tiny_data, tmp_path, monkeypatch, capsys):
+    code, out = call(monkeypatch, capsys, "data", "verify", "tiny", "--data", str(tiny_data[0]))
+    assert code == 0 and out.count("ok ") == 4
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in tiny_data[0].glob("*-ubyte"):
+        (copy / path.name).write_bytes(path.read_bytes())
+    (copy / "t10k-images-idx3-ubyte").write_bytes(b"wrong")
+    code, out = call(monkeypatch, capsys, "data", "verify", "tiny", "--data", str(copy))
+    assert code == 2 and out.count("WRONG") == 1

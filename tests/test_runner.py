@@ -1,0 +1,186 @@
+"""From spec to records: what is there is not run again, a stop or kill loses nothing, one failure spares the rest."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+from vdae_bench.errors import EnvironmentFault
+from vdae_bench.plan import Job, plan, price
+from vdae_bench.progress import QuietProgress
+from vdae_bench.runner import StopRequest, Surroundings, run_group, run_plan
+from vdae_bench.spec import load_spec
+from vdae_bench.store import Store
+from vdae_bench.training import engine
+from vdae_bench.training.engine import Interrupted
+
+SPEC = """\
+version: 1
+name: tiny
+grid: {dataset: [binary-tiny, continuous-tiny], method: [vae, lvdae], latents: [4]}
+include:
+  - {dataset: continuous-tiny, method: nice, latents: 36}
+  - {dataset: continuous-tiny, method: independent-pixels, latents: 0}
+  - {dataset: binary-tiny, method: independent-pixels, latents: 0}
+protocol: {base: smoke, epochs: 3, batch_size: 50, train_images: null, validation_images: 20, elbo_images: 30,
+           nll_images: 10, importance_samples: 20}
+hyperparameters: {hidden_size: 8, coupling_hidden_size: 8, coupling_layers: 1, learning_rate: 1e-2}
+"""
+
+
+@pytest.fixture
+def sweep(tiny_data, tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(SPEC)
+    return load_spec(path)
+
+
+@pytest.fixture
+def around(tiny_data, tmp_path):
+    return Surroundings(Store(tmp_path / "results"), torch.device("cpu"), 1, tiny_data[0], 0.0)
+
+
+def run(sweep, around, stop=None):
+    return run_plan(plan(sweep, around.store), around, QuietProgress(1.0), stop or StopRequest())
+
+
+def without_time(record):
+    content = record.model_dump()
+    for key in ("train_seconds", "validation_seconds", "evaluation_seconds"):
+        content["cost"].pop(key)
+    content["provenance"].pop("started_at")
+    return content
+
+
+def test_a_sweep_becomes_records(sweep, around):
+    outcome = run(sweep, around)
+    assert not outcome.failures and len(outcome.records) == 5 * 2 + 2
+    stored = {(r.cell.dataset, r.cell.method, r.seed): r for _, r in around.store.records()}
+    assert len(stored) == len(outcome.records)
+    for (dataset, method, _), record in stored.items():
+        test = record.metrics.test
+        assert record.status == "completed" and test is not None
+        if method in ("vae", "lvdae"):
+            assert test.nll_nats <= test.neg_elbo_nats
+            assert 1 <= test.effective_sample_size <= 20
+        else:
+            assert test.neg_elbo_nats is None
+        if dataset == "continuous-tiny":
+            assert test.nll_bits_per_dim == pytest.approx(test.nll_nats / (36 * 0.6931471805599453) + 8)
+        else:
+            assert test.nll_bits_per_dim is None
+        if method == "independent-pixels":
+            assert record.curve.epoch == [] and test.redraw_standard_deviation_nats > 0
+        else:
+            assert record.curve.epoch == [1, 2, 3] and len(record.curve.validation_neg_elbo_nats) == 3
+            assert record.cost.train_flops > 0 and record.cost.replicas == 2
+    seeds = [stored["binary-tiny", "vae", seed].metrics.test.nll_nats for seed in (0, 1)]
+    assert seeds[0] != seeds[1]
+    assert not list(around.store.root.rglob("*.pt")) and not list(around.store.root.rglob("*tmp*"))
+
+
+def test_what_has_a_record_is_not_run_again(sweep, around):
+    first = run(sweep, around)
+    assert run(sweep, around).records == []
+    lost = around.store.path("tiny", sweep.protocol.name, "binary-tiny_vae_4", 1)
+    lost.unlink()
+    (again,) = run(sweep, around).records
+    before = next(r for r in first.records if (r.cell.dataset, r.cell.method, r.seed) == ("binary-tiny", "vae", 1))
+    assert again.run_digest == before.run_digest
+    assert again.metrics.test.nll_nats == pytest.approx(before.metrics.test.nll_nats, rel=1e-4)
+
+
+class StopAfter(StopRequest):
+    """Says stop at the n-th time it is asked."""
+
+    def __init__(self, asked: int) -> None:
+        super().__init__()
+        self.left = asked
+
+    def __call__(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+@pytest.mark.parametrize("asked", [0, 3, 6, 10])
+@pytest.mark.parametrize("index", [1, 4])
+def test_a_stopped_group_continues_to_the_same_record(sweep, around, tmp_path, asked, index):
+    """9 training steps and then the evaluation: stopped before, at a third, at two thirds, and while evaluating."""
+    group = plan(sweep, around.store)[index].groups[0]
+    with pytest.raises(Interrupted):
+        run_group(group, around, lambda *_: None, StopAfter(asked))
+    assert list(around.store.records()) == []
+    resumed = run_group(group, around, lambda *_: None, StopRequest())
+    elsewhere = Surroundings(Store(tmp_path / "other"), around.device, 1, around.data_folder, 1e9)
+    whole = run_group(group, elsewhere, lambda *_: None, StopRequest())
+    assert [without_time(r) for r in resumed] == [without_time(r) for r in whole]
+
+
+def test_a_failing_group_spares_the_rest(sweep, around, monkeypatch):
+    original = engine.Trainer.train_step
+
+    def fail(self):
+        if self.model.__class__.__name__ == "FlowModel":
+            raise EnvironmentFault("no room")
+        original(self)
+
+    monkeypatch.setattr(engine.Trainer, "train_step", fail)
+    outcome = run(sweep, around)
+    assert [group.job.cell.method for group, _ in outcome.failures] == ["nice"]
+    assert len(outcome.records) == 4 * 2 + 2
+
+
+def test_a_diverged_seed_is_recorded_as_such(sweep, around, monkeypatch):
+    original = engine.Trainer.train_step
+
+    def poison(self):
+        original(self)
+        if self.step == 2:
+            self.optimiser.parameters[1] = torch.nan
+
+    monkeypatch.setattr(engine.Trainer, "train_step", poison)
+    outcome = run(sweep, around)
+    assert {(r.seed, r.status) for r in outcome.records if r.cell.method != "independent-pixels"} == {
+        (0, "completed"), (1, "diverged"),
+    }  # fmt: skip
+    assert all(r.metrics.test is None and "diverged at step 2" in r.flags for r in outcome.diverged)
+
+
+def test_identity_covers_what_determines_numbers(sweep, tmp_path):
+    job = plan(sweep, Store(tmp_path))[0].job
+    base = job.run_digest(0)
+    assert base == job.run_digest(0) != job.run_digest(1)
+    changed = [
+        Job(job.sweep, job.cell, job.protocol.model_copy(update={"epochs": 4}), job.hyperparameters),
+        Job(job.sweep, job.cell, job.protocol, {**job.hyperparameters, "learning_rate": 1e-4}),
+        Job(job.sweep, plan(sweep, Store(tmp_path))[1].job.cell, job.protocol, job.hyperparameters),
+    ]
+    assert len({base, *(each.run_digest(0) for each in changed)}) == 4
+    renamed = Job("other", job.cell, job.protocol.model_copy(update={"name": "x", "seeds": 9}), job.hyperparameters)
+    assert renamed.run_digest(0) == base
+
+
+def test_flops_by_hand():
+    """A VAE on n = 784, m = 16, H = 256, B = 1: 2 FLOPs a weight and image forward, 6 with the backward pass."""
+    from vdae_bench.protocol import load_protocol
+    from vdae_bench.spec import Cell
+
+    def block(width, hidden):
+        return 2 * width * hidden + hidden * hidden
+
+    widths = [784, 128, 64, 32, 16]
+    pairs = list(itertools.pairwise(widths))
+    encoder = sum(block(a, 256) + a * b for a, b in pairs)
+    decoder = sum(block(b, 256) + a * b for a, b in pairs)
+    head = 32 * 16
+    # The first layer needs no gradient with respect to the data: 2 of its 6 are not done.
+    step = 6 * (encoder + decoder + head) - 2 * 784 * 256
+    protocol = load_protocol("paper")
+    hyper = {"learning_rate": 1e-3, "hidden_size": 256, "residual_blocks": 1}
+    counted = price(Job("x", Cell("binary-mnist", "vae", 16), protocol, hyper))
+    assert counted.train_flops == step * 50_000 * 1000
+    assert counted.evaluation_flops == 10_000 * (2 * (encoder + head) + 5000 * 2 * decoder)
+    biases = sum(2 * 256 + a + b for a, b in pairs) + sum(2 * 256 + b + a for a, b in pairs) + 16
+    assert counted.parameters == encoder + decoder + head + biases
