@@ -154,7 +154,7 @@ def test_precedence_of_hyperparameters(write):
     bare.write_text("version: 1\nname: x\ninclude: [{dataset: binary-mnist, method: vae, latents: 4}]\n")
     bare_spec = load_spec(bare)
     assert bare_spec.resolved_hyperparameters(bare_spec.cells[0])["hidden_size"] == quick
-    assert "l2" not in bare_spec.resolved_hyperparameters(bare_spec.cells[0])
+    assert "couplings" not in bare_spec.resolved_hyperparameters(bare_spec.cells[0])
 
 
 def test_shipped_sweeps_and_protocols_are_valid():

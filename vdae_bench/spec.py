@@ -44,7 +44,6 @@ class Hyperparameters(BaseModel):
     couplings: int | None = Field(default=None, ge=2, le=64)
     coupling_layers: int | None = Field(default=None, ge=1, le=64)
     coupling_hidden_size: int | None = Field(default=None, ge=1, le=65536)
-    l2: float | None = Field(default=None, ge=0)
 
     def given(self) -> dict[str, Any]:
         """Those that were given."""
@@ -182,10 +181,17 @@ def find_spec(word: str) -> Path:
         if not path.is_file():
             raise UserError(f"there is no spec file {word}; give a YAML file or the name of a shipped sweep")
         return path
-    shipped = sorted(each.stem for each in sweeps_folder().glob("*.yaml"))
+    shipped = shipped_sweeps()
     if word in shipped:
         return sweeps_folder() / f"{word}.yaml"
     raise UserError(f"there is no sweep {word!r}{nearest(word, shipped)}; shipped are {', '.join(shipped)}")
+
+
+def shipped_sweeps() -> list[str]:
+    """Names of the sweeps that come with the package, such as `table1` and `readings/nice-l2`."""
+    folder = sweeps_folder()
+    files = (path for path in folder.rglob("*.yaml") if path.parent.name != "protocols")
+    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in files)
 
 
 def load_spec(

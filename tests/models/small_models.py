@@ -16,7 +16,6 @@ SMALL = {
     "couplings": 4,
     "coupling_layers": 2,
     "coupling_hidden_size": 9,
-    "l2": 0.01,
 }
 
 

@@ -58,9 +58,7 @@ def test_bold_is_the_best_of_its_group(name: str) -> None:
     rows = load_table(name).rows
     for score in ("nll", "neg_elbo"):
         for row in rows:
-            rivals = [
-                getattr(each, score).value for each in rows if each.latents == row.latents and each.neg_elbo
-            ]
+            rivals = [getattr(each, score).value for each in rows if each.latents == row.latents and each.neg_elbo]
             if row.neg_elbo:
                 assert (score in row.bold) == (getattr(row, score).value == min(rivals))
             else:

@@ -23,6 +23,4 @@ def reports(tmp_path: Path) -> Path:
 @pytest.fixture
 def blank_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spare tests of the text the half second that a figure takes."""
-    monkeypatch.setattr(
-        figures, "draw", lambda cells: {"svg": b"", "png": b""} if figures.panels_of(cells) else {}
-    )
+    monkeypatch.setattr(figures, "draw", lambda cells: {"svg": b"", "png": b""} if figures.panels_of(cells) else {})

@@ -132,9 +132,7 @@ def made_up_record(
     )
 
 
-def publish_table(
-    store: Store, name: str = "table1", protocol: Protocol | None = None, seeds: int = 2
-) -> list[Record]:
+def publish_table(store: Store, name: str = "table1", protocol: Protocol | None = None, seeds: int = 2) -> list[Record]:
     """Records of the rows of a table that sweeps/ has: scores near the paper's, different for each seed."""
     protocol = protocol or PROTOCOL
     dataset = "continuous-mnist" if name == "table1" else "binary-mnist"
@@ -152,8 +150,7 @@ def publish_table(
     if name == "table1":
         nice = Cell(dataset, "nice", 784)
         records = [
-            made_up_record(nice, seed, protocol, nll_nats=200 + seed, exact=True, gap_nats=0.0)
-            for seed in range(seeds)
+            made_up_record(nice, seed, protocol, nll_nats=200 + seed, exact=True, gap_nats=0.0) for seed in range(seeds)
         ]
         store.publish(name, protocol.name, nice.slug, records)
         published += records

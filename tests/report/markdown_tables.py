@@ -8,9 +8,7 @@ import re
 def read_tables(page: str) -> list[list[list[str]]]:
     """Each table as rows of cells, its headings first."""
     blocks = re.findall(r"(?:^\|.*\|\n)+", page, flags=re.MULTILINE)
-    return [
-        [_cells(line) for line in block.splitlines() if not re.fullmatch(r"[|:-]+", line)] for block in blocks
-    ]
+    return [[_cells(line) for line in block.splitlines() if not re.fullmatch(r"[|:-]+", line)] for block in blocks]
 
 
 def table_with(page: str, heading: str) -> list[dict[str, str]]:

@@ -39,7 +39,7 @@ def test_the_same_records_give_the_same_bytes(store: Store, reports: Path, tmp_p
     assert sorted(first) == NAMES
     shutil.copytree(store.root, tmp_path / "elsewhere" / "results")
     # Neither the place, nor the user's settings of matplotlib, nor what was drawn before, may matter.
-    with matplotlib.rc_context({"font.size": 20, "svg.fonttype": "none", "lines.linewidth": 9}):
+    with matplotlib.rc_context({"font.size": 20, "xtick.direction": "in", "figure.facecolor": "red"}):
         moved = Store(tmp_path / "elsewhere" / "results")
         build_reports(moved, tmp_path / "elsewhere" / "reports", formats=("md", "csv"))
     assert contents(tmp_path / "elsewhere" / "reports") == first
@@ -118,12 +118,8 @@ def test_the_terminals_text_fits_a_hundred_columns(
     monkeypatch.chdir(tmp_path)
     publish_table(store, "table1", seeds=10)
     publish_table(store, "table2", seeds=10)
-    wide = Cell(
-        "binary-mnist", "vae", 784, (("decoder_output", "linear"), ("decoder_variance", "a long word"))
-    )
-    store.publish(
-        "mini", "quick", wide.slug, [made_up_record(wide, seed, nll_nats=1e4 + seed) for seed in (0, 1)]
-    )
+    wide = Cell("binary-mnist", "vae", 784, (("decoder_output", "linear"), ("decoder_variance", "a long word")))
+    store.publish("mini", "quick", wide.slug, [made_up_record(wide, seed, nll_nats=1e4 + seed) for seed in (0, 1)])
     for written in build_reports(store, reports):
         lines = written.console.splitlines()
         assert max(map(len, lines)) <= 100, max(lines, key=len)
@@ -168,9 +164,7 @@ def test_lines_differ_without_colour_too() -> None:
     vae, lvdae = figures.STYLES[:2]
     assert vae.dashes != lvdae.dashes
     # Luminance: no line vanishes on white paper.
-    assert all(
-        np.dot(colors.to_rgb(style.colour), (0.2126, 0.7152, 0.0722)) < 0.7 for style in figures.STYLES
-    )
+    assert all(np.dot(colors.to_rgb(style.colour), (0.2126, 0.7152, 0.0722)) < 0.7 for style in figures.STYLES)
 
 
 def test_curves_with_gaps_and_one_point_are_drawn(store: Store) -> None:

@@ -17,9 +17,7 @@ from vdae_bench.spec import Cell
 from vdae_bench.store import Record, Store
 
 
-@pytest.mark.parametrize(
-    ("name", "suffix", "decimals"), [("table1", "bits_per_dim", 3), ("table2", "nats", 2)]
-)
+@pytest.mark.parametrize(("name", "suffix", "decimals"), [("table1", "bits_per_dim", 3), ("table2", "nats", 2)])
 def test_scores_and_differences_are_means_over_seeds_in_the_unit_of_the_table(
     store: Store, reports: Path, name: str, suffix: str, decimals: int
 ) -> None:
@@ -91,6 +89,7 @@ def test_total_cost_is_the_sum_over_all_runs_by_device(store: Store, reports: Pa
     cpu, gpu = table_with(page, "device")
     assert (cpu["device"], cpu["runs"], cpu["training"]) == ("cpu", "2", "75 s")
     assert (gpu["device"], gpu["runs"], gpu["training"], gpu["evaluation"]) == ("a GPU", "1", "5 s", "6 s")
+    assert cpu["together"] == "86 s"  # 75 of training, 2 of validation, 4 and 5 of evaluation
     assert cpu["operations"] == "5.6 TFLOP"
 
 
@@ -122,7 +121,4 @@ def test_the_trivial_baseline_says_which_rows_it_beats(store: Store, reports: Pa
     assert (row["baseline"], row["NLL (bits/dim)"]) == ("independent pixels", "6.221")
     assert row["our rows that are worse"] == "VAE 16; L-VDAE 16; NICE ** 28 x 28"
     assert row["the paper's rows that are worse"] == "VAE 16; L-VDAE 16"
-    assert (
-        "by about 0.044 nats (0.00008 bits/dim), as standard deviation (measured on independent pixels)"
-        in page
-    )
+    assert "by about 0.044 nats (0.00008 bits/dim), as standard deviation (measured on independent pixels)" in page

@@ -65,13 +65,9 @@ def test_complete_means_all_seeds_of_all_rows(store: Store, reports: Path) -> No
     for method in ("lvdae-nice", "vdae-resnet"):
         cell = Cell("binary-mnist", method, 784)
         store.publish("table2", "quick", cell.slug, [made_up_record(cell, seed) for seed in (0, 1)])
-    assert f"**Complete**: {len(records) + 4} of {len(records) + 4} runs, 2 seeds a row." in page_of(
-        store, reports
-    )
+    assert f"**Complete**: {len(records) + 4} of {len(records) + 4} runs, 2 seeds a row." in page_of(store, reports)
     store.path("table2", "quick", VAE.slug, 1).unlink()
-    assert "**Partial**: 20 of 21 runs, 2 seeds a row. Seeds missing: VAE 16 (1 of 2)." in page_of(
-        store, reports
-    )
+    assert "**Partial**: 20 of 21 runs, 2 seeds a row. Seeds missing: VAE 16 (1 of 2)." in page_of(store, reports)
 
 
 def test_more_seeds_than_the_protocol_has_are_asked_of_every_row(store: Store, reports: Path) -> None:
@@ -84,9 +80,7 @@ def test_more_seeds_than_the_protocol_has_are_asked_of_every_row(store: Store, r
 def test_diverged_seeds_are_counted_and_in_no_mean(store: Store, reports: Path) -> None:
     records = [made_up_record(VAE, 0, nll_nats=90.0), made_up_record(VAE, 1, diverged=True)]
     store.publish("mini", "quick", VAE.slug, records)
-    store.publish(
-        "mini", "quick", LVDAE.slug, [made_up_record(LVDAE, seed, diverged=True) for seed in (0, 1)]
-    )
+    store.publish("mini", "quick", LVDAE.slug, [made_up_record(LVDAE, seed, diverged=True) for seed in (0, 1)])
     page = page_of(store, reports)
     lvdae, vae = table_with(page, "NLL ours")
     assert (vae["NLL ours"], vae["seeds"]) == ("90.00", "1 of 2, 1 diverged")
@@ -142,11 +136,9 @@ def test_what_does_not_belong_together_is_left_out_and_named(
 
 
 def test_of_equally_many_the_most_recent_is_drawn(store: Store, reports: Path) -> None:
-    new = made_up_record(
-        VAE, 0, provenance={"dataset_sha256": "1", "started_at": "2026-01-01T00:00:00+00:00"}
-    )
-    old = made_up_record(VAE, 1, nll_nats=50.0)
-    store.publish("mini", "quick", VAE.slug, [new, old])
+    new = made_up_record(VAE, 1, provenance={"dataset_sha256": "1", "started_at": "2026-01-01T00:00:00+00:00"})
+    old = made_up_record(VAE, 0, nll_nats=50.0)
+    store.publish("mini", "quick", VAE.slug, [old, new])
     assert table_with(page_of(store, reports), "NLL ours")[0]["NLL ours"] == "90.00"
 
 
@@ -164,18 +156,14 @@ def test_records_of_a_protocol_unknown_to_this_version_are_left_out(store: Store
 
 def test_superseded_and_torn_records_are_not_seen(store: Store, reports: Path) -> None:
     store.publish("mini", "quick", VAE.slug, [made_up_record(VAE, 0, nll_nats=50.0)])
-    store.publish(
-        "mini", "quick", VAE.slug, [made_up_record(VAE, 0, nll_nats=90.0, hyperparameters={"l2": 1.0})]
-    )
+    store.publish("mini", "quick", VAE.slug, [made_up_record(VAE, 0, nll_nats=90.0, hyperparameters={"l2": 1.0})])
     store.path("mini", "quick", VAE.slug, 1).write_text('{"schema": 1, "sta')
     assert table_with(page_of(store, reports), "NLL ours")[0]["NLL ours"] == "90.00"
 
 
 def test_mixed_provenance_is_pointed_out(store: Store, reports: Path) -> None:
     other = {"torch": "2.13.0", "git_dirty": True, "command": "vdae-bench sweep mini"}
-    store.publish(
-        "mini", "quick", VAE.slug, [made_up_record(VAE, 0), made_up_record(VAE, 1, provenance=other)]
-    )
+    store.publish("mini", "quick", VAE.slug, [made_up_record(VAE, 0), made_up_record(VAE, 1, provenance=other)])
     page = page_of(store, reports)
     assert "**Mixed** among the runs: git commit, torch." in page
     assert "(dirty: the code was changed after that commit)` (1 runs)" in page
@@ -192,9 +180,7 @@ def test_deviations_from_the_paper_have_a_meaning(store: Store, reports: Path) -
     assert all(row["meaning"] for row in rows.values())
 
 
-def test_the_papers_protocol_with_searched_hyperparameters_deviates_in_nothing(
-    store: Store, reports: Path
-) -> None:
+def test_the_papers_protocol_with_searched_hyperparameters_deviates_in_nothing(store: Store, reports: Path) -> None:
     record = made_up_record(VAE, 0, load_protocol("paper"), hyperparameters={"source": "search 01234567"})
     store.publish("mini", "paper", VAE.slug, [record])
     page = page_of(store, reports)
@@ -274,9 +260,7 @@ def test_one_sweep_or_protocol_can_be_asked_for(store: Store, reports: Path) -> 
     publish_table(store, "table2")
     assert [written.sweep for written in build_reports(store, reports)] == ["table1", "table2"]
     assert [written.sweep for written in build_reports(store, reports, sweep="table2")] == ["table2"]
-    with pytest.raises(
-        UserError, match=r"no records of sweep 'figure1'.*there are table1 under quick, table2"
-    ):
+    with pytest.raises(UserError, match=r"no records of sweep 'figure1'.*there are table1 under quick, table2"):
         build_reports(store, reports, sweep="figure1")
     with pytest.raises(UserError, match="under protocol 'paper'"):
         build_reports(store, reports, protocol="paper")

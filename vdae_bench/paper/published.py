@@ -37,9 +37,7 @@ class PrintedValue(BaseModel):
         if not match:
             raise ValueError(f"{text!r} is no printed value such as '83.46 ± 0.18'")
         value, fraction, plus_minus = match.groups()
-        return cls(
-            value=float(value), plus_minus=float(plus_minus) if plus_minus else None, decimals=len(fraction)
-        )
+        return cls(value=float(value), plus_minus=float(plus_minus) if plus_minus else None, decimals=len(fraction))
 
     def __str__(self) -> str:
         text = f"{self.value:.{self.decimals}f}"

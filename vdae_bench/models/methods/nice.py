@@ -7,7 +7,7 @@ from typing import ClassVar
 from vdae_bench.errors import UserError
 from vdae_bench.models.flows import NICE
 from vdae_bench.models.model import FlowModel, Model
-from vdae_bench.models.registry import Method, Problem
+from vdae_bench.models.registry import Method, Option, Problem
 
 HYPERPARAMETERS = {"couplings": 4, "coupling_layers": 5, "coupling_hidden_size": 1024}
 
@@ -29,7 +29,8 @@ class Nice(Method):
     id = "nice"
     title = "NICE"
     views = ("continuous",)
-    hyperparameters: ClassVar = {**HYPERPARAMETERS, "l2": 0.01}
+    hyperparameters: ClassVar = HYPERPARAMETERS
+    options: ClassVar = {"l2": Option(0.01)}
     has_elbo = False
 
     def check_latents(self, latents: int, data_dim: int) -> None:
@@ -39,4 +40,4 @@ class Nice(Method):
 
     def build(self, problem: Problem) -> Model:
         """The flow with its prior."""
-        return FlowModel(nice_flow(problem), l2=problem.hyperparameters["l2"])
+        return FlowModel(nice_flow(problem), l2=self.option(problem, "l2"))
