@@ -25,7 +25,9 @@ def stamp(selection: Selection, sheets: list[Sheet]) -> str:
     finished, missing = sum(row.finished for row in rows), sum(row.missing for row in rows)
     state = "Partial" if missing else "Complete"
     seeds = "1 seed" if protocol.seeds == 1 else f"{protocol.seeds} seeds"
-    parts = [f"**{state}**: {finished} of {finished + missing} runs, {seeds} a row."]
+    # Which cells a sweep of the user's own has is in its spec, not in the records.
+    of = "" if selection.sweep in table_names() else " of the cells that have records"
+    parts = [f"**{state}**: {finished} of {finished + missing} runs{of}, {seeds} a row."]
     not_run = [label(row) for row in rows if row.ran is None]
     if not_run:
         parts.append(f"Not run: {'; '.join(not_run)}.")
