@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vdae_bench.models.flows import NICE, AdditiveCoupling, DiagonalScaling
+from vdae_bench.models.flows import NICE, DiagonalScaling
 from vdae_bench.models.layers import Linear, ResidualBlock, generic_linearise
 from vdae_bench.models.networks import ResNet, projection_widths
 from vdae_bench.noise import initial_generators
@@ -15,8 +15,7 @@ LAYERS = {
     "linear": lambda: Linear(R, D, 4),
     "residual block": lambda: ResidualBlock(R, D, 6),
     "resnet": lambda: ResNet(R, projection_widths(D, 2), 5, 2),
-    "coupling, even passes": lambda: AdditiveCoupling(R, D, 6, 2, even_passes=True),
-    "coupling, odd passes": lambda: AdditiveCoupling(R, D, 6, 2, even_passes=False),
+    "one coupling": lambda: NICE(R, D, 1, 6, 2),
     "scaling": lambda: DiagonalScaling(R, D),
     "nice": lambda: NICE(R, D, 4, 6, 2),
 }
@@ -126,6 +125,26 @@ def test_nice_inverse_and_log_det():
     torch.testing.assert_close(flow.inverse(flow(x)), x, rtol=0, atol=1e-10)
     expected = torch.linalg.slogdet(full_jacobians(flow, x)).logabsdet
     torch.testing.assert_close(flow.log_det().expand(-1, N), expected, rtol=1e-10, atol=1e-10)
+
+
+def test_even_indices_pass_first_and_then_alternate():
+    for couplings, moved in ((1, slice(1, None, 2)), (2, slice(0, None))):
+        flow = NICE(1, 8, couplings, 6, 2).double()
+        for parameter in flow.couplings.parameters():
+            torch.nn.init.normal_(parameter)
+        x = torch.randn(1, 3, 8, dtype=torch.float64)
+        changed = (flow(x) != x).all(1)[0]
+        expected = torch.zeros(8, dtype=torch.bool)
+        expected[moved] = True
+        assert torch.equal(changed, expected)
+
+
+def test_nice_of_odd_dimension():
+    flow = NICE(1, 7, 3, 6, 2).double()
+    for parameter in flow.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    x = torch.randn(1, 3, 7, dtype=torch.float64)
+    torch.testing.assert_close(flow.inverse(flow(x)), x, rtol=0, atol=1e-10)
 
 
 def test_nice_starts_as_the_identity():

@@ -45,7 +45,7 @@ def test_each_replica_follows_torch_adam():
 
 def test_scalars_and_scales_get_the_scalar_rate():
     assert build("lvdae").scalar_parameters() == {"posterior.log_sigma", "likelihood.log_lambda"}
-    assert build("nice").scalar_parameters() == {"flow.layers.4.log_scale"}
+    assert build("nice").scalar_parameters() == {"flow.scaling.log_scale"}
 
 
 def test_gradients_accumulate_on_request():
@@ -57,3 +57,20 @@ def test_gradients_accumulate_on_request():
     optimiser.differentiate(loss_of(model, x, eta), accumulate=True)
     for first, both in zip(once, optimiser._gradients, strict=True):
         torch.testing.assert_close(both, 2 * first)
+
+
+def test_the_l2_penalty_has_the_gradient_of_its_sum_of_squares():
+    """One step with the penalty in the optimiser equals one step with it written into the loss."""
+    inside, outside = build("nice", seeds=(0,)), build("nice", seeds=(0,))
+    inside.l2, outside.l2 = 0.3, 0.0
+    x, nothing = torch.rand(1, 4, 20, dtype=torch.float64), torch.empty(1, 4, 0, dtype=torch.float64)
+    for model in (inside, outside):
+        optimiser = ReplicaAdam(model, SETTINGS[:1], 1.0)
+        loss = loss_of(model, x, nothing)
+        if model is outside:
+            weights = [p for name, p in model.named_parameters() if name.endswith("weight")]
+            loss = loss + 0.3 * sum(weight.square().sum((1, 2)) for weight in weights)
+            assert len(weights) == 4 * 3
+        optimiser.differentiate(loss, accumulate=False)
+        optimiser.step(5, STEPS)
+    torch.testing.assert_close(list(inside.parameters()), list(outside.parameters()), rtol=1e-9, atol=1e-12)

@@ -21,12 +21,13 @@ Split = Literal["validation", "test"]
 
 def dequantise(pixels: UInt8[Tensor, "*rows n"], uniform: Float[Tensor, "*rows n"]) -> Float[Tensor, "*rows n"]:
     """x = (v + u) / 256, u ~ U(0, 1) (Uria et al., 2013; section 5.1): in [0, 1]; 8 bits/dim for a uniform density."""
-    return (pixels + uniform) / 256
+    # Converted first: arithmetic on mixed types is 20 times slower on a CPU.
+    return pixels.to(uniform.dtype).add_(uniform).mul_(1 / 256)
 
 
 def binarise(pixels: UInt8[Tensor, "*rows n"], uniform: Float[Tensor, "*rows n"]) -> Float[Tensor, "*rows n"]:
     """x ~ Bernoulli(v / 255) (section 5.2): one where u < v / 255."""
-    return (uniform * 255 < pixels).to(uniform.dtype)
+    return (uniform * 255 < pixels.to(uniform.dtype)).to(uniform.dtype)
 
 
 VIEWS = {"continuous": dequantise, "binary": binarise}
@@ -56,7 +57,8 @@ class ViewedImages:
 
     def training_batch(self, indices: Int[Tensor, "R N"], uniform: Float[Tensor, "R N n"]) -> Float[Tensor, "R N n"]:
         """The training images at `indices`, with the noise given."""
-        return VIEWS[self.view](self.train[indices], uniform)
+        pixels = self.train.index_select(0, indices.flatten()).unflatten(0, indices.shape)
+        return VIEWS[self.view](pixels, uniform)
 
     def held_out(self, split: Split, dtype: torch.dtype = torch.float32, draw: int = 0) -> Float[Tensor, "N n"]:
         """The fixed draw of a split's images, in their order; other draws only to see what a draw matters."""

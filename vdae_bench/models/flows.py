@@ -2,60 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vdae_bench.models.layers import Chain, Generators, Layer, LinearMap, ReLUNetwork
-
-
-class AdditiveCoupling(Layer):
-    """One half of the dimensions passes, the other is shifted by a network of the first: volume preserving.
-
-    `y_pass = x_pass`, `y_move = x_move + t(x_pass)`. `even_passes` says which half passes. The network t has
-    `hidden_layers` layers of `hidden` ReLU units and a linear layer that starts at zero (Appendix C), so the coupling
-    starts as the identity.
-    """
-
-    def __init__(self, replicas: int, dims: int, hidden: int, hidden_layers: int, *, even_passes: bool) -> None:
-        super().__init__()
-        self.passing, self.moving = (
-            (slice(0, None, 2), slice(1, None, 2)) if even_passes else (slice(1, None, 2), slice(0, None, 2))
-        )
-        even, odd = (dims + 1) // 2, dims // 2
-        inputs, outputs = (even, odd) if even_passes else (odd, even)
-        self.shift = ReLUNetwork(replicas, inputs, hidden, outputs, hidden_layers)
-
-    def initialise(self, generators: Generators) -> None:
-        """Start as the identity."""
-        self.shift.initialise(generators)
-
-    def _shifted(self, rows: Tensor, shift: Tensor) -> Tensor:
-        result = rows.clone()
-        result[..., self.moving] += shift
-        return result
-
-    def forward(self, x: Float[Tensor, "R N n"]) -> Float[Tensor, "R N n"]:
-        """Shift the moving half."""
-        return self._shifted(x, self.shift(x[..., self.passing]))
-
-    def inverse(self, z: Float[Tensor, "R N n"]) -> Float[Tensor, "R N n"]:
-        """Take the shift back."""
-        return self._shifted(z, -self.shift(z[..., self.passing]))
-
-    def linearise(self, x: Float[Tensor, "R N n"]) -> tuple[Tensor, LinearMap, LinearMap]:
-        """The identity plus the shift's Jacobian in one off-diagonal block."""
-        value, push, pull = self.shift.linearise(x[..., self.passing])
-
-        def push_rows(tangents: Tensor) -> Tensor:
-            return self._shifted(tangents, push(tangents[..., self.passing]))
-
-        def pull_rows(cotangents: Tensor) -> Tensor:
-            result = cotangents.clone()
-            result[..., self.passing] += pull(cotangents[..., self.moving])
-            return result
-
-        return self._shifted(x, value), push_rows, pull_rows
+from vdae_bench.models.layers import Generators, Layer, LinearMap, ReLUNetwork
 
 
 class DiagonalScaling(Layer):
@@ -79,42 +32,71 @@ class DiagonalScaling(Layer):
         return x * scale, lambda t: t * scale[:, :, None], lambda g: g * scale[:, :, None]
 
 
-class NICE(Chain):
-    """`couplings` additive couplings, even indices passing first and then alternating, then the diagonal scaling."""
+class NICE(Layer):
+    """Additive couplings, even indices passing first and then alternating, then the diagonal scaling.
+
+    Coupling k lets one half of the dimensions pass and shifts the other by a network of the first, volume preserving:
+    `y_pass = x_pass`, `y_move = x_move + t_k(x_pass)`. Each t_k has `hidden_layers` layers of `hidden` ReLU units and a
+    linear layer that starts at zero (Appendix C), so the flow starts as the identity. Between input and output the two
+    halves are kept apart, so that no coupling gathers or scatters.
+    """
+
+    couplings: Sequence[ReLUNetwork]
 
     def __init__(self, replicas: int, dims: int, couplings: int, hidden: int, hidden_layers: int) -> None:
-        layers = [
-            AdditiveCoupling(replicas, dims, hidden, hidden_layers, even_passes=index % 2 == 0)
-            for index in range(couplings)
-        ]
-        super().__init__([*layers, DiagonalScaling(replicas, dims)])
+        super().__init__()
+        sizes = ((dims + 1) // 2, dims // 2)
+        self.couplings = nn.ModuleList(  # type: ignore[assignment]
+            ReLUNetwork(replicas, sizes[k % 2], hidden, sizes[1 - k % 2], hidden_layers) for k in range(couplings)
+        )
+        self.scaling = DiagonalScaling(replicas, dims)
 
-    @property
-    def couplings(self) -> list[AdditiveCoupling]:
-        """The couplings, first to last."""
-        return [layer for layer in self.layers if isinstance(layer, AdditiveCoupling)]
+    def initialise(self, generators: Generators) -> None:
+        """Start as the identity."""
+        for shift in self.couplings:
+            shift.initialise(generators)
 
-    @property
-    def scaling(self) -> DiagonalScaling:
-        """The last layer."""
-        layer = self.layers[-1]
-        assert isinstance(layer, DiagonalScaling)
-        return layer
+    def forward(self, x: Float[Tensor, "R N n"]) -> Float[Tensor, "R N n"]:
+        """z = f(x)."""
+        halves = split(x)
+        for k, shift in enumerate(self.couplings):
+            halves[1 - k % 2] = halves[1 - k % 2] + shift(halves[k % 2])
+        return self.scaling(interleave(halves))
+
+    def inverse(self, z: Float[Tensor, "R N n"]) -> Float[Tensor, "R N n"]:
+        """The data point that f maps to z."""
+        halves = split(self.scaling.inverse(z))
+        for k, shift in reversed(list(enumerate(self.couplings))):
+            halves[1 - k % 2] = halves[1 - k % 2] - shift(halves[k % 2])
+        return interleave(halves)
+
+    def linearise(self, x: Float[Tensor, "R N n"]) -> tuple[Tensor, LinearMap, LinearMap]:
+        """Chain rule over the couplings: each is the identity plus its shift's Jacobian in one off-diagonal block."""
+        halves = split(x)
+        shifts = []
+        for k, shift in enumerate(self.couplings):
+            value, push, pull = shift.linearise(halves[k % 2])
+            halves[1 - k % 2] = halves[1 - k % 2] + value
+            shifts.append((k % 2, push, pull))
+        value, push_scaling, pull_scaling = self.scaling.linearise(interleave(halves))
+
+        def push_all(tangents: Tensor) -> Tensor:
+            parts = split(tangents)
+            for passing, push, _ in shifts:
+                parts[1 - passing] = parts[1 - passing] + push(parts[passing])
+            return push_scaling(interleave(parts))
+
+        def pull_all(cotangents: Tensor) -> Tensor:
+            parts = split(pull_scaling(cotangents))
+            for passing, _, pull in reversed(shifts):
+                parts[passing] = parts[passing] + pull(parts[1 - passing])
+            return interleave(parts)
+
+        return value, push_all, pull_all
 
     def log_det(self) -> Float[Tensor, "R 1"]:
         """log |det df/dx| = sum_i s_i: the same for every image, because additive couplings preserve volume."""
         return self.scaling.log_scale.sum(-1)
-
-    def inverse(self, z: Float[Tensor, "R N n"]) -> Float[Tensor, "R N n"]:
-        """The data point that f maps to z."""
-        z = self.scaling.inverse(z)
-        for coupling in reversed(self.couplings):
-            z = coupling.inverse(z)
-        return z
-
-    def weights(self) -> list[Tensor]:
-        """Weight matrices of the couplings (no biases, no s): what the L2 penalty of Appendix D acts on."""
-        return [parameter for name, parameter in self.named_parameters() if name.endswith("weight")]
 
     @torch.no_grad()
     def initialise_from_data(self, location: Float[Tensor, " n"], log_scale: Float[Tensor, " n"]) -> None:
@@ -123,6 +105,19 @@ class NICE(Chain):
         The location goes into the bias of the first coupling that moves a pixel, where the model class has room
         for it; the couplings' weights stay as they are.
         """
-        for coupling in self.couplings[:2]:
-            coupling.shift.out.bias.copy_(-location[coupling.moving])
+        for k, shift in list(enumerate(self.couplings))[:2]:
+            shift.out.bias.copy_(-split(location)[1 - k % 2])
         self.scaling.log_scale.copy_(-log_scale)
+
+
+def split(rows: Float[Tensor, "*rows n"]) -> list[Tensor]:
+    """The even and the odd dimensions of each row."""
+    return [rows[..., 0::2].contiguous(), rows[..., 1::2].contiguous()]
+
+
+def interleave(halves: list[Tensor]) -> Float[Tensor, "*rows n"]:
+    """Put even and odd dimensions back in their order; even ones may be one more."""
+    even, odd = halves
+    size = odd.shape[-1]
+    rows = torch.stack((even[..., :size], odd), -1).flatten(-2)
+    return rows if even.shape[-1] == size else torch.cat((rows, even[..., size:]), -1)

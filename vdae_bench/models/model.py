@@ -56,9 +56,9 @@ class Model(nn.Module):
         """Return `noise (R, N, K, d) -> log w (R, N, K)`, with what depends on x alone computed once."""
         raise NotImplementedError
 
-    def penalty(self) -> Float[Tensor, " R"] | float:
-        """A regulariser of the parameters, in nats an image; no part of the bound."""
-        return 0.0
+    def l2_penalties(self) -> dict[str, float]:
+        """Parameters with an L2 penalty and its weight: `weight * sum p^2` is added to the loss in nats an image."""
+        return {}
 
     def scalar_parameters(self) -> set[str]:
         """Names of the parameters that train at `scalar_rate` times the learning rate: scalars and NICE's s."""
@@ -158,8 +158,6 @@ class FlowModel(Model):
         log_prob = self.log_prob(x)
         return lambda noise: log_prob[:, :, None]
 
-    def penalty(self) -> Float[Tensor, " R"] | float:
-        """`l2 * sum W^2` over the couplings' weights (Appendix D), in nats an image."""
-        if not self.l2:
-            return 0.0
-        return self.l2 * torch.stack([weight.square().sum((1, 2)) for weight in self.flow.weights()]).sum(0)
+    def l2_penalties(self) -> dict[str, float]:
+        """The L2 of Appendix D acts on the couplings' weight matrices, not on biases or s."""
+        return {name: self.l2 for name, _ in self.named_parameters() if self.l2 and name.endswith("weight")}

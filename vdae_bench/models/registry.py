@@ -32,7 +32,7 @@ ENTRY_POINT_GROUP = "vdae_bench.methods"
 
 @dataclass(frozen=True)
 class Option:
-    """A cell option that a method understands: its default, and its choices (None: a number, or null for the default)."""
+    """A cell option that a method understands: its default, and its choices (None: a number, or null)."""
 
     default: Any
     choices: tuple[Any, ...] | None = None

@@ -7,6 +7,7 @@ parameters and gradients are views into the buffers.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -36,43 +37,45 @@ class ReplicaAdam:
 
     def __init__(self, model: Model, settings: Sequence[AdamSettings], scalar_rate: float) -> None:
         self.settings = tuple(settings)
-        self.scalar_rate = scalar_rate
-        scalar_names = model.scalar_parameters()
-        named = sorted(model.named_parameters(), key=lambda item: item[0] in scalar_names)
-        starts, size = [], 0
-        split = None
-        for name, parameter in named:
-            if name in scalar_names and split is None:
-                split = size
-            starts.append(size)
-            size += -(-parameter[0].numel() // ALIGNMENT) * ALIGNMENT
-        self.parameters = named[0][1].new_zeros(len(settings), size)
+        scalars, penalties = model.scalar_parameters(), model.l2_penalties()
+
+        def kind(name: str) -> tuple[float, float]:
+            """Rate factor and L2 weight: parameters that share them lie side by side and make one group a replica."""
+            return (scalar_rate if name in scalars else 1.0), penalties.get(name, 0.0)
+
+        named = sorted(model.named_parameters(), key=lambda item: kind(item[0]))
+        sizes = [-(-parameter[0].numel() // ALIGNMENT) * ALIGNMENT for _, parameter in named]
+        starts = [0, *itertools.accumulate(sizes)]
+        self.parameters = named[0][1].new_zeros(len(settings), starts[-1])
         gradients = torch.zeros_like(self.parameters)
         self._model_parameters = [parameter for _, parameter in named]
         self._gradients: list[Tensor] = []  # views of `gradients`, in the order of the model's parameters
-        for start, (_, parameter) in zip(starts, named, strict=True):
+        parts: dict[tuple[float, float], slice] = {}
+        for start, size, (name, parameter) in zip(starts[:-1], sizes, named, strict=True):
             place = slice(start, start + parameter[0].numel())
             view = self.parameters[:, place].unflatten(1, parameter.shape[1:])
             view.copy_(parameter.detach())
             parameter.data = view
             self._gradients.append(gradients[:, place].unflatten(1, parameter.shape[1:]))
-        self._optimiser = torch.optim.Adam(self._groups(gradients, split, size), fused=True)
+            first = parts[kind(name)].start if kind(name) in parts else start
+            parts[kind(name)] = slice(first, start + size)
+        self._optimiser = torch.optim.Adam(self._groups(gradients, parts), fused=True)
 
-    def _groups(self, gradients: Tensor, split: int | None, size: int) -> list[dict[str, Any]]:
+    def _groups(self, gradients: Tensor, parts: dict[tuple[float, float], slice]) -> list[dict[str, Any]]:
         groups = []
-        parts = [(slice(0, split), 1.0)] + ([(slice(split, size), self.scalar_rate)] if split is not None else [])
-        for part, factor in parts:
-            for row, gradient, each in zip(self.parameters, gradients, self.settings, strict=True):
+        for (factor, l2), part in parts.items():
+            for row, gradient, own in zip(self.parameters, gradients, self.settings, strict=True):
                 leaf = row[part].detach().requires_grad_()
                 leaf.grad = gradient[part]
                 groups.append(
                     {
                         "params": [leaf],
-                        "lr": each.learning_rate,
-                        "betas": (0.9, each.adam_beta2),
-                        "eps": each.adam_eps,
+                        "lr": own.learning_rate,
+                        "betas": (0.9, own.adam_beta2),
+                        "eps": own.adam_eps,
+                        "weight_decay": 2 * l2,  # adds 2 l2 p to the gradient: that of l2 * sum p^2 in the loss
                         "factor": factor,
-                        "settings": each,
+                        "settings": own,
                     }
                 )
         return groups

@@ -125,7 +125,7 @@ class Trainer:
         for index, (x_part, noise_part) in enumerate(zip(x.split(part, 1), noise.split(part, 1), strict=True)):
             terms = self.bound(x_part, noise_part, self.settings.log_det_rows)
             weight = x_part.shape[1] / images
-            loss = weight * (terms.reconstruction + beta * terms.divergence + self.model.penalty())
+            loss = weight * (terms.reconstruction + beta * terms.divergence)
             self.optimiser.differentiate(loss, accumulate=index > 0)
             neg_elbo += weight * (terms.reconstruction + terms.divergence).detach()
         self.optimiser.step(self.step, self.steps)
