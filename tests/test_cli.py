@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,47 +18,12 @@ from tests.test_runner import SPEC
 LONG = SPEC.replace("epochs: 3", "epochs: 150").replace("[binary-tiny, continuous-tiny]", "[binary-tiny]")
 LONG = "\n".join(line for line in LONG.splitlines() if "independent" not in line and "nice" not in line)
 LONG = LONG.replace("include:\n", "").replace("[vae, lvdae]", "[lvdae]")
-METHOD_PLUGIN = '''
-"""A method from outside: the VAE with a standard deviation that is the same for all images."""
-import torch
-from torch import nn
-
-from vdae_bench.models.methods.resnet_pair import HYPERPARAMETERS, ResNetPair, resnet_encoder
-from vdae_bench.models.posteriors import Posterior
-from vdae_bench.models.priors import normal_log_prob
-from vdae_bench.models.registry import Method, register
+README = Path(__file__).parents[1] / "README.md"
 
 
-class HomoscedasticGaussian(Posterior):
-    def __init__(self, encoder, replicas, latents):
-        super().__init__()
-        self.encoder, self.noise_dim = encoder, latents
-        self.log_deviation = nn.Parameter(torch.zeros(replicas, 1, latents))
-
-    def initialise(self, generators):
-        self.encoder.initialise(generators)
-
-    def condition(self, x):
-        mean = self.encoder(x)[:, :, None]
-        log_deviation = self.log_deviation[:, :, None]
-
-        def sample(eta):
-            return mean + log_deviation.exp() * eta, normal_log_prob(eta) - log_deviation.sum(-1)
-
-        return sample
-
-
-@register
-class HomoscedasticVAE(Method):
-    id = "homoscedastic-vae"
-    title = "VAE, one variance"
-    hyperparameters = HYPERPARAMETERS
-
-    def build(self, problem):
-        encoder = resnet_encoder(problem)
-        posterior = HomoscedasticGaussian(encoder, problem.replicas, problem.latents)
-        return ResNetPair(problem, encoder, posterior, "sigmoid")
-'''
+def blocks(language: str) -> list[str]:
+    """The README's code blocks of a language."""
+    return re.findall(rf"```{language}\n(.*?)```", README.read_text(), re.DOTALL)
 
 
 class Shell:
@@ -159,9 +125,9 @@ def test_a_signal_ends_it_after_a_checkpoint_and_says_how_to_go_on(shell, number
     assert list(shell.folder.glob("results/*/*/*/checkpoint-0-1.pt"))
 
 
-def test_a_method_from_a_plugin_runs_like_any_other(shell):
+def test_the_method_of_the_readme_runs_like_any_other(shell):
     plugin = shell.folder / "outside.py"
-    plugin.write_text(METHOD_PLUGIN)
+    plugin.write_text(blocks("python")[0])
     (shell.folder / "outside.yaml").write_text(
         "version: 1\nname: outside\ngrid: {dataset: [binary-tiny], method: [homoscedastic-vae], latents: [4]}\n"
         "protocol: {base: smoke, train_images: null}\n"
@@ -172,6 +138,12 @@ def test_a_method_from_a_plugin_runs_like_any_other(shell):
     assert len(records) == 2
     test = json.loads(records[0].read_text())["metrics"]["test"]
     assert test["nll_nats"] <= test["neg_elbo_nats"]
+
+
+def test_the_spec_of_the_readme_is_valid(tmp_path, monkeypatch, capsys):
+    (tmp_path / "mine.yaml").write_text(blocks("yaml")[0])
+    code, out = call(monkeypatch, capsys, "validate", str(tmp_path / "mine.yaml"))
+    assert code == 0 and "5 cells, 3 seeds" in out
 
 
 BAD = {

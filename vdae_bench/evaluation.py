@@ -18,8 +18,11 @@ from torch import Tensor
 from vdae_bench.models.model import Model
 from vdae_bench.noise import NoiseSource
 
-MAX_ROWS = 16384
-"""Rows over all replicas that a chunk works on: samples to decode, or rows of Jacobian. Bounds the memory."""
+MAX_ROWS = 8192
+"""Rows over all replicas that a chunk works on: samples to decode, or rows of Jacobian.
+
+Bounds the memory to some 200 MiB; twice as many rows fall out of the cache and are slower.
+"""
 SAMPLE_BLOCK = 256
 """Samples of an image that one generator draws."""
 
@@ -41,6 +44,11 @@ def evenly_spaced(total: int, count: int) -> Int[Tensor, " count"]:
     [0, 2, 5, 7]
     """
     return torch.arange(min(count, total)) * total // min(count, total)
+
+
+def images_in_chunk(model: Model, replicas: int, samples: int) -> int:
+    """How many images a chunk takes, so that neither samples nor rows of Jacobian exceed `MAX_ROWS`."""
+    return max(1, MAX_ROWS // (replicas * max(min(samples, SAMPLE_BLOCK), model.jacobian_rows)))
 
 
 @dataclass
@@ -106,8 +114,7 @@ class Evaluator:
         self.done = 0
 
     def _split(self, images: list[int], samples: int) -> list[tuple[list[int], int]]:
-        rows = len(self.noise.seeds) * max(min(samples, SAMPLE_BLOCK), self.model.jacobian_rows)
-        size = max(1, MAX_ROWS // rows)
+        size = images_in_chunk(self.model, len(self.noise.seeds), samples)
         return [(images[start : start + size], samples) for start in range(0, len(images), size)]
 
     def run_chunk(self) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from vdae_bench.data.registry import find_dataset, parse_dataset_id
-from vdae_bench.evaluation import SAMPLE_BLOCK, EvaluationSettings
+from vdae_bench.evaluation import SAMPLE_BLOCK, EvaluationSettings, images_in_chunk
 from vdae_bench.models.model import Model
 from vdae_bench.models.registry import Problem, View, get_method
 from vdae_bench.protocol import Protocol, digest
@@ -214,14 +214,14 @@ def _evaluation_flops(model: Model, job: Job) -> int:
         (nll_images, protocol.importance_samples),
         (protocol.elbo_images - nll_images, protocol.elbo_samples),
     ):
-        x = torch.empty(1, 1, job.data_dim, device="meta")
-        count = 1 if exact else min(samples, SAMPLE_BLOCK)
-        with FlopCounterMode(display=False) as counter:
-            sampler = model.condition(x)
-        condition = counter.get_total_flops()
-        with FlopCounterMode(display=False) as counter:
-            sampler(torch.empty(1, 1, count, model.noise_dim, device="meta"))
-        total += images * (condition + round(counter.get_total_flops() * (1 if exact else samples) / count))
+        samples = 1 if exact else samples
+        chunk, block = images_in_chunk(model, 1, samples), min(samples, SAMPLE_BLOCK)
+        with FlopCounterMode(display=False) as condition:
+            sampler = model.condition(torch.empty(1, chunk, job.data_dim, device="meta"))
+        with FlopCounterMode(display=False) as sample:
+            sampler(torch.empty(1, chunk, block, model.noise_dim, device="meta"))
+        flops = condition.get_total_flops() + sample.get_total_flops() * samples / block
+        total += round(images / chunk * flops)
     return total
 
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vdae_bench.models.layers import Generators, Layer, LinearMap, ReLUNetwork
+from vdae_bench.models.layers import Cotangents, Generators, Layer, Linearisation, ReLUNetwork
 
 
 class DiagonalScaling(Layer):
@@ -26,10 +26,10 @@ class DiagonalScaling(Layer):
         """Undo the scaling."""
         return z * torch.exp(-self.log_scale)
 
-    def linearise(self, x: Float[Tensor, "R N n"]) -> tuple[Tensor, LinearMap, LinearMap]:
+    def linearise(self, x: Float[Tensor, "R N n"]) -> Linearisation:
         """A diagonal Jacobian."""
         scale = self.log_scale.exp()
-        return x * scale, lambda t: t * scale[:, :, None], lambda g: g * scale[:, :, None]
+        return x * scale, lambda t: t * scale[:, :, None], lambda g: Cotangents(g.dense() * scale[:, :, None])
 
 
 class NICE(Layer):
@@ -70,7 +70,7 @@ class NICE(Layer):
             halves[1 - k % 2] = halves[1 - k % 2] - shift(halves[k % 2])
         return interleave(halves)
 
-    def linearise(self, x: Float[Tensor, "R N n"]) -> tuple[Tensor, LinearMap, LinearMap]:
+    def linearise(self, x: Float[Tensor, "R N n"]) -> Linearisation:
         """Chain rule over the couplings: each is the identity plus its shift's Jacobian in one off-diagonal block."""
         halves = split(x)
         shifts = []
@@ -86,11 +86,11 @@ class NICE(Layer):
                 parts[1 - passing] = parts[1 - passing] + push(parts[passing])
             return push_scaling(interleave(parts))
 
-        def pull_all(cotangents: Tensor) -> Tensor:
-            parts = split(pull_scaling(cotangents))
+        def pull_all(cotangents: Cotangents) -> Cotangents:
+            parts = split(pull_scaling(cotangents).dense())
             for passing, _, pull in reversed(shifts):
-                parts[passing] = parts[passing] + pull(parts[1 - passing])
-            return interleave(parts)
+                parts[passing] = parts[passing] + pull(Cotangents(parts[1 - passing])).dense()
+            return Cotangents(interleave(parts))
 
         return value, push_all, pull_all
 

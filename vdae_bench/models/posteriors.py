@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vdae_bench.models.layers import Generators, Layer, Linear
+from vdae_bench.models.layers import Cotangents, Generators, Layer, Linear, Pullback
 from vdae_bench.models.log_det import gram_cholesky, log_det_gram
 from vdae_bench.models.networks import ResNet
 from vdae_bench.models.priors import Prior, normal_log_prob
@@ -150,10 +150,10 @@ class LinearisedFlow(Posterior):
         """Initialise the encoder; sigma starts at 1."""
         self.encoder.initialise(generators)
 
-    def _jacobian(self, pull: Callable[[Tensor], Tensor], x: Tensor, images: int) -> Float[Tensor, "R S m n"]:
+    def _jacobian(self, pull: Pullback, x: Tensor, images: int) -> Float[Tensor, "R S m n"]:
         """J = df/dx of the first images, row by row from the unit cotangents."""
         unit = torch.eye(self.noise_dim, dtype=x.dtype, device=x.device)
-        return pull(unit.expand(x.shape[0], images, -1, -1))
+        return pull(Cotangents(unit.expand(x.shape[0], images, -1, -1))).dense()
 
     def condition(self, x: Float[Tensor, "R N n"]) -> Sampler:
         """One J an image, then K cheap samples f(x) + sigma L eta, log q = log N(eta; 0, I) - log |det sigma L|."""
