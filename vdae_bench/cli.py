@@ -28,6 +28,23 @@ def options(*decorators: Callable[[F], F]) -> Callable[[F], F]:
     return decorate
 
 
+def _load_plugins(context: click.Context, parameter: click.Parameter, paths: tuple[Path, ...]) -> None:
+    if paths:
+        from vdae_bench.models.registry import load_plugin
+
+        for path in paths:
+            load_plugin(path)
+
+
+plugin_option = click.option(
+    "--plugin",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    callback=_load_plugins,
+    expose_value=False,
+    is_eager=True,
+    help="Python file that registers methods or data sets.",
+)
 results_option = click.option(
     "--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Records."
 )
@@ -41,6 +58,7 @@ data_option = click.option(
     help="Folder with the four IDX files (plain or .gz); without it they are fetched and cached.",
 )
 spec_options = options(
+    plugin_option,
     click.option("--protocol", type=PROTOCOL_CHOICE, help="Default: the spec's, else quick."),
     click.option("--epochs", type=click.IntRange(1), help="Override; makes a protocol of its own."),
     click.option("--seeds", type=click.IntRange(1), help="How many seeds to run, from seed 0."),
@@ -64,23 +82,10 @@ run_options = options(
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="vdae-bench")
-@click.option(
-    "--plugin",
-    "plugins",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Python file that registers methods or data sets.",
-)
-@click.option("--debug", is_flag=True, help="Show tracebacks.")
-@click.pass_context
-def cli(context: click.Context, plugins: tuple[Path, ...], debug: bool) -> None:
+@plugin_option
+@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks; understood after the verb too.")
+def cli() -> None:
     """Reproduce the VDAE paper (Gritsenko, Snoek, Salimans 2019): flows, VAEs and denoising autoencoders, measured."""
-    context.obj = {"debug": debug}
-    if plugins:
-        from vdae_bench.models.registry import load_plugin
-
-        for plugin in plugins:
-            load_plugin(plugin)
 
 
 @cli.command()
@@ -117,6 +122,7 @@ def plan(spec: str, calibrate: bool, form: str, **words: Any) -> None:
 
 
 @cli.command()
+@plugin_option
 @click.argument("spec", default="all")
 @click.option("--protocol", type=PROTOCOL_CHOICE)
 @results_option
@@ -141,6 +147,7 @@ def report(protocol: str | None, sweep_name: str | None, formats: str, results: 
 
 
 @cli.command()
+@plugin_option
 @click.argument("spec")
 def validate(spec: str) -> None:
     """Check a spec: each fault with its line and the nearest valid word."""
@@ -189,10 +196,11 @@ def data_path(dataset: str) -> None:
 
 def main() -> None:
     """Run a verb; turn errors into one sentence and an exit code."""
-    debug = "--debug" in sys.argv
+    words = [word for word in sys.argv[1:] if word != "--debug"]  # understood before and after the verb
+    debug = len(words) < len(sys.argv) - 1
     try:
         # standalone_mode=False hands exceptions over, and returns the code of `context.exit`.
-        code = cli.main(prog_name="vdae-bench", standalone_mode=False)
+        code = cli.main(words, prog_name="vdae-bench", standalone_mode=False)
     except click.exceptions.Abort:
         code = 130
     except click.ClickException as error:

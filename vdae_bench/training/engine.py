@@ -26,8 +26,8 @@ from vdae_bench.training.schedules import kl_weight
 MAX_ROWS = 16384
 """Rows of a batched product, over all replicas, that a step or a validation pass works on at a time: the memory bound.
 
-A row keeps about 50 floats of activation for each hidden unit of width 784, so a step stays near 1 GiB with the
-networks of Appendix D up to H = 256, and near 4 GiB with H = 1024 and three blocks.
+What a step keeps for its backward pass at this many rows, as `plan.price` counts it at m = 128 with H = 256: 0.9 GiB
+for a VAE, 1.7 GiB for L-VDAE with `subset`, 0.3 GiB with `exact`; with H = 1024 and B = 3, 4.3 GiB for a VAE.
 """
 VALIDATION_LOG_DET_ROWS = 6.0
 """Jacobian rows for each validation image under `subset`: six times training's, still below 5% of the training cost."""
