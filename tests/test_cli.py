@@ -193,10 +193,10 @@ def test_dry_run_plan_status_and_validate(tiny_data, tmp_path, monkeypatch, caps
     monkeypatch.chdir(tmp_path)
     for words in (("reproduce", "table1", "--dry-run"), ("plan", "table1"), ("status",), ("validate", "table2")):
         code, out = call(monkeypatch, capsys, *words)
-        assert code == 0 and ("lvdae_128" in out or "9 cells" in out)
+        assert code == 0 and ("lvdae_128" in out or "11 cells" in out)
     code, out = call(monkeypatch, capsys, "plan", "table1", "--format", "json", "--protocol", "paper")
     content = json.loads(out)
-    assert code == 0 and content["protocol"]["epochs"] == 1000 and len(content["cells"]) == 10
+    assert code == 0 and content["protocol"]["epochs"] == 1000 and len(content["cells"]) == 12
     assert all(cell["to_run"] for cell in content["cells"]) and not list(tmp_path.iterdir())
 
 

@@ -48,7 +48,7 @@ def evenly_spaced(total: int, count: int) -> Int[Tensor, " count"]:
 
 def images_in_chunk(model: Model, replicas: int, samples: int) -> int:
     """How many images a chunk takes, so that neither samples nor rows of Jacobian exceed `MAX_ROWS`."""
-    return max(1, MAX_ROWS // (replicas * max(min(samples, SAMPLE_BLOCK), model.jacobian_rows)))
+    return max(1, MAX_ROWS // (replicas * max(min(samples, SAMPLE_BLOCK), model.jacobian_rows(samples))))
 
 
 @dataclass
@@ -75,7 +75,7 @@ def score_images(
 ) -> ImageScores:
     """Score the images x, whose indices in the test set are `images`, with `samples` importance samples each."""
     replicas = len(noise.seeds)
-    sampler = model.condition(x.expand(replicas, -1, -1))
+    sampler = model.condition(x.expand(replicas, -1, -1), samples)
     total = log_sum = log_square_sum = torch.tensor(0.0)
     for block in range(-(-samples // SAMPLE_BLOCK)):
         count = min(SAMPLE_BLOCK, samples - block * SAMPLE_BLOCK)

@@ -217,7 +217,7 @@ def _evaluation_flops(model: Model, job: Job) -> int:
         samples = 1 if exact else samples
         chunk, block = images_in_chunk(model, 1, samples), min(samples, SAMPLE_BLOCK)
         with FlopCounterMode(display=False) as condition:
-            sampler = model.condition(torch.empty(1, chunk, job.data_dim, device="meta"))
+            sampler = model.condition(torch.empty(1, chunk, job.data_dim, device="meta"), samples)
         with FlopCounterMode(display=False) as sample:
             sampler(torch.empty(1, chunk, block, model.noise_dim, device="meta"))
         flops = condition.get_total_flops() + sample.get_total_flops() * samples / block

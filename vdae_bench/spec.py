@@ -44,6 +44,9 @@ class Hyperparameters(BaseModel):
     couplings: int | None = Field(default=None, ge=2, le=64)
     coupling_layers: int | None = Field(default=None, ge=1, le=64)
     coupling_hidden_size: int | None = Field(default=None, ge=1, le=65536)
+    decoder_hidden_size: int | None = Field(default=None, ge=1, le=65536)
+    decoder_blocks: int | None = Field(default=None, ge=1, le=64)
+    initial_log_sigma: float | None = Field(default=None, ge=-10, le=5)
 
     def given(self) -> dict[str, Any]:
         """Those that were given."""

@@ -9,13 +9,16 @@ from vdae_bench.models.registry import BUILT_IN, Problem, get_method
 from vdae_bench.noise import initial_generators
 
 DATA_DIM, LATENTS = 20, 3
-FLOWS = ("nice",)
+FLOWS = ("nice", "lvdae-nice", "vdae-resnet", "vdae-nice", "vdae-coupled")
 SMALL = {
     "hidden_size": 16,
     "residual_blocks": 2,
     "couplings": 4,
     "coupling_layers": 2,
     "coupling_hidden_size": 9,
+    "decoder_hidden_size": 9,
+    "decoder_blocks": 2,
+    "initial_log_sigma": -1.0,
 }
 
 

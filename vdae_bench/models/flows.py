@@ -99,15 +99,31 @@ class NICE(Layer):
         return self.scaling.log_scale.sum(-1)
 
     @torch.no_grad()
-    def initialise_from_data(self, location: Float[Tensor, " n"], log_scale: Float[Tensor, " n"]) -> None:
-        """Start as one logistic a pixel: z_i = exp(s_i) (x_i - location_i) with s_i = -log_scale_i.
+    def initialise_from_data(self, mean: Float[Tensor, " n"], variance: Float[Tensor, " n"]) -> None:
+        """Start as one logistic a pixel: z_i = exp(s_i) (x_i - mean_i), of variance pi^2 / 3.
 
-        The location goes into the bias of the first coupling that moves a pixel, where the model class has room
+        The mean goes into the bias of the first coupling that moves a pixel, where the model class has room
         for it; the couplings' weights stay as they are.
         """
         for k, shift in list(enumerate(self.couplings))[:2]:
-            shift.out.bias.copy_(-split(location)[1 - k % 2])
-        self.scaling.log_scale.copy_(-log_scale)
+            shift.out.bias.copy_(-split(mean)[1 - k % 2])
+        self.scaling.log_scale.copy_(0.5 * torch.log(torch.pi**2 / (3 * variance)))
+
+
+class InverseFlow(Layer):
+    """h^-1 of a NICE h, as a decoder: with h's own weights, or with those of the encoder (`vdae-coupled`)."""
+
+    def __init__(self, flow: NICE) -> None:
+        super().__init__()
+        self.flow = flow
+
+    def initialise(self, generators: Generators) -> None:
+        """As h starts; for the encoder's own flow the second draw is as good as the first."""
+        self.flow.initialise(generators)
+
+    def forward(self, z: Float[Tensor, "R N n"]) -> Float[Tensor, "R N n"]:
+        """x = h^-1(z)."""
+        return self.flow.inverse(z)
 
 
 def split(rows: Float[Tensor, "*rows n"]) -> list[Tensor]:

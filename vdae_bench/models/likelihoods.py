@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -40,17 +41,33 @@ class Bernoulli(Likelihood):
 
 
 class Gaussian(Likelihood):
-    """N(mean, lambda I_n): one learned variance a model, stored as its log, of shape (R, 1, 1)."""
+    """N(mean, lambda I_n): one variance a model, stored as its log, of shape (R, 1, 1).
 
-    def __init__(self, replicas: int, output: Literal["sigmoid", "linear"] = "sigmoid") -> None:
+    It is learned, or `tied` to the posterior's noise: lambda = sigma^2, eq. (6).
+    """
+
+    def __init__(
+        self,
+        replicas: int,
+        output: Literal["sigmoid", "linear"] = "sigmoid",
+        tied: Callable[[], Tensor] | None = None,
+    ) -> None:
+        """`tied` returns log sigma, of shape (R, 1, 1)."""
         super().__init__()
         self.output = output
-        self.log_lambda = nn.Parameter(torch.zeros(replicas, 1, 1))
+        self.tied = tied
+        if tied is None:
+            self.log_lambda = nn.Parameter(torch.zeros(replicas, 1, 1))
+
+    def log_variance(self) -> Float[Tensor, "R 1 1"]:
+        """log lambda."""
+        return self.log_lambda if self.tied is None else 2 * self.tied()
 
     def log_prob(self, x: Float[Tensor, "R N n"], output: Float[Tensor, "R N K n"]) -> Float[Tensor, "R N K"]:
         """-1/2 |x - mean|^2 / lambda - n/2 (log 2 pi + log lambda)."""
         squares = (x[:, :, None] - self.mean(output)).square().sum(-1)
-        return -0.5 * (squares * torch.exp(-self.log_lambda) + x.shape[-1] * (LOG_2PI + self.log_lambda))
+        log_lambda = self.log_variance()
+        return -0.5 * (squares * torch.exp(-log_lambda) + x.shape[-1] * (LOG_2PI + log_lambda))
 
     def mean(self, output: Tensor) -> Tensor:
         """The output through a sigmoid (section 5), or as it is."""
@@ -58,5 +75,6 @@ class Gaussian(Likelihood):
 
     @torch.no_grad()
     def initialise_from_data(self, pixel_variance: Tensor) -> None:
-        """Start lambda at the training data's mean pixel variance (`initialisation: data`)."""
-        self.log_lambda.fill_(pixel_variance.mean().log().item())
+        """Start a learned lambda at the training data's mean pixel variance (`initialisation: data`)."""
+        if self.tied is None:
+            self.log_lambda.fill_(pixel_variance.mean().log().item())

@@ -3,7 +3,7 @@
 A model answers two questions, for R replicas at once:
 
 - `bound_terms(x, noise, log_det_rows)`: the two parts of -ELBO, eq. (2), as means over the images;
-- `condition(x)`: a sampler of log weights, `log w = log p(x|z) + log p(z) - log q(z|x)`, from which the ELBO
+- `condition(x, samples)`: a sampler of log weights, `log w = log p(x|z) + log p(z) - log q(z|x)`, from which the ELBO
   (their mean) and the importance-sampled NLL (their log-mean-exp) both follow.
 """
 
@@ -39,7 +39,6 @@ class Model(nn.Module):
     noise_dim: int = 0
     """Standard normal noise for a sample in evaluation; 0 where log p(x) is exact and one sample says all."""
     training_noise_dim: int = 0
-    jacobian_rows: int = 1
     training_jacobian_rows: int = 1
 
     def initialise(self, generators: Generators) -> None:
@@ -48,12 +47,19 @@ class Model(nn.Module):
     def initialise_from_data(self, statistics: PixelStatistics) -> None:
         """Start slow-moving scalars from training-data statistics (`initialisation: data`)."""
 
+    def jacobian_rows(self, samples: int) -> int:
+        """Rows of Jacobian that `condition(x, samples)` computes for an image: what bounds its memory."""
+        return 1
+
     def bound_terms(self, x: Tensor, noise: Tensor, log_det_rows: int) -> BoundTerms:
         """The parts of -ELBO for one posterior sample an image."""
         raise NotImplementedError
 
-    def condition(self, x: Float[Tensor, "R N n"]) -> WeightSampler:
-        """Return `noise (R, N, K, d) -> log w (R, N, K)`, with what depends on x alone computed once."""
+    def condition(self, x: Float[Tensor, "R N n"], samples: int = 1) -> WeightSampler:
+        """Return `noise (R, N, K, d) -> log w (R, N, K)`, with what depends on x alone computed once.
+
+        `samples` says how many will be drawn in all.
+        """
         raise NotImplementedError
 
     def l2_penalties(self) -> dict[str, float]:
@@ -91,13 +97,16 @@ class LatentVariableModel(Model):
         self.prior = prior
         self.noise_dim = posterior.noise_dim
         self.training_noise_dim = posterior.training_noise_dim
-        self.jacobian_rows = posterior.jacobian_rows
         self.training_jacobian_rows = posterior.training_jacobian_rows
 
     def initialise(self, generators: Generators) -> None:
         """Posterior first, then the decoder."""
         self.posterior.initialise(generators)
         self.decoder.initialise(generators)
+
+    def jacobian_rows(self, samples: int) -> int:
+        """The posterior's."""
+        return self.posterior.jacobian_rows(samples)
 
     def initialise_from_data(self, statistics: PixelStatistics) -> None:
         """Start the decoder's variance at the mean pixel variance."""
@@ -115,9 +124,9 @@ class LatentVariableModel(Model):
         reconstruction = -self.log_likelihood(x, z[:, :, None]).mean((1, 2))
         return BoundTerms(reconstruction, divergence)
 
-    def condition(self, x: Float[Tensor, "R N n"]) -> WeightSampler:
+    def condition(self, x: Float[Tensor, "R N n"], samples: int = 1) -> WeightSampler:
         """log w = log p(x|z) + log p(z) - log q(z|x)."""
-        sample = self.posterior.condition(x)
+        sample = self.posterior.condition(x, samples)
 
         def log_weights(noise: Float[Tensor, "R N K d"]) -> Float[Tensor, "R N K"]:
             z, log_q = sample(noise)
@@ -140,9 +149,8 @@ class FlowModel(Model):
         self.flow.initialise(generators)
 
     def initialise_from_data(self, statistics: PixelStatistics) -> None:
-        """Start as one logistic a pixel with the pixel's mean and variance (pi^2 scale^2 / 3 for a logistic)."""
-        log_scale = 0.5 * torch.log(3 * statistics.variance) - torch.log(torch.tensor(torch.pi))
-        self.flow.initialise_from_data(statistics.mean, log_scale)
+        """Start as one logistic a pixel with the pixel's mean and variance."""
+        self.flow.initialise_from_data(statistics.mean, statistics.variance)
 
     def log_prob(self, x: Float[Tensor, "R N n"]) -> Float[Tensor, "R N"]:
         """Exact log density of each image, in nats."""
@@ -153,7 +161,7 @@ class FlowModel(Model):
         nll = -self.log_prob(x).mean(1)
         return BoundTerms(nll, torch.zeros_like(nll))
 
-    def condition(self, x: Float[Tensor, "R N n"]) -> WeightSampler:
+    def condition(self, x: Float[Tensor, "R N n"], samples: int = 1) -> WeightSampler:
         """The one log weight of an exact model: log p(x)."""
         log_prob = self.log_prob(x)
         return lambda noise: log_prob[:, :, None]

@@ -2,8 +2,8 @@
 
 A posterior turns data and noise into latents and their log density:
 
-- `condition(x)` does what depends on x alone, once, and returns a sampler `noise (R, N, K, d) -> z (R, N, K, m),
-  log_q (R, N, K)`: K samples an image for the importance-sampled NLL;
+- `condition(x, samples)` does what depends on x alone, once, and returns a sampler `noise (R, N, K, d) ->
+  z (R, N, K, m), log_q (R, N, K)` for the importance-sampled NLL; `samples` says how many will be drawn in all;
 - `sample_with_divergence(x, noise, prior)` returns one sample an image and an estimate of
   E_q[log q(z|x) - log p(z)], averaged over the images: what training minimises. By default it is the sampled
   value; a posterior with a closed form overrides it.
@@ -13,13 +13,14 @@ A new method supplies its posterior, nothing else: ELBO and NLL are written once
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vdae_bench.models.flows import NICE
 from vdae_bench.models.layers import Cotangents, Generators, Layer, Linear, Pullback
 from vdae_bench.models.log_det import gram_cholesky, log_det_gram
 from vdae_bench.models.networks import ResNet
@@ -38,9 +39,8 @@ class Posterior(nn.Module):
         """Noise dimensions of a training sample; the same as in evaluation unless a posterior says otherwise."""
         return self.noise_dim
 
-    @property
-    def jacobian_rows(self) -> int:
-        """Rows of Jacobian that `condition` (and `exact` training) computes for an image: what bounds its memory."""
+    def jacobian_rows(self, samples: int) -> int:
+        """Rows of Jacobian that `condition(x, samples)` computes for an image: what bounds its memory."""
         return 1
 
     @property
@@ -51,8 +51,8 @@ class Posterior(nn.Module):
     def initialise(self, generators: Generators) -> None:
         """Draw the initial parameters, replica r from `generators[r]`."""
 
-    def condition(self, x: Float[Tensor, "R N n"]) -> Sampler:
-        """Prepare q(z|x) and return its sampler."""
+    def condition(self, x: Float[Tensor, "R N n"], samples: int = 1) -> Sampler:
+        """Prepare q(z|x) and return its sampler, of which `samples` draws an image will be asked."""
         raise NotImplementedError
 
     def sample_with_divergence(
@@ -87,7 +87,7 @@ class DiagonalGaussian(Posterior):
             x = layer(x)
         return mean_head(x), self.log_variance_head(x)
 
-    def condition(self, x: Float[Tensor, "R N n"]) -> Sampler:
+    def condition(self, x: Float[Tensor, "R N n"], samples: int = 1) -> Sampler:
         """Samples mu + s eta with log q = log N(eta; 0, I) - sum log s."""
         mean, log_variance = (moment[:, :, None] for moment in self.moments(x))
         deviation, log_volume = torch.exp(0.5 * log_variance), 0.5 * log_variance.sum(-1)
@@ -136,8 +136,7 @@ class LinearisedFlow(Posterior):
         """`exact` draws eta in R^m, `subset` draws w in R^n."""
         return self.noise_dim if self.log_det == "exact" else self.data_dim
 
-    @property
-    def jacobian_rows(self) -> int:
+    def jacobian_rows(self, samples: int) -> int:
         """One row for each latent."""
         return self.noise_dim
 
@@ -155,7 +154,7 @@ class LinearisedFlow(Posterior):
         unit = torch.eye(self.noise_dim, dtype=x.dtype, device=x.device)
         return pull(Cotangents(unit.expand(x.shape[0], images, -1, -1))).dense()
 
-    def condition(self, x: Float[Tensor, "R N n"]) -> Sampler:
+    def condition(self, x: Float[Tensor, "R N n"], samples: int = 1) -> Sampler:
         """One J an image, then K cheap samples f(x) + sigma L eta, log q = log N(eta; 0, I) - log |det sigma L|."""
         mean, _, pull = self.encoder.linearise(x)
         factor = gram_cholesky(self._jacobian(pull, x, images=x.shape[1]))
@@ -188,3 +187,80 @@ class LinearisedFlow(Posterior):
         variance_terms = sigma.square()[:, 0, 0] * trace - log_det_gram(factor).mean(1)
         kl = 0.5 * (mean.square().sum(-1).mean(1) + variance_terms - m) - m * self.log_sigma[:, 0, 0]
         return mean + sigma * deviation, kl
+
+
+class NoiseScale(nn.Module):
+    """sigma of q(eps) = N(0, sigma^2 I_n): learned from a starting value, or fixed to one value a replica."""
+
+    def __init__(self, values: Sequence[float], *, learned: bool) -> None:
+        super().__init__()
+        log_sigma = torch.tensor(values, dtype=torch.float32).view(-1, 1, 1)
+        if learned:
+            self.log_sigma = nn.Parameter(log_sigma)
+        else:
+            self.register_buffer("log_sigma", log_sigma)
+
+
+class FlowPosterior(Posterior):
+    """What the posteriors on a NICE encoder share: noise eps = sigma w in data space, w ~ N(0, I_n), and m = n.
+
+    Their log q is sampled, not in closed form: near the optimum log w is almost constant, while the closed entropy
+    would leave about sqrt(n / 2) nats of noise a sample.
+    """
+
+    def __init__(self, flow: NICE, scale: NoiseScale, dims: int) -> None:
+        super().__init__()
+        self.flow = flow
+        self.scale = scale
+        self.noise_dim = dims
+
+    @property
+    def log_sigma(self) -> Float[Tensor, "R 1 1"]:
+        """log sigma of each replica."""
+        return self.scale.log_sigma
+
+    def initialise(self, generators: Generators) -> None:
+        """The flow starts as the identity."""
+        self.flow.initialise(generators)
+
+    def log_q(self, w: Float[Tensor, "R N K n"]) -> Float[Tensor, "R N K"]:
+        """log N(w; 0, I_n) - n log sigma - log |det J|; NICE's determinant is the same at every point."""
+        return normal_log_prob(w) - self.noise_dim * self.log_sigma - self.flow.log_det()[:, :, None]
+
+
+class PushForward(FlowPosterior):
+    """VDAE's posterior: noisy data through an invertible f, z = f(x + eps), eps ~ N(0, sigma^2 I_n), eqs. (4), (5)."""
+
+    def condition(self, x: Float[Tensor, "R N n"], samples: int = 1) -> Sampler:
+        """K passes of the flow an image, log q by change of variables."""
+
+        def sample(w: Tensor) -> tuple[Tensor, Tensor]:
+            noisy = x[:, :, None] + self.log_sigma.exp()[..., None] * w
+            return self.flow(noisy.flatten(1, 2)).unflatten(1, w.shape[1:3]), self.log_q(w)
+
+        return sample
+
+
+class LinearisedBijection(FlowPosterior):
+    """L-VDAE with m = n: z = f(x) + sigma J w on a NICE flow, eq. (7), with |det J| known.
+
+    A sample is a Jacobian-vector product; where more than n are to be drawn, J is formed once an image instead.
+    """
+
+    def jacobian_rows(self, samples: int) -> int:
+        """n columns where J is formed."""
+        return self.noise_dim if samples > self.noise_dim else 1
+
+    def condition(self, x: Float[Tensor, "R N n"], samples: int = 1) -> Sampler:
+        """f(x) and its pushforward, or J."""
+        mean, push, _ = self.flow.linearise(x)
+        columns = None
+        if samples > self.noise_dim:
+            unit = torch.eye(self.noise_dim, dtype=x.dtype, device=x.device)
+            columns = push(unit.expand(*x.shape[:2], -1, -1))  # row i is J e_i
+
+        def sample(w: Tensor) -> tuple[Tensor, Tensor]:
+            deviation = push(w) if columns is None else w @ columns
+            return mean[:, :, None] + self.log_sigma.exp()[..., None] * deviation, self.log_q(w)
+
+        return sample

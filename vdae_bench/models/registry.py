@@ -24,6 +24,10 @@ View = Literal["binary", "continuous"]
 BUILT_IN = {
     "vae": "vdae_bench.models.methods.vae:VAE",
     "lvdae": "vdae_bench.models.methods.lvdae:LVDAE",
+    "lvdae-nice": "vdae_bench.models.methods.lvdae_nice:LVDAENice",
+    "vdae-resnet": "vdae_bench.models.methods.vdae_resnet:VDAEResNet",
+    "vdae-nice": "vdae_bench.models.methods.vdae_nice:VDAENice",
+    "vdae-coupled": "vdae_bench.models.methods.vdae_coupled:VDAECoupled",
     "nice": "vdae_bench.models.methods.nice:Nice",
     "independent-pixels": "vdae_bench.models.methods.independent_pixels:IndependentPixels",
 }

@@ -69,7 +69,7 @@ class FactorisedModel(Model):
         nll = -self.log_prob(x).mean(1)
         return BoundTerms(nll, torch.zeros_like(nll))
 
-    def condition(self, x: Float[Tensor, "R N n"]) -> WeightSampler:
+    def condition(self, x: Float[Tensor, "R N n"], samples: int = 1) -> WeightSampler:
         """The one log weight of an exact model."""
         log_prob = self.log_prob(x)
         return lambda noise: log_prob[:, :, None]
