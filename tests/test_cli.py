@@ -91,7 +91,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_numbers(shell):
     steps = []
     for _ in range(2):
         process = shell.start(*words, "--results", "killed")
-        pattern = f"killed/*/*/*/checkpoint-0-1{'.previous' if steps else ''}.pt"
+        pattern = f"killed/*/*/checkpoints/*{'.previous' if steps else ''}.pt"
         deadline = time.monotonic() + 60
         written = None
         while time.monotonic() < deadline and process.poll() is None:
@@ -116,13 +116,13 @@ def test_a_signal_ends_it_after_a_checkpoint_and_says_how_to_go_on(shell, number
     (shell.folder / "long.yaml").write_text(LONG.replace("epochs: 150", "epochs: 5000"))
     process = shell.start("sweep", "long.yaml", "--checkpoint-every", "0.05s")
     deadline = time.monotonic() + 60
-    while not list(shell.folder.glob("results/*/*/*/checkpoint-*.pt")) and time.monotonic() < deadline:
+    while not list(shell.folder.glob("results/*/*/checkpoints/*.pt")) and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == code
     assert "the same command goes on" in err and "Traceback" not in err
-    assert list(shell.folder.glob("results/*/*/*/checkpoint-0-1.pt"))
+    assert list(shell.folder.glob("results/*/*/checkpoints/*.pt"))
 
 
 def test_the_method_of_the_readme_runs_like_any_other(shell):

@@ -108,7 +108,7 @@ class StopAfter(StopRequest):
 @pytest.mark.parametrize("index", [1, 4])
 def test_a_stopped_group_continues_to_the_same_record(sweep, around, tmp_path, asked, index):
     """9 training steps and then the evaluation: stopped before, at a third, at two thirds, and while evaluating."""
-    group = plan(sweep, around.store)[index].groups[0]
+    group = plan(sweep, around.store).groups[index]
     with pytest.raises(Interrupted):
         run_group(group, around, lambda *_: None, StopAfter(asked))
     assert list(around.store.records()) == []
@@ -149,13 +149,13 @@ def test_a_diverged_seed_is_recorded_as_such(sweep, around, monkeypatch):
 
 
 def test_identity_covers_what_determines_numbers(sweep, tmp_path):
-    job = plan(sweep, Store(tmp_path))[0].job
+    job = plan(sweep, Store(tmp_path)).cells[0].job
     base = job.run_digest(0)
     assert base == job.run_digest(0) != job.run_digest(1)
     changed = [
         Job(job.sweep, job.cell, job.protocol.model_copy(update={"epochs": 4}), job.hyperparameters),
         Job(job.sweep, job.cell, job.protocol, {**job.hyperparameters, "learning_rate": 1e-4}),
-        Job(job.sweep, plan(sweep, Store(tmp_path))[1].job.cell, job.protocol, job.hyperparameters),
+        Job(job.sweep, plan(sweep, Store(tmp_path)).cells[1].job.cell, job.protocol, job.hyperparameters),
     ]
     assert len({base, *(each.run_digest(0) for each in changed)}) == 4
     renamed = Job("other", job.cell, job.protocol.model_copy(update={"name": "x", "seeds": 9}), job.hyperparameters)

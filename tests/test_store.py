@@ -16,6 +16,10 @@ def make_record(seed: int, run_digest: str = "d" * 64) -> Record:
     return made_up_record(Cell("binary-mnist", "vae", 16), seed, provenance={"run_digest": run_digest})
 
 
+def publish(store: Store, sweep: str, protocol: str, cell: str, record: Record) -> None:
+    store.publish([(store.path(sweep, protocol, cell, record.seed), record)])
+
+
 def test_round_trip_has_the_fields_of_the_contract():
     record = make_record(seed=3)
     text = to_json(record)
@@ -47,7 +51,7 @@ def test_what_is_no_record_is_not_read(tmp_path, text):
 def test_found_only_under_its_digest(tmp_path):
     store = Store(tmp_path)
     record = make_record(seed=0)
-    store.publish("s", "quick", "c", [record])
+    publish(store, "s", "quick", "c", record)
     assert store.find("s", "quick", "c", 0, record.run_digest) == record
     assert store.find("s", "quick", "c", 0, "another") is None
     assert store.find("s", "quick", "c", 1, record.run_digest) is None
@@ -56,13 +60,13 @@ def test_found_only_under_its_digest(tmp_path):
 def test_what_lies_there_is_set_aside_not_deleted(tmp_path):
     store = Store(tmp_path)
     old, new = make_record(seed=0, run_digest="a" * 64), make_record(seed=0, run_digest="b" * 64)
-    store.publish("s", "quick", "c", [old])
-    store.publish("s", "quick", "c", [new])
+    publish(store, "s", "quick", "c", old)
+    publish(store, "s", "quick", "c", new)
     assert [record for _, record in store.records()] == [new]
     (aside,) = store.folder("s", "quick", "c").glob("*superseded*")
     assert parse(aside.read_text()) == old
     store.path("s", "quick", "c", 0).write_text("torn")
-    store.publish("s", "quick", "c", [new])
+    publish(store, "s", "quick", "c", new)
     assert len(list(store.folder("s", "quick", "c").glob("*superseded*"))) == 2
 
 
@@ -70,13 +74,13 @@ def test_nothing_half_written_is_visible(tmp_path, monkeypatch):
     store = Store(tmp_path)
     monkeypatch.setattr("vdae_bench.store.os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left")))
     with pytest.raises(EnvironmentFault, match="No space left"):
-        store.publish("s", "quick", "c", [make_record(seed=0)])
+        publish(store, "s", "quick", "c", make_record(seed=0))
     assert list(store.records()) == []
 
 
 def test_records_are_chosen_by_protocol_and_sweep(tmp_path):
     store = Store(tmp_path)
     for sweep, protocol in (("a", "quick"), ("a", "smoke"), ("b", "quick")):
-        store.publish(sweep, protocol, "c", [make_record(seed=0)])
+        publish(store, sweep, protocol, "c", make_record(seed=0))
     assert len(list(store.records())) == 3
     assert len(list(store.records("quick"))) == 2 and len(list(store.records("quick", "b"))) == 1

@@ -71,6 +71,7 @@ def _totals(spec: SweepSpec, seeds: int, around: Surroundings) -> tuple[float, f
     timings: list[Calibration] = []
     for cell in spec.cells:
         job = Job(spec.name, cell, spec.protocol, spec.resolved_hyperparameters(cell))
-        group = Group(job, tuple(range(seeds if get_method(cell.method).trains else 1)))
+        runs = range(seeds if get_method(cell.method).trains else 1)
+        group = Group(tuple((job, seed) for seed in runs))
         timings.append(calibrate(group, lambda group: Workbench(group, around)))
     return sum(each.epoch_seconds for each in timings), sum(each.evaluation_seconds for each in timings)

@@ -14,7 +14,7 @@ from vdae_bench.errors import VdaeBenchError
 
 F = TypeVar("F", bound=Callable[..., Any])
 PROTOCOL_CHOICE = click.Choice(["smoke", "quick", "standard", "paper"])
-FIGURES_AND_TABLES = ("table1", "table2", "all")
+PARTS = ("table1", "table2", "figure1", "all")
 
 
 def options(*decorators: Callable[[F], F]) -> Callable[[F], F]:
@@ -89,24 +89,29 @@ def cli() -> None:
 
 
 @cli.command()
-@click.argument("part", type=click.Choice(FIGURES_AND_TABLES))
+@click.argument("part", type=click.Choice(PARTS))
 @run_options
 def reproduce(part: str, **words: Any) -> None:
     """Fetch data, train, evaluate, store and report a part of the paper; runs only what has no record yet."""
     from vdae_bench import commands
 
-    parts = [each for each in FIGURES_AND_TABLES if each != "all"] if part == "all" else [part]
+    parts = [each for each in PARTS if each != "all"] if part == "all" else [part]
     commands.run_sweeps(parts, **words)
 
 
 @cli.command()
-@click.argument("spec")
+@click.argument("spec", required=False)
+@click.option(
+    "--noise-grid", is_flag=True, help="The grid of fixed sigmas behind Figure 1 (the shipped sweep figure1)."
+)
 @run_options
-def sweep(spec: str, **words: Any) -> None:
+def sweep(spec: str | None, noise_grid: bool, **words: Any) -> None:
     """Run a sweep: a YAML file, or a shipped one by name."""
+    if (spec is None) != noise_grid:
+        raise click.UsageError("give a spec, or --noise-grid for the one behind Figure 1")
     from vdae_bench import commands
 
-    commands.run_sweeps([spec], **words)
+    commands.run_sweeps([spec or "figure1"], **words)
 
 
 @cli.command()

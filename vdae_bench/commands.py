@@ -18,7 +18,7 @@ from tabulate import tabulate
 from vdae_bench.budget import fit_budget
 from vdae_bench.data.fetch import verify
 from vdae_bench.errors import UserError, VdaeBenchError
-from vdae_bench.plan import CellPlan, Price, calibrate, plan, price
+from vdae_bench.plan import Group, Plan, calibrate, plan, price
 from vdae_bench.progress import choose_progress, duration
 from vdae_bench.provenance import code_state
 from vdae_bench.runner import Outcome, StopRequest, Surroundings, Workbench, group_work, run_plan
@@ -98,30 +98,29 @@ def run_sweeps(names: Sequence[str], *, reports: Path, dry_run: bool, quiet: boo
     around = surroundings(words["device"], words["threads"], words["results"], words["data"], words["checkpoint_every"])
     for name in names:
         spec = resolve(name, around, words, may_calibrate=not dry_run)
-        plans = plan(spec, around.store)
+        planned = plan(spec, around.store)
         if dry_run:
-            click.echo(plan_text(spec, plans))
+            click.echo(plan_text(spec, planned))
             continue
-        outcome = run_spec(plans, around, quiet)
+        outcome = run_spec(planned, around, quiet)
         report_sweep(spec, around.store, reports)
-        raise_if_failed(outcome, plans)
+        raise_if_failed(outcome, planned)
 
 
-def run_spec(plans: list[CellPlan], around: Surroundings, quiet: bool) -> Outcome:
+def run_spec(planned: Plan, around: Surroundings, quiet: bool) -> Outcome:
     """Run what has no record; a signal ends it after a checkpoint."""
-    groups = [group for each in plans for group in each.groups]
-    if not groups:
+    if not planned.groups:
         return Outcome()
     stop = StopRequest()
-    with stop.listening(), choose_progress(sum(map(group_work, groups)), quiet) as progress:
+    with stop.listening(), choose_progress(sum(map(group_work, planned.groups)), quiet) as progress:
         try:
-            return run_plan(plans, around, progress, stop)
+            return run_plan(planned, around, progress, stop)
         except Interrupted:
             assert stop.signal is not None
             raise Stopped(stop.signal) from None
 
 
-def raise_if_failed(outcome: Outcome, plans: list[CellPlan]) -> None:
+def raise_if_failed(outcome: Outcome, planned: Plan) -> None:
     """Exit code 1 with a list when runs failed or diverged, now or before."""
     lines = [f"{group.label}: {error}" for group, error in outcome.failures]
     lines += [
@@ -130,7 +129,9 @@ def raise_if_failed(outcome: Outcome, plans: list[CellPlan]) -> None:
         for record in outcome.diverged
     ]
     lines += [
-        f"{each.job.cell.slug} seed {seed}: diverged (recorded before)" for each in plans for seed in each.diverged
+        f"{each.job.cell.slug} seed {seed}: diverged (recorded before)"
+        for each in planned.cells
+        for seed in each.diverged
     ]
     if lines:
         raise Failed("not all runs came to a result:\n  " + "\n  ".join(lines))
@@ -157,81 +158,80 @@ def write_reports(results: Path, reports: Path, protocol: str | None, sweep: str
         click.echo(written.path)
 
 
-def plan_rows(plans: list[CellPlan]) -> list[tuple[CellPlan, Price, int]]:
-    """Each cell with its price and the number of runs to come."""
-    return [(each, price(each.job), sum(len(group.seeds) for group in each.groups)) for each in plans]
-
-
-def plan_text(spec: SweepSpec, plans: list[CellPlan], seconds: dict[str, float] | None = None) -> str:
+def plan_text(spec: SweepSpec, planned: Plan, seconds: float | None = None) -> str:
     """The plan as a table."""
     rows, runs, flops = [], 0, 0
-    for each, cost, to_run in plan_rows(plans):
-        runs += to_run
-        flops += (cost.train_flops + cost.evaluation_flops) * to_run
-        replicas = max((len(group.seeds) for group in each.groups), default=0)
-        row = [
-            each.job.cell.slug,
-            len(each.done),
-            to_run,
-            f"{cost.parameters / 1e6:.2f} M",
-            f"{cost.train_flops / 1e12:.2f}",
-            f"{cost.evaluation_flops / 1e12:.2f}",
-            f"{cost.train_bytes * replicas / 2**20:.0f} MiB" if replicas else "-",
-        ]
-        rows.append(row + ([duration(seconds.get(each.job.cell.slug, 0.0))] if seconds is not None else []))
+    for each in planned.cells:
+        cost = price(each.job)
+        runs += len(each.missing)
+        flops += (cost.train_flops + cost.evaluation_flops) * len(each.missing)
+        rows.append(
+            [
+                each.job.cell.slug,
+                len(each.done),
+                len(each.missing),
+                f"{cost.parameters / 1e6:.2f} M",
+                f"{cost.train_flops / 1e12:.2f}",
+                f"{cost.evaluation_flops / 1e12:.2f}",
+                f"{cost.train_bytes / 2**20:.0f} MiB",
+            ]
+        )
     headers = ["cell", "done", "to run", "parameters", "train TFLOP", "test TFLOP", "memory"]
-    headers += ["time"] if seconds is not None else []
-    lines = [
-        f"{spec.name}: {spec.description}" if spec.description else spec.name,
-        f"protocol {spec.protocol.name}: {spec.protocol.epochs} epochs of batch {spec.protocol.batch_size}, "
-        f"{spec.seeds} seeds, K = {spec.protocol.importance_samples} on {spec.protocol.nll_images} images",
-        "",
-        tabulate(rows, headers, disable_numparse=True, colalign=("left", *["right"] * (len(headers) - 1))),
-        "",
-        f"to run: {runs} runs, {flops / 1e12:.1f} TFLOP; TFLOP are for one seed, memory for its group",
-    ]
+    total = f"to run: {runs} runs in {len(planned.groups)} groups, {flops / 1e12:.1f} TFLOP; columns are for one seed"
     if seconds is not None:
-        lines[-1] += f"; about {duration(sum(seconds.values()))} on this device"
-    return "\n".join(lines)
+        total += f"; about {duration(seconds)} on this device"
+    protocol = spec.protocol
+    return "\n".join(
+        [
+            f"{spec.name}: {spec.description}" if spec.description else spec.name,
+            f"protocol {protocol.name}: {protocol.epochs} epochs of batch {protocol.batch_size}, {spec.seeds} seeds, "
+            f"K = {protocol.importance_samples} on {protocol.nll_images} images",
+            "",
+            tabulate(rows, headers, disable_numparse=True, colalign=("left", *["right"] * (len(headers) - 1))),
+            "",
+            total,
+        ]
+    )
 
 
 def show_plan(spec: str, *, calibrate: bool, form: str, **words: Any) -> None:
     """Print what a sweep would run."""
     around = surroundings(words["device"], words["threads"], words["results"], words["data"])
     resolved = resolve(spec, around, words, may_calibrate=calibrate)
-    plans = plan(resolved, around.store)
-    seconds = measured_seconds(plans, around) if calibrate else None
+    planned = plan(resolved, around.store)
+    seconds = [measured_seconds(group, around) for group in planned.groups] if calibrate else None
     if form == "text":
-        click.echo(plan_text(resolved, plans, seconds))
+        click.echo(plan_text(resolved, planned, None if seconds is None else sum(seconds)))
         return
-    cells = [
-        {
-            "cell": each.job.cell.slug,
-            "done": list(each.done),
-            "to_run": [seed for group in each.groups for seed in group.seeds],
-            "parameters": cost.parameters,
-            "train_flops": cost.train_flops,
-            "evaluation_flops": cost.evaluation_flops,
-            "train_bytes": cost.train_bytes,
-            "seconds": seconds.get(each.job.cell.slug) if seconds is not None else None,
-            "hyperparameters": each.job.hyperparameters,
-        }
-        for each, cost, _ in plan_rows(plans)
-    ]
-    content = {"sweep": resolved.name, "protocol": resolved.protocol.model_dump(mode="json"), "cells": cells}
+    content = {
+        "sweep": resolved.name,
+        "protocol": resolved.protocol.model_dump(mode="json"),
+        "cells": [
+            {
+                "cell": each.job.cell.slug,
+                "done": list(each.done),
+                "to_run": list(each.missing),
+                "hyperparameters": each.job.hyperparameters,
+                **vars(price(each.job)),
+            }
+            for each in planned.cells
+        ],
+        "groups": [
+            {
+                "cells": [cell.slug for cell in group.cells],
+                "seeds": list(group.seeds),
+                "seconds": None if seconds is None else seconds[index],
+            }
+            for index, group in enumerate(planned.groups)
+        ],
+    }
     click.echo(json.dumps(content, indent=1))
 
 
-def measured_seconds(plans: list[CellPlan], around: Surroundings) -> dict[str, float]:
-    """Seconds each cell would take, from a few steps of each of its groups' kind."""
-    result = {}
-    for each in plans:
-        total = 0.0
-        for group in each.groups:
-            timing = calibrate(group, lambda group: Workbench(group, around))
-            total += timing.epoch_seconds * each.job.training_settings().epochs + timing.evaluation_seconds
-        result[each.job.cell.slug] = total
-    return result
+def measured_seconds(group: Group, around: Surroundings) -> float:
+    """Seconds a group would take, from a few of its steps."""
+    timing = calibrate(group, lambda group: Workbench(group, around))
+    return timing.epoch_seconds * group.job.training_settings().epochs + timing.evaluation_seconds
 
 
 def show_status(word: str, protocol: str | None, results: Path) -> None:
@@ -240,12 +240,18 @@ def show_status(word: str, protocol: str | None, results: Path) -> None:
     names = ["table1", "table2"] if word == "all" else [word]
     for name in names:
         spec = load_spec(find_spec(name), protocol)
-        rows = []
-        for each in plan(spec, store):
-            folder = store.folder(spec.name, spec.protocol.name, each.job.cell.slug)
-            started = "yes" if any(folder.glob("checkpoint-*.pt")) else ""
-            missing = sum(len(group.seeds) for group in each.groups)
-            rows.append([each.job.cell.slug, len(each.done) - len(each.diverged), started, len(each.diverged), missing])
+        planned = plan(spec, store)
+        started = {cell for group in planned.groups if group.checkpoint_path(store).exists() for cell in group.cells}
+        rows = [
+            [
+                each.job.cell.slug,
+                len(each.done) - len(each.diverged),
+                "yes" if each.job.cell in started else "",
+                len(each.diverged),
+                len(each.missing),
+            ]
+            for each in planned.cells
+        ]
         click.echo(f"{spec.name}, protocol {spec.protocol.name}")
         click.echo(tabulate(rows, ["cell", "finished", "checkpoint", "diverged", "missing"]))
         click.echo()

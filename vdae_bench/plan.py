@@ -6,8 +6,9 @@ The unit of work is a replica group: the seeds of one cell, trained together, ch
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,7 +25,9 @@ from vdae_bench.store import SCHEMA, Store
 from vdae_bench.training.adam import AdamSettings
 from vdae_bench.training.engine import MAX_ROWS, TrainingSettings
 
-MAX_REPLICAS = 10
+MAX_REPLICAS = 32
+GROUP_BYTES = 8 * 2**30
+"""Parameters, moments and activations of a group stay below this."""
 TRAINING_IMAGES = 50_000
 
 
@@ -67,10 +70,19 @@ class Job:
             }
         )
 
-    def problem(self, replicas: int) -> Problem:
+    @property
+    def architecture(self) -> Job:
+        """The job without the options that replicas of one model may differ in; a learned sigma stands for itself."""
+        options = get_method(self.cell.method).options
+        kept = tuple((name, value) for name, value in self.cell.options if not options[name].per_replica)
+        varied = tuple((name, "fixed") for name, _ in self.cell.options if options[name].per_replica)
+        return replace(self, cell=replace(self.cell, options=(*kept, *varied)))
+
+    def problem(self, replicas: int, replica_options: tuple[dict[str, Any], ...] = ()) -> Problem:
         """What the method builds its model from."""
         return Problem(
             replicas=replicas,
+            replica_options=replica_options,
             data_dim=self.data_dim,
             latents=self.cell.latents,
             view=self.view,
@@ -108,55 +120,95 @@ class Job:
 
 @dataclass(frozen=True)
 class Group:
-    """The seeds of a job that train together."""
+    """Runs that train together as replicas of one model: seeds of a job, or of jobs of one architecture."""
 
-    job: Job
-    seeds: tuple[int, ...]
+    runs: tuple[tuple[Job, int], ...]
+
+    @property
+    def job(self) -> Job:
+        """The first job: what it says of architecture, protocol and data holds for all."""
+        return self.runs[0][0]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seed of each replica."""
+        return tuple(seed for _, seed in self.runs)
+
+    @property
+    def cells(self) -> list[Cell]:
+        """The cells of the group, each once."""
+        return list(dict.fromkeys(job.cell for job, _ in self.runs))
 
     @property
     def label(self) -> str:
         """Short name for people."""
-        seeds = f"{self.seeds[0]}" if len(self.seeds) == 1 else f"{self.seeds[0]}-{self.seeds[-1]}"
-        return f"{self.job.cell.slug} seeds {seeds}"
+        more = f" and {len(self.cells) - 1} more cells," if len(self.cells) > 1 else ""
+        seeds = sorted(set(self.seeds))
+        return f"{self.job.cell.slug}{more} seed{'s'[: len(seeds) - 1]} {', '.join(map(str, seeds))}"
 
     @property
     def identity(self) -> str:
         """Identity of the group's checkpoint: the runs in it."""
-        return digest([self.job.run_digest(seed) for seed in self.seeds])
+        return digest([job.run_digest(seed) for job, seed in self.runs])
+
+    def problem(self) -> Problem:
+        """What the method builds the group's model from."""
+        return self.job.problem(len(self.runs), tuple(dict(job.cell.options) for job, _ in self.runs))
+
+    def checkpoint_path(self, store: Store) -> Path:
+        """Where the group's checkpoint is while it runs."""
+        return store.root / self.job.sweep / self.job.protocol.name / "checkpoints" / f"{self.identity[:16]}.pt"
 
 
 @dataclass(frozen=True)
 class CellPlan:
-    """A cell of a sweep: its job, the seeds that have a record, and the groups that would run."""
+    """A cell of a sweep: its job, the seeds that have a record, those that diverged, those that would run."""
 
     job: Job
     done: tuple[int, ...]
     diverged: tuple[int, ...]
+    missing: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All cells of a sweep, and the groups that would run."""
+
+    cells: tuple[CellPlan, ...]
     groups: tuple[Group, ...]
 
 
-def plan(spec: SweepSpec, store: Store) -> list[CellPlan]:
+def plan(spec: SweepSpec, store: Store) -> Plan:
     """What of a sweep is there, and what would run."""
-    plans = []
+    cells = []
     for cell in spec.cells:
         job = Job(spec.name, cell, spec.protocol, spec.resolved_hyperparameters(cell))
         wanted = range(spec.seeds if get_method(cell.method).trains else 1)
         records = {
             seed: store.find(spec.name, spec.protocol.name, cell.slug, seed, job.run_digest(seed)) for seed in wanted
         }
-        missing = [seed for seed, record in records.items() if record is None]
-        plans.append(
+        cells.append(
             CellPlan(
                 job=job,
                 done=tuple(seed for seed, record in records.items() if record),
                 diverged=tuple(seed for seed, record in records.items() if record and record.status == "diverged"),
-                groups=tuple(
-                    Group(job, tuple(missing[start : start + MAX_REPLICAS]))
-                    for start in range(0, len(missing), MAX_REPLICAS)
-                ),
+                missing=tuple(seed for seed, record in records.items() if record is None),
             )
         )
-    return plans
+    return Plan(tuple(cells), tuple(_groups(cells)))
+
+
+def _groups(cells: list[CellPlan]) -> Iterator[Group]:
+    """The missing runs, those of one architecture together, as many as the memory bound allows."""
+    by_architecture: dict[str, list[tuple[Job, int]]] = {}
+    for each in cells:
+        key = digest([each.job.architecture.cell.slug, each.job.hyperparameters])
+        by_architecture.setdefault(key, []).extend((each.job, seed) for seed in each.missing)
+    for runs in by_architecture.values():
+        if runs:
+            size = max(1, min(MAX_REPLICAS, GROUP_BYTES // max(1, price(runs[0][0]).train_bytes)))
+            for start in range(0, len(runs), size):
+                yield Group(tuple(runs[start : start + size]))
 
 
 @dataclass(frozen=True)
@@ -170,8 +222,18 @@ class Price:
     """Parameters, gradients, Adam's moments, and what a step keeps for its backward pass."""
 
 
+_prices: dict[str, Price] = {}
+
+
 def price(job: Job) -> Price:
-    """Count parameters, FLOPs (torch's counter: matrix products) and memory of one seed of a job."""
+    """Parameters, FLOPs (torch's counter: matrix products) and memory of one seed of a job; counted once a process."""
+    key = digest([job.cell.as_record(), job.hyperparameters, job.protocol.content()])
+    if key not in _prices:
+        _prices[key] = _count(job)
+    return _prices[key]
+
+
+def _count(job: Job) -> Price:
     protocol = job.protocol
     method = get_method(job.cell.method)
     images = min(protocol.train_images or TRAINING_IMAGES, TRAINING_IMAGES)

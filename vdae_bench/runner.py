@@ -27,7 +27,7 @@ from vdae_bench.data.views import ViewedImages
 from vdae_bench.errors import VdaeBenchError
 from vdae_bench.evaluation import Evaluator
 from vdae_bench.models.registry import get_method
-from vdae_bench.plan import CellPlan, Group, Price, price
+from vdae_bench.plan import Group, Plan, Price, price
 from vdae_bench.progress import Progress
 from vdae_bench.provenance import provenance
 from vdae_bench.store import (
@@ -103,7 +103,7 @@ class Workbench:
         images = _images(job.dataset, around.data_folder)
         self.data = ViewedImages(images, job.view, around.device, job.protocol.train_images)
         self.group = group
-        self.model = get_method(job.cell.method).build(job.problem(len(group.seeds)))
+        self.model = get_method(job.cell.method).build(group.problem())
         self.trainer = Trainer(
             self.model, self.data, group.seeds, job.adam_settings(len(group.seeds)), job.training_settings()
         )
@@ -126,12 +126,7 @@ def run_group(
     cost = price(job)
     bench = Workbench(group, around)
     trainer = bench.trainer
-    folder = around.store.folder(job.sweep, job.protocol.name, job.cell.slug)
-    checkpoint = Checkpoint(
-        folder / f"checkpoint-{'-'.join(map(str, group.seeds))}.pt",
-        group.identity,
-        around.seconds_between_checkpoints,
-    )
+    checkpoint = Checkpoint(group.checkpoint_path(around.store), group.identity, around.seconds_between_checkpoints)
     state = checkpoint.load()
     if state:
         trainer.load_state(state["trainer"])
@@ -181,7 +176,9 @@ def run_group(
         metrics = [{**each, "redraw_standard_deviation_nats": spread} for each in metrics]
     seconds = time.perf_counter() - began
     records = _records(group, trainer, metrics, cost, seconds, started_at, around)
-    around.store.publish(job.sweep, job.protocol.name, job.cell.slug, records)
+    names = (job.sweep, job.protocol.name)
+    paths = [around.store.path(*names, each.cell.slug, seed) for each, seed in group.runs]
+    around.store.publish(list(zip(paths, records, strict=True)))
     checkpoint.remove()
     return records
 
@@ -214,9 +211,9 @@ def _records(
     started_at: datetime,
     around: Surroundings,
 ) -> list[Record]:
-    job, replicas = group.job, len(group.seeds)
+    replicas = len(group.runs)
     records = []
-    for replica, seed in enumerate(group.seeds):
+    for replica, (job, seed) in enumerate(group.runs):
         diverged = trainer.diverged_at()[replica]
         measured = metrics[replica]
         flags = trainer.flags()[replica]
@@ -320,11 +317,11 @@ class Outcome:
 
 
 def run_plan(
-    plans: list[CellPlan], around: Surroundings, progress: Progress, stop: StopRequest, executor: Executor | None = None
+    planned: Plan, around: Surroundings, progress: Progress, stop: StopRequest, executor: Executor | None = None
 ) -> Outcome:
     """Run all groups of a plan; what fails is kept and reported, what follows still runs."""
     outcome = Outcome()
-    groups = [group for each in plans for group in each.groups]
+    groups = planned.groups
     executor = executor or SerialExecutor()
     for number, group in enumerate(groups, 1):
         work = group_work(group)

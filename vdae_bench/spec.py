@@ -1,6 +1,6 @@
 """Sweep specs: YAML to validated cells, their hyper-parameters and seeds.
 
-`grid` is multiplied out over its axes (data set, method, latents, and any option of a method), `include` adds cells,
+`grid` (one or a list) is multiplied out over its axes: data set, method, latents, and any option. `include` adds cells,
 `exclude` takes cells away. Every fault is named with its line and the nearest valid word.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from vdae_bench.data.registry import find_dataset, parse_dataset_id
 from vdae_bench.errors import UserError
@@ -111,13 +111,18 @@ class SpecFile(BaseModel):
     version: Literal[1]
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     description: str = ""
-    grid: dict[str, Annotated[list[str | int | float | None], Field(min_length=1)]] = {}
+    grid: list[dict[str, Annotated[list[str | int | float | None], Field(min_length=1)]]] = []
     include: list[CellSpec] = []
     exclude: list[CellSpec] = []
     protocol: str | dict[str, Any] | None = None
     hyperparameters: Hyperparameters = Hyperparameters()
     search: SearchSpec | None = None
     seeds: int | None = Field(default=None, ge=1, le=1000)
+
+    @field_validator("grid", mode="before")
+    @classmethod
+    def _one_grid_is_a_list_of_one(cls, value: Any) -> Any:
+        return [value] if isinstance(value, dict) else value
 
 
 @dataclass(frozen=True)
@@ -283,14 +288,14 @@ class _Checker:
 
     def _cells(self, written: SpecFile) -> list[Cell]:
         candidates: list[tuple[Location, dict[str, Any], dict[str, Any]]] = []
-        if written.grid:
-            missing = [axis for axis in AXES if axis not in written.grid]
+        for index, grid in enumerate(written.grid):
+            place: Location = ("grid", index)
+            missing = [axis for axis in AXES if axis not in grid]
             if missing:
-                self.fault(("grid",), f"the grid needs the axes {', '.join(missing)} too")
-            else:
-                names = list(written.grid)
-                for values in itertools.product(*written.grid.values()):
-                    candidates.append((("grid",), dict(zip(names, values, strict=True)), {}))
+                self.fault(place, f"the grid needs the axes {', '.join(missing)} too")
+                continue
+            for values in itertools.product(*grid.values()):
+                candidates.append((place, dict(zip(grid, values, strict=True)), {}))
         for index, cell in enumerate(written.include):
             at: Location = ("include", index)
             absent = [axis for axis in AXES if getattr(cell, axis) is None]
@@ -388,7 +393,10 @@ def faults_of(error: ValidationError, model: type[BaseModel], file: YamlFile) ->
             message = f"the key {path!r} is missing"
         else:
             message = f"{path}: {each['msg'][0].lower()}{each['msg'][1:]}, not {each['input']!r}"
-        yield file.line([part for part in at if not _is_branch(part)]), message
+        place = [part for part in at if not _is_branch(part)]
+        if place[:2] == ["grid", 0] and isinstance(file.content.get("grid"), dict):
+            del place[1]  # a single grid is written without a list around it
+        yield file.line(place), message
 
 
 def _is_branch(part: int | str) -> bool:

@@ -153,29 +153,27 @@ class Store:
         record = self.read(self.path(sweep, protocol, cell, seed))
         return record if record and record.provenance.get("run_digest") == run_digest else None
 
-    def publish(self, sweep: str, protocol: str, cell: str, records: list[Record]) -> None:
-        """Write the records of a group: all to temporary files first, then each renamed into place.
+    def publish(self, records: list[tuple[Path, Record]]) -> None:
+        """Write the records of a group to their paths: all to temporary files first, then each renamed into place.
 
         What lies there under another identity (an older spec or method version) or torn is set aside, never deleted.
         """
-        folder = self.folder(sweep, protocol, cell)
+        written = []
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            pairs = []
-            for record in records:
-                path = self.path(sweep, protocol, cell, record.seed)
+            for path, record in records:
+                path.parent.mkdir(parents=True, exist_ok=True)
                 temporary = path.with_suffix(f".json.tmp-{os.getpid()}")
                 with temporary.open("w", encoding="utf-8") as file:
                     file.write(to_json(record))
                     file.flush()
                     os.fsync(file.fileno())
-                pairs.append((temporary, path))
-            for record, (temporary, path) in zip(records, pairs, strict=True):
+                written.append(temporary)
+            for (path, record), temporary in zip(records, written, strict=True):
                 self._set_aside(path, record.run_digest)
                 temporary.replace(path)
         except OSError as error:
             raise EnvironmentFault(
-                f"cannot write records under {folder}: {error.strerror}; free space or choose another --results folder"
+                f"cannot write records under {self.root}: {error.strerror}; free space or choose another --results"
             ) from error
 
     def _set_aside(self, path: Path, run_digest: str) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from matplotlib import colors
 
-from tests.report.made_up import made_up_record, publish_table
+from tests.report.made_up import made_up_record, publish, publish_table
 from vdae_bench.errors import EnvironmentFault
 from vdae_bench.report import figures
 from vdae_bench.report.build import build_reports, differing_files, render_reports
@@ -81,7 +81,7 @@ def test_the_csv_reads_back_to_the_numbers_of_the_records(store: Store, reports:
         made_up_record(odd, 0, diverged=True, flags=("a flag, with a comma",)),
         made_up_record(odd, 1, provenance={"dataset_sha256": "x"}),
     ]
-    store.publish("table2", "quick", odd.slug, extra)
+    publish(store, "table2", "quick", odd.slug, extra)
     # The CSV is of the whole protocol, whichever sweep is asked for.
     (written,) = build_reports(store, reports, sweep="table2", formats=("csv",))
     frame = pd.read_csv(written.path)
@@ -120,7 +120,7 @@ def test_the_terminals_text_fits_a_hundred_columns(
     publish_table(store, "table1", seeds=10)
     publish_table(store, "table2", seeds=10)
     wide = Cell("binary-mnist", "vae", 784, (("decoder_output", "linear"), ("decoder_variance", "a long word")))
-    store.publish("mini", "quick", wide.slug, [made_up_record(wide, seed, nll_nats=1e4 + seed) for seed in (0, 1)])
+    publish(store, "mini", "quick", wide.slug, [made_up_record(wide, seed, nll_nats=1e4 + seed) for seed in (0, 1)])
     for written in build_reports(store, reports):
         lines = written.console.splitlines()
         assert max(map(len, lines)) <= 100, max(lines, key=len)
@@ -154,7 +154,7 @@ def test_panels_are_one_for_each_number_of_latents_in_the_unit_of_the_table(stor
 def test_cells_with_options_have_a_panel_for_each_method_and_a_style_for_each_option(store: Store) -> None:
     for output in ("linear", "sigmoid"):
         cell = Cell("binary-mnist", "vae", 16, (("decoder_output", output),))
-        store.publish("mini", "quick", cell.slug, [made_up_record(cell, 0)])
+        publish(store, "mini", "quick", cell.slug, [made_up_record(cell, 0)])
     (panel,) = figures.panels_of(cells(store))
     assert panel.title == "m = 16, VAE"
     assert len({line.style for line in panel.lines}) == 2
@@ -171,10 +171,10 @@ def test_lines_differ_without_colour_too() -> None:
 
 def test_curves_with_gaps_and_one_point_are_drawn(store: Store) -> None:
     short = Cell("binary-mnist", "vae", 16)
-    store.publish("mini", "quick", short.slug, [made_up_record(short, 0, curve=[100.0])])
+    publish(store, "mini", "quick", short.slug, [made_up_record(short, 0, curve=[100.0])])
     gaps = Cell("binary-mnist", "lvdae", 16)
     curve = [None, 110.0, 105.0]
-    store.publish("mini", "quick", gaps.slug, [made_up_record(gaps, seed, curve=curve) for seed in (0, 1)])
+    publish(store, "mini", "quick", gaps.slug, [made_up_record(gaps, seed, curve=curve) for seed in (0, 1)])
     files = figures.draw(cells(store))
     assert sorted(files) == ["png", "svg"]
     assert io.BytesIO(files["png"]).read(4) == b"\x89PNG"
@@ -183,7 +183,7 @@ def test_curves_with_gaps_and_one_point_are_drawn(store: Store) -> None:
 def test_the_first_epochs_do_not_flatten_a_long_curve(store: Store) -> None:
     cell = Cell("binary-mnist", "vae", 16)
     curve: list[float | None] = [500.0, 200.0, *(100.0 - epoch / 50 for epoch in range(58))]
-    store.publish("mini", "quick", cell.slug, [made_up_record(cell, 0, curve=curve)])
+    publish(store, "mini", "quick", cell.slug, [made_up_record(cell, 0, curve=curve)])
     figure = figures.learning_curves(cells(store))
     assert figure is not None
     low, high = figure.axes[0].get_ylim()
@@ -192,5 +192,5 @@ def test_the_first_epochs_do_not_flatten_a_long_curve(store: Store) -> None:
 
 def test_there_is_no_figure_of_what_was_not_trained(store: Store) -> None:
     cell = Cell("binary-mnist", "independent-pixels", 0)
-    store.publish("mini", "quick", cell.slug, [made_up_record(cell, 0, trained=False, exact=True)])
+    publish(store, "mini", "quick", cell.slug, [made_up_record(cell, 0, trained=False, exact=True)])
     assert figures.draw(cells(store)) == {}

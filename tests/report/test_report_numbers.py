@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.report.made_up import made_up_record, publish_table
+from tests.report.made_up import made_up_record, publish, publish_table
 from tests.report.markdown_tables import table_with
 from vdae_bench.paper.published import load_table
 from vdae_bench.report.build import build_reports
@@ -84,7 +84,7 @@ def test_total_cost_is_the_sum_over_all_runs_by_device(store: Store, reports: Pa
         made_up_record(cell, 1, cost={"train_seconds": 25.0}, diverged=True),
         made_up_record(cell, 2, cost={"train_seconds": 5.0, "device": "a GPU"}),
     ]
-    store.publish("mini", "quick", cell.slug, records)
+    publish(store, "mini", "quick", cell.slug, records)
     page = build_reports(store, reports)[0].path.read_text()
     cpu, gpu = table_with(page, "device")
     assert (cpu["device"], cpu["runs"], cpu["training"]) == ("cpu", "2", "75 s")
@@ -108,7 +108,7 @@ def test_precision_of_the_estimates(store: Store, reports: Path) -> None:
 
 def test_too_few_effective_samples_are_pointed_out(store: Store, reports: Path) -> None:
     cell = Cell("binary-mnist", "lvdae", 128)
-    store.publish("mini", "quick", cell.slug, [made_up_record(cell, test={"effective_sample_size": 3.0})])
+    publish(store, "mini", "quick", cell.slug, [made_up_record(cell, test={"effective_sample_size": 3.0})])
     page = build_reports(store, reports)[0].path.read_text()
     assert "fewer than 10 effective samples" in page
     assert "more than stated: L-VDAE 128." in page

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.report.made_up import PROTOCOL, made_up_record, publish_table
+from tests.report.made_up import PROTOCOL, made_up_record, publish, publish_table
 from tests.report.markdown_tables import table_with
 from vdae_bench.errors import UserError
 from vdae_bench.protocol import load_protocol, override
@@ -64,23 +64,23 @@ def test_complete_means_all_seeds_of_all_rows(store: Store, reports: Path) -> No
     records = publish_table(store, "table2")
     for method in ("lvdae-nice", "vdae-resnet"):
         cell = Cell("binary-mnist", method, 784)
-        store.publish("table2", "quick", cell.slug, [made_up_record(cell, seed) for seed in (0, 1)])
+        publish(store, "table2", "quick", cell.slug, [made_up_record(cell, seed) for seed in (0, 1)])
     assert f"**Complete**: {len(records) + 4} of {len(records) + 4} runs, 2 seeds a row." in page_of(store, reports)
     store.path("table2", "quick", VAE.slug, 1).unlink()
     assert "**Partial**: 20 of 21 runs, 2 seeds a row. Seeds missing: VAE 16 (1 of 2)." in page_of(store, reports)
 
 
 def test_more_seeds_than_the_protocol_has_are_asked_of_every_row(store: Store, reports: Path) -> None:
-    store.publish("mini", "quick", VAE.slug, [made_up_record(VAE, seed) for seed in range(3)])
-    store.publish("mini", "quick", LVDAE.slug, [made_up_record(LVDAE, seed) for seed in range(2)])
+    publish(store, "mini", "quick", VAE.slug, [made_up_record(VAE, seed) for seed in range(3)])
+    publish(store, "mini", "quick", LVDAE.slug, [made_up_record(LVDAE, seed) for seed in range(2)])
     seeds = {row["method"]: row["seeds"] for row in table_with(page_of(store, reports), "NLL ours")}
     assert seeds == {"L-VDAE": "2 of 3", "VAE": "3 of 3"}
 
 
 def test_diverged_seeds_are_counted_and_in_no_mean(store: Store, reports: Path) -> None:
     records = [made_up_record(VAE, 0, nll_nats=90.0), made_up_record(VAE, 1, diverged=True)]
-    store.publish("mini", "quick", VAE.slug, records)
-    store.publish("mini", "quick", LVDAE.slug, [made_up_record(LVDAE, seed, diverged=True) for seed in (0, 1)])
+    publish(store, "mini", "quick", VAE.slug, records)
+    publish(store, "mini", "quick", LVDAE.slug, [made_up_record(LVDAE, seed, diverged=True) for seed in (0, 1)])
     page = page_of(store, reports)
     lvdae, vae = table_with(page, "NLL ours")
     assert (vae["NLL ours"], vae["seeds"]) == ("90.00", "1 of 2, 1 diverged")
@@ -96,7 +96,7 @@ def test_diverged_seeds_are_counted_and_in_no_mean(store: Store, reports: Path) 
 
 
 def test_a_page_of_runs_that_all_diverged_has_no_picture(store: Store, reports: Path) -> None:
-    store.publish("mini", "quick", VAE.slug, [made_up_record(VAE, 0, diverged=True)])
+    publish(store, "mini", "quick", VAE.slug, [made_up_record(VAE, 0, diverged=True)])
     page = page_of(store, reports)
     assert "![" not in page
     assert [path.name for path in (reports / "quick").iterdir()] == ["mini.md"]
@@ -104,8 +104,8 @@ def test_a_page_of_runs_that_all_diverged_has_no_picture(store: Store, reports: 
 
 def test_protocols_never_mix(store: Store, reports: Path) -> None:
     longer = override(load_protocol("quick"), {"epochs": 555}, {})
-    store.publish("mini", "quick", VAE.slug, [made_up_record(VAE, 0, nll_nats=90.0)])
-    store.publish("mini", longer.name, VAE.slug, [made_up_record(VAE, 0, longer, nll_nats=80.0)])
+    publish(store, "mini", "quick", VAE.slug, [made_up_record(VAE, 0, nll_nats=90.0)])
+    publish(store, "mini", longer.name, VAE.slug, [made_up_record(VAE, 0, longer, nll_nats=80.0)])
     first, second = build_reports(store, reports)
     assert (first.protocol, second.protocol) == ("quick", longer.name)
     assert second.path == reports / longer.name / "mini.md"
@@ -128,7 +128,7 @@ def test_what_does_not_belong_together_is_left_out_and_named(
     store: Store, reports: Path, changes: dict[str, Any], reason: str
 ) -> None:
     records = [made_up_record(VAE, seed, nll_nats=90.0 + seed) for seed in (0, 1)]
-    store.publish("mini", "quick", VAE.slug, [*records, made_up_record(VAE, 2, nll_nats=0.0, **changes)])
+    publish(store, "mini", "quick", VAE.slug, [*records, made_up_record(VAE, 2, nll_nats=0.0, **changes)])
     page = page_of(store, reports)
     assert table_with(page, "NLL ours")[0]["NLL ours"] == "90.50 ± 0.71"
     assert "**1 left out** (see [Records](#records))." in page
@@ -138,32 +138,32 @@ def test_what_does_not_belong_together_is_left_out_and_named(
 def test_of_equally_many_the_most_recent_is_drawn(store: Store, reports: Path) -> None:
     new = made_up_record(VAE, 1, provenance={"dataset_sha256": "1", "started_at": "2026-01-01T00:00:00+00:00"})
     old = made_up_record(VAE, 0, nll_nats=50.0)
-    store.publish("mini", "quick", VAE.slug, [old, new])
+    publish(store, "mini", "quick", VAE.slug, [old, new])
     assert table_with(page_of(store, reports), "NLL ours")[0]["NLL ours"] == "90.00"
 
 
 def test_records_of_a_protocol_unknown_to_this_version_are_left_out(store: Store, reports: Path) -> None:
     old = made_up_record(VAE, 0)
     old.protocol["a_field_of_old"] = 1
-    store.publish("mini", "quick", VAE.slug, [old])
+    publish(store, "mini", "quick", VAE.slug, [old])
     with pytest.raises(UserError, match="run the sweep again"):
         build_reports(store, reports)
-    store.publish("mini", "quick", LVDAE.slug, [made_up_record(LVDAE, 0)])
+    publish(store, "mini", "quick", LVDAE.slug, [made_up_record(LVDAE, 0)])
     page = page_of(store, reports)
     assert [row["method"] for row in table_with(page, "NLL ours")] == ["L-VDAE"]
     assert "its protocol is of another version of vdae-bench" in page
 
 
 def test_superseded_and_torn_records_are_not_seen(store: Store, reports: Path) -> None:
-    store.publish("mini", "quick", VAE.slug, [made_up_record(VAE, 0, nll_nats=50.0)])
-    store.publish("mini", "quick", VAE.slug, [made_up_record(VAE, 0, nll_nats=90.0, hyperparameters={"l2": 1.0})])
+    publish(store, "mini", "quick", VAE.slug, [made_up_record(VAE, 0, nll_nats=50.0)])
+    publish(store, "mini", "quick", VAE.slug, [made_up_record(VAE, 0, nll_nats=90.0, hyperparameters={"l2": 1.0})])
     store.path("mini", "quick", VAE.slug, 1).write_text('{"schema": 1, "sta')
     assert table_with(page_of(store, reports), "NLL ours")[0]["NLL ours"] == "90.00"
 
 
 def test_mixed_provenance_is_pointed_out(store: Store, reports: Path) -> None:
     other = {"torch": "2.13.0", "git_dirty": True, "command": "vdae-bench sweep mini"}
-    store.publish("mini", "quick", VAE.slug, [made_up_record(VAE, 0), made_up_record(VAE, 1, provenance=other)])
+    publish(store, "mini", "quick", VAE.slug, [made_up_record(VAE, 0), made_up_record(VAE, 1, provenance=other)])
     page = page_of(store, reports)
     assert "**Mixed** among the runs: git commit, torch." in page
     assert "(dirty: the code was changed after that commit)` (1 runs)" in page
@@ -182,7 +182,7 @@ def test_deviations_from_the_paper_have_a_meaning(store: Store, reports: Path) -
 
 def test_the_papers_protocol_with_searched_hyperparameters_deviates_in_nothing(store: Store, reports: Path) -> None:
     record = made_up_record(VAE, 0, load_protocol("paper"), hyperparameters={"source": "search 01234567"})
-    store.publish("mini", "paper", VAE.slug, [record])
+    publish(store, "mini", "paper", VAE.slug, [record])
     page = page_of(store, reports)
     assert "## Deviations from the paper's protocol\n\nNone.\n" in page
     assert "For each of 10000 test images" in page
@@ -190,7 +190,7 @@ def test_the_papers_protocol_with_searched_hyperparameters_deviates_in_nothing(s
 
 def test_an_override_says_what_it_changed(store: Store, reports: Path) -> None:
     longer = override(load_protocol("quick"), {"epochs": 16}, {"hidden_size": 64})
-    store.publish("mini", longer.name, VAE.slug, [made_up_record(VAE, 0, longer)])
+    publish(store, "mini", longer.name, VAE.slug, [made_up_record(VAE, 0, longer)])
     page = page_of(store, reports)
     epochs = f"`epochs` 16 instead of {load_protocol('quick').epochs}"
     assert f"Protocol `{longer.name}`: `quick` (the first evening) with {epochs}, `hidden_size` 64." in page
@@ -199,14 +199,14 @@ def test_an_override_says_what_it_changed(store: Store, reports: Path) -> None:
 def test_a_protocol_that_has_changed_since_is_pointed_out(store: Store, reports: Path) -> None:
     today = load_protocol("quick")
     old = today.model_copy(update={"epochs": today.epochs + 1})
-    store.publish("mini", "quick", VAE.slug, [made_up_record(VAE, 0, old)])
+    publish(store, "mini", "quick", VAE.slug, [made_up_record(VAE, 0, old)])
     changed = f"`epochs` {today.epochs + 1} instead of {today.epochs}."
     assert f"**not as it is today**: {changed}" in page_of(store, reports)
 
 
 def test_smoke_says_that_its_numbers_mean_nothing(store: Store, reports: Path) -> None:
     smoke = override(load_protocol("smoke"), {"epochs": 5}, {})
-    store.publish("mini", smoke.name, VAE.slug, [made_up_record(VAE, 0, smoke)])
+    publish(store, "mini", smoke.name, VAE.slug, [made_up_record(VAE, 0, smoke)])
     (written,) = build_reports(store, reports)
     assert "**These numbers mean nothing**" in written.path.read_text()
     assert "These numbers mean nothing" in " ".join(written.console.split())
@@ -223,7 +223,7 @@ def test_another_sweep_lists_its_cells_in_order_with_the_papers_numbers_where_th
         Cell("binary-mnist", "a-plugin", 7),
     ]
     for cell in cells:
-        store.publish("mini", "quick", cell.slug, [made_up_record(cell, 0)])
+        publish(store, "mini", "quick", cell.slug, [made_up_record(cell, 0)])
     page = page_of(store, reports)
     assert "## binary-mnist\n\nIn nats" in page
     assert "## continuous-mnist\n\nIn bits/dim" in page
@@ -241,7 +241,7 @@ def test_links_are_relative_and_lead_to_files_and_no_place_of_the_machine_is_nam
     publish_table(store)
     place = {"command": f"vdae-bench sweep {tmp_path}/mini.yaml --results={tmp_path}/r"}
     odd = Cell("continuous-mnist", "vae", 17)
-    store.publish("table1", "quick", odd.slug, [made_up_record(odd, 0, provenance=place)])
+    publish(store, "table1", "quick", odd.slug, [made_up_record(odd, 0, provenance=place)])
     written = build_reports(store, reports, formats=("md", "csv"))
     page = written[0].path.read_text()
     links = re.findall(r"\]\(([^)#]+)\)", page)
@@ -275,7 +275,7 @@ def test_an_empty_results_folder_says_what_to_run(store: Store, reports: Path) -
 
 def test_what_users_wrote_cannot_break_a_table(store: Store, reports: Path) -> None:
     record = made_up_record(VAE, 0, flags=("a|b *c*",), cost={"device": "GPU | 80GB"})
-    store.publish("mini", "quick", VAE.slug, [record])
+    publish(store, "mini", "quick", VAE.slug, [record])
     page = page_of(store, reports)
     assert "GPU \\| 80GB" in page
     assert "a\\|b \\*c\\*" in page

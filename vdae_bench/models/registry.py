@@ -40,6 +40,8 @@ class Option:
 
     default: Any
     choices: tuple[Any, ...] | None = None
+    per_replica: bool = False
+    """Whether cells that differ in nothing else can train side by side as replicas of one model."""
 
     def check(self, name: str, value: Any) -> None:
         """Raise `UserError` unless `value` is allowed."""
@@ -62,6 +64,8 @@ class Problem:
     hyperparameters: Mapping[str, Any]
     options: Mapping[str, Any] = field(default_factory=dict)
     log_det: Literal["exact", "subset"] = "subset"
+    replica_options: tuple[Mapping[str, Any], ...] = ()
+    """Options of each replica, where they differ in those that are `per_replica`; empty: all have `options`."""
 
 
 class Method(ABC):
@@ -103,6 +107,11 @@ class Method(ABC):
     def option(self, problem: Problem, name: str) -> Any:
         """The value of an option, or its default."""
         return problem.options.get(name, self.options[name].default)
+
+    def replica_values(self, problem: Problem, name: str) -> list[Any]:
+        """The value of a `per_replica` option for each replica."""
+        each = problem.replica_options or (problem.options,) * problem.replicas
+        return [options.get(name, self.options[name].default) for options in each]
 
 
 _registered: dict[str, Method] = {}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vdae_bench.errors import EnvironmentFault, UserError
 from vdae_bench.models.registry import nearest
-from vdae_bench.report import figures
+from vdae_bench.report import figures, noise_grid
 from vdae_bench.report.console import console_text, short
 from vdae_bench.report.page import page
 from vdae_bench.report.runs import Run, by_folder, load_runs, select
@@ -109,8 +109,15 @@ def render_reports(
 
 def _rendered_page(runs: list[Run], path: Path) -> RenderedReport:
     selection = select(runs)
-    curves = figures.draw(cells_of(selection))
+    cells = cells_of(selection)
+    curves = figures.draw(cells)
     files = {path: page(selection, path, curves=bool(curves)).encode()}
+    grid = noise_grid.curves_of(cells)
+    if grid:
+        drawn = noise_grid.draw(grid, noise_grid.reference_nll(cells), noise_grid.note(selection))
+        files |= {path.with_name(f"{path.stem}-noise.{ending}"): content for ending, content in drawn.items()}
+        values = noise_grid.values_table(grid).to_csv(index=False, lineterminator="\n")
+        files[path.with_name(f"{path.stem}-noise.csv")] = values.encode()
     files |= {path.with_name(f"{path.stem}-curves.{ending}"): content for ending, content in curves.items()}
     report = WrittenReport(selection.sweep, selection.protocol.name, path, console_text(selection, path))
     return RenderedReport(report, files)

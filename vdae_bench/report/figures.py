@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -234,12 +235,17 @@ def _handle(label: str, colour: str, dashes: Any, marker: str, heavy: bool = Tru
 
 def draw(cells: list[CellRuns]) -> dict[str, bytes]:
     """The learning curves as contents of files by their ending, `svg` and `png`; empty without any curve."""
+    return saved(lambda: learning_curves(cells))
+
+
+def saved(make: Callable[[], Figure | None]) -> dict[str, bytes]:
+    """Make a figure under this project's settings and return the contents of its files by their ending."""
     files = {}
     # The defaults first: a user's matplotlibrc must not change a committed figure.
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(SETTINGS)
-        figure = learning_curves(cells)
+        figure = make()
         if figure is not None:
             for ending, metadata in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
                 buffer = io.BytesIO()

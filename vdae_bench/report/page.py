@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vdae_bench.paper.published import PublishedTable, load_table, table_names
+from vdae_bench.report import noise_grid
 from vdae_bench.report.cost import costs_table
 from vdae_bench.report.deviations import deviations_table
 from vdae_bench.report.estimates import estimates, redraw_sentence
@@ -15,6 +16,7 @@ from vdae_bench.report.origin import origin
 from vdae_bench.report.rows import Sheet, sheets_of
 from vdae_bench.report.runs import Run, Selection, grouped
 from vdae_bench.report.stamp import stamp, title
+from vdae_bench.report.statistics import cells_of
 from vdae_bench.report.tables import baselines_table, results_table
 
 
@@ -22,7 +24,7 @@ def page(selection: Selection, path: Path, curves: bool) -> str:
     """The page that is to lie at `path`; `curves` is whether the learning curves lie beside it."""
     sheets = sheets_of(selection)
     paper = load_table(selection.sweep) if selection.sweep in table_names() else None
-    sections = [f"# {title(selection)}", stamp(selection, sheets)]
+    sections = [f"# {title(selection)}", stamp(selection, sheets), *_noise_grid(selection)]
     for sheet in sheets:
         sections += [f"## {sheet.dataset}"] if len(sheets) > 1 else []
         sections += _results(sheet, paper)
@@ -71,6 +73,19 @@ def _about_paper(paper: PublishedTable) -> str:
         convolutional = ", ".join(row.method for row in quoted if row.convolutional)
         notes.append(f"Quoted: by the paper from {paper.quoted_from}; {convolutional} are convolutional.")
     return bullets(notes)
+
+
+def _noise_grid(selection: Selection) -> Iterator[str]:
+    """Figure 1's panel and what it says, where the sweep has fixed noise levels."""
+    grid = noise_grid.curves_of(cells_of(selection))
+    if grid:
+        name = f"{selection.sweep}-noise"
+        yield f"![Test -ELBO against the fixed noise level]({name}.svg)"
+        yield (
+            "Test -ELBO in bits/dim, lower is better; mean over seeds, bands from the lowest to the highest. As "
+            f"pixels: [{name}.png]({name}.png); the values: [{name}.csv]({name}.csv)."
+        )
+        yield from noise_grid.findings(grid)
 
 
 def _cannot_show(selection: Selection) -> str:

@@ -21,7 +21,7 @@ from vdae_bench.models.registry import Method, Option, Problem
 HYPERPARAMETERS = {**nice.HYPERPARAMETERS, "initial_log_sigma": -2.5}
 """`initial_log_sigma` is where a learned sigma starts: 1 would drown pixels in [0, 1]."""
 OPTIONS = {
-    "log_sigma": Option(None),
+    "log_sigma": Option(None, per_replica=True),
     "decoder_variance": Option("learned", ("learned", "tied")),
 }
 
@@ -69,9 +69,10 @@ class FlowEncoderMethod(Method):
 
     def noise_scale(self, problem: Problem) -> NoiseScale:
         """Learned unless `options.log_sigma` fixes it."""
-        fixed = self.option(problem, "log_sigma")
-        start = problem.hyperparameters["initial_log_sigma"] if fixed is None else fixed
-        return NoiseScale([start] * problem.replicas, learned=fixed is None)
+        values = self.replica_values(problem, "log_sigma")
+        if None in values:  # a learned sigma is a parameter of its model: never mixed with fixed ones
+            return NoiseScale([problem.hyperparameters["initial_log_sigma"]] * problem.replicas, learned=True)
+        return NoiseScale(values, learned=False)
 
     def encoder(self, problem: Problem) -> NICE:
         """The flow of Appendix D."""
