@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vdae_bench.errors import EnvironmentFault
-from vdae_bench.plan import Job, plan, price
+from vdae_bench.plan import Group, Job, plan, price
 from vdae_bench.progress import QuietProgress
 from vdae_bench.runner import StopRequest, Surroundings, run_group, run_plan
 from vdae_bench.spec import load_spec
@@ -184,3 +184,49 @@ def test_flops_by_hand():
     assert counted.evaluation_flops == 10_000 * (2 * (encoder + head) + 5000 * 2 * decoder)
     biases = sum(2 * 256 + a + b for a, b in pairs) + sum(2 * 256 + b + a for a, b in pairs) + 16
     assert counted.parameters == encoder + decoder + head + biases
+
+
+GRID = """\
+version: 1
+name: noise
+grid:
+  - {dataset: [continuous-tiny], method: [vdae-coupled], latents: [36], decoder_variance: [tied, learned],
+     log_sigma: [-3, -1]}
+  - {dataset: [continuous-tiny], method: [vdae-resnet], latents: [36], log_sigma: [-3, -1, null]}
+protocol: {base: smoke, train_images: null, validation_images: 20, elbo_images: 30, nll_images: 10, epochs: 3}
+hyperparameters: {coupling_hidden_size: 8, coupling_layers: 1, decoder_hidden_size: 8, learning_rate: 1e-2}
+"""
+
+
+def test_fixed_sigmas_of_an_architecture_are_replicas_of_one_model(tiny_data, around, tmp_path):
+    path = tmp_path / "noise.yaml"
+    path.write_text(GRID)
+    spec = load_spec(path)
+    groups = plan(spec, around.store).groups
+    assert [len(group.runs) for group in groups] == [4, 4, 4, 2]  # two variances, fixed and learned ResNet
+    assert [len(group.cells) for group in groups] == [2, 2, 2, 1]
+    outcome = run(spec, around)
+    assert not outcome.failures and len(list(around.store.records())) == 14
+    # A cell that runs on its own has the numbers it has beside other sigmas.
+    alone = Group(tuple(each for each in groups[0].runs if each[0].cell == groups[0].cells[1]))
+    elsewhere = Surroundings(Store(tmp_path / "other"), around.device, 1, around.data_folder, 1e9)
+    for record in run_group(alone, elsewhere, lambda *_: None, StopRequest()):
+        job = alone.job
+        beside = around.store.find("noise", spec.protocol.name, job.cell.slug, record.seed, record.run_digest)
+        assert beside.metrics.test.neg_elbo_nats == pytest.approx(record.metrics.test.neg_elbo_nats, rel=1e-4)
+        assert record.cell.options["log_sigma"] == -1.0
+    options = {record.cell.options.get("log_sigma") for record in outcome.records}
+    assert options == {-3.0, -1.0, None}
+
+
+def test_an_unbounded_loss_is_held_at_the_floor_and_reported(tiny_data, around, tmp_path):
+    """A coupled decoder under beta < 1 with a learned sigma: the loss falls without bound in log sigma."""
+    path = tmp_path / "unbounded.yaml"
+    path.write_text(
+        "version: 1\nname: unbounded\ngrid: {dataset: [continuous-tiny], method: [vdae-coupled], latents: [36]}\n"
+        "protocol: {base: smoke, train_images: null, epochs: 400, scalar_rate: 1000, seeds: 1, elbo_images: 5,"
+        " nll_images: 5, batch_size: 200}\n"
+        "hyperparameters: {coupling_hidden_size: 4, coupling_layers: 1, initial_log_sigma: -9, learning_rate: 1e-2}\n"
+    )
+    (record,) = run(load_spec(path), around).records
+    assert any("log_sigma reached its floor" in flag for flag in record.flags)

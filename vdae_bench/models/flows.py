@@ -99,7 +99,7 @@ class NICE(Layer):
         return self.scaling.log_scale.sum(-1)
 
     @torch.no_grad()
-    def initialise_from_data(self, mean: Float[Tensor, " n"], variance: Float[Tensor, " n"]) -> None:
+    def initialise_from_data(self, mean: Float[Tensor, " n"], variance: Float[Tensor, "... n"]) -> None:
         """Start as one logistic a pixel: z_i = exp(s_i) (x_i - mean_i), of variance pi^2 / 3.
 
         The mean goes into the bias of the first coupling that moves a pixel, where the model class has room

@@ -1,0 +1,86 @@
+"""Figure 1: values from records, the analytic floor, the words that follow from the numbers, the same bytes twice."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import pytest
+
+from tests.report.made_up import made_up_record, publish
+from vdae_bench.report import noise_grid
+from vdae_bench.report.build import build_reports
+from vdae_bench.spec import Cell
+from vdae_bench.units import bits_per_dim
+
+LEVELS = (-4.0, -3.0, -2.0, 0.0)
+
+
+def nats(bits: float) -> float:
+    return (bits - 8) * 784 * math.log(2)
+
+
+def put(store, method, options, neg_elbo_bits) -> None:
+    """Two seeds at each level, 0.02 bits/dim apart."""
+    for level, bits in zip(LEVELS, neg_elbo_bits, strict=True):
+        cell = Cell("continuous-mnist", method, 784, tuple(sorted({**options, "log_sigma": level}.items())))
+        records = [made_up_record(cell, seed, nll_nats=nats(bits + 0.02 * seed) - 5, gap_nats=5.0) for seed in (0, 1)]
+        publish(store, "figure1", "quick", cell.slug, records)
+
+
+@pytest.fixture
+def grid(store):
+    put(store, "vdae-coupled", {}, [5.0, 6.0, 7.5, 10.2])
+    put(store, "vdae-coupled", {"decoder_variance": "tied"}, [5.1, 6.1, 7.5, 10.2])
+    put(store, "vdae-nice", {"decoder_output": "linear"}, [5.2, 6.0, 7.0, 9.0])
+    put(store, "vdae-resnet", {}, [7.0, 6.5, 6.4, 8.0])
+    nice = Cell("continuous-mnist", "nice", 784)
+    publish(store, "figure1", "quick", nice.slug, [made_up_record(nice, 0, exact=True, nll_nats=nats(4.5))])
+    return store
+
+
+def test_floor_is_the_entropy_of_the_noise():
+    for log_sigma in (-4, -2.7, 0, 1):
+        entropy = 784 / 2 * math.log(2 * math.pi * math.e * math.exp(2 * log_sigma))
+        assert noise_grid.coupled_floor(log_sigma) == pytest.approx(bits_per_dim(entropy, 784))
+
+
+def test_page_csv_and_figures(grid, reports):
+    (written,) = build_reports(grid, reports)
+    folder = written.path.parent
+    values = pd.read_csv(folder / "figure1-noise.csv")
+    assert len(values) == 4 * len(LEVELS)
+    row = values[(values.decoder == "ResNet decoder, sigmoid") & (values.log_sigma == -2)].iloc[0]
+    assert row.neg_elbo_bits_per_dim == pytest.approx(6.41) and row.seeds == 2
+    assert row.standard_deviation == pytest.approx(0.02 / math.sqrt(2))
+    assert (row.lowest, row.highest) == pytest.approx((6.4, 6.42))
+    before = {path.name: path.read_bytes() for path in folder.glob("figure1-noise.*")}
+    assert set(before) == {"figure1-noise.csv", "figure1-noise.svg", "figure1-noise.png"}
+    build_reports(grid, reports)
+    assert {path.name: path.read_bytes() for path in folder.glob("figure1-noise.*")} == before
+    page = written.path.read_text()
+    assert "(figure1-noise.svg)" in page
+
+
+def test_words_follow_from_the_numbers(grid, reports):
+    (written,) = build_reports(grid, reports)
+    page = written.path.read_text()
+    assert "decoder is below the coupled one from log sigma = -2 up, but not at log sigma = -4, -3" in page
+    assert "They do not support 7a" in page
+    assert "contains the coupled model, and is still above it at log sigma = -4" in page
+    assert "analytic floor" not in page
+
+
+def test_a_coupled_model_below_its_floor_is_called_an_error(store, reports):
+    put(store, "vdae-coupled", {}, [3.0, 6.0, 7.5, 10.2])
+    put(store, "vdae-resnet", {}, [2.0, 5.0, 6.0, 9.0])
+    (written,) = build_reports(store, reports)
+    page = written.path.read_text()
+    assert "below its analytic floor at log sigma = -4" in page and "at every sigma of the grid" in page
+
+
+def test_sweeps_without_noise_levels_have_no_such_figure(store, reports):
+    cell = Cell("continuous-mnist", "vae", 16)
+    publish(store, "mini", "quick", cell.slug, [made_up_record(cell, 0)])
+    (written,) = build_reports(store, reports)
+    assert not list(written.path.parent.glob("*noise*"))
