@@ -135,7 +135,25 @@ class LatentVariableModel(Model):
         return log_weights
 
 
-class FlowModel(Model):
+class ExactModel(Model):
+    """A model whose log p(x) is known: it has one log weight an image, and no divergence to warm up."""
+
+    def log_prob(self, x: Float[Tensor, "R N n"]) -> Float[Tensor, "R N"]:
+        """Exact log density (or mass) of each image, in nats."""
+        raise NotImplementedError
+
+    def bound_terms(self, x: Float[Tensor, "R N n"], noise: Tensor, log_det_rows: int) -> BoundTerms:
+        """The exact NLL, all of it counted as reconstruction."""
+        nll = -self.log_prob(x).mean(1)
+        return BoundTerms(nll, torch.zeros_like(nll))
+
+    def condition(self, x: Float[Tensor, "R N n"], samples: int = 1) -> WeightSampler:
+        """The one log weight: log p(x)."""
+        log_prob = self.log_prob(x)
+        return lambda noise: log_prob[:, :, None]
+
+
+class FlowModel(ExactModel):
     """A normalising flow with a standard logistic base: log p(x) = log p(f(x)) + log |det df/dx|, eq. (3)."""
 
     def __init__(self, flow: NICE, l2: float = 0.0) -> None:
@@ -155,16 +173,6 @@ class FlowModel(Model):
     def log_prob(self, x: Float[Tensor, "R N n"]) -> Float[Tensor, "R N"]:
         """Exact log density of each image, in nats."""
         return self.prior.log_prob(self.flow(x)) + self.flow.log_det()
-
-    def bound_terms(self, x: Float[Tensor, "R N n"], noise: Tensor, log_det_rows: int) -> BoundTerms:
-        """The exact NLL, all of it counted as reconstruction: a flow has no divergence to warm up."""
-        nll = -self.log_prob(x).mean(1)
-        return BoundTerms(nll, torch.zeros_like(nll))
-
-    def condition(self, x: Float[Tensor, "R N n"], samples: int = 1) -> WeightSampler:
-        """The one log weight of an exact model: log p(x)."""
-        log_prob = self.log_prob(x)
-        return lambda noise: log_prob[:, :, None]
 
     def l2_penalties(self) -> dict[str, float]:
         """The L2 of Appendix D acts on the couplings' weight matrices, not on biases or s."""

@@ -110,7 +110,8 @@ def render_reports(
 def _rendered_page(runs: list[Run], path: Path) -> RenderedReport:
     selection = select(runs)
     cells = cells_of(selection)
-    curves = figures.draw(cells)
+    # A grid of noise levels has its own figure; its learning curves would be a hundred lines in one panel.
+    curves = figures.draw([each for each in cells if "log_sigma" not in dict(each.cell.options)])
     files = {path: page(selection, path, curves=bool(curves)).encode()}
     grid = noise_grid.curves_of(cells)
     if grid:

@@ -31,6 +31,10 @@ CONTAINS_COUPLED = "NICE decoder of its own"
 """With h = f it is the coupled model: where it is worse, optimisation failed, not the model class."""
 
 
+HEADROOM = 3.0
+"""Bits/dim above the coupled model's floor at the largest noise that the figure shows."""
+
+
 @dataclass(frozen=True)
 class NoiseCurve:
     """One decoder: -ELBO in bits/dim over the noise levels that have records."""
@@ -110,7 +114,7 @@ def draw(curves: list[NoiseCurve], nice: float | None, note: str) -> dict[str, b
 
 
 def _figure(curves: list[NoiseCurve], nice: float | None, note: str) -> Figure:
-    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     styles = dict(zip(LABELS.values(), STYLES, strict=False))
@@ -132,16 +136,19 @@ def _figure(curves: list[NoiseCurve], nice: float | None, note: str) -> Figure:
     every = sorted({level for curve in curves for level in curve.points})
     ends = np.array([every[0], every[-1]])
     floors = [coupled_floor(level) for level in ends]
-    axes.plot(ends, floors, color="0.35", linestyle=(0, (1, 1)), linewidth=1, label="floor of the coupled model")
+    axes.plot(ends, floors, color="0.35", linestyle=(0, (1, 1)), linewidth=1, label="coupled model's floor")
     if nice is not None:
         axes.axhline(nice, color="0.35", linestyle=(0, (4, 3)), linewidth=1, label="NICE's own NLL")
-    values = [score.mean for curve in curves for score in curve.points.values()]
+    # What is far above the coupled model's floor at the largest noise runs off the top; the table has it.
+    ceiling = coupled_floor(every[-1]) + HEADROOM
+    drawn = [score.mean for curve in curves for score in curve.points.values()]
+    values = [mean for mean in drawn if mean <= ceiling] or drawn
     margin = 0.05 * (max(values) - min(values) or 1)
     axes.set_ylim(min([*values, *([nice] if nice else [])]) - margin, max(values) + margin)
     axes.set_xlabel("log sigma")
     axes.set_ylabel("test -ELBO (bits/dim)")
     axes.set_title(note, loc="left", fontsize=7.5, color="0.35")
-    figure.legend(loc="outside right upper", handlelength=3.4)
+    figure.legend(loc="outside lower left", ncols=3, handlelength=2.8, fontsize=8)
     return figure
 
 

@@ -82,8 +82,8 @@ def _noise_grid(selection: Selection) -> Iterator[str]:
         name = f"{selection.sweep}-noise"
         yield f"![Test -ELBO against the fixed noise level]({name}.svg)"
         yield (
-            "Test -ELBO in bits/dim, lower is better; mean over seeds, bands from the lowest to the highest. As "
-            f"pixels: [{name}.png]({name}.png); the values: [{name}.csv]({name}.csv)."
+            "Test -ELBO in bits/dim, lower is better; mean over seeds, bands from the lowest to the highest; far "
+            f"higher values run off the top. As pixels: [{name}.png]({name}.png); the values: [{name}.csv]({name}.csv)."
         )
         yield from noise_grid.findings(grid)
 

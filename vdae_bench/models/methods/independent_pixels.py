@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from vdae_bench.data.statistics import PixelStatistics
 from vdae_bench.errors import UserError
-from vdae_bench.models.model import BoundTerms, Model, WeightSampler
+from vdae_bench.models.model import ExactModel, Model
 from vdae_bench.models.priors import logistic_log_prob
 from vdae_bench.models.registry import Method, Problem
 
@@ -38,7 +38,7 @@ class IndependentPixels(Method):
         return FactorisedModel(problem)
 
 
-class FactorisedModel(Model):
+class FactorisedModel(ExactModel):
     """log p(x) = sum_i log p_i(x_i), by the mean and variance of each pixel over the training images."""
 
     def __init__(self, problem: Problem) -> None:
@@ -63,13 +63,3 @@ class FactorisedModel(Model):
         if self.view == "binary":
             return (x * self.location - F.softplus(self.location)).sum(-1)
         return logistic_log_prob((x - self.location) * torch.exp(-self.log_scale)) - self.log_scale.sum(-1)
-
-    def bound_terms(self, x: Float[Tensor, "R N n"], noise: Tensor, log_det_rows: int) -> BoundTerms:
-        """The exact NLL."""
-        nll = -self.log_prob(x).mean(1)
-        return BoundTerms(nll, torch.zeros_like(nll))
-
-    def condition(self, x: Float[Tensor, "R N n"], samples: int = 1) -> WeightSampler:
-        """The one log weight of an exact model."""
-        log_prob = self.log_prob(x)
-        return lambda noise: log_prob[:, :, None]
