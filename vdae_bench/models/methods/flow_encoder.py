@@ -11,8 +11,8 @@ from vdae_bench.data.statistics import PixelStatistics
 from vdae_bench.errors import UserError
 from vdae_bench.models.flows import NICE, InverseFlow
 from vdae_bench.models.layers import Layer
-from vdae_bench.models.likelihoods import Bernoulli, Gaussian
 from vdae_bench.models.methods import nice
+from vdae_bench.models.methods.resnet_pair import likelihood_of
 from vdae_bench.models.model import LatentVariableModel
 from vdae_bench.models.posteriors import FlowPosterior, NoiseScale
 from vdae_bench.models.priors import StandardLogistic
@@ -30,12 +30,8 @@ class FlowEncoderModel(LatentVariableModel):
     """A posterior on a NICE flow, any decoder from n latents, a logistic prior."""
 
     def __init__(self, posterior: FlowPosterior, decoder: Layer, problem: Problem, output: str, variance: str) -> None:
-        if problem.view == "binary":
-            likelihood: Bernoulli | Gaussian = Bernoulli()
-        else:
-            tied = (lambda: posterior.log_sigma) if variance == "tied" else None
-            likelihood = Gaussian(problem.replicas, "linear" if output == "linear" else "sigmoid", tied)
-        super().__init__(posterior, decoder, likelihood, StandardLogistic())
+        tied = (lambda: posterior.log_sigma) if variance == "tied" else None
+        super().__init__(posterior, decoder, likelihood_of(problem, output, tied), StandardLogistic())
         self.flows = [posterior.flow]
         if isinstance(decoder, InverseFlow) and decoder.flow is not posterior.flow:
             self.flows.append(decoder.flow)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from torch import Tensor
+
 from vdae_bench.models.layers import Generators
 from vdae_bench.models.likelihoods import Bernoulli, Gaussian, Likelihood
 from vdae_bench.models.model import LatentVariableModel
@@ -16,33 +20,26 @@ DECODER_OPTIONS = {"decoder_output": Option("sigmoid", ("sigmoid", "linear"))}
 
 def resnet_encoder(problem: Problem) -> ResNet:
     """`n -> min(8m, n) -> min(4m, n) -> min(2m, n) -> m`."""
-    widths = projection_widths(problem.data_dim, problem.latents)
-    return ResNet(
-        problem.replicas,
-        widths,
-        hidden=problem.hyperparameters["hidden_size"],
-        blocks=problem.hyperparameters["residual_blocks"],
-    )
+    return _resnet(problem, projection_widths(problem.data_dim, problem.latents))
 
 
-def likelihood_of(problem: Problem, decoder_output: str) -> Likelihood:
-    """Bernoulli for binary data, a Gaussian of learned variance for continuous data (section 5)."""
+def _resnet(problem: Problem, widths: list[int]) -> ResNet:
+    hyper = problem.hyperparameters
+    return ResNet(problem.replicas, widths, hidden=hyper["hidden_size"], blocks=hyper["residual_blocks"])
+
+
+def likelihood_of(problem: Problem, decoder_output: str, tied: Callable[[], Tensor] | None = None) -> Likelihood:
+    """Bernoulli for binary data, a Gaussian for continuous data (section 5), of learned or `tied` variance."""
     if problem.view == "binary":
         return Bernoulli()
-    return Gaussian(problem.replicas, "linear" if decoder_output == "linear" else "sigmoid")
+    return Gaussian(problem.replicas, "linear" if decoder_output == "linear" else "sigmoid", tied)
 
 
 class ResNetPair(LatentVariableModel):
     """A posterior on a ResNet encoder, a mirrored ResNet decoder, a normal prior."""
 
     def __init__(self, problem: Problem, encoder: ResNet, posterior: Posterior, decoder_output: str) -> None:
-        widths = projection_widths(problem.data_dim, problem.latents)
-        decoder = ResNet(
-            problem.replicas,
-            widths[::-1],
-            hidden=problem.hyperparameters["hidden_size"],
-            blocks=problem.hyperparameters["residual_blocks"],
-        )
+        decoder = _resnet(problem, projection_widths(problem.data_dim, problem.latents)[::-1])
         super().__init__(posterior, decoder, likelihood_of(problem, decoder_output), StandardNormal())
         self._mirrored = (encoder, decoder)
 
