@@ -223,10 +223,11 @@ def test_an_unbounded_loss_is_held_at_the_floor_and_reported(tiny_data, around, 
     """A coupled decoder under beta < 1 with a learned sigma: the loss falls without bound in log sigma."""
     path = tmp_path / "unbounded.yaml"
     path.write_text(
-        "version: 1\nname: unbounded\ngrid: {dataset: [continuous-tiny], method: [vdae-coupled], latents: [36]}\n"
+        "version: 1\nname: unbounded\ngrid: {dataset: [continuous-tiny], method: [vdae-coupled], latents: [36],"
+        " initial_log_sigma: [-9]}\n"
         "protocol: {base: smoke, train_images: null, epochs: 400, scalar_rate: 1000, seeds: 1, elbo_images: 5,"
         " nll_images: 5, batch_size: 200}\n"
-        "hyperparameters: {coupling_hidden_size: 4, coupling_layers: 1, initial_log_sigma: -9, learning_rate: 1e-2}\n"
+        "hyperparameters: {coupling_hidden_size: 4, coupling_layers: 1, learning_rate: 1e-2}\n"
     )
     (record,) = run(load_spec(path), around).records
     assert any("log_sigma reached its floor" in flag for flag in record.flags)

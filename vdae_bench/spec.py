@@ -45,8 +45,6 @@ class Hyperparameters(BaseModel):
     coupling_layers: int | None = Field(default=None, ge=1, le=64)
     coupling_hidden_size: int | None = Field(default=None, ge=1, le=65536)
     decoder_hidden_size: int | None = Field(default=None, ge=1, le=65536)
-    decoder_blocks: int | None = Field(default=None, ge=1, le=64)
-    initial_log_sigma: float | None = Field(default=None, ge=-10, le=5)
 
     def given(self) -> dict[str, Any]:
         """Those that were given."""
@@ -309,8 +307,11 @@ class _Checker:
             if any(_excludes(pattern, axes) for pattern in written.exclude):
                 continue
             built = self._cell(at, axes, hyperparameters)
-            if built:
-                cells[built.slug] = built
+            if not built:
+                continue
+            twin = cells.setdefault(built.slug, built)
+            if twin.hyperparameters != built.hyperparameters:
+                self.fault(at, f"cell {built.slug} is there twice with different hyperparameters: make two specs")
         return list(cells.values())
 
     def _cell(self, at: Location, axes: dict[str, Any], hyperparameters: dict[str, Any]) -> Cell | None:

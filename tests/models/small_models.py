@@ -17,8 +17,6 @@ SMALL = {
     "coupling_layers": 2,
     "coupling_hidden_size": 9,
     "decoder_hidden_size": 9,
-    "decoder_blocks": 2,
-    "initial_log_sigma": -1.0,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -43,11 +44,20 @@ class NICE(Layer):
 
     couplings: Sequence[ReLUNetwork]
 
-    def __init__(self, replicas: int, dims: int, couplings: int, hidden: int, hidden_layers: int) -> None:
+    def __init__(
+        self,
+        replicas: int,
+        dims: int,
+        couplings: int,
+        hidden: int,
+        hidden_layers: int,
+        hidden_init: Literal["he", "uniform"] = "he",
+    ) -> None:
         super().__init__()
         sizes = ((dims + 1) // 2, dims // 2)
         self.couplings = nn.ModuleList(  # type: ignore[assignment]
-            ReLUNetwork(replicas, sizes[k % 2], hidden, sizes[1 - k % 2], hidden_layers) for k in range(couplings)
+            ReLUNetwork(replicas, sizes[k % 2], hidden, sizes[1 - k % 2], hidden_layers, hidden_init)
+            for k in range(couplings)
         )
         self.scaling = DiagonalScaling(replicas, dims)
 
@@ -98,16 +108,20 @@ class NICE(Layer):
         """log |det df/dx| = sum_i s_i: the same for every image, because additive couplings preserve volume."""
         return self.scaling.log_scale.sum(-1)
 
-    @torch.no_grad()
     def initialise_from_data(self, mean: Float[Tensor, " n"], variance: Float[Tensor, "... n"]) -> None:
-        """Start as one logistic a pixel: z_i = exp(s_i) (x_i - mean_i), of variance pi^2 / 3.
+        """Start as one logistic a pixel: z_i = exp(s_i) (x_i - mean_i), of variance pi^2 / 3."""
+        self.start_affine_(mean, 0.5 * torch.log(torch.pi**2 / (3 * variance)))
 
-        The mean goes into the bias of the first coupling that moves a pixel, where the model class has room
+    @torch.no_grad()
+    def start_affine_(self, location: Float[Tensor, "... n"], log_scale: Float[Tensor, "... n"]) -> None:
+        """Start as `z = exp(log_scale) (x - location)`, for all replicas or (R, 1, n) each its own.
+
+        The location goes into the bias of the first coupling that moves a pixel, where the model class has room
         for it; the couplings' weights stay as they are.
         """
         for k, shift in list(enumerate(self.couplings))[:2]:
-            shift.out.bias.copy_(-split(mean)[1 - k % 2])
-        self.scaling.log_scale.copy_(0.5 * torch.log(torch.pi**2 / (3 * variance)))
+            shift.out.bias.copy_(-split(location)[1 - k % 2])
+        self.scaling.log_scale.copy_(log_scale)
 
 
 class InverseFlow(Layer):
@@ -124,6 +138,10 @@ class InverseFlow(Layer):
     def forward(self, z: Float[Tensor, "R N n"]) -> Float[Tensor, "R N n"]:
         """x = h^-1(z)."""
         return self.flow.inverse(z)
+
+    def start_affine_(self, offset: Float[Tensor, "R 1 n"], slope: Float[Tensor, "R 1 n"]) -> None:
+        """Start as `x = offset + slope * z`."""
+        self.flow.start_affine_(offset, -slope.log())
 
 
 def split(rows: Float[Tensor, "*rows n"]) -> list[Tensor]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -127,6 +127,12 @@ class Linear(Layer):
             weight.copy_(torch.randn(weight.shape, generator=generator) * deviation)
 
     @torch.no_grad()
+    def uniform_(self, generators: Generators) -> None:
+        """Draw the weights from U(-0.01, 0.01), as the code of NICE's authors does."""
+        for weight, generator in zip(self.weight, generators, strict=True):
+            weight.copy_(torch.rand(weight.shape, generator=generator) * 0.02 - 0.01)
+
+    @torch.no_grad()
     def orthonormal_(self, generators: Generators) -> None:
         """Make the columns of W a random orthonormal set (Appendix C); needs outputs <= inputs."""
         for weight, generator in zip(self.weight, generators, strict=True):
@@ -143,22 +149,31 @@ class Linear(Layer):
 class ReLUNetwork(Layer):
     """Hidden layers with ReLUs, then a linear layer that starts at zero: the residual of Appendix C.
 
-    Hidden weights start He-normal; the last layer's weights and all biases start at zero, so that a residual block
-    or an additive coupling made of it starts as the identity.
+    Hidden weights start He-normal (or small and uniform); the last layer's weights and all biases start at zero, so
+    that a residual block or an additive coupling made of it starts as the identity.
     """
 
     hidden: Sequence[Linear]
 
-    def __init__(self, replicas: int, inputs: int, hidden: int, outputs: int, hidden_layers: int) -> None:
+    def __init__(
+        self,
+        replicas: int,
+        inputs: int,
+        hidden: int,
+        outputs: int,
+        hidden_layers: int,
+        hidden_init: Literal["he", "uniform"] = "he",
+    ) -> None:
         super().__init__()
+        self.hidden_init = hidden_init
         widths = [inputs] + [hidden] * hidden_layers
         self.hidden = nn.ModuleList(Linear(replicas, a, b) for a, b in pairwise(widths))  # type: ignore[assignment]
         self.out = Linear(replicas, hidden, outputs)
 
     def initialise(self, generators: Generators) -> None:
-        """He-normal hidden layers; the last one stays zero."""
+        """Draw the hidden layers; the last one stays zero."""
         for layer in self.hidden:
-            layer.he_normal_(generators)
+            (layer.he_normal_ if self.hidden_init == "he" else layer.uniform_)(generators)
 
     def forward(self, x: Float[Tensor, "R N D"]) -> Float[Tensor, "R N H"]:
         """Return `ReLU(... ReLU(x W_1) ...) W_L`, with biases."""

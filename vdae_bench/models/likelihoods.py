@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vdae_bench.data.statistics import PROBABILITY_MARGIN, PixelStatistics
 from vdae_bench.models.priors import LOG_2PI
 
 SCALAR_FLOOR = -10.0
 """Lowest log sigma and log lambda: with beta < 1 the loss of a model that can invert f has no lower bound in them."""
+STEEPEST = 8.0
+"""Largest slope of a sigmoid output at its start: `sigmoid(8 (y - 1/2))` is within 0.12 of y on [0, 1]."""
+
+
+class Denoiser(NamedTuple):
+    """An affine map a pixel, `output = offset + slope y`, that guesses x from y = x + eps; each of shape (R, 1, n)."""
+
+    offset: Tensor
+    slope: Tensor
 
 
 class Likelihood(nn.Module):
@@ -26,6 +36,15 @@ class Likelihood(nn.Module):
     def mean(self, output: Tensor) -> Tensor:
         """The mean image that the decoder's output stands for."""
         raise NotImplementedError
+
+    def denoiser(self, statistics: PixelStatistics, noise: Float[Tensor, "R 1 1"]) -> Denoiser:
+        """Where a decoder that sees y = x + eps, eps ~ N(0, noise I), can start from (`initialisation: data`).
+
+        By default for outputs that a sigmoid follows: `logit(mean) + (y - 1/2) / noise` is exact for binary pixels.
+        """
+        mean = statistics.mean.clamp(PROBABILITY_MARGIN, 1 - PROBABILITY_MARGIN)
+        slope = (1 / noise).clamp(max=STEEPEST).expand(-1, -1, len(mean))
+        return Denoiser(torch.logit(mean) - 0.5 * slope, slope)
 
 
 class Bernoulli(Likelihood):
@@ -73,8 +92,15 @@ class Gaussian(Likelihood):
         """The output through a sigmoid (section 5), or as it is."""
         return output.sigmoid() if self.output == "sigmoid" else output
 
+    def denoiser(self, statistics: PixelStatistics, noise: Float[Tensor, "R 1 1"]) -> Denoiser:
+        """Linear output: the affine map of least squared error, `mean + v / (v + noise) (y - mean)` (Wiener's)."""
+        if self.output == "sigmoid":
+            return super().denoiser(statistics, noise)
+        slope = statistics.variance / (statistics.variance + noise)
+        return Denoiser((1 - slope) * statistics.mean, slope)
+
     @torch.no_grad()
-    def initialise_from_data(self, pixel_variance: Tensor) -> None:
-        """Start a learned lambda at the training data's mean pixel variance (`initialisation: data`)."""
+    def start_variance_(self, variance: Tensor) -> None:
+        """Start a learned lambda at a squared error a pixel, one for all or one a replica (R, 1, 1)."""
         if self.tied is None:
-            self.log_lambda.fill_(pixel_variance.mean().log().item())
+            self.log_lambda.copy_(variance.log())

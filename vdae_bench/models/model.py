@@ -111,7 +111,7 @@ class LatentVariableModel(Model):
     def initialise_from_data(self, statistics: PixelStatistics) -> None:
         """Start the decoder's variance at the mean pixel variance."""
         if isinstance(self.likelihood, Gaussian):
-            self.likelihood.initialise_from_data(statistics.variance)
+            self.likelihood.start_variance_(statistics.variance.mean())
 
     def log_likelihood(self, x: Float[Tensor, "R N n"], z: Float[Tensor, "R N K m"]) -> Float[Tensor, "R N K"]:
         """log p(x|z) for each sample, in nats."""

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
 from vdae_bench.models.layers import Chain, Generators, Layer, Linear, ResidualBlock
 
 
@@ -48,3 +52,28 @@ class ResNet(Chain):
         """Start each projection as the transpose of the encoder's at the same height; then they go their own way."""
         for mine, theirs in zip(self.projections, reversed(encoder.projections), strict=True):
             mine.transpose_of_(theirs)
+
+
+class ResNetDecoder(Chain):
+    """Residual blocks of the data's width on `offset + slope * z`, constants that are 0 and 1 unless set.
+
+    Residual blocks pass their input on, and NICE's latents are far from pixels in scale: with `initialisation: data`
+    the constants bring them back, where `initialisation: paper` has the paper's network.
+    """
+
+    offset: Tensor
+    slope: Tensor
+
+    def __init__(self, replicas: int, width: int, hidden: int, blocks: int) -> None:
+        super().__init__([ResidualBlock(replicas, width, hidden) for _ in range(blocks)])
+        self.register_buffer("offset", torch.zeros(replicas, 1, width))
+        self.register_buffer("slope", torch.ones(replicas, 1, width))
+
+    def start_affine_(self, offset: Float[Tensor, "R 1 n"], slope: Float[Tensor, "R 1 n"]) -> None:
+        """Start as `offset + slope * z`."""
+        self.offset.copy_(offset)
+        self.slope.copy_(slope)
+
+    def forward(self, z: Float[Tensor, "R N n"]) -> Float[Tensor, "R N n"]:
+        """The blocks on the rescaled latents."""
+        return super().forward(torch.addcmul(self.offset, self.slope, z))

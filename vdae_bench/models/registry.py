@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -36,10 +37,11 @@ ENTRY_POINT_GROUP = "vdae_bench.methods"
 
 @dataclass(frozen=True)
 class Option:
-    """A cell option that a method understands: its default, and its choices (None: a number, or null)."""
+    """A cell option that a method understands: its default, and its choices (None: a number within bounds, or null)."""
 
     default: Any
     choices: tuple[Any, ...] | None = None
+    bounds: tuple[float, float] = (-math.inf, math.inf)
     per_replica: bool = False
     """Whether cells that differ in nothing else can train side by side as replicas of one model."""
 
@@ -51,6 +53,8 @@ class Option:
                 raise UserError(f"option {name} is {value!r}; use one of {allowed}")
         elif value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise UserError(f"option {name} is {value!r}; use a number")
+        elif value is not None and not self.bounds[0] <= value <= self.bounds[1]:
+            raise UserError(f"option {name} is {value!r}; use a number from {self.bounds[0]:g} to {self.bounds[1]:g}")
 
 
 @dataclass(frozen=True)

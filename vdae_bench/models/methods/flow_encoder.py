@@ -10,18 +10,19 @@ import torch
 from vdae_bench.data.statistics import PixelStatistics
 from vdae_bench.errors import UserError
 from vdae_bench.models.flows import NICE, InverseFlow
-from vdae_bench.models.layers import Layer
+from vdae_bench.models.likelihoods import Gaussian
 from vdae_bench.models.methods import nice
 from vdae_bench.models.methods.resnet_pair import likelihood_of
 from vdae_bench.models.model import LatentVariableModel
+from vdae_bench.models.networks import ResNetDecoder
 from vdae_bench.models.posteriors import FlowPosterior, NoiseScale
 from vdae_bench.models.priors import StandardLogistic
 from vdae_bench.models.registry import Method, Option, Problem
 
-HYPERPARAMETERS = {**nice.HYPERPARAMETERS, "initial_log_sigma": -2.5}
-"""`initial_log_sigma` is where a learned sigma starts: 1 would drown pixels in [0, 1]."""
 OPTIONS = {
-    "log_sigma": Option(None, per_replica=True),
+    "log_sigma": Option(None, bounds=(-10.0, 5.0), per_replica=True),  # None: learned, starting from the next
+    "initial_log_sigma": Option(-2.5, bounds=(-10.0, 5.0), per_replica=True),
+    **nice.OPTIONS,
     "decoder_variance": Option("learned", ("learned", "tied")),
 }
 
@@ -29,26 +30,47 @@ OPTIONS = {
 class FlowEncoderModel(LatentVariableModel):
     """A posterior on a NICE flow, any decoder from n latents, a logistic prior."""
 
-    def __init__(self, posterior: FlowPosterior, decoder: Layer, problem: Problem, output: str, variance: str) -> None:
+    posterior: FlowPosterior
+    decoder: InverseFlow | ResNetDecoder
+
+    def __init__(
+        self,
+        posterior: FlowPosterior,
+        decoder: InverseFlow | ResNetDecoder,
+        problem: Problem,
+        output: str,
+        variance: str,
+    ) -> None:
         tied = (lambda: posterior.log_sigma) if variance == "tied" else None
         super().__init__(posterior, decoder, likelihood_of(problem, output, tied), StandardLogistic())
-        self.flows = [posterior.flow]
-        if isinstance(decoder, InverseFlow) and decoder.flow is not posterior.flow:
-            self.flows.append(decoder.flow)
+        self.coupled = isinstance(decoder, InverseFlow) and decoder.flow is posterior.flow
 
+    @torch.no_grad()
     def initialise_from_data(self, statistics: PixelStatistics) -> None:
-        """Start lambda from the data, and each flow as one logistic a pixel of the noisy data x + eps."""
-        super().initialise_from_data(statistics)
-        assert isinstance(self.posterior, FlowPosterior)
-        noise = torch.exp(2 * self.posterior.log_sigma.detach())
-        for flow in self.flows:
-            flow.initialise_from_data(statistics.mean, statistics.variance + noise)
+        """Start the flow as one logistic a pixel of y = x + eps, the decoder as guessing x from y pixel by pixel.
+
+        A decoder of its own starts at `Likelihood.denoiser`, a coupled one returns y. A learned lambda starts at the
+        squared error of that, or at the pixels' variance below a sigmoid, whose error has no such formula.
+        """
+        noise = torch.exp(2 * self.posterior.log_sigma).double()
+        variance = statistics.variance + noise
+        flow = self.posterior.flow
+        flow.initialise_from_data(statistics.mean, variance)
+        error = noise
+        if not self.coupled:
+            offset, slope = self.likelihood.denoiser(statistics, noise)
+            deviation = torch.exp(-flow.scaling.log_scale)  # y = mean + deviation * z
+            self.decoder.start_affine_(offset + slope * statistics.mean, slope * deviation)
+            error = (statistics.variance * noise / variance).mean(-1, keepdim=True)
+        if isinstance(self.likelihood, Gaussian):
+            self.likelihood.start_variance_(error if self.likelihood.output == "linear" else statistics.variance.mean())
 
 
 class FlowEncoderMethod(Method):
     """Base of the four methods; each says what its decoder is."""
 
-    hyperparameters: ClassVar[Mapping[str, Any]] = HYPERPARAMETERS
+    version = 2  # the start of the decoder and of lambda from data
+    hyperparameters: ClassVar[Mapping[str, Any]] = nice.HYPERPARAMETERS
     options: ClassVar[Mapping[str, Option]] = OPTIONS
 
     def check(self, view: str, latents: int, data_dim: int, options: Mapping[str, Any]) -> None:
@@ -67,14 +89,16 @@ class FlowEncoderMethod(Method):
         """Learned unless `options.log_sigma` fixes it."""
         values = self.replica_values(problem, "log_sigma")
         if None in values:  # a learned sigma is a parameter of its model: never mixed with fixed ones
-            return NoiseScale([problem.hyperparameters["initial_log_sigma"]] * problem.replicas, learned=True)
+            return NoiseScale(self.replica_values(problem, "initial_log_sigma"), learned=True)
         return NoiseScale(values, learned=False)
 
     def encoder(self, problem: Problem) -> NICE:
         """The flow of Appendix D."""
         return nice.nice_flow(problem)
 
-    def assemble(self, problem: Problem, posterior: FlowPosterior, decoder: Layer) -> FlowEncoderModel:
+    def assemble(
+        self, problem: Problem, posterior: FlowPosterior, decoder: InverseFlow | ResNetDecoder
+    ) -> FlowEncoderModel:
         """Posterior and decoder to a model, by the cell's options."""
         output = self.option(problem, "decoder_output") if "decoder_output" in self.options else "linear"
         return FlowEncoderModel(posterior, decoder, problem, output, self.option(problem, "decoder_variance"))

@@ -10,14 +10,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vdae_bench.data.statistics import PixelStatistics
+from vdae_bench.data.statistics import PROBABILITY_MARGIN, PixelStatistics
 from vdae_bench.errors import UserError
 from vdae_bench.models.model import ExactModel, Model
 from vdae_bench.models.priors import logistic_log_prob
 from vdae_bench.models.registry import Method, Problem
-
-PROBABILITY_MARGIN = 1e-5
-"""Keeps a pixel that is never on in training from being impossible in the test set: about half an image in 50,000."""
 
 
 class IndependentPixels(Method):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 from vdae_bench.errors import UserError
@@ -10,6 +11,8 @@ from vdae_bench.models.model import FlowModel, Model
 from vdae_bench.models.registry import Method, Option, Problem
 
 HYPERPARAMETERS = {"couplings": 4, "coupling_layers": 5, "coupling_hidden_size": 1024}
+OPTIONS = {"hidden_init": Option("he", ("he", "uniform"))}
+"""Of every flow: He's normal, as for all other layers, or U(-0.01, 0.01), as in the code of NICE's authors."""
 
 
 def nice_flow(problem: Problem) -> NICE:
@@ -20,6 +23,7 @@ def nice_flow(problem: Problem) -> NICE:
         couplings=problem.hyperparameters["couplings"],
         hidden=problem.hyperparameters["coupling_hidden_size"],
         hidden_layers=problem.hyperparameters["coupling_layers"],
+        hidden_init=problem.options.get("hidden_init", "he"),
     )
 
 
@@ -30,7 +34,7 @@ class Nice(Method):
     title = "NICE"
     views = ("continuous",)
     hyperparameters: ClassVar = HYPERPARAMETERS
-    options: ClassVar = {"l2": Option(0.01)}
+    options: ClassVar = {"l2": Option(0.01, bounds=(0.0, math.inf)), **OPTIONS}
     has_elbo = False
 
     def check_latents(self, latents: int, data_dim: int) -> None:

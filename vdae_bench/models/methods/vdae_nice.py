@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 from vdae_bench.models.flows import InverseFlow
-from vdae_bench.models.methods.flow_encoder import FlowEncoderMethod
+from vdae_bench.models.methods.flow_encoder import OPTIONS, FlowEncoderMethod
 from vdae_bench.models.methods.nice import nice_flow
-from vdae_bench.models.methods.vdae_resnet import RESNET_OPTIONS
+from vdae_bench.models.methods.resnet_pair import DECODER_OPTIONS
 from vdae_bench.models.model import Model
 from vdae_bench.models.posteriors import PushForward
 from vdae_bench.models.registry import Problem
@@ -19,7 +19,7 @@ class VDAENice(FlowEncoderMethod):
     id = "vdae-nice"
     title = "VDAE: NICE"
     views = ("continuous",)
-    options: ClassVar = RESNET_OPTIONS
+    options: ClassVar = {**OPTIONS, **DECODER_OPTIONS}
 
     def build(self, problem: Problem) -> Model:
         """Two flows."""

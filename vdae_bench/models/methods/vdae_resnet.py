@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from vdae_bench.models.layers import Chain, ResidualBlock
 from vdae_bench.models.methods.flow_encoder import OPTIONS, FlowEncoderMethod
 from vdae_bench.models.methods.resnet_pair import DECODER_OPTIONS
 from vdae_bench.models.model import Model
+from vdae_bench.models.networks import ResNetDecoder
 from vdae_bench.models.posteriors import PushForward
 from vdae_bench.models.registry import Option, Problem
 
-DECODER = {"decoder_hidden_size": 1024, "decoder_blocks": 4}
+DECODER = {"decoder_hidden_size": 1024}
+RESNET_OPTIONS: dict[str, Option] = {
+    **OPTIONS,
+    **DECODER_OPTIONS,
+    "decoder_blocks": Option(4, choices=tuple(range(1, 17))),
+}
 """Appendix D: "B = 1 and H = 1024, no projection layers" is read as four residual blocks of width n."""
-RESNET_OPTIONS: dict[str, Option] = {**OPTIONS, **DECODER_OPTIONS}
 
 
-def resnet_decoder(problem: Problem) -> Chain:
-    """Residual blocks of the data's width beside a NICE encoder."""
+def resnet_decoder(problem: Problem) -> ResNetDecoder:
+    """The decoder beside a NICE encoder."""
     hyper = problem.hyperparameters
-    return Chain(
-        [
-            ResidualBlock(problem.replicas, problem.data_dim, hyper["decoder_hidden_size"])
-            for _ in range(hyper["decoder_blocks"])
-        ]
-    )
+    blocks = int(problem.options.get("decoder_blocks", RESNET_OPTIONS["decoder_blocks"].default))
+    return ResNetDecoder(problem.replicas, problem.data_dim, hidden=hyper["decoder_hidden_size"], blocks=blocks)
 
 
 class VDAEResNet(FlowEncoderMethod):
