@@ -18,7 +18,7 @@ from tabulate import tabulate
 from vdae_bench.budget import fit_budget
 from vdae_bench.data.fetch import verify
 from vdae_bench.errors import UserError, VdaeBenchError
-from vdae_bench.plan import Group, Plan, calibrate, plan, price
+from vdae_bench.plan import Calibration, Group, Plan, calibrate, plan, price
 from vdae_bench.progress import choose_progress, duration
 from vdae_bench.provenance import code_state
 from vdae_bench.runner import Outcome, StopRequest, Surroundings, Workbench, group_work, run_plan
@@ -158,9 +158,12 @@ def write_reports(results: Path, reports: Path, protocol: str | None, sweep: str
         click.echo(written.path)
 
 
-def plan_text(spec: SweepSpec, planned: Plan, seconds: float | None = None) -> str:
-    """The plan as a table."""
+def plan_text(spec: SweepSpec, planned: Plan, timings: Sequence[Calibration] = ()) -> str:
+    """The plan as a table, with seconds where its groups have been timed."""
+    timed = list(zip(planned.groups, timings, strict=False))
+    of_cell = {cell: timing.per_seed(group) for group, timing in timed for cell in group.cells}
     rows, runs, flops = [], 0, 0
+    epochs = {each.job.cell: each.job.training_settings().epochs for each in planned.cells}
     for each in planned.cells:
         cost = price(each.job)
         runs += len(each.missing)
@@ -176,10 +179,20 @@ def plan_text(spec: SweepSpec, planned: Plan, seconds: float | None = None) -> s
                 f"{cost.train_bytes / 2**20:.0f} MiB",
             ]
         )
+        if timed:
+            timing = of_cell.get(each.job.cell)
+            seconds = (timing.epoch_seconds * epochs[each.job.cell], timing.evaluation_seconds) if timing else ()
+            rows[-1] += [duration(value) for value in seconds] or ["", ""]
     headers = ["cell", "done", "to run", "parameters", "train TFLOP", "test TFLOP", "memory"]
     total = f"to run: {runs} runs in {len(planned.groups)} groups, {flops / 1e12:.1f} TFLOP; columns are for one seed"
-    if seconds is not None:
-        total += f"; about {duration(seconds)} on this device"
+    if timed:
+        headers += ["train", "test"]
+        training = sum(timing.epoch_seconds * epochs[group.job.cell] for group, timing in timed)
+        nll, elbo = (sum(getattr(each, f"{part}_seconds") for each in timings) for part in ("nll", "elbo"))
+        total += (
+            f"\non this device, from a slice of each: about {duration(training + nll + elbo)}, of it "
+            f"{duration(training)} to train and {duration(nll)} for the NLL"
+        )
     protocol = spec.protocol
     return "\n".join(
         [
@@ -194,14 +207,15 @@ def plan_text(spec: SweepSpec, planned: Plan, seconds: float | None = None) -> s
     )
 
 
-def show_plan(spec: str, *, calibrate: bool, form: str, **words: Any) -> None:
+def show_plan(spec: str, *, measure: bool, form: str, **words: Any) -> None:
     """Print what a sweep would run."""
     around = surroundings(words["device"], words["threads"], words["results"], words["data"])
-    resolved = resolve(spec, around, words, may_calibrate=calibrate)
+    resolved = resolve(spec, around, words, may_calibrate=measure)
     planned = plan(resolved, around.store)
-    seconds = [measured_seconds(group, around) for group in planned.groups] if calibrate else None
+    groups = planned.groups if measure else ()
+    timings = [calibrate(group, lambda group: Workbench(group, around)) for group in groups]
     if form == "text":
-        click.echo(plan_text(resolved, planned, None if seconds is None else sum(seconds)))
+        click.echo(plan_text(resolved, planned, timings))
         return
     content = {
         "sweep": resolved.name,
@@ -220,7 +234,7 @@ def show_plan(spec: str, *, calibrate: bool, form: str, **words: Any) -> None:
             {
                 "cells": [cell.slug for cell in group.cells],
                 "seeds": list(group.seeds),
-                "seconds": None if seconds is None else seconds[index],
+                "seconds": _seconds_of(group, timings[index]) if measure else None,
             }
             for index, group in enumerate(planned.groups)
         ],
@@ -228,10 +242,9 @@ def show_plan(spec: str, *, calibrate: bool, form: str, **words: Any) -> None:
     click.echo(json.dumps(content, indent=1))
 
 
-def measured_seconds(group: Group, around: Surroundings) -> float:
-    """Seconds a group would take, from a few of its steps."""
-    timing = calibrate(group, lambda group: Workbench(group, around))
-    return timing.epoch_seconds * group.job.training_settings().epochs + timing.evaluation_seconds
+def _seconds_of(group: Group, timing: Calibration) -> dict[str, float]:
+    epochs = group.job.training_settings().epochs
+    return {"train": timing.epoch_seconds * epochs, "nll": timing.nll_seconds, "elbo": timing.elbo_seconds}
 
 
 def show_status(word: str, protocol: str | None, results: Path) -> None:

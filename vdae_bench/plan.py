@@ -5,6 +5,7 @@ The unit of work is a replica group: the seeds of one cell, trained together, ch
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -289,10 +290,27 @@ def _evaluation_flops(model: Model, job: Job) -> int:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Measured seconds of a group on this device."""
+    """Measured seconds on this device, of a group or of one seed of it."""
 
     epoch_seconds: float
-    evaluation_seconds: float
+    nll_seconds: float
+    """Of the images that have K importance samples each."""
+    elbo_seconds: float
+    """Of the other test images."""
+
+    @property
+    def evaluation_seconds(self) -> float:
+        """Of the whole test."""
+        return self.nll_seconds + self.elbo_seconds
+
+    def per_seed(self, group: Group) -> Calibration:
+        """The share of one run of the group."""
+        runs = len(group.runs)
+        return Calibration(self.epoch_seconds / runs, self.nll_seconds / runs, self.elbo_seconds / runs)
+
+
+STEADY_SECONDS = 1.0
+"""A first call this long is taken as it is: warming up is a small part of it."""
 
 
 def calibrate(group: Group, prepare: Callable[[Group], Any], steps: int = 3) -> Calibration:
@@ -302,28 +320,31 @@ def calibrate(group: Group, prepare: Callable[[Group], Any], steps: int = 3) -> 
     """
     bench = prepare(group)
     trainer, evaluator = bench.trainer, bench.evaluator()
-    seconds = 0.0
+    epoch = 0.0
     if trainer.steps:
-        trainer.train_step()
-        step = _median_seconds(trainer.train_step, steps)
-        validation = _median_seconds(trainer.validate, 1)
-        seconds = step * trainer.steps_per_epoch + validation
-    by_kind: dict[int, list[int]] = {}
-    for index, (_, samples) in enumerate(evaluator.chunks):
-        by_kind.setdefault(samples, []).append(index)
-    evaluation = 0.0
-    for indices in by_kind.values():
-        evaluator.done = indices[0]
-        evaluator.run_chunk()
-        evaluator.done = indices[0]
-        evaluation += _median_seconds(evaluator.run_chunk, 1) * len(indices)
-    return Calibration(seconds, evaluation)
+        epoch = _steady_seconds(trainer.train_step, steps) * trainer.steps_per_epoch
+        epoch += _steady_seconds(trainer.validate, 1)
+    seconds = {True: 0.0, False: 0.0}  # whether a chunk is of the NLL's images
+    nll_images = set(evaluator.nll_images)
+    for is_nll in seconds:
+        indices = [i for i, (images, _) in enumerate(evaluator.chunks) if (images[0] in nll_images) == is_nll]
+        if indices:
+
+            def chunk(first: int = indices[0]) -> None:
+                evaluator.done = first
+                evaluator.run_chunk()
+
+            seconds[is_nll] = _steady_seconds(chunk, 1) * len(indices)
+    return Calibration(epoch, nll_seconds=seconds[True], elbo_seconds=seconds[False])
 
 
-def _median_seconds(work: Callable[[], Any], repetitions: int) -> float:
-    times = []
-    for _ in range(repetitions):
-        started = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - started)
-    return sorted(times)[len(times) // 2]
+def _steady_seconds(work: Callable[[], Any], repetitions: int) -> float:
+    """Median seconds of a call once it is warm."""
+    first = _seconds(work)
+    return first if first > STEADY_SECONDS else statistics.median(_seconds(work) for _ in range(repetitions))
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started

@@ -84,3 +84,13 @@ def test_without_data_the_decoder_is_the_papers():
     model.initialise(initial_generators((0,)))
     z = torch.randn(1, 5, DATA_DIM, generator=GENERATOR, dtype=torch.float64)
     torch.testing.assert_close(model.decoder(z), z)
+
+
+def test_lambda_has_no_floor_where_sigma_is_fixed():
+    """Fixed noise bounds the loss from below; with sigma learned, beta < 1 does not, and both scalars are held."""
+    fixed, learned = (
+        get_method("vdae-coupled").build(Problem(1, DATA_DIM, DATA_DIM, "continuous", SMALL, options))
+        for options in ({"log_sigma": -6.0}, {})
+    )
+    assert not fixed.floored_parameters()
+    assert set(learned.floored_parameters()) == {"posterior.scale.log_sigma", "likelihood.log_lambda"}

@@ -62,6 +62,15 @@ def test_page_csv_and_figures(grid, reports):
     assert "(figure1-noise.svg)" in page
 
 
+def test_the_terminal_shows_a_column_a_decoder(grid, reports):
+    (written,) = build_reports(grid, reports)
+    lines = written.console.splitlines()
+    assert max(map(len, lines)) <= 100
+    row = next(line.split() for line in lines if line.strip().startswith("-2 "))
+    assert row == ["-2", "7.510", "7.510", "7.010", "6.410", "7.162"]
+    assert not any("log_sigma" in line for line in lines)
+
+
 def test_words_follow_from_the_numbers(grid, reports):
     (written,) = build_reports(grid, reports)
     page = written.path.read_text()

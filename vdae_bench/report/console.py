@@ -8,11 +8,12 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from vdae_bench.report import quantities
+from vdae_bench.report import noise_grid, quantities
 from vdae_bench.report.cost import total_flops, total_seconds
 from vdae_bench.report.rows import Row, Sheet, sheets_of
 from vdae_bench.report.runs import Selection
 from vdae_bench.report.stamp import stamp, title
+from vdae_bench.report.statistics import cells_of
 from vdae_bench.report.tables import SCORES, ours, train_seconds
 from vdae_bench.report.units import Unit
 
@@ -28,13 +29,22 @@ def console_text(selection: Selection, path: Path) -> str:
 
 def _lines(selection: Selection, path: Path) -> Iterator[str]:
     sheets = sheets_of(selection)
+    grid = noise_grid.curves_of(cells_of(selection))
     yield title(selection)
     yield from _wrap(_plain(stamp(selection, sheets)))
     for sheet in sheets:
         yield ""
         if len(sheets) > 1:
             yield f"{sheet.dataset}, {sheet.unit.name}"
-        yield _table(sheet)
+        yield _table(sheet, without_noise_levels=bool(grid))
+    if grid:
+        yield ""
+        yield "-ELBO in bits/dim against the fixed noise level, coupled and decoupled decoders:"
+        headers, rows = noise_grid.pivot(grid, separator="\n")
+        yield tabulate(rows, headers, disable_numparse=True, colalign=["right"] * len(headers))
+        for paragraph in noise_grid.findings(grid):
+            for line in paragraph.split("\n"):
+                yield from _wrap(_plain(line))
     yield ""
     yield from _wrap(
         f"Cost: {quantities.duration(total_seconds(selection.runs))} for {len(selection.runs)} runs, "
@@ -47,7 +57,7 @@ def _lines(selection: Selection, path: Path) -> Iterator[str]:
     yield f"Report: {short(path)}"
 
 
-def _table(sheet: Sheet) -> str:
+def _table(sheet: Sheet, *, without_noise_levels: bool) -> str:
     compared = any(row.published for row in sheet.rows)
     scores = [heading for name, _ in SCORES for heading in ([f"{name} paper", "ours"] if compared else [name])]
     body = [
@@ -59,6 +69,7 @@ def _table(sheet: Sheet) -> str:
             train_seconds(row),
         ]
         for row in (*sheet.rows, *sheet.baselines)
+        if not (without_noise_levels and row.ran and "log_sigma" in dict(row.ran.cell.options))
     ]
     headers = ["latents", "method", *scores, "seeds", "train s"]
     # As a row among the others: tabulate pads real headers, and the width is needed.

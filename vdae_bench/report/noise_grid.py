@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -106,6 +107,21 @@ def values_table(curves: list[NoiseCurve]) -> pd.DataFrame:
             for log_sigma, score in curve.points.items()
         ]
     )
+
+
+def pivot(curves: list[NoiseCurve], separator: str = "<br>") -> tuple[list[str], list[list[str]]]:
+    """Headers and rows of the same as a table: means, a row a noise level, a column a decoder."""
+    levels = sorted({level for curve in curves for level in curve.points})
+    headers = ["log sigma", *(separator.join(textwrap.wrap(curve.label, 12)) for curve in curves), "floor"]
+    rows = [
+        [
+            f"{level:g}",
+            *(f"{curve.points[level].mean:.3f}" if level in curve.points else "" for curve in curves),
+            f"{coupled_floor(level):.3f}",
+        ]
+        for level in levels
+    ]
+    return headers, rows
 
 
 def draw(curves: list[NoiseCurve], nice: float | None, note: str) -> dict[str, bytes]:

@@ -11,7 +11,7 @@ from vdae_bench.report import noise_grid
 from vdae_bench.report.cost import costs_table
 from vdae_bench.report.deviations import deviations_table
 from vdae_bench.report.estimates import estimates, redraw_sentence
-from vdae_bench.report.markdown import bullets, code, escape
+from vdae_bench.report.markdown import bullets, code, escape, table
 from vdae_bench.report.origin import origin
 from vdae_bench.report.rows import Sheet, sheets_of
 from vdae_bench.report.runs import Run, Selection, grouped
@@ -85,6 +85,8 @@ def _noise_grid(selection: Selection) -> Iterator[str]:
             "Test -ELBO in bits/dim, lower is better; mean over seeds, bands from the lowest to the highest; far "
             f"higher values run off the top. As pixels: [{name}.png]({name}.png); the values: [{name}.csv]({name}.csv)."
         )
+        headers, rows = noise_grid.pivot(grid)
+        yield table(headers, rows, right=headers)
         yield from noise_grid.findings(grid)
 
 

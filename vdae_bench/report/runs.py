@@ -84,9 +84,13 @@ def load_runs(store: Store, protocol: str | None = None, sweep: str | None = Non
     return sorted(runs, key=lambda run: (run.sweep, run.protocol, order_of(run.cell), run.seed))
 
 
-def order_of(cell: Cell) -> tuple[str, str, int, str]:
-    """The order of slugs, with numbers of latents as numbers."""
-    return cell.dataset, cell.method, cell.latents, cell.slug
+def order_of(cell: Cell) -> tuple[str, str, int, tuple[tuple[str, float, str], ...]]:
+    """The order of slugs, with numbers as numbers."""
+    options = (
+        (name, float(value), "") if isinstance(value, int | float) else (name, 0.0, str(value))
+        for name, value in cell.options
+    )
+    return cell.dataset, cell.method, cell.latents, tuple(options)
 
 
 def grouped(runs: Iterable[Run], key: Callable[[Run], Key]) -> dict[Key, list[Run]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
+from torch import nn
 
 from vdae_bench.data.statistics import PixelStatistics
 from vdae_bench.errors import UserError
@@ -21,7 +22,7 @@ from vdae_bench.models.registry import Method, Option, Problem
 
 OPTIONS = {
     "log_sigma": Option(None, bounds=(-10.0, 5.0), per_replica=True),  # None: learned, starting from the next
-    "initial_log_sigma": Option(-2.5, bounds=(-10.0, 5.0), per_replica=True),
+    "initial_log_sigma": Option(-1.0, bounds=(-10.0, 5.0), per_replica=True),
     **nice.OPTIONS,
     "decoder_variance": Option("learned", ("learned", "tied")),
 }
@@ -64,6 +65,13 @@ class FlowEncoderModel(LatentVariableModel):
             error = (statistics.variance * noise / variance).mean(-1, keepdim=True)
         if isinstance(self.likelihood, Gaussian):
             self.likelihood.start_variance_(error if self.likelihood.output == "linear" else statistics.variance.mean())
+
+    def floored_parameters(self) -> dict[str, nn.Parameter]:
+        """None where sigma is fixed: what was added as noise cannot be undone, so the loss has a lower bound.
+
+        There a floor would only stand in lambda's way, which follows sigma^2.
+        """
+        return super().floored_parameters() if isinstance(self.posterior.log_sigma, nn.Parameter) else {}
 
 
 class FlowEncoderMethod(Method):
