@@ -123,7 +123,7 @@ def plan(spec: str, calibrate: bool, form: str, **words: Any) -> None:
     """What a sweep would run and cost, and what of it is there already; runs nothing."""
     from vdae_bench import commands
 
-    commands.show_plan(spec, calibrate=calibrate, form=form, **words)
+    commands.show_plan(spec, measure=calibrate, form=form, **words)
 
 
 @cli.command()
