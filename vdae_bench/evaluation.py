@@ -17,6 +17,7 @@ from torch import Tensor
 
 from vdae_bench.models.model import Model
 from vdae_bench.noise import NoiseSource
+from vdae_bench.precision import Precision, arithmetic
 
 MAX_ROWS = 8192
 """Rows over all replicas that a chunk works on: samples to decode, or rows of Jacobian.
@@ -35,6 +36,7 @@ class EvaluationSettings:
     nll_images: int
     elbo_images: int
     elbo_samples: int
+    precision: Precision = "float32"
 
 
 def evenly_spaced(total: int, count: int) -> Int[Tensor, " count"]:
@@ -101,7 +103,7 @@ class Evaluator:
     def __init__(
         self, model: Model, x: Float[Tensor, "N n"], seeds: Sequence[int], settings: EvaluationSettings
     ) -> None:
-        self.model, self.x = model, x
+        self.model, self.x, self.precision = model, x, settings.precision
         exact = model.noise_dim == 0  # one log weight says all
         self.samples = 1 if exact else settings.importance_samples
         self.noise = NoiseSource(seeds, x.device)
@@ -120,7 +122,8 @@ class Evaluator:
     def run_chunk(self) -> None:
         """Score the next chunk of images."""
         images, samples = self.chunks[self.done]
-        scores = score_images(self.model, self.x[images], images, self.noise, samples)
+        with arithmetic(self.precision, self.x.device):
+            scores = score_images(self.model, self.x[images], images, self.noise, samples)
         for name in ("neg_elbo", "nll", "effective_samples"):
             getattr(self.scores, name)[:, images] = getattr(scores, name)
         self.done += 1

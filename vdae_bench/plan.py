@@ -102,6 +102,7 @@ class Job:
             initialisation=self.protocol.initialisation if trains else "data",
             log_det_rows=self.protocol.log_det_rows,
             validation_images=self.protocol.validation_images,
+            precision=self.protocol.precision,
         )
 
     def evaluation_settings(self) -> EvaluationSettings:
@@ -111,6 +112,7 @@ class Job:
             nll_images=self.protocol.nll_images,
             elbo_images=self.protocol.elbo_images,
             elbo_samples=self.protocol.elbo_samples,
+            precision=self.protocol.precision,
         )
 
     def adam_settings(self, replicas: int) -> list[AdamSettings]:

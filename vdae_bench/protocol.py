@@ -16,6 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from vdae_bench.errors import UserError
+from vdae_bench.precision import Precision
 from vdae_bench.yaml_file import YamlFile
 
 PROTOCOLS = ("smoke", "quick", "standard", "paper")
@@ -40,7 +41,7 @@ class Protocol(BaseModel):
     nll_images: int = Field(ge=1)
     elbo_images: int = Field(ge=1)
     elbo_samples: int = Field(ge=1)
-    precision: Literal["float32"] = "float32"
+    precision: Precision = "float32"
     log_det: Literal["exact", "subset"] = "subset"
     log_det_rows: float = Field(default=1.0, gt=0)
     initialisation: Literal["data", "paper"]

@@ -226,7 +226,10 @@ class ResidualBlock(Layer):
 
 
 class Chain(Layer):
-    """Layers one after the other; its Jacobian is the product of theirs."""
+    """Layers one after the other; its Jacobian is the product of theirs.
+
+    Its output has the type of its input, whatever the precision (`precision.py`) between its layers.
+    """
 
     layers: Sequence[Layer]
 
@@ -241,19 +244,21 @@ class Chain(Layer):
 
     def forward(self, x: Float[Tensor, "R N D"]) -> Tensor:
         """Apply the layers in order."""
+        y: Tensor = x
         for layer in self.layers:
-            x = layer(x)
-        return x
+            y = layer(y)
+        return y.to(x.dtype)
 
     def linearise(self, x: Float[Tensor, "R N D"]) -> Linearisation:
         """Chain rule: pushforwards in order, pullbacks in reverse."""
         pushes: list[LinearMap] = []
         pulls: list[Pullback] = []
+        y: Tensor = x
         for layer in self.layers:
-            x, push, pull = layer.linearise(x)
+            y, push, pull = layer.linearise(y)
             pushes.append(push)
             pulls.append(pull)
-        return x, _composed(pushes), _composed(pulls[::-1])
+        return y.to(x.dtype), _composed(pushes), _composed(pulls[::-1])
 
 
 T = TypeVar("T")

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vdae_bench.precision import full_precision
+
 
 def gram_cholesky(jacobian: Float[Tensor, "R N m n"]) -> Float[Tensor, "R N m m"]:
     """Lower Cholesky factor L of C = J J^T for each image.
@@ -13,7 +15,8 @@ def gram_cholesky(jacobian: Float[Tensor, "R N m n"]) -> Float[Tensor, "R N m m"
     No check and no jitter: where C is not positive definite in floating point the factor is not finite, the loss of
     that replica becomes NaN and its run is recorded as diverged. (`cholesky_ex` does not synchronise on a GPU.)
     """
-    factor, info = torch.linalg.cholesky_ex(jacobian @ jacobian.mT, check_errors=False)
+    with full_precision(jacobian.device):
+        factor, info = torch.linalg.cholesky_ex(jacobian @ jacobian.mT, check_errors=False)
     return torch.where((info == 0)[..., None, None], factor, torch.nan)
 
 

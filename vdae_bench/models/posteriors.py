@@ -25,6 +25,7 @@ from vdae_bench.models.layers import Cotangents, Generators, Layer, Linear, Pull
 from vdae_bench.models.log_det import gram_cholesky, log_det_gram
 from vdae_bench.models.networks import ResNet
 from vdae_bench.models.priors import Prior, normal_log_prob
+from vdae_bench.precision import full_precision
 
 Sampler: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -83,9 +84,10 @@ class DiagonalGaussian(Posterior):
     def moments(self, x: Float[Tensor, "R N n"]) -> tuple[Float[Tensor, "R N m"], Float[Tensor, "R N m"]]:
         """Mean and log-variance."""
         *trunk, mean_head = self.encoder.layers
+        h = x
         for layer in trunk:
-            x = layer(x)
-        return mean_head(x), self.log_variance_head(x)
+            h = layer(h)
+        return mean_head(h).to(x.dtype), self.log_variance_head(h).to(x.dtype)
 
     def condition(self, x: Float[Tensor, "R N n"], samples: int = 1) -> Sampler:
         """Samples mu + s eta with log q = log N(eta; 0, I) - sum log s."""
@@ -152,7 +154,7 @@ class LinearisedFlow(Posterior):
     def _jacobian(self, pull: Pullback, x: Tensor, images: int) -> Float[Tensor, "R S m n"]:
         """J = df/dx of the first images, row by row from the unit cotangents."""
         unit = torch.eye(self.noise_dim, dtype=x.dtype, device=x.device)
-        return pull(Cotangents(unit.expand(x.shape[0], images, -1, -1))).dense()
+        return pull(Cotangents(unit.expand(x.shape[0], images, -1, -1))).dense().to(x.dtype)
 
     def condition(self, x: Float[Tensor, "R N n"], samples: int = 1) -> Sampler:
         """One J an image, then K cheap samples f(x) + sigma L eta, log q = log N(eta; 0, I) - log |det sigma L|."""
@@ -162,7 +164,8 @@ class LinearisedFlow(Posterior):
         scale = self.log_sigma.exp()[..., None] * factor
 
         def sample(eta: Tensor) -> tuple[Tensor, Tensor]:
-            return mean[:, :, None] + eta @ scale.mT, normal_log_prob(eta) - log_volume
+            with full_precision(eta.device):
+                return mean[:, :, None] + eta @ scale.mT, normal_log_prob(eta) - log_volume
 
         return sample
 
@@ -180,7 +183,8 @@ class LinearisedFlow(Posterior):
         factor = gram_cholesky(jacobian)
         sigma = self.log_sigma.exp()
         if self.log_det == "exact":
-            deviation = (factor @ noise[..., None])[..., 0]
+            with full_precision(x.device):
+                deviation = (factor @ noise[..., None])[..., 0]
         else:
             deviation = push(noise[:, :, None])[:, :, 0]
         trace = jacobian.square().sum((2, 3)).mean(1)
@@ -254,13 +258,15 @@ class LinearisedBijection(FlowPosterior):
     def condition(self, x: Float[Tensor, "R N n"], samples: int = 1) -> Sampler:
         """f(x) and its pushforward, or J."""
         mean, push, _ = self.flow.linearise(x)
-        columns = None
         if samples > self.noise_dim:
             unit = torch.eye(self.noise_dim, dtype=x.dtype, device=x.device)
             columns = push(unit.expand(*x.shape[:2], -1, -1))  # row i is J e_i
 
+            def push(w: Tensor) -> Tensor:
+                with full_precision(w.device):
+                    return w @ columns
+
         def sample(w: Tensor) -> tuple[Tensor, Tensor]:
-            deviation = push(w) if columns is None else w @ columns
-            return mean[:, :, None] + self.log_sigma.exp()[..., None] * deviation, self.log_q(w)
+            return mean[:, :, None] + self.log_sigma.exp()[..., None] * push(w), self.log_q(w)
 
         return sample

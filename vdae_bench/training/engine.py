@@ -20,6 +20,7 @@ from vdae_bench.evaluation import evenly_spaced
 from vdae_bench.models.likelihoods import SCALAR_FLOOR
 from vdae_bench.models.model import BoundTerms, Model
 from vdae_bench.noise import NoiseSource, initial_generators
+from vdae_bench.precision import Precision, arithmetic
 from vdae_bench.training.adam import AdamSettings, ReplicaAdam
 from vdae_bench.training.schedules import kl_weight
 
@@ -43,6 +44,7 @@ class TrainingSettings:
     initialisation: str
     log_det_rows: float
     validation_images: int
+    precision: Precision = "float32"
 
 
 class Interrupted(Exception):
@@ -112,7 +114,8 @@ class Trainer:
 
     def bound(self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N d"], log_det_rows: float) -> BoundTerms:
         """The model's terms, with `log_det_rows` Jacobian rows an image."""
-        return self.model.bound_terms(x, noise, round(log_det_rows * x.shape[1]))
+        with arithmetic(self.settings.precision, x.device):
+            return self.model.bound_terms(x, noise, round(log_det_rows * x.shape[1]))
 
     def train_step(self) -> None:
         """One batch: gradients (in micro-batches where the Jacobians would not fit), Adam, floors."""

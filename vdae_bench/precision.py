@@ -1,0 +1,24 @@
+"""Precision: a named choice, recorded. The parameters and Adam are float32 in both.
+
+`mixed` multiplies matrices with bfloat16 operands and float32 accumulation; likelihood, prior, sums over pixels, the
+Cholesky factor and everything else that adds up stay float32.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Literal, TypeAlias
+
+import torch
+
+Precision: TypeAlias = Literal["float32", "mixed"]
+
+
+def arithmetic(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """The context in which a model is evaluated; torch's autocast chooses the operations."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "mixed")
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[object]:
+    """A context inside that one for what bfloat16 would spoil."""
+    return torch.autocast(device.type, enabled=False)
