@@ -16,6 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from vdae_bench.errors import UserError
+from vdae_bench.models.log_det import Estimator
 from vdae_bench.precision import Precision
 from vdae_bench.yaml_file import YamlFile
 
@@ -42,7 +43,7 @@ class Protocol(BaseModel):
     elbo_images: int = Field(ge=1)
     elbo_samples: int = Field(ge=1)
     precision: Precision = "float32"
-    log_det: Literal["exact", "subset"] = "subset"
+    log_det: Estimator = "subset"
     log_det_rows: float = Field(default=1.0, gt=0)
     initialisation: Literal["data", "paper"]
     scalar_rate: float = Field(gt=0)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from vdae_bench.precision import full_precision
+
+Estimator: TypeAlias = Literal["exact", "subset", "projected"]
+"""Of L-VDAE's training objective, see `posteriors.LinearisedFlow`."""
 
 
 def gram_cholesky(jacobian: Float[Tensor, "R N m n"]) -> Float[Tensor, "R N m m"]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from vdae_bench.errors import UserError
+from vdae_bench.models.log_det import Estimator
 from vdae_bench.models.model import Model
 
 View = Literal["binary", "continuous"]
@@ -67,7 +68,7 @@ class Problem:
     view: View
     hyperparameters: Mapping[str, Any]
     options: Mapping[str, Any] = field(default_factory=dict)
-    log_det: Literal["exact", "subset"] = "subset"
+    log_det: Estimator = "subset"
     replica_options: tuple[Mapping[str, Any], ...] = ()
     """Options of each replica, where they differ in those that are `per_replica`; empty: all have `options`."""
 
@@ -101,8 +102,8 @@ class Method(ABC):
 
     def check_latents(self, latents: int, data_dim: int) -> None:
         """Raise `UserError` unless the method can have that many latents."""
-        if not 1 <= latents < data_dim:
-            raise UserError(f"method {self.id} needs 1 <= latents < {data_dim}, not {latents}")
+        if not 1 <= latents <= data_dim:
+            raise UserError(f"method {self.id} needs 1 <= latents <= {data_dim}, not {latents}")
 
     @abstractmethod
     def build(self, problem: Problem) -> Model:
