@@ -1,8 +1,11 @@
 """Noise depends on (seed, stream, step) and on nothing else."""
 
+from collections.abc import Callable
+
+import pytest
 import torch
 
-from vdae_bench.noise import NoiseSource, stream_seed
+from vdae_bench.noise import NoiseSource, initial_generators, stream_seed
 
 CPU = torch.device("cpu")
 
@@ -11,8 +14,24 @@ def draw(seeds, stream="data", step=0, shape=(5, 7)):
     return NoiseSource(seeds, CPU).normal_(stream, step, torch.empty(len(seeds), *shape))
 
 
-def test_a_seed_has_its_own_numbers_beside_others():
-    assert torch.equal(draw((0, 1, 2))[1], draw((1,))[0])
+def images(seeds):
+    return NoiseSource(seeds, CPU).image_normal_("test", [3, 8], 0, torch.empty(len(seeds), 2, 6, 5))
+
+
+KINDS: dict[str, Callable[[tuple[int, ...]], torch.Tensor]] = {
+    "normal": draw,
+    "uniform": lambda seeds: NoiseSource(seeds, CPU).uniform_("data", 0, torch.empty(len(seeds), 5, 7)),
+    "images": images,
+    "permutations": lambda seeds: NoiseSource(seeds, CPU).permutations("shuffle", 0, 50),
+    "initial": lambda seeds: torch.stack([torch.randn(9, generator=each) for each in initial_generators(seeds)]),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_seed_has_its_own_numbers_beside_others(kind):
+    together = KINDS[kind]((0, 7, 2))
+    assert torch.equal(together[1], KINDS[kind]((7,))[0])
+    assert not any(torch.equal(together[a], together[b]) for a, b in ((0, 1), (0, 2), (1, 2)))
 
 
 def test_replicas_streams_and_steps_differ():
@@ -35,6 +54,7 @@ def test_image_noise_depends_on_the_image_not_on_its_place():
     other = source.image_normal_("test", [8], 0, torch.empty(2, 1, 6, 5))
     assert torch.equal(some[:, 1], other[:, 0])
     assert not torch.equal(some[:, 0], some[:, 1])
+    assert not torch.equal(other, source.image_normal_("test", [8], 1, torch.empty(2, 1, 6, 5)))  # the next block
 
 
 def test_permutations_are_orders_of_all_images():

@@ -152,6 +152,18 @@ def report(protocol: str | None, sweep_name: str | None, formats: str, results: 
 
 
 @cli.command()
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("reports/illustration"), show_default=True, help="Folder."
+)
+@click.option("--steps", type=click.IntRange(1), help="Training steps of each stage; few are fast and fit badly.")
+def illustrate(out: Path, steps: int | None) -> None:
+    """Draw the space of models on a toy data set in the plane (space.svg, .png, .csv); takes half a minute."""
+    from vdae_bench import commands
+
+    commands.illustrate(out, steps)
+
+
+@cli.command()
 @plugin_option
 @click.argument("spec")
 def validate(spec: str) -> None:

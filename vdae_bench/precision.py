@@ -6,7 +6,7 @@ Cholesky factor and everything else that adds up stay float32.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, TypeAlias
 
 import torch
@@ -21,4 +21,5 @@ def arithmetic(precision: Precision, device: torch.device) -> AbstractContextMan
 
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
     """A context inside that one for what bfloat16 would spoil."""
-    return torch.autocast(device.type, enabled=False)
+    # Tensors without data, on which `plan` counts, have no autocast.
+    return torch.autocast(device.type, enabled=False) if device.type != "meta" else nullcontext()

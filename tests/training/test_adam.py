@@ -1,10 +1,9 @@
-"""The optimiser of each replica is torch's Adam with that replica's own settings."""
+"""The optimiser's parts; that each replica follows torch's Adam is in `tests/mathematics/test_training.py`."""
 
 import torch
 
 from tests.models.small_models import build
 from vdae_bench.training.adam import AdamSettings, ReplicaAdam
-from vdae_bench.training.schedules import learning_rate
 
 SETTINGS = [AdamSettings(1e-3, "linear", 0.999, 1e-8), AdamSettings(3e-4, "none", 0.9, 1e-4)]
 STEPS = 30
@@ -12,35 +11,6 @@ STEPS = 30
 
 def loss_of(model, x, eta):
     return sum(model.bound_terms(x, eta, 5))
-
-
-def test_each_replica_follows_torch_adam():
-    together = build("lvdae", seeds=(0, 1))
-    alone = [build("lvdae", seeds=(seed,)) for seed in (0, 1)]
-    mine = ReplicaAdam(together, SETTINGS, scalar_rate=10.0)
-    theirs = []
-    for model, own in zip(alone, SETTINGS, strict=True):
-        scalars = model.scalar_parameters()
-        groups = [
-            {"params": [p for name, p in model.named_parameters() if (name in scalars) == scalar], "factor": factor}
-            for scalar, factor in ((False, 1), (True, 10))
-        ]
-        theirs.append(torch.optim.Adam(groups, lr=1.0, betas=(0.9, own.adam_beta2), eps=own.adam_eps))
-    generator = torch.Generator().manual_seed(3)
-    for step in range(STEPS):
-        x = torch.rand(2, 6, 20, generator=generator, dtype=torch.float64)
-        eta = torch.randn(2, 6, together.training_noise_dim, generator=generator, dtype=torch.float64)
-        mine.differentiate(loss_of(together, x, eta), accumulate=False)
-        mine.step(step, STEPS)
-        for replica, (model, optimiser, own) in enumerate(zip(alone, theirs, SETTINGS, strict=True)):
-            optimiser.zero_grad()
-            loss_of(model, x[replica : replica + 1], eta[replica : replica + 1]).sum().backward()
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate(step, STEPS, own.learning_rate, own.schedule) * group["factor"]
-            optimiser.step()
-    for replica, model in enumerate(alone):
-        for (name, single), both in zip(model.named_parameters(), together.parameters(), strict=True):
-            torch.testing.assert_close(both[replica], single[0], rtol=1e-9, atol=1e-12, msg=name)
 
 
 def test_scalars_and_scales_get_the_scalar_rate():

@@ -19,12 +19,19 @@ ADAM = AdamSettings(1e-3, "linear", 0.999, 1e-8)
 @pytest.fixture
 def make(tiny_data):
     def build(
-        method="lvdae", seeds=(0, 1), view="continuous", log_det="subset", epochs=2, dtype=torch.float32, adam=ADAM
+        method="lvdae",
+        seeds=(0, 1),
+        view="continuous",
+        log_det="subset",
+        epochs=2,
+        dtype=torch.float32,
+        adam=ADAM,
+        initialisation="data",
     ):
         images = ViewedImages(load_images("tiny", tiny_data[0]), view, torch.device("cpu"))
         latents = images.data_dim if method == "nice" else 4
         problem = Problem(len(seeds), images.data_dim, latents, view, SMALL, {}, log_det)
-        settings = TrainingSettings(epochs, 50, 10.0, "data", 1.0, 20)
+        settings = TrainingSettings(epochs, 50, 10.0, initialisation, 1.0, 20)
         model = get_method(method).build(problem)
         return Trainer(model, images, seeds, [adam] * len(seeds), settings, dtype)
 
@@ -95,6 +102,37 @@ def test_the_last_batch_is_short_and_counted_once(make):
         trainer.train_step()
     assert [batch.shape[1] for batch in seen] == [50, 50, 20]
     assert (torch.cat(seen, 1).sort(1).values == torch.arange(120)).all()
+
+
+def test_noise_is_fresh_at_each_step_and_the_order_in_each_epoch(make):
+    trainer = make("vae")
+    orders, uniforms, noises = [], [], []
+    batch, bound = trainer.data.training_batch, trainer.bound
+
+    def watch_batch(indices, uniform):
+        orders.append(indices.clone())
+        uniforms.append(uniform[:, :20].clone())
+        return batch(indices, uniform)
+
+    def watch_bound(x, noise, rows):
+        if torch.is_grad_enabled():
+            noises.append(noise[:, :20].clone())
+        return bound(x, noise, rows)
+
+    trainer.data.training_batch, trainer.bound = watch_batch, watch_bound
+    run(trainer)
+    first, second = torch.cat(orders[:3], 1), torch.cat(orders[3:], 1)
+    assert not torch.equal(first[0], second[0]) and not torch.equal(first[0], first[1])
+    for draws in (uniforms, noises):
+        flat = torch.cat(draws).flatten(1)  # 6 steps of 2 replicas
+        assert len(flat) == 12 and torch.cdist(flat, flat).fill_diagonal_(1).min() > 0.5
+
+
+def test_scalars_start_from_data_only_where_the_protocol_says_so(make):
+    assert make("nice").model.flow.scaling.log_scale.min() > 0  # pixels in [0, 1] vary less than a logistic
+    paper = make("nice", initialisation="paper").model
+    x = torch.rand(2, 3, 36)
+    assert torch.equal(paper.flow(x), x)
 
 
 def test_validation_is_at_beta_one_and_leaves_no_trace(make):
