@@ -43,7 +43,7 @@ def test_bound_and_gradient(method, view):
 
 @pytest.mark.parametrize(("method", "view"), TRAINED, ids=lambda word: word)
 def test_log_weights(method, view):
-    """-ELBO and NLL by 500 samples an image, of random models far from their optimum, in which a weight can be alone."""
+    """-ELBO and NLL by 500 samples an image, of random models far from their optimum, where a weight can be alone."""
     exact = build(method, view)
     x, eta = data(view, 40), noise(exact, 40, samples=500)
 
