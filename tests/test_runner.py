@@ -10,7 +10,7 @@ import torch
 from vdae_bench.errors import EnvironmentFault
 from vdae_bench.plan import Group, Job, plan, price
 from vdae_bench.progress import QuietProgress
-from vdae_bench.runner import StopRequest, Surroundings, run_group, run_plan
+from vdae_bench.runner import StopRequest, Surroundings, Workbench, run_group, run_plan
 from vdae_bench.spec import load_spec
 from vdae_bench.store import Store
 from vdae_bench.training import engine
@@ -231,3 +231,16 @@ def test_an_unbounded_loss_is_held_at_the_floor_and_reported(tiny_data, around, 
     )
     (record,) = run(load_spec(path), around).records
     assert any("log_sigma reached its floor" in flag for flag in record.flags)
+
+
+def test_the_parameters_after_the_last_epoch_are_evaluated(sweep, around):
+    """Not those that were best on validation, which is only noted."""
+    (group, *_) = plan(sweep, around.store).groups
+    records = run_group(group, around, lambda phase, fraction: None, StopRequest())
+    bench = Workbench(group, around)
+    while bench.trainer.step < bench.trainer.steps:
+        bench.trainer.train_step()
+    evaluator = bench.evaluator()
+    assert evaluator.run(lambda: False, lambda: None)
+    for record, metrics in zip(records, evaluator.metrics(), strict=True):
+        assert record.metrics.test.nll_nats == pytest.approx(metrics["nll_nats"], rel=1e-6)
