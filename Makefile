@@ -4,12 +4,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PROTOCOL ?= quick
 
-.PHONY: help install reproduce test check report clean
+.PHONY: help install reproduce test check report mutants clean
 
 help:
 	@echo "make reproduce   Table 1 on real MNIST at protocol quick (PROTOCOL=smoke|quick|standard|paper)"
 	@echo "make test        the tests"
 	@echo "make check       lint, format and types"
+	@echo "make mutants     break the mathematics on purpose, some 80 ways: a test must catch each (an hour)"
 	@echo "make report      draw reports/ from results/"
 	@echo "make install     the environment alone, in $(VENV)"
 
@@ -34,6 +35,9 @@ check: install
 
 report: install
 	$(BIN)/vdae-bench report --format md,csv
+
+mutants: install
+	$(BIN)/python tests/mutants.py
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

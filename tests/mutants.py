@@ -1,0 +1,600 @@
+"""Mutation testing of the mathematics: each way to get the paper wrong must fail at least one test.
+
+`python tests/mutants.py` applies each mutant to a copy of the package, runs the tests of the mathematics there and
+prints which one caught it; it exits with 1 when one survives. `--only WORD` takes the mutants with WORD in their name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+COPIED = ("vdae_bench", "tests", "sweeps", "pyproject.toml")
+TESTS = (
+    "tests/models",
+    "tests/mathematics",
+    "tests/test_noise.py",
+    "tests/test_evaluation.py",
+    "tests/training",
+    "tests/data/test_images.py",
+    "tests/report/test_report_numbers.py",
+    "tests/test_runner.py",
+)
+"""In the order in which they run, after those nearest to a mutant."""
+MINUTES = 60
+"""After which a mutant is given up, without a verdict."""
+
+
+class Mutant(NamedTuple):
+    """One error: `old`, which occurs exactly once in the module, becomes `new`; the tests in `nearest` run first."""
+
+    name: str
+    module: str
+    nearest: list[str]
+    old: str
+    new: str
+
+    def apply(self, root: Path) -> str:
+        """The module's text below `root` with the error in it."""
+        text = (root / "vdae_bench" / self.module).read_text()
+        if (count := text.count(self.old)) != 1:
+            raise ValueError(f"{self.name}: {self.module} has the old text {count} times")
+        return text.replace(self.old, self.new)
+
+
+ERRORS = '''
+=== models/posteriors.py tests/mathematics/test_cross_checks.py
+drop sigma from the sample of L-VDAE in evaluation
+-scale = self.log_sigma.exp()[..., None] * factor
++scale = factor
+drop sigma from the sample of L-VDAE in training
+-return mean + sigma * deviation, kl
++return mean + deviation, kl
+drop sigma from the sample of L-VDAE on a flow
+-self.log_sigma.exp()[..., None] * push(w)
++push(w)
+drop sigma from the noise of VDAE
+-x[:, :, None] + self.log_sigma.exp()[..., None] * w
++x[:, :, None] + w
+drop m log sigma from log q
+-log_volume = self.noise_dim * self.log_sigma + 0.5 *
++log_volume = 0.5 *
+drop m log sigma from the KL, as eq. (8) does
+- - m * self.log_sigma[:, 0, 0]
++
+drop n log sigma from log q on a flow
+- - self.noise_dim * self.log_sigma - self.flow
++ - self.flow
+drop the log-determinant from log q on a flow
+- - self.flow.log_det()[:, :, None]
++
+turn the sign of the log-determinant in log q
+-- self.flow.log_det()
+++ self.flow.log_det()
+transpose J in the sample of L-VDAE on a flow
+-return w @ columns
++return w @ columns.mT
+take J at the noisy x
+-* push(w), self.log_q(w)
++* self.flow.linearise(x + self.log_sigma.exp() * w[:, :, 0])[1](w), self.log_q(w)
+add the noise to f(x) instead of x
+-return self.flow(noisy.flatten(1, 2)).unflatten(1, w.shape[1:3]), self.log_q(w)
++return self.flow(x)[:, :, None] + self.log_sigma.exp()[..., None] * w, self.log_q(w)
+transpose the Cholesky factor in evaluation
+-eta @ scale.mT
++eta @ scale
+transpose the Cholesky factor in training
+-(factor @ noise
++(factor.mT @ noise
+transpose the Cholesky factor in the projected sample
+-solve_triangular(factor.mT, eta[..., None], upper=True)
++solve_triangular(factor, eta[..., None], upper=False)
+take half of log det C twice
+-self.log_sigma + 0.5 * log_det_gram
++self.log_sigma + 0.25 * log_det_gram
+drop log det C from the KL
+- - log_det_gram(factor).mean(1)
++
+weigh tr C by sigma
+-sigma.square()[:, 0, 0] * trace
++sigma[:, 0, 0] * trace
+drop the 1/2 of L-VDAE's KL
+-kl = 0.5 * (mean.square()
++kl = (mean.square()
+drop m from the KL
+-variance_terms - m)
++variance_terms)
+take the first image's C for the whole batch
+-images = x.shape[1] if
++images = 1 if
+drop the 1/2 of the VAE's KL
+-kl = 0.5 * (log_variance.exp()
++kl = (log_variance.exp()
+take the VAE's log-variance for log s in evaluation
+-= torch.exp(0.5 * log_variance), 0.5
++= torch.exp(log_variance), 0.5
+take the VAE's log-variance for log s in training
+-mean + torch.exp(0.5 * log_variance) * noise
++mean + torch.exp(log_variance) * noise
+drop log s from the VAE's log q
+-, 0.5 * log_variance.sum(-1)
++, 0.0 * log_variance.sum(-1)
+forget the prior in the sampled KL
+-(log_q - prior.log_prob(z)).mean((1, 2))
++log_q.mean((1, 2))
+
+=== models/log_det.py tests/mathematics/test_cross_checks.py
+forget the 2 of log det C
+-return 2 * factor
++return factor
+
+=== models/flows.py tests/mathematics/test_jacobians.py
+drop the scaling layer's log-determinant
+-return self.scaling.log_scale.sum(-1)
++return 0 * self.scaling.log_scale.sum(-1)
+swap even and odd
+-    return [rows[..., 0::2].contiguous(), rows[..., 1::2].contiguous()]
+-
+-
+-def interleave(halves: list[Tensor]) -> Float[Tensor, "*rows n"]:
+-    """Put even and odd dimensions back in their order; even ones may be one more."""
+-    even, odd = halves
++    return [rows[..., 1::2].contiguous(), rows[..., 0::2].contiguous()]
++
++
++def interleave(halves: list[Tensor]) -> Float[Tensor, "*rows n"]:
++    odd, even = halves
+invert the couplings in forward order
+-in reversed(list(enumerate(self.couplings))):
++in enumerate(self.couplings):
+scale by s in the inverse too
+-return z * torch.exp(-self.log_scale)
++return z * torch.exp(self.log_scale)
+drop the scaling from J
+-return push_scaling(interleave(parts))
++return interleave(parts)
+start a flow at variance 1, not at a logistic's
+-torch.log(torch.pi**2 / (3 * variance))
++torch.log(1 / variance)
+
+=== models/layers.py tests/models/test_layers.py tests/mathematics/test_jacobians.py
+drop the identity from a residual block's J
+-lambda g: g + pull(g)
++lambda g: pull(g)
+drop the ReLUs' gates from J
+-cotangents.dense() * gate[:, :images]
++cotangents.dense()
+draw He's weights with variance 1 / inputs
+-(2.0 / self.weight.shape[1]) ** 0.5
++(1.0 / self.weight.shape[1]) ** 0.5
+draw the last layer of a residual
+-for layer in self.hidden:
+-            (layer.he_normal_
++for layer in [*self.hidden, self.out]:
++            (layer.he_normal_
+
+=== models/networks.py vdae_bench/models/networks.py tests/models/test_layers.py
+forget the orthonormal start
+-projection.orthonormal_(generators)
++projection.he_normal_(generators)
+narrow the projections
+-for factor in (8, 4, 2)]
++for factor in (4, 2, 1)]
+
+=== models/methods/resnet_pair.py tests/models/test_layers.py
+never mirror the decoder
+-decoder.mirror_projections_(encoder)
++pass
+give the ResNets a logistic prior
+-decoder_output), StandardNormal())
++decoder_output), StandardLogistic())
+
+=== models/priors.py tests/mathematics/test_cross_checks.py
+turn the softplus sign of the logistic prior
+-F.softplus(-z)
++F.softplus(z)
+count the normal prior's log 2 pi once
+-z.shape[-1] * LOG_2PI
++LOG_2PI
+forget the 1/2 of the normal prior
+-return -0.5 * (z
++return -1.0 * (z
+
+=== models/methods/flow_encoder.py tests/mathematics/test_cross_checks.py
+give the flows a normal prior
+-tied), StandardLogistic())
++tied), StandardNormal())
+put a sigmoid on the coupled decoder
+-in self.options else "linear"
++in self.options else "sigmoid"
+
+=== models/likelihoods.py tests/mathematics/test_cross_checks.py tests/models/test_data_start.py
+average the Bernoulli over pixels
+-F.softplus(output)).sum(-1)
++F.softplus(output)).mean(-1)
+turn the sign in the Bernoulli
+-(x[:, :, None] * output - F.softplus(output))
++(x[:, :, None] * output - F.softplus(-output))
+average the Gaussian over pixels
+-(x[:, :, None] - self.mean(output)).square().sum(-1)
++(x[:, :, None] - self.mean(output)).square().mean(-1)
+take log lambda for a log standard deviation
+-squares * torch.exp(-log_lambda)
++squares * torch.exp(-2 * log_lambda)
+count log lambda once an image
+-x.shape[-1] * (LOG_2PI + log_lambda)
++x.shape[-1] * LOG_2PI + log_lambda
+tie lambda to sigma instead of sigma^2
+-2 * self.tied()
++self.tied()
+forget the final sigmoid
+-return output.sigmoid() if self.output == "sigmoid" else output
++return output
+start lambda at a standard deviation
+-self.log_lambda.copy_(variance.log())
++self.log_lambda.copy_(variance.log() / 2)
+
+=== models/methods/vdae_coupled.py tests/mathematics/test_cross_checks.py
+give the coupled decoder weights of its own
+-InverseFlow(flow))
++InverseFlow(self.encoder(problem)))
+
+=== models/model.py tests/mathematics/test_cross_checks.py tests/mathematics/test_training.py
+reconstruct x + eps instead of x
+-        return self.likelihood.log_prob(x, output)
++        if hasattr(self.posterior, "flow"):
++            rows = z.flatten(1, 2)
++            noisy = self.posterior.flow.inverse(rows)
++            return self.likelihood.log_prob(noisy, output.flatten(1, 2)[:, :, None])[..., 0].unflatten(1, z.shape[1:3])
++        return self.likelihood.log_prob(x, output)
+evaluate at beta < 1
+-+ self.prior.log_prob(z) - log_q
+++ 0.9 * (self.prior.log_prob(z) - log_q)
+drop the prior from the log weight
+-self.log_likelihood(x, z) + self.prior.log_prob(z) - log_q
++self.log_likelihood(x, z) - log_q
+turn the sign of the flow's log-determinant
+-self.prior.log_prob(self.flow(x)) + self.flow
++self.prior.log_prob(self.flow(x)) - self.flow
+drop the flow's log-determinant
+-self.prior.log_prob(self.flow(x)) + self.flow.log_det()
++self.prior.log_prob(self.flow(x))
+put L2 on biases
+-if self.l2 and name.endswith("weight")
++if self.l2 and name.endswith(("weight", "bias"))
+put L2 on s
+-if self.l2 and name.endswith("weight")
++if self.l2 and name.endswith(("weight", "log_scale"))
+never apply the floor
+-parameter.clamp_(min=SCALAR_FLOOR)
++pass
+leave NICE's s out of the scalars
+-"log_lambda", "log_scale"
++"log_lambda"
+
+=== models/methods/independent_pixels.py tests/mathematics/test_cross_checks.py tests/mathematics/test_units.py
+take a deviation for a logistic's scale in the baseline
+-torch.log(3 * statistics.variance / torch.pi**2)
++torch.log(statistics.variance)
+
+=== data/views.py tests/data/test_images.py
+dequantise by 255
+-.mul_(1 / 256)
++.mul_(1 / 255)
+dequantise without noise
+-pixels.to(uniform.dtype).add_(uniform)
++pixels.to(uniform.dtype)
+binarise the negative
+-uniform * 255 < pixels
++uniform * 255 > pixels
+binarise at a threshold
+-(uniform * 255 < pixels
++(uniform * 0 + 127.5 < pixels
+test on the training set
+-"test": images.test}
++"test": images.train}
+validate on the training set
+-"validation": images.validation
++"validation": images.train
+swap validation and test
+-"validation": images.validation, "test": images.test
++"validation": images.test, "test": images.validation
+take one noise for validation and test
+-f"{split}-data"
++"data"
+forget the dequantisation noise in the statistics
+-(variance + 1 / 12)
++variance
+forget the binarisation noise in the statistics
+-probability * (1 - probability)
++variance / 255**2
+
+=== data/images.py tests/data/test_images.py
+train on the validation images too
+-train=rest[:first_validation]
++train=rest
+
+=== noise.py tests/test_noise.py
+reuse one posterior draw for all replicas
+-part.normal_(generator=self._at(seed,
++part.normal_(generator=self._at(self.seeds[0],
+reuse one data draw for all replicas
+-part.uniform_(generator=self._at(seed,
++part.uniform_(generator=self._at(self.seeds[0],
+shuffle all replicas alike
+-generator=self._at(seed, stream, step), device
++generator=self._at(self.seeds[0], stream, step), device
+reuse one draw for all images
+-self._at(seed, f"{stream}/{image}", block)
++self._at(seed, stream, block)
+reuse one block of samples
+-f"{stream}/{image}", block)
++f"{stream}/{image}", 0)
+start all replicas alike
+-stream_seed(seed, "initialise", 0)
++stream_seed(0, "initialise", 0)
+
+=== training/engine.py tests/training/test_engine.py tests/mathematics/test_training.py
+replace seeds by their index
+-self.noise = NoiseSource(seeds,
++self.noise = NoiseSource(range(len(seeds)),
+reuse the posterior's noise at each step
+-self.noise.normal_("posterior", self.step,
++self.noise.normal_("posterior", 0,
+reuse the data's noise at each step
+-self.noise.uniform_("data", self.step,
++self.noise.uniform_("data", 0,
+shuffle once
+-permutations("shuffle", epoch,
++permutations("shuffle", 0,
+draw new noise at each validation
+-self.noise.normal_("validation", 0,
++self.noise.normal_("validation", self.step,
+forget the warm-up of beta
+-beta = kl_weight(self.step, self.steps)
++beta = 1.0
+weigh the reconstruction by beta
+-weight * (terms.reconstruction + beta * terms.divergence)
++weight * (beta * terms.reconstruction + terms.divergence)
+show the training curve at beta
+-weight * (terms.reconstruction + terms.divergence).detach()
++weight * (terms.reconstruction + beta * terms.divergence).detach()
+validate at beta
+-total += (terms.reconstruction + terms.divergence)
++total += (terms.reconstruction + kl_weight(self.step, self.steps) * terms.divergence)
+search on the test set
+-data.held_out("validation", dtype)
++data.held_out("test", dtype)
+drop the short last batch
+-return -(-len(self.data.train) // self.settings.batch_size)
++return len(self.data.train) // self.settings.batch_size
+weigh micro-batches alike
+-weight = x_part.shape[1] / images
++weight = 1.0
+average over batches, not images
+-self._epoch_sum += neg_elbo * images
++self._epoch_sum += neg_elbo * self.settings.batch_size
+leave the scalars' rate to the default
+-optimisers, settings.scalar_rate)
++optimisers, 1.0)
+start from data whatever the protocol says
+-if settings.initialisation == "data":
++if True:
+
+=== evaluation.py tests/test_evaluation.py
+replace seeds by their index in evaluation
+-NoiseSource(seeds, x.device)
++NoiseSource(range(len(seeds)), x.device)
+forget -log K
+-(math.log(samples) - log_sum)
++(-log_sum)
+average log weights for the NLL
+-sums = log_w.sum(2), log_w.logsumexp(2)
++sums = log_w.sum(2), log_w.mean(2) + math.log(count)
+take the NLL over images instead of samples
+-sums = log_w.sum(2), log_w.logsumexp(2)
++sums = log_w.sum(2), log_w.logsumexp(1, keepdim=True).mean(2).expand(-1, len(images))
+count only the last block of samples
+-log_sum = torch.logaddexp(log_sum, sums[1])
++log_sum = sums[1]
+take the head of the test set
+-* total // min(count, total)
++
+take the level from the NLL's images
+-"nll_nats": (scored.mean() - gap.mean())
++"nll_nats": (neg_elbo[nll_images].mean() - gap.mean())
+
+=== training/schedules.py tests/training/test_schedules.py
+warm beta up over 1%
+-step / (KL_WARM_UP * steps)
++step / (RATE_WARM_UP * steps)
+forget the warm-up of the rate
+-if step < warm_up:
++if step < 0:
+end the linear schedule one step late
+-last = steps - 1
++last = steps
+
+=== training/adam.py tests/training/test_adam.py tests/mathematics/test_training.py
+ignore the scalars' rate
+-(scalar_rate if name in scalars else 1.0)
++1.0
+halve the L2
+-"weight_decay": 2 * l2,
++"weight_decay": l2,
+give all replicas one beta2
+-(0.9, own.adam_beta2)
++(0.9, self.settings[0].adam_beta2)
+
+=== units.py tests/test_evaluation.py
+forget the 8 bits
+-+ LEVEL_BITS
++
+turn the sign of bits/dim
+-return nats /
++return -nats /
+take bits/dim in nats
+-(dims * math.log(2))
++dims
+
+=== runner.py tests/test_runner.py
+record the NLL as -ELBO
+-bits["neg_elbo"] if has_elbo
++bits["nll"] if has_elbo
+
+=== report/statistics.py tests/report/test_report_numbers.py
+divide by n in the deviation over seeds
+-statistics.stdev(present)
++statistics.pstdev(present)
+report the best seed
+-mean=statistics.fmean(present)
++mean=min(present)
+
+=== report/tables.py tests/report/test_report_numbers.py
+turn the difference from the paper
+-summary.mean - printed.value
++printed.value - summary.mean
+'''
+"""A module and the tests nearest to it; then the name of each error, `-` before the old text, `+` before the new."""
+
+
+def parse(errors: str) -> Iterator[Mutant]:
+    """The mutants that `ERRORS` describes."""
+    pattern = re.compile(r"^(?P<name>\w.*)\n(?P<old>(?:-.*\n)+)(?P<new>(?:\+.*\n)+)", re.MULTILINE)
+    for section in errors.split("=== ")[1:]:
+        header, _, body = section.partition("\n")
+        module, *nearest = header.split()
+        if rest := pattern.sub("", body).strip():
+            raise ValueError(f"not an error: {rest}")
+        for found in pattern.finditer(body):
+            old, new = ("\n".join(line[1:] for line in found[side].splitlines()) for side in ("old", "new"))
+            yield Mutant(found["name"], module, nearest, old, new)
+
+
+MUTANTS = list(parse(ERRORS))
+
+LAUNCH = """
+import pathlib, sys, pytest, vdae_bench
+package = pathlib.Path(vdae_bench.__file__).resolve()
+assert package.is_relative_to(pathlib.Path.cwd().resolve()), f"not the copy: {package}"
+sys.exit(pytest.main(sys.argv[1:]))
+"""
+
+
+def snapshot(folder: Path) -> None:
+    """Copy what the tests need; what changes in the meantime changes no verdict."""
+    folder.mkdir()
+    for name in COPIED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, folder / name)
+
+
+def files(root: Path, nearest: Sequence[str]) -> list[str]:
+    """The test files below `root`, the nearest first."""
+    places = [root / name for name in TESTS]
+    found = [file for place in places for file in ([place] if place.is_file() else sorted(place.glob("test_*.py")))]
+    names = [file.relative_to(root).as_posix() for file in found]
+    return [*nearest, *(name for name in names if name not in nearest)]
+
+
+def start(folder: Path, tests: Sequence[str], *options: str) -> subprocess.Popen[bytes]:
+    """Run tests on the copy in `folder`; everything that they write stays there."""
+    (folder / "tmp").mkdir()
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(folder),
+        "OMP_NUM_THREADS": "1",
+        "TMPDIR": str(folder / "tmp"),
+        "XDG_CACHE_HOME": str(folder / "tmp"),
+    }
+    words = ["-q", "-rfE", "--tb=no", "-p", "no:cacheprovider", "-o", "addopts=--doctest-modules", *options, *tests]
+    with (folder / "output").open("wb") as output:
+        return subprocess.Popen(
+            [sys.executable, "-c", LAUNCH, *words],
+            cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+
+def failures(output: str) -> list[str]:
+    """Ids of the tests that failed, by pytest's summary; a file that cannot be imported is none."""
+    return re.findall(r"^(?:FAILED|ERROR) (\S+\.py::.+?)(?: - .*)?$", output, re.MULTILINE)
+
+
+def run(mutants: Sequence[Mutant], jobs: int, source: Path) -> Iterator[tuple[Mutant, int | None, str, float]]:
+    """Each mutant with pytest's exit code (None: out of time), its output and the seconds, as they end."""
+    waiting, running = list(enumerate(mutants)), {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                number, mutant = waiting.pop(0)
+                place = source.with_name(str(number))
+                shutil.copytree(source, place)
+                (place / "vdae_bench" / mutant.module).write_text(mutant.apply(source))
+                running[place] = mutant, time.monotonic(), start(place, files(source, mutant.nearest), "-x")
+            time.sleep(0.05)
+            for place, (mutant, began, process) in list(running.items()):
+                seconds = time.monotonic() - began
+                if process.poll() is None and seconds > 60 * MINUTES:
+                    process.kill()
+                elif process.poll() is None:
+                    continue
+                code = process.wait()
+                del running[place]
+                yield mutant, None if code < 0 else code, (place / "output").read_text(), seconds
+                shutil.rmtree(place)
+    finally:
+        for _, _, process in running.values():
+            process.kill()
+            process.wait()
+
+
+def main() -> int:
+    """Run the mutants; 0 when all are caught by tests that pass without them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", metavar="WORD", default="", help="mutants with WORD in their name or module")
+    parser.add_argument("--jobs", type=int, default=2, help="how many run at a time (default: 2)")
+    words = parser.parse_args()
+    mutants = [each for each in MUTANTS if words.only in each.name or words.only in each.module]
+    if not mutants:
+        parser.error(f"no mutant has {words.only!r} in its name or module")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    began = time.monotonic()
+    lost, catchers = 0, set()
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        source = Path(folder) / "source"
+        snapshot(source)
+        for mutant, code, output, seconds in run(mutants, words.jobs, source):
+            failed = failures(output)
+            if code == 1 and failed:
+                catchers.add(failed[0])
+                verdict = f"caught by {failed[0]}"
+            else:
+                lost += 1
+                verdict = "SURVIVED" if code == 0 else f"NO VERDICT ({code})\n{output[-1500:]}"
+            print(f"{mutant.name} [{mutant.module}]: {verdict} ({seconds:.0f} s)", flush=True)
+        start(source, sorted(catchers)).wait()
+        false = failures((source / "output").read_text())
+    for test in false:
+        print(f"fails without any mutant: {test}")
+    print(f"{len(mutants) - lost} of {len(mutants)} mutants caught in {time.monotonic() - began:.0f} s")
+    return int(bool(lost or false))
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
