@@ -42,7 +42,7 @@ class Shell:
 
     def run(self, *words: str, plugins: tuple[Path, ...] = ()) -> subprocess.CompletedProcess[str]:
         process = self.start(*words, plugins=plugins)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=600)
         return subprocess.CompletedProcess(words, process.returncode, out, err)
 
 

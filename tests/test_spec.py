@@ -71,6 +71,50 @@ FAULTS = {
     "search unknown name": ("    schedule: {values", "    shedule: {values", 13, "did you mean 'schedule'?"),
     "search seed": ("    schedule: {values: [linear, none]}", "    seed: {values: [1, 2]}", 13, "never searched"),
     "search empty set": ("values: [linear, none]", "values: []", 13, "at least 1 item"),
+    "search value": ("values: [linear, none]", "values: [linear, cosine]", 13, "'linear' or 'none'"),
+    "search value twice": ("values: [linear, none]", "values: [none, none]", 13, "write each once"),
+    "search interval of words": (
+        "{values: [linear, none]}",
+        "{distribution: uniform, min: 0, max: 1}",
+        13,
+        "'linear' or 'none'",
+    ),
+    "search fractions of whole numbers": (
+        "schedule: {values: [linear, none]}",
+        "hidden_size: {values: [32, 64.5]}",
+        13,
+        "integer",
+    ),
+    "search uniform whole numbers": (
+        "schedule: {values: [linear, none]}",
+        "hidden_size: {distribution: uniform, min: 32, max: 64}",
+        13,
+        "need int_uniform or values",
+    ),
+    "search of what no method has": (
+        "schedule: {values: [linear, none]}",
+        "couplings: {values: [2, 4]}",
+        13,
+        "no method of this sweep has it",
+    ),
+    "search out of bounds": ("max: 1e-3", "max: 50", 12, "less than 10"),
+    "search infinite": ("max: 1e-3", "max: .inf", 12, "finite"),
+    "search without trials": ("trials: 30", "trials: 0", 10, "greater than or equal to 1"),
+    "search sampler": ("method: bayes", "sampler: gpp", 8, "'gp' or 'tpe'"),
+    "search shares no axis": ("trials: 30", "trials: 30\n  share: [latent]", 11, "did you mean 'latents'?"),
+    "search on no cell": (
+        "trials: 30",
+        "trials: 30\n  cell: binary-mnist_vae_17",
+        11,
+        "did you mean 'binary-mnist_vae_16'?",
+    ),
+    "search share and cell": (
+        "trials: 30",
+        "trials: 30\n  share: [latents]\n  cell: binary-mnist_vae_16",
+        12,
+        "not both",
+    ),
+    "search compares unknown": ("trials: 30", "trials: 30\n  compare: {seeds: [1]}", 11, "did you mean 'seed'?"),
     "version": ("version: 1", "version: 2", 1, "version"),
     "name leaves the folder": ("name: mini", "name: ../mini", 2, "name"),
     "no YAML": ("seeds: 2", "seeds: [2", 15, "not YAML"),
@@ -166,6 +210,34 @@ def test_shipped_sweeps_and_protocols_are_valid():
     paper = load_protocol("paper")
     assert (paper.epochs, paper.batch_size, paper.seeds, paper.importance_samples) == (1000, 1000, 10, 5000)
     assert (paper.nll_images, paper.elbo_images, paper.initialisation, paper.scalar_rate) == (10000, 10000, "paper", 1)
+
+
+def test_which_cells_share_a_search(write):
+    text = """\
+version: 1
+name: shared
+grid: {dataset: [binary-mnist], method: [vae, lvdae], latents: [16, 32]}
+include:
+  - {dataset: binary-mnist, method: vdae-resnet, latents: 784}
+  - {dataset: binary-mnist, method: independent-pixels, latents: 0}
+search:
+  trials: 3
+  WHERE
+  parameters: {schedule: {values: [linear, none]}, hidden_size: {values: [32, 64]}}
+"""
+
+    def served(where):
+        spec = load_spec(write(text.replace("WHERE", where)))
+        on = [spec.search_cell(cell) for cell in spec.cells]
+        return spec, [cell and cell.slug.removeprefix("binary-mnist_") for cell in on]
+
+    spec, own = served("batch: 4")
+    assert own == ["vae_16", "vae_32", "lvdae_16", "lvdae_32", "vdae-resnet_784", None]
+    assert list(spec.searched_parameters(spec.cells[0])) == ["schedule", "hidden_size"]
+    assert list(spec.searched_parameters(spec.cells[4])) == ["schedule"]  # its networks have no such size
+    assert served("share: [latents]")[1] == ["vae_16", "vae_16", "lvdae_16", "lvdae_16", "vdae-resnet_784", None]
+    assert served("share: [method, latents]")[1] == ["vae_16"] * 5 + [None]
+    assert served("cell: binary-mnist_lvdae_32")[1] == ["lvdae_32"] * 5 + [None]
 
 
 def test_unknown_sweeps_are_answered_with_the_nearest():

@@ -61,7 +61,7 @@ spec_options = options(
     plugin_option,
     click.option("--protocol", type=PROTOCOL_CHOICE, help="Default: the spec's, else quick."),
     click.option("--epochs", type=click.IntRange(1), help="Override; makes a protocol of its own."),
-    click.option("--seeds", type=click.IntRange(1), help="How many seeds to run, from seed 0."),
+    click.option("--seeds", type=click.IntRange(1, 1000), help="How many seeds to run, from seed 0."),
     click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a field or hyper-parameter."),
     click.option("--budget", metavar="TIME", help="Such as 30m or 8h: as many epochs (then seeds) as fit."),
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
@@ -79,6 +79,19 @@ run_options = options(
     click.option("-q", "--quiet", is_flag=True, help="No progress."),
 )
 
+trials_option = click.option("--trials", type=click.IntRange(1), help="Of a search, in total; default: the spec's.")
+storage_option = click.option(
+    "--storage", metavar="URL", help="Optuna storage of the studies; default: a journal beside the winners."
+)
+search_options = options(
+    click.option(
+        "--search/--no-search",
+        default=None,
+        help="Run the spec's hyper-parameter search first, or take no winners. Default: take those there are.",
+    ),
+    trials_option,
+)
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="vdae-bench")
@@ -90,6 +103,8 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("part", type=click.Choice(PARTS))
+@search_options
+@storage_option
 @run_options
 def reproduce(part: str, **words: Any) -> None:
     """Fetch data, train, evaluate, store and report a part of the paper; runs only what has no record yet."""
@@ -104,6 +119,8 @@ def reproduce(part: str, **words: Any) -> None:
 @click.option(
     "--noise-grid", is_flag=True, help="The grid of fixed sigmas behind Figure 1 (the shipped sweep figure1)."
 )
+@search_options
+@storage_option
 @run_options
 def sweep(spec: str | None, noise_grid: bool, **words: Any) -> None:
     """Run a sweep: a YAML file, or a shipped one by name."""
@@ -114,8 +131,21 @@ def sweep(spec: str | None, noise_grid: bool, **words: Any) -> None:
     commands.run_sweeps([spec or "figure1"], **words)
 
 
+@cli.command("search")
+@click.argument("spec")
+@trials_option
+@storage_option
+@run_options
+def search_verb(spec: str, **words: Any) -> None:
+    """Run the hyper-parameter search of a spec alone and freeze its winners; continues where it was stopped."""
+    from vdae_bench import commands
+
+    commands.run_search(spec, **words)
+
+
 @cli.command()
 @click.argument("spec")
+@search_options
 @spec_options
 @click.option("--calibrate", is_flag=True, help="Time a few steps of each cell on this device for the seconds.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
@@ -161,6 +191,23 @@ def illustrate(out: Path, steps: int | None) -> None:
     from vdae_bench import commands
 
     commands.illustrate(out, steps)
+
+
+@cli.command()
+@click.option("--only", metavar="WORD", help="The cases that have this word in their name, such as nice or growth.")
+@click.option("--rounds", type=click.IntRange(1), help="Measurements of each; default: 3 to 7, as time allows.")
+@click.option("--threads", type=click.IntRange(1), help="Default: the processors this process may use.")
+@results_option
+@reports_option
+def bench(only: str | None, rounds: int | None, threads: int | None, results: Path, reports: Path) -> None:
+    """Time our steps beside other ways of taking them: at most 10 minutes on two quiet cores.
+
+    Writes results/bench/<machine>.json after every case and reports/performance.md at the end. The libraries to
+    compare with come with pip install -c constraints.txt '.[bench]'; without one its comparisons are skipped.
+    """
+    from vdae_bench.bench.run import bench as run_bench
+
+    run_bench(only, rounds, threads, results, reports)
 
 
 @cli.command()

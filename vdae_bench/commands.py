@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -22,6 +23,8 @@ from vdae_bench.plan import Calibration, Group, Plan, calibrate, plan, price
 from vdae_bench.progress import choose_progress, duration
 from vdae_bench.provenance import code_state
 from vdae_bench.runner import Outcome, StopRequest, Surroundings, Workbench, group_work, run_plan
+from vdae_bench.search.studies import Study, search_folder, studies_of, studies_to_run
+from vdae_bench.search.winner import all_winners, frozen, trials_frozen, with_winners
 from vdae_bench.spec import SweepSpec, find_spec, load_spec
 from vdae_bench.store import Store
 from vdae_bench.training.engine import Interrupted
@@ -84,20 +87,35 @@ def parse_duration(text: str) -> float:
 def resolve(word: str, around: Surroundings, words: dict[str, Any], *, may_calibrate: bool = True) -> SweepSpec:
     """The spec with the protocol, overrides and budget of the command line."""
     overrides = parse_settings(words["settings"], words["epochs"])
-    spec = load_spec(find_spec(word), words["protocol"], overrides, words["seeds"])
+    search = {key.removeprefix("search."): overrides.pop(key) for key in list(overrides) if key.startswith("search.")}
+    if words.get("trials"):
+        if not words.get("search"):
+            raise UserError("--trials is the number of a search; give --search too")
+        search["trials"] = words["trials"]
+    spec = load_spec(find_spec(word), words["protocol"], overrides, words["seeds"], search)
     if not words["budget"]:
         return spec
+    if words.get("search"):
+        raise UserError("--budget does not reckon with a search; give --epochs, or search first with vdae-bench search")
     if words["epochs"] or words["seeds"]:
         raise UserError("--budget chooses epochs and seeds itself; leave out --epochs and --seeds")
     epochs, seeds = fit_budget(spec, parse_duration(words["budget"]), around, may_calibrate=may_calibrate)
-    return load_spec(find_spec(word), words["protocol"], {**overrides, "epochs": epochs}, seeds)
+    return load_spec(find_spec(word), words["protocol"], {**overrides, "epochs": epochs}, seeds, search)
 
 
 def run_sweeps(names: Sequence[str], *, reports: Path, dry_run: bool, quiet: bool, **words: Any) -> None:
     """Run sweeps one after the other, then draw and print their reports."""
     around = surroundings(words["device"], words["threads"], words["results"], words["data"], words["checkpoint_every"])
     for name in names:
-        spec = resolve(name, around, words, may_calibrate=not dry_run)
+        if len(names) > 1 and load_spec(find_spec(name)).search is None:
+            spec = resolve(name, around, {**words, "search": None, "trials": None}, may_calibrate=not dry_run)
+        else:
+            spec = resolve(name, around, words, may_calibrate=not dry_run)
+            if words["search"] and dry_run:
+                click.echo(search_text(spec, studies_of(spec), around.store))
+            elif words["search"]:
+                search_sweep(spec, around, words["storage"], quiet)
+            spec = take_winners(spec, around.store, words["search"], quiet)
         planned = plan(spec, around.store)
         if dry_run:
             click.echo(plan_text(spec, planned))
@@ -118,6 +136,93 @@ def run_spec(planned: Plan, around: Surroundings, quiet: bool) -> Outcome:
         except Interrupted:
             assert stop.signal is not None
             raise Stopped(stop.signal) from None
+
+
+def run_search(word: str, *, reports: Path, dry_run: bool, quiet: bool, **words: Any) -> None:
+    """Run the studies of a spec, those of its comparison too, and draw them."""
+    around = surroundings(words["device"], words["threads"], words["results"], words["data"], words["checkpoint_every"])
+    spec = resolve(word, around, {**words, "search": True})
+    studies = studies_to_run(spec, compare=True)
+    if dry_run:
+        click.echo(search_text(spec, studies, around.store))
+        return
+    run_studies(studies, around, words["storage"], quiet)
+    report_sweep(spec, around.store, reports)
+
+
+def search_sweep(spec: SweepSpec, around: Surroundings, storage: str | None, quiet: bool) -> None:
+    """Bring the studies that final runs need to their trials; what is frozen of another search is not used."""
+    studies = studies_to_run(spec, compare=False)
+    for study in studies:
+        frozen(study, around.store)
+    run_studies(studies, around, storage, quiet)
+
+
+def run_studies(studies: Sequence[Study], around: Surroundings, storage: str | None, quiet: bool) -> None:
+    """Run studies one after the other; one that fails spares the rest."""
+    from vdae_bench.search.ledger import alone, open_storage
+    from vdae_bench.search.search import run_study, work_of
+
+    folder = search_folder(around.store, studies[0].sweep, studies[0].protocol.name)
+    failures = []
+    stop = StopRequest()
+    work = sum(work_of(study, around.store) for study in studies)
+    with alone(folder), stop.listening(), choose_progress(work, quiet) as progress:
+        for study in studies:
+            try:
+                found = run_study(study, around, lambda: open_storage(folder, storage), progress, stop)
+            except Interrupted:
+                assert stop.signal is not None
+                raise Stopped(stop.signal) from None
+            except (VdaeBenchError, RuntimeError, MemoryError) as error:
+                if isinstance(error, UserError):
+                    raise
+                failures.append(f"{study.slug}: {error}")
+                continue
+            if not quiet:
+                progress.say(found.in_words())
+    if failures:
+        raise Failed("not all searches came to a result:\n  " + "\n  ".join(failures))
+
+
+def take_winners(spec: SweepSpec, store: Store, asked: bool | None, quiet: bool) -> SweepSpec:
+    """The spec with the hyper-parameters that searches chose, unless `asked` is False; says so where nobody asked."""
+    if spec.search is None or asked is False:
+        return spec
+    found = with_winners(spec, store)
+    if asked is None and not quiet:
+        cells = len({slug for study in studies_of(spec) for slug in study.serves})
+        if found.searched:
+            place = search_folder(store, spec.name, spec.protocol.name)
+            said = (
+                f"{len(found.searched)} of {cells} cells have searched hyper-parameters, from {place} (or --no-search)"
+            )
+        else:
+            said = "its hyper-parameter search is not run; --search runs it"
+        click.echo(f"{spec.name}: {said}", err=True)
+    return found
+
+
+def search_text(spec: SweepSpec, studies: Sequence[Study], store: Store) -> str:
+    """What a search would run and cost."""
+    rows, total = [], 0
+    for study in studies:
+        have = trials_frozen(study, store)
+        flops = study.train_flops
+        total += flops * max(0, study.trials - have)
+        others = [slug for slug in study.serves if slug != study.cell.slug]
+        rows.append([study.slug, len(others), study.sampler, have, study.trials, study.epochs, f"{flops / 1e12:.3g}"])
+    headers = ["study", "other cells", "sampler", "frozen", "trials", "epochs", "TFLOP a trial"]
+    return "\n".join(
+        [
+            f"{spec.name}: hyper-parameter search under protocol {spec.protocol.name}",
+            "",
+            tabulate(rows, headers, disable_numparse=True, colalign=("left", *["right"] * (len(headers) - 1))),
+            "",
+            f"to search: {total / 1e12:.3g} TFLOP, the mean over the space's networks, before pruning",
+            "",
+        ]
+    )
 
 
 def raise_if_failed(outcome: Outcome, planned: Plan) -> None:
@@ -141,7 +246,8 @@ def report_sweep(spec: SweepSpec, store: Store, reports: Path) -> None:
     """Draw a sweep's report and print it."""
     from vdae_bench.report.build import build_reports
 
-    if any(True for _ in store.records(spec.protocol.name, spec.name)):
+    place = (spec.protocol.name, spec.name)
+    if any(True for _ in store.records(*place)) or any(True for _ in all_winners(store, spec.name, spec.protocol.name)):
         for written in build_reports(store, reports, protocol=spec.protocol.name, sweep=spec.name):
             click.echo(written.console)
 
@@ -229,10 +335,14 @@ def show_plan(spec: str, *, measure: bool, form: str, **words: Any) -> None:
     """Print what a sweep would run."""
     around = surroundings(words["device"], words["threads"], words["results"], words["data"])
     resolved = resolve(spec, around, words, may_calibrate=measure)
+    studies = studies_of(resolved) if words["search"] else []
+    resolved = take_winners(resolved, around.store, words["search"], quiet=form != "text")
     planned = plan(resolved, around.store)
     groups = planned.groups if measure else ()
     timings = [calibrate(group, lambda group: Workbench(group, around)) for group in groups]
     if form == "text":
+        if studies:
+            click.echo(search_text(resolved, studies, around.store))
         click.echo(plan_text(resolved, planned, timings))
         return
     content = {
@@ -256,6 +366,17 @@ def show_plan(spec: str, *, measure: bool, form: str, **words: Any) -> None:
             }
             for index, group in enumerate(planned.groups)
         ],
+        "search": [
+            {
+                "study": study.slug,
+                "serves": list(study.serves),
+                "trials": study.trials,
+                "frozen": trials_frozen(study, around.store),
+                "epochs": study.epochs,
+                "train_flops": study.train_flops,
+            }
+            for study in studies
+        ],
     }
     click.echo(json.dumps(content, indent=1))
 
@@ -271,6 +392,8 @@ def show_status(word: str, protocol: str | None, results: Path) -> None:
     names = ["table1", "table2"] if word == "all" else [word]
     for name in names:
         spec = load_spec(find_spec(name), protocol)
+        with contextlib.suppress(UserError):  # a winner of another search says nothing of what is missing
+            spec = take_winners(spec, store, asked=None, quiet=True)
         planned = plan(spec, store)
         started = {cell for group in planned.groups if group.checkpoint_path(store).exists() for cell in group.cells}
         rows = [

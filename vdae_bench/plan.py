@@ -40,6 +40,8 @@ class Job:
     cell: Cell
     protocol: Protocol
     hyperparameters: dict[str, Any]
+    source: str = "spec"
+    """Where the hyper-parameters are from, for the record; part of no identity."""
 
     @property
     def view(self) -> View:
@@ -185,7 +187,7 @@ def plan(spec: SweepSpec, store: Store) -> Plan:
     """What of a sweep is there, and what would run."""
     cells = []
     for cell in spec.cells:
-        job = Job(spec.name, cell, spec.protocol, spec.resolved_hyperparameters(cell))
+        job = Job(spec.name, cell, spec.protocol, spec.resolved_hyperparameters(cell), spec.source(cell))
         wanted = range(spec.seeds if get_method(cell.method).trains else 1)
         records = {
             seed: store.find(spec.name, spec.protocol.name, cell.slug, seed, job.run_digest(seed)) for seed in wanted

@@ -229,7 +229,7 @@ def _records(
                 cell=RecordedCell(**job.cell.as_record()),
                 seed=seed,
                 protocol=job.protocol.model_dump(mode="json"),
-                hyperparameters={**job.hyperparameters, "source": "spec"},
+                hyperparameters={**job.hyperparameters, "source": job.source},
                 metrics=Metrics(
                     test=_test_metrics(group, measured) if diverged is None else None,
                     validation=_validation_metrics(curve["validation"]),

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -28,6 +28,9 @@ OPTIMISER_DEFAULTS: dict[str, Any] = {
     "adam_eps": 1e-8,
 }
 AXES = ("dataset", "method", "latents")
+MAX_SEEDS = 1000
+"""Training seeds are 0 .. 999 at most; those of trials are far above (`search.studies`)."""
+MAX_TRIALS = 10_000
 
 
 class Hyperparameters(BaseModel):
@@ -57,8 +60,8 @@ class Range(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     distribution: Literal["log_uniform_values", "uniform", "int_uniform"]
-    min: float
-    max: float
+    min: float = Field(allow_inf_nan=False)
+    max: float = Field(allow_inf_nan=False)
 
 
 class Choices(BaseModel):
@@ -78,14 +81,38 @@ class Metric(BaseModel):
     goal: Literal["maximize"]
 
 
+class Comparison(BaseModel):
+    """Studies beside the spec's own, multiplied out: the same search by other samplers, seeds or numbers of epochs."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sampler: list[Literal["gp", "tpe", "random"]] = []
+    seed: list[Annotated[int, Field(ge=0, le=MAX_SEEDS)]] = []
+    epochs: list[Annotated[int, Field(ge=1)]] = []
+
+
 class SearchSpec(BaseModel):
     """The hyper-parameter search of a spec."""
 
     model_config = ConfigDict(extra="forbid")
 
     method: Literal["bayes", "random"] = "bayes"
+    sampler: Literal["gp", "tpe"] = "gp"
+    """Of method `bayes`: Optuna's Gaussian process, or its tree-structured Parzen estimator."""
     metric: Metric = Metric(name="validation_elbo", goal="maximize")
-    trials: int = Field(ge=1)
+    trials: int = Field(ge=1, le=MAX_TRIALS)
+    """A total, across resumes."""
+    epochs: int | None = Field(default=None, ge=1)
+    """Of a trial; None is the protocol's."""
+    batch: int = Field(default=8, ge=1, le=256)
+    """Trials asked together, before any of them is told; those of one architecture train as replicas of one model."""
+    pruning: bool = True
+    seed: int = Field(default=0, ge=0, le=MAX_SEEDS)
+    share: list[str] = []
+    """Axes over which cells share one study, run on the first of them."""
+    cell: str | None = None
+    """The one cell whose study serves all."""
+    compare: Comparison = Comparison()
     parameters: dict[str, Range | Choices] = Field(min_length=1)
 
 
@@ -155,6 +182,14 @@ def _word(value: Any) -> str:
 
 
 @dataclass(frozen=True)
+class Searched:
+    """Hyper-parameters that a search chose for a cell, and what records call their source."""
+
+    chosen: Mapping[str, Any]
+    source: str
+
+
+@dataclass(frozen=True)
 class SweepSpec:
     """A validated sweep: its cells, protocol and seeds."""
 
@@ -165,19 +200,48 @@ class SweepSpec:
     hyperparameters: dict[str, Any]
     search: SearchSpec | None
     seeds: int
+    searched: Mapping[str, Searched] = field(default_factory=dict)
+    """By the slug of a cell, what a search chose for it (`search.winner`)."""
 
     def resolved_hyperparameters(self, cell: Cell) -> dict[str, Any]:
-        """What a cell trains with: defaults, the protocol's sizes, the spec's, the cell's, the user's overrides."""
+        """What a cell trains with: defaults, the protocol's sizes, the spec's, the cell's, a search's, the user's."""
         defaults = {**OPTIMISER_DEFAULTS, **get_method(cell.method).hyperparameters}
         layers = (
             self.protocol.hyperparameters,
             self.hyperparameters,
             dict(cell.hyperparameters),
+            self.searched[cell.slug].chosen if cell.slug in self.searched else {},
             self.protocol.overrides,
         )
         for layer in layers:
             defaults.update({name: value for name, value in layer.items() if name in defaults})
         return defaults
+
+    def source(self, cell: Cell) -> str:
+        """Where a cell's hyper-parameters are from: `spec`, or `search <digest>`."""
+        return self.searched[cell.slug].source if cell.slug in self.searched else "spec"
+
+    def searched_parameters(self, cell: Cell) -> dict[str, Range | Choices]:
+        """The part of the search's space that a cell has; empty without a search, or for what does not train."""
+        if self.search is None or not get_method(cell.method).trains:
+            return {}
+        known = self.resolved_hyperparameters(cell)
+        return {name: space for name, space in self.search.parameters.items() if name in known}
+
+    def search_cell(self, cell: Cell) -> Cell | None:
+        """The cell whose study serves a cell: its own, the first of those that share it, or the one that is named."""
+        if self.search is None or not self.searched_parameters(cell):
+            return None
+        if self.search.cell is not None:
+            return next(each for each in self.cells if each.slug == self.search.cell)
+        shared = self.search.share
+        family = (each for each in self.cells if _unshared(each, shared) == _unshared(cell, shared))
+        return next(each for each in family if self.searched_parameters(each))
+
+
+def _unshared(cell: Cell, shared: list[str]) -> dict[str, Any]:
+    axes = {"dataset": cell.dataset, "method": cell.method, "latents": cell.latents, **dict(cell.options)}
+    return {name: value for name, value in axes.items() if name not in shared}
 
 
 def find_spec(word: str) -> Path:
@@ -205,13 +269,16 @@ def load_spec(
     protocol: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     seeds: int | None = None,
+    search: Mapping[str, Any] | None = None,
 ) -> SweepSpec:
     """Read and check a spec; `protocol`, `overrides` (fields or hyper-parameters) and `seeds` replace the file's.
+
+    `search` replaces keys of its search section.
 
     Raises:
         UserError: with one line for each fault, naming its place in the file.
     """
-    return _Checker(YamlFile.read(path)).spec(protocol, overrides or {}, seeds)
+    return _Checker(YamlFile.read(path)).spec(protocol, overrides or {}, seeds, search or {})
 
 
 class _Checker:
@@ -231,7 +298,9 @@ class _Checker:
             lines = [f"{self.file.path}, line {line}: {message}" for line, message in sorted(set(self.faults))]
             raise UserError("\n".join(lines))
 
-    def spec(self, protocol: str | None, overrides: Mapping[str, Any], seeds: int | None) -> SweepSpec:
+    def spec(
+        self, protocol: str | None, overrides: Mapping[str, Any], seeds: int | None, search: Mapping[str, Any]
+    ) -> SweepSpec:
         """Check everything and build the spec."""
         if not isinstance(self.file.content, dict):
             raise UserError(f"{self.file.path}, line 1: a sweep spec is a mapping with version, name, grid, ...")
@@ -242,11 +311,14 @@ class _Checker:
                 self.faults.append((line, message))
             self.raise_faults()
             raise AssertionError from error
+        if search:
+            written.search = self._search_with(written.search, search)
         resolved = self._protocol(written, protocol, overrides)
         cells = self._cells(written)
         if not cells and not self.faults:
             self.fault((), "the sweep has no cells; give grid or include")
-        self._check_search(written)
+        if written.search is not None:
+            self._check_search(written.search, cells)
         self.raise_faults()
         assert resolved is not None
         return SweepSpec(
@@ -339,20 +411,68 @@ class _Checker:
             tuple(sorted(hyperparameters.items())),
         )
 
-    def _check_search(self, written: SpecFile) -> None:
-        if written.search is None:
-            return
-        known = Hyperparameters.model_fields
-        for name, space in written.search.parameters.items():
-            at = ("search", "parameters", name)
-            if name not in known:
-                why = "seeds are never searched" if name in ("seed", "seeds") else f"unknown{nearest(name, known)}"
-                self.fault(at, f"search parameter {name!r}: {why}")
-            elif isinstance(space, Range):
-                if space.min >= space.max:
-                    self.fault(at, f"search parameter {name!r}: min {space.min:g} must be below max {space.max:g}")
-                if space.distribution == "log_uniform_values" and space.min <= 0:
-                    self.fault(at, f"search parameter {name!r}: a logarithmic interval must start above 0")
+    def _search_with(self, written: SearchSpec | None, values: Mapping[str, Any]) -> SearchSpec:
+        if written is None:
+            raise UserError(f"{self.file.path} has no search section; add one, with trials and parameters")
+        try:
+            return SearchSpec.model_validate({**written.model_dump(), **values})
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0])
+            hint = nearest(name, SearchSpec.model_fields) if first["type"] == "extra_forbidden" else ""
+            place = ".".join(str(part) for part in first["loc"] if not _is_branch(part))
+            raise UserError(f"search.{place}: {first['msg']}, not {first['input']!r}{hint}") from None
+
+    def _check_search(self, search: SearchSpec, cells: list[Cell]) -> None:
+        of_methods = {name for cell in cells for name in get_method(cell.method).hyperparameters}
+        if self.faults:  # some cells may be missing
+            of_methods = set(Hyperparameters.model_fields)
+        for name, space in search.parameters.items():
+            for why in _faults_of_space(name, space, of_methods):
+                self.fault(("search", "parameters", name), f"search parameter {name!r}: {why}")
+        options = {name for cell in cells for name in get_method(cell.method).options}
+        for index, axis in enumerate(search.share):
+            if axis not in AXES and axis not in options:
+                hint = nearest(axis, [*AXES, *options])
+                self.fault(("search", "share", index), f"{axis!r} is no axis of this sweep{hint}")
+        trained = [cell.slug for cell in cells if get_method(cell.method).trains]
+        if search.cell is not None and search.share:
+            self.fault(("search", "cell"), "give share or cell, not both")
+        elif search.cell is not None and search.cell not in trained and cells:
+            what = f"{search.cell!r} is no cell of this sweep that trains{nearest(search.cell, trained)}"
+            self.fault(("search", "cell"), f"{what}; cells are {', '.join(trained)}")
+
+
+def _faults_of_space(name: str, space: Range | Choices, of_methods: set[str]) -> Iterator[str]:
+    """What is wrong with the space of one parameter, and the remedy."""
+    known = Hyperparameters.model_fields
+    if name not in known:
+        yield "seeds are never searched" if name in ("seed", "seeds") else f"unknown{nearest(name, known)}"
+        return
+    if name not in OPTIMISER_DEFAULTS and name not in of_methods:
+        yield "no method of this sweep has it; leave it out"
+    whole = get_args(known[name].annotation)[0] is int
+    values: list[Any]
+    if isinstance(space, Choices):
+        values = space.values
+        if len(set(values)) < len(values):
+            yield f"a value is there twice in {values}; write each once"
+    else:
+        values = [int(value) if whole and value.is_integer() else value for value in (space.min, space.max)]
+        if space.min >= space.max:
+            yield f"min {space.min:g} must be below max {space.max:g}"
+        if space.distribution == "log_uniform_values" and space.min <= 0:
+            yield "a logarithmic interval must start above 0"
+            values = values[1:]
+        if whole != (space.distribution == "int_uniform"):
+            yield (
+                "whole numbers need int_uniform or values" if whole else "int_uniform is for whole numbers; use uniform"
+            )
+    for value in values:
+        try:
+            Hyperparameters.model_validate({name: value}, strict=True)
+        except ValidationError as error:
+            yield f"{error.errors()[0]['msg']}, not {value!r}"
 
 
 def _excludes(pattern: CellSpec, axes: Mapping[str, Any]) -> bool:
@@ -411,6 +531,7 @@ def _keys_at(model: type[BaseModel], at: tuple[int | str, ...]) -> list[str]:
         "hyperparameters": Hyperparameters,
         "search": SearchSpec,
         "metric": Metric,
+        "compare": Comparison,
         "include": CellSpec,
         "exclude": CellSpec,
         "Range": Range,

@@ -8,12 +8,14 @@ from pathlib import Path
 
 from vdae_bench.errors import EnvironmentFault, UserError
 from vdae_bench.models.registry import nearest
-from vdae_bench.report import figures, noise_grid
+from vdae_bench.report import figures, noise_grid, search_figures
 from vdae_bench.report.console import console_text, short
-from vdae_bench.report.page import page
+from vdae_bench.report.page import page, search_page
 from vdae_bench.report.runs import Run, by_folder, load_runs, select
+from vdae_bench.report.search import Frozen, compared, comparison_name, current, figure_name, load_searches
 from vdae_bench.report.statistics import cells_of
 from vdae_bench.report.tidy_csv import frame, to_csv
+from vdae_bench.search.winner import all_winners
 from vdae_bench.store import Store
 
 FORMATS = ("md", "csv")
@@ -95,11 +97,19 @@ def render_reports(
     # A protocol's CSV has all its sweeps, whichever page is asked for.
     runs = load_runs(store, protocol)
     wanted = [run for run in runs if sweep in (None, run.sweep)]
-    if not wanted:
+    searched = searched_alone(store, protocol, sweep, runs) if "md" in formats else []
+    if not wanted and not searched:
         raise UserError(_nothing(store, protocol, sweep))
     if "md" in formats:
         for (name, of_sweep), members in by_folder(wanted).items():
-            yield _rendered_page(members, reports / name / f"{of_sweep}.md")
+            searches = load_searches(store, of_sweep, name)
+            yield _rendered_page(members, reports / name / f"{of_sweep}.md", searches)
+        for name, of_sweep in searched:
+            path = reports / name / f"{of_sweep}.md"
+            searches = load_searches(store, of_sweep, name)
+            files = {path: search_page(of_sweep, name, searches, path).encode(), **_search_files(searches, path)}
+            console = f"Searched: {len(current(searches))} studies, no final run yet.\nReport: {short(path)}"
+            yield RenderedReport(WrittenReport(of_sweep, name, path, console), files)
     if "csv" in formats:
         for name in sorted({run.protocol for run in wanted}):
             yield _rendered_csv(
@@ -107,12 +117,32 @@ def render_reports(
             )
 
 
-def _rendered_page(runs: list[Run], path: Path) -> RenderedReport:
+def searched_alone(store: Store, protocol: str | None, sweep: str | None, runs: list[Run]) -> list[tuple[str, str]]:
+    """(protocol, sweep) of searches that no final run has followed yet."""
+    places = {path.parents[1] for path, _ in all_winners(store, sweep or "*", protocol or "*")}
+    found = {(place.name, place.parent.name) for place in places}
+    return sorted(found - {(run.protocol, run.sweep) for run in runs})
+
+
+def _search_files(searches: list[Frozen], path: Path) -> dict[Path, bytes]:
+    """The figures of a search, for the page at `path`."""
+    here = current(searches)
+    drawn = {figure_name(path.stem, each): search_figures.draw(each) for each in here if not each.winner.label}
+    for group in compared(here):
+        drawn[comparison_name(path.stem, group[0])] = search_figures.draw_comparison(group)
+    return {
+        path.with_name(f"{name}.{ending}"): content
+        for name, files in drawn.items()
+        for ending, content in files.items()
+    }
+
+
+def _rendered_page(runs: list[Run], path: Path, searches: list[Frozen]) -> RenderedReport:
     selection = select(runs)
     cells = cells_of(selection)
     # A grid of noise levels has its own figure; its learning curves would be a hundred lines in one panel.
     curves = figures.draw([each for each in cells if "log_sigma" not in dict(each.cell.options)])
-    files = {path: page(selection, path, curves=bool(curves)).encode()}
+    files = {path: page(selection, path, bool(curves), searches).encode(), **_search_files(searches, path)}
     grid = noise_grid.curves_of(cells)
     if grid:
         drawn = noise_grid.draw(grid, noise_grid.reference_nll(cells), noise_grid.note(selection))
@@ -120,7 +150,7 @@ def _rendered_page(runs: list[Run], path: Path) -> RenderedReport:
         values = noise_grid.values_table(grid).to_csv(index=False, lineterminator="\n")
         files[path.with_name(f"{path.stem}-noise.csv")] = values.encode()
     files |= {path.with_name(f"{path.stem}-curves.{ending}"): content for ending, content in curves.items()}
-    report = WrittenReport(selection.sweep, selection.protocol.name, path, console_text(selection, path))
+    report = WrittenReport(selection.sweep, selection.protocol.name, path, console_text(selection, path, searches))
     return RenderedReport(report, files)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tabulate import tabulate
@@ -12,6 +12,7 @@ from vdae_bench.report import noise_grid, quantities
 from vdae_bench.report.cost import total_flops, total_seconds
 from vdae_bench.report.rows import Row, Sheet, sheets_of
 from vdae_bench.report.runs import Selection
+from vdae_bench.report.search import Frozen, row_notes
 from vdae_bench.report.stamp import stamp, title
 from vdae_bench.report.statistics import cells_of
 from vdae_bench.report.tables import SCORES, ours, train_seconds
@@ -22,12 +23,12 @@ METHOD_WIDTH = {True: 18, False: 36}
 """Of the method, with the paper's numbers beside ours or without."""
 
 
-def console_text(selection: Selection, path: Path) -> str:
+def console_text(selection: Selection, path: Path, searches: Sequence[Frozen] = ()) -> str:
     """The text for the page at `path`."""
-    return "\n".join(_lines(selection, path))
+    return "\n".join(_lines(selection, path, searches))
 
 
-def _lines(selection: Selection, path: Path) -> Iterator[str]:
+def _lines(selection: Selection, path: Path, searches: Sequence[Frozen]) -> Iterator[str]:
     sheets = sheets_of(selection)
     grid = noise_grid.curves_of(cells_of(selection))
     yield title(selection)
@@ -37,6 +38,8 @@ def _lines(selection: Selection, path: Path) -> Iterator[str]:
         if len(sheets) > 1:
             yield f"{sheet.dataset}, {sheet.unit.name}"
         yield _table(sheet, without_noise_levels=bool(grid))
+        for names, said, _ in row_notes(sheet, searches):
+            yield from _wrap(_plain(f"Searched hyper-parameters: {names}: {said}."))
     if grid:
         yield ""
         yield "-ELBO in bits/dim against the fixed noise level, coupled and decoupled decoders:"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vdae_bench.paper.published import PublishedTable, load_table, table_names
@@ -15,22 +14,28 @@ from vdae_bench.report.markdown import bullets, code, escape, table
 from vdae_bench.report.origin import origin
 from vdae_bench.report.rows import Sheet, sheets_of
 from vdae_bench.report.runs import Run, Selection, grouped
+from vdae_bench.report.search import Frozen, current, link, notes_for_table, section
 from vdae_bench.report.stamp import stamp, title
 from vdae_bench.report.statistics import cells_of
 from vdae_bench.report.tables import baselines_table, results_table
 
 
-def page(selection: Selection, path: Path, curves: bool) -> str:
-    """The page that is to lie at `path`; `curves` is whether the learning curves lie beside it."""
+def page(selection: Selection, path: Path, curves: bool, searches: Sequence[Frozen] = ()) -> str:
+    """The page that is to lie at `path`; `curves` is whether the learning curves lie beside it.
+
+    `searches` are the winners of the sweep's hyper-parameter search.
+    """
     sheets = sheets_of(selection)
     paper = load_table(selection.sweep) if selection.sweep in table_names() else None
     sections = [f"# {title(selection)}", stamp(selection, sheets), *_noise_grid(selection)]
     for sheet in sheets:
         sections += [f"## {sheet.dataset}"] if len(sheets) > 1 else []
-        sections += _results(sheet, paper)
+        sections += _results(sheet, paper, searches, path)
     sections += ["## How NLL and -ELBO were estimated", *estimates(selection.protocol, sheets)]
     sections += ["## What this protocol cannot show", _cannot_show(selection)]
     sections += ["## Deviations from the paper's protocol", deviations_table(selection) or "None."]
+    if current(searches):
+        sections += ["## Hyper-parameter search", *section(searches, path)]
     sections += ["## Learning curves", *_curves(selection, curves)]
     sections += ["## Cost in total", "Sums over all runs, diverged ones too.", costs_table(selection.runs)]
     sections += ["## Provenance", *origin(selection.runs)]
@@ -39,7 +44,13 @@ def page(selection: Selection, path: Path, curves: bool) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def _results(sheet: Sheet, paper: PublishedTable | None) -> Iterator[str]:
+def search_page(sweep: str, protocol: str, searches: Sequence[Frozen], path: Path) -> str:
+    """The page of a sweep of which so far only the search has run."""
+    sections = [f"# Sweep {sweep}, {protocol} protocol", "Searched, and no final run yet.", "## Hyper-parameter search"]
+    return "\n\n".join([*sections, *section(searches, path)]) + "\n"
+
+
+def _results(sheet: Sheet, paper: PublishedTable | None, searches: Sequence[Frozen], path: Path) -> Iterator[str]:
     compared = "; difference: ours - paper" if any(row.published for row in sheet.rows) else ""
     yield (
         f"In {sheet.unit.name}, lower is better. Ours: mean ± sample standard deviation over "
@@ -47,6 +58,7 @@ def _results(sheet: Sheet, paper: PublishedTable | None) -> Iterator[str]:
     )
     if sheet.rows:
         yield results_table(sheet)
+        yield from notes_for_table(sheet, searches, path)
     if paper and paper.dataset == sheet.dataset:
         yield _about_paper(paper)
     if sheet.baselines:
@@ -131,5 +143,4 @@ def _records(selection: Selection, path: Path) -> Iterator[str]:
 
 
 def _link(run: Run, path: Path) -> str:
-    target = Path(os.path.relpath(run.path, path.parent)).as_posix().replace(" ", "%20")
-    return f"[seed {run.seed}]({target}){'' if run.completed else ' (diverged)'}"
+    return f"{link(run.path, path, f'seed {run.seed}')}{'' if run.completed else ' (diverged)'}"

@@ -1,0 +1,36 @@
+"""Every case at tiny sizes, on random images of 14 x 14 pixels."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from vdae_bench.bench.data import random_bytes
+from vdae_bench.bench.ours import Setting, Sizes
+from vdae_bench.report import performance
+from vdae_bench.runner import Surroundings
+from vdae_bench.store import Store
+
+SIZES = Sizes(
+    batch=8,
+    hidden=8,
+    coupling_hidden=8,
+    coupling_layers=2,
+    train_images=80,
+    samples=20,
+    nll_images=3,
+    peer_nll_images=2,
+)
+
+
+@pytest.fixture(scope="session")
+def setting(tmp_path_factory) -> Setting:
+    data = random_bytes(tmp_path_factory.mktemp("random"), train=100, test=10, shape=(14, 14))
+    around = Surroundings(Store(tmp_path_factory.mktemp("results")), torch.device("cpu"), 1, data.folder)
+    return Setting(around, data, SIZES, least_seconds=0.0)
+
+
+@pytest.fixture
+def blank_chart(monkeypatch) -> None:
+    """Spare tests of the text the second that a chart takes."""
+    monkeypatch.setattr(performance, "saved", lambda make: {"svg": b"", "png": b""})

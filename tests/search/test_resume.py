@@ -1,0 +1,198 @@
+"""A study killed anywhere comes to the trials and the winner of one that was not."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.storages.journal import JournalFileBackend
+
+from tests.search.tiny_search import outcome, search
+from tests.test_runner import StopAfter
+from vdae_bench.errors import UserError
+from vdae_bench.search import search as search_module
+from vdae_bench.search import winner as winner_module
+from vdae_bench.search.ledger import JOURNAL, mend, open_storage
+from vdae_bench.search.studies import search_folder
+from vdae_bench.training.checkpoint import Checkpoint
+from vdae_bench.training.engine import Interrupted
+
+
+class Kill(BaseException):
+    """Not caught by anything that handles errors."""
+
+
+def entries(study, around):
+    """Optuna's trials of a study."""
+    storage = open_storage(search_folder(around.store, study.sweep, study.protocol.name), None)
+    return optuna.load_study(study_name=study.name, storage=storage).trials
+
+
+def assert_each_told_once(study, around):
+    finished = [each for each in entries(study, around) if "stale" not in each.user_attrs]
+    told = [each.user_attrs["number"] for each in finished]
+    assert all(each.state.is_finished() for each in finished) and sorted(told) == list(range(study.trials))
+    assert not list(around.store.root.rglob("checkpoints/*"))
+
+
+@pytest.fixture(scope="module")
+def whole_of(tmp_path_factory):
+    """The uninterrupted outcome of a study, once a module."""
+    known = {}
+
+    def run(study, around):
+        if study.spec_digest not in known:
+            known[study.spec_digest] = outcome(search(study, around))
+        return known[study.spec_digest]
+
+    return run
+
+
+def test_killed_at_any_write_to_the_journal(make_study, around, elsewhere, whole_of, monkeypatch):
+    """At every third write: before it, in the middle of it, after it. One study, killed again and again."""
+    study = make_study()
+    whole = whole_of(study, elsewhere)
+    append = JournalFileBackend.append_logs
+    life = itertools.count()
+    killed = set()
+
+    def kill_at(allowed, how):
+        left = iter(range(allowed))
+
+        def append_logs(self, logs):
+            if next(left, None) is not None:
+                return append(self, logs)
+            if how == "torn":
+                with Path(self._file_path).open("ab") as file:
+                    file.write(json.dumps(logs[0]).encode()[:20])
+            if how == "after":
+                append(self, logs)
+            killed.add(how)
+            raise Kill
+
+        return append_logs
+
+    for how in itertools.cycle(["before", "torn", "after"]):
+        allowed = 3 + next(life)  # a life is a little longer each time, so that the study comes to its end
+        monkeypatch.setattr(JournalFileBackend, "append_logs", kill_at(allowed, how))
+        try:
+            resumed = search(study, around)
+            break
+        except Kill:
+            continue
+    assert next(life) > 8 and killed == {"before", "torn", "after"}
+    assert outcome(resumed) == whole
+    stale = [each for each in entries(study, around) if each.user_attrs.get("stale")]
+    assert stale and all(each.state == optuna.trial.TrialState.FAIL for each in stale)
+    assert_each_told_once(study, around)
+
+
+HOOKS = {
+    "a checkpoint": (Checkpoint, "save"),
+    "asking": (search_module, "propose"),
+    "training": (search_module, "train"),
+    "keeping results": (search_module._Results, "write"),
+    "forgetting results": (search_module._Results, "remove"),
+    "freezing": (search_module, "write"),
+    "the last rename": (winner_module, "set_aside"),
+}
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("hook", HOOKS)
+def test_killed_at_any_phase(make_study, around, elsewhere, whole_of, monkeypatch, hook, after):
+    study = make_study(search={"trials": 4, "batch": 2})
+    whole = whole_of(study, elsewhere)
+    owner, name = HOOKS[hook]
+    original = getattr(owner, name)
+    hits = []
+
+    def kill(*words, **more):
+        hits.append(name)
+        if len(hits) == 2 or hook in ("freezing", "the last rename"):  # these come once
+            if after:
+                original(*words, **more)
+            raise Kill
+        return original(*words, **more)
+
+    monkeypatch.setattr(owner, name, kill)
+    with pytest.raises(Kill):
+        search(study, around)
+    monkeypatch.setattr(owner, name, original)
+    assert outcome(search(study, around)) == whole
+    assert_each_told_once(study, around)
+    assert not list(around.store.root.rglob("*superseded*"))
+
+
+@pytest.mark.parametrize("asked", [0, 1, 4, 9])
+def test_stopped_on_request_after_a_checkpoint(make_study, around, elsewhere, whole_of, asked):
+    study = make_study(search={"trials": 4, "batch": 2})
+    with pytest.raises(Interrupted):
+        search(study, around, StopAfter(asked))
+    assert list(around.store.root.rglob("checkpoints/*.pt"))
+    assert outcome(search(study, around)) == whole_of(study, elsewhere)
+
+
+@pytest.mark.parametrize("first", [2, 3, 4])
+def test_trials_are_a_total_across_resumes(make_study, around, elsewhere, whole_of, first):
+    """Also where the first call ended in the middle of a batch (of 3)."""
+    early = make_study(search={"trials": first})
+    assert len(search(early, around).trials) == first
+    study = make_study()
+    raised = outcome(search(study, around))
+    whole = whole_of(study, elsewhere)
+    # A batch that was cut trains in other groups: the same to rounding.
+    for trial, same in zip(raised.pop("trials"), whole["trials"], strict=True):
+        assert trial.pop("value") == pytest.approx(same["value"], rel=1e-5)
+        trial.pop("curve")
+        assert trial == {name: value for name, value in same.items() if name not in ("value", "curve")}
+    assert raised.pop("value") == pytest.approx(whole["value"], rel=1e-5)
+    assert raised == {name: value for name, value in whole.items() if name not in ("trials", "value")}
+    assert len(search(early, around).trials) == 6  # fewer than there are: nothing is thrown away
+    assert len(list(around.store.root.rglob("search/*.superseded-*.json"))) == 1
+
+
+def test_a_finished_study_is_not_opened_again(make_study, around, monkeypatch):
+    study = make_study(search={"trials": 2})
+    first = search(study, around)
+    monkeypatch.setattr(search_module, "Ledger", None)
+    assert search(study, around) == first
+
+
+def test_a_deleted_journal_is_rebuilt_from_the_frozen_winner(make_study, around, elsewhere, whole_of):
+    search(make_study(search={"trials": 3}), around)
+    (search_folder(around.store, "tiny", make_study().protocol.name) / JOURNAL).unlink()
+    study = make_study()
+    assert outcome(search(study, around))["trials"] == whole_of(study, elsewhere)["trials"]
+    assert_each_told_once(study, around)
+
+
+def test_a_journal_is_mended_at_its_end_alone(tmp_path):
+    path = tmp_path / JOURNAL
+    mend(path)  # there is none
+    good = b'{"op_code":0}\n{"op_code":1}\n'
+    for torn in (b"", b'{"op_c', b"\0\0\0\0\n", b'{"op_code":2'):
+        path.write_bytes(good + torn)
+        mend(path)
+        assert path.read_bytes() == good
+    path.write_bytes(b'{"op')
+    mend(path)
+    assert path.read_bytes() == b""
+    path.write_bytes(b'{"op_code":0{"op_code":1}\n' + good)
+    with pytest.raises(UserError, match="damaged"):
+        open_storage(tmp_path, None)
+
+
+def test_a_lock_left_by_a_kill_does_not_hold_up_the_next(make_study, around):
+    study = make_study(search={"trials": 1})
+    folder = search_folder(around.store, study.sweep, study.protocol.name)
+    folder.mkdir(parents=True)
+    lock = folder / f"{JOURNAL}.lock"
+    lock.symlink_to(folder / JOURNAL)
+    os.utime(lock, (1, 1), follow_symlinks=False)
+    assert len(search(study, around).trials) == 1
+    assert not lock.is_symlink()

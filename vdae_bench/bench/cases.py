@@ -1,0 +1,327 @@
+"""The comparisons and their targets: the one place where they are declared.
+
+Targets are for two CPU cores. A peer stays in float32 where ours is mixed: none has a mixed precision of
+its own on a CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Literal, Protocol
+
+from vdae_bench.bench import ours, peers
+from vdae_bench.bench.entries import Entry, Surrounding
+from vdae_bench.bench.ours import Setting, Sizes, Subject
+from vdae_bench.bench.plain import PapersWay, PlainLVDAE, VmapJacrev
+from vdae_bench.bench.profiling import profile_step
+from vdae_bench.bench.startup import start_up
+from vdae_bench.bench.timing import Contestant, Measured, interleave, peak, peak_fraction, ratio
+from vdae_bench.precision import Precision
+
+Factory = Callable[[Setting], Contestant]
+PRECISIONS: tuple[Precision, ...] = ("float32", "mixed")
+
+PAPERS_WAY = {16: (5.0, 8.0), 64: (14.0, 25.0), 128: (30.0, 50.0)}
+"""m: how many times faster an L-VDAE step is than the paper's way, in float32 and mixed."""
+VAE_STEPS = {16: 2.5, 32: 2.5, 64: 2.5, 128: 2.5, 784: 3.0}
+"""m: how many VAE steps of the same precision an L-VDAE step takes at most."""
+PYTHAE_EPOCH, PYTHAE_NLL, NICE_LIBRARIES = (1.6, 2.5), (1.5, 3.0), (1.1, 2.0)
+"""How many times faster ours is, in float32 and mixed."""
+PEAK_SHARE = 0.8
+START_UP_SECONDS = 3.0
+MIDDLE = 32
+"""m where a comparison has only one."""
+START_UPS = 3
+"""Runs of the command, unless the number of rounds is given."""
+
+GRADIENTS = "step (forward, backward)"
+UPDATE = "step (forward, backward, Adam)"
+WHOLE = "whole step (data, noise, forward, backward, Adam)"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One entry to make of a comparison: ours against the fastest of `against` (none: ours alone)."""
+
+    name: str
+    subject: str
+    ours: str
+    against: tuple[str, ...] = ()
+    peer: str | None = None
+    target: float | None = None
+    direction: Literal["at least", "at most"] = "at least"
+    measure: Literal["ratio", "peak_fraction"] = "ratio"
+    axis: str | None = None
+    position: float | None = None
+
+
+class Case(Protocol):
+    """What `run` asks of a case."""
+
+    @property
+    def name(self) -> str:
+        """The word for `--only`."""
+
+    def run(self, setting: Setting, rounds: int | None, run: Surrounding) -> list[Entry]:
+        """Measure; None chooses the number of rounds."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Contestants that take turns, and the entries made of them."""
+
+    name: str
+    per: str
+    contestants: Mapping[str, Factory]
+    rows: tuple[Row, ...]
+
+    def run(self, setting: Setting, rounds: int | None, run: Surrounding) -> list[Entry]:
+        """Time all contestants whose library is there, and the peak of each precision, in the same rounds."""
+        built: dict[str, Contestant] = {}
+        missing: dict[str, str] = {}
+        for name, factory in self.contestants.items():
+            try:
+                built[name] = factory(setting)
+            except peers.MissingPeer as error:
+                missing[name] = str(error)
+        for precision in sorted({each.precision for each in built.values()}):
+            built[_peak_name(precision)] = peak(precision)
+        measured = interleave(built, rounds, setting.least_seconds)
+        return [self._entry(row, measured, missing, run) for row in self.rows]
+
+    def _entry(self, row: Row, measured: Mapping[str, Measured], missing: Mapping[str, str], run: Surrounding) -> Entry:
+        mine = measured[row.ours]
+        best = measured[_peak_name(mine.contestant.precision)]
+        entry = Entry(
+            name=row.name,
+            peer=row.peer,
+            target=row.target,
+            case=self.name,
+            subject=row.subject,
+            per=self.per,
+            precision=mine.contestant.precision,
+            measure=row.measure,
+            direction=row.direction,
+            axis=row.axis,
+            position=row.position,
+            run=run,
+        )
+        absent = [missing[name] for name in row.against if name in missing]
+        if absent:
+            return entry.model_copy(update={"skipped": "; ".join(absent)})
+        entry.ours_seconds, entry.ours_rounds = mine.seconds, mine.rounds
+        entry.flops, entry.memory_bytes = mine.flops, mine.contestant.memory_bytes
+        entry.peak_fraction = peak_fraction(mine, best)
+        entry.peak_flops_per_second = best.flops / best.seconds if best.flops else None
+        if row.against:
+            fastest = min(row.against, key=lambda name: measured[name].seconds)
+            theirs = measured[fastest]
+            faster = row.direction == "at least"
+            found = ratio(theirs.rounds, mine.rounds) if faster else ratio(mine.rounds, theirs.rounds)
+            entry.peer = row.peer or fastest
+            entry.peer_seconds, entry.peer_rounds, entry.peer_flops = theirs.seconds, theirs.rounds, theirs.flops
+            entry.ratio, entry.spread = found.value, (found.low, found.high)
+        return entry
+
+
+def _peak_name(precision: Precision) -> str:
+    return f"peak {precision}"
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """Where the time of a training step goes."""
+
+    name: str
+    steps: tuple[tuple[str, Callable[[Setting], Subject]], ...]
+
+    def run(self, setting: Setting, rounds: int | None, run: Surrounding) -> list[Entry]:
+        """Profile a few steps of each subject."""
+        return [self._entry(title, of(setting), setting, run) for title, of in self.steps]
+
+    def _entry(self, title: str, subject: Subject, setting: Setting, run: Surrounding) -> Entry:
+        seconds, profile = profile_step(subject.workbench(setting).trainer.train_step)
+        return Entry(
+            name=f"{title}, {subject.precision}, under the profiler",
+            ours_seconds=seconds,
+            case=self.name,
+            subject=title.partition(" step")[0],
+            per=WHOLE,
+            precision=subject.precision,
+            profile=profile,
+            run=run,
+        )
+
+
+@dataclass(frozen=True)
+class StartUp:
+    """From the command to the first step, and from cell to cell."""
+
+    name: str
+
+    def run(self, setting: Setting, rounds: int | None, run: Surrounding) -> list[Entry]:
+        """Run the command a few times."""
+        with TemporaryDirectory() as folder:
+            times = [start_up(setting, Path(folder)) for _ in range(rounds or START_UPS)]
+        names = ("From the command to the first step", "From a cell's records to the next cell's first step")
+        return [
+            Entry(
+                name=name,
+                ours_seconds=median(seconds),
+                target=START_UP_SECONDS,
+                case=self.name,
+                subject="start-up",
+                per="start",
+                measure="ours_seconds",
+                direction="at most",
+                ours_rounds=seconds,
+                run=run,
+            )
+            for name, seconds in zip(names, zip(*times, strict=True), strict=True)
+        ]
+
+
+def declared(sizes: Sizes | None = None) -> list[Case]:
+    """All cases, in the order in which they run."""
+    sizes = sizes or Sizes()
+    return [
+        *(_lvdae(m) for m in VAE_STEPS),
+        _vae_epoch(),
+        _nll(sizes),
+        _nice(),
+        _whole_steps(),
+        *_growth(sizes),
+        Profiles("profile", tuple(_profiled())),
+        StartUp("start-up"),
+    ]
+
+
+def _with(make: Callable[[Setting, Subject], Contestant], subject: Subject) -> Factory:
+    """A contestant about a subject whose latents 784 mean: as many as pixels."""
+
+    def build(setting: Setting) -> Contestant:
+        latents = setting.data_dim if subject.latents == 784 else subject.latents
+        return make(setting, replace(subject, latents=latents))
+
+    return build
+
+
+def _each_precision(make: Callable[[Setting, Subject], Contestant], subject: Subject, word: str) -> dict[str, Factory]:
+    """A contestant of ours for each precision."""
+    return {f"{word} {each}": _with(make, replace(subject, precision=each)) for each in PRECISIONS}
+
+
+def _lvdae(m: int) -> Comparison:
+    lvdae, vae = Subject("lvdae", m), Subject("vae", m)
+    contestants = _each_precision(ours.gradients, lvdae, "L-VDAE") | _each_precision(ours.gradients, vae, "VAE")
+    plain: dict[str, type[PlainLVDAE]] = {"the paper's way": PapersWay, "vmap(jacrev)": VmapJacrev}
+    if m in PAPERS_WAY:
+        contestants |= {name: _with(partial(peers.plain_lvdae, way), lvdae) for name, way in plain.items()}
+    rows = []
+    for index, each in enumerate(PRECISIONS):
+        key, step = f"L-VDAE {each}", f"L-VDAE step, m = {m}, {each}"
+        if m in PAPERS_WAY:
+            targets = (PAPERS_WAY[m][index], None)
+            rows += [
+                Row(f"{step}, against {way}", "L-VDAE", key, (way,), way, target)
+                for way, target in zip(plain, targets, strict=True)
+            ]
+        vae_step = f"VAE {each}"
+        rows.append(Row(f"{step}, in VAE steps", "L-VDAE", key, (vae_step,), "our VAE", VAE_STEPS[m], "at most"))
+    return Comparison(f"lvdae-{m}", GRADIENTS, contestants, tuple(rows))
+
+
+def _vae_epoch() -> Comparison:
+    vae = Subject("vae", MIDDLE)
+    contestants = _each_precision(ours.epoch, vae, "ours") | {"pythae": _with(peers.pythae_epoch, vae)}
+    rows = tuple(
+        Row(f"VAE epoch, m = {MIDDLE}, {each}", "VAE", f"ours {each}", ("pythae",), "pythae's trainer", target)
+        for each, target in zip(PRECISIONS, PYTHAE_EPOCH, strict=True)
+    )
+    return Comparison("vae-epoch", "epoch of whole steps", contestants, rows)
+
+
+def _nll(sizes: Sizes) -> Comparison:
+    vae = Subject("vae", MIDDLE)
+    contestants = _each_precision(ours.nll, vae, "ours") | {"pythae": _with(peers.pythae_nll, vae)}
+    rows = tuple(
+        Row(f"NLL of a VAE, m = {MIDDLE}, {each}", "VAE NLL", f"ours {each}", ("pythae",), "pythae's get_nll", target)
+        for each, target in zip(PRECISIONS, PYTHAE_NLL, strict=True)
+    )
+    return Comparison("nll", f"image with {sizes.samples:,} importance samples", contestants, rows)
+
+
+def _nice() -> Comparison:
+    nice = Subject("nice", 784, "continuous")
+    contestants = _each_precision(partial(ours.gradients, adam=True), nice, "ours")
+    rows = []
+    for word, targets in (("fused", NICE_LIBRARIES), ("default", (None, None))):
+        libraries = {f"zuko, {word} Adam": peers.zuko_nice, f"normflows, {word} Adam": peers.normflows_nice}
+        for name, library in libraries.items():
+            contestants[name] = _with(partial(peers.flow_update, library, word == "fused"), nice)
+        for precision, target in zip(PRECISIONS, targets, strict=True):
+            title = f"NICE step, {precision}, against libraries with torch's {word} Adam"
+            rows.append(Row(title, "NICE", f"ours {precision}", tuple(libraries), None, target))
+    return Comparison("nice", UPDATE, contestants, tuple(rows))
+
+
+def _whole_steps() -> Comparison:
+    """What a user's training spends: the share of the peak that counts."""
+    contestants: dict[str, Factory] = {}
+    rows = []
+    subjects = [("VAE", f", m = {m}", Subject("vae", m)) for m in (16, MIDDLE, 128)]
+    for title, size, subject in (*subjects, ("NICE", "", Subject("nice", 784, "continuous"))):
+        name = f"{title} whole step{size}"
+        contestants |= _each_precision(ours.whole_step, subject, name)
+        for each, target in zip(PRECISIONS, (PEAK_SHARE, None), strict=True):
+            rows.append(Row(f"{name}, {each}", title, f"{name} {each}", target=target, measure="peak_fraction"))
+    return Comparison("peak", WHOLE, contestants, tuple(rows))
+
+
+def _growth(sizes: Sizes) -> Iterator[Comparison]:
+    """Step time along each axis, the others at their usual place; float32."""
+    axes: dict[str, tuple[int, ...]] = {
+        "m": (16, 32, 64, 128),
+        "H": tuple(sizes.hidden * quarters // 4 for quarters in (1, 2, 4, 8, 16)),
+        "B": (1, 2, 4),
+        "batch": tuple(sizes.batch * quarters // 4 for quarters in (1, 2, 4, 8, 20)),  # no short last batch
+        "R": (1, 2, 5, 10),
+    }
+    for axis, positions in axes.items():
+        contestants: dict[str, Factory] = {}
+        rows = []
+        for title, method in (("VAE", "vae"), ("L-VDAE", "lvdae")):
+            for position in positions:
+                name = f"{title} whole step, {axis} = {position}"
+                subject = _at(Subject(method, MIDDLE), axis, position)
+                contestants[name] = _with(partial(ours.whole_step, memory=axis == "R"), subject)
+                rows.append(Row(name, title, name, axis=axis, position=position))
+        yield Comparison(f"growth-{axis}", WHOLE, contestants, tuple(rows))
+
+
+def _at(subject: Subject, axis: str, position: int) -> Subject:
+    """A subject moved along an axis."""
+    if axis == "m":
+        return replace(subject, latents=position)
+    if axis == "R":
+        return replace(subject, replicas=position)
+    field = {"H": "hidden_size", "B": "residual_blocks", "batch": "batch_size"}[axis]
+    return replace(subject, changes=((field, position),))
+
+
+def _profiled() -> Iterator[tuple[str, Callable[[Setting], Subject]]]:
+    def nice(precision: Precision, setting: Setting) -> Subject:
+        return Subject("nice", setting.data_dim, "continuous", precision)
+
+    def resnet(method: str, precision: Precision, setting: Setting) -> Subject:
+        return Subject(method, MIDDLE, precision=precision)
+
+    for precision in PRECISIONS:
+        yield f"VAE step, m = {MIDDLE}", partial(resnet, "vae", precision)
+        yield f"L-VDAE step, m = {MIDDLE}", partial(resnet, "lvdae", precision)
+        yield "NICE step", partial(nice, precision)

@@ -1,0 +1,182 @@
+"""Our side: models, trainers and evaluators as a sweep builds them, protocol `paper` unless a case says otherwise.
+
+A step is measured in three lengths: `gradients` (forward and backward on a batch at hand, for peers that do no more),
+`update` (that and Adam) and `whole_step` (`Trainer.train_step`: fresh noise and data, gradients, Adam, floors).
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vdae_bench.bench.data import BenchData
+from vdae_bench.bench.timing import LEAST_SECONDS, Contestant, count_flops, peak_memory
+from vdae_bench.data.views import ViewedImages
+from vdae_bench.models.registry import View, get_method
+from vdae_bench.noise import NoiseSource
+from vdae_bench.plan import Group, Job
+from vdae_bench.precision import Precision
+from vdae_bench.protocol import Protocol, load_protocol
+from vdae_bench.runner import Surroundings, Workbench
+from vdae_bench.spec import OPTIMISER_DEFAULTS, Cell, apply_overrides
+
+
+@functools.cache
+def _paper() -> Protocol:
+    return load_protocol("paper")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What all cases share: Appendix D's sizes, the numbers of images and samples."""
+
+    batch: int = 1000
+    hidden: int = 256
+    blocks: int = 1
+    coupling_hidden: int = 1024
+    couplings: int = 4
+    coupling_layers: int = 5
+    train_images: int = 50_000
+    samples: int = 5000
+    nll_images: int = 16
+    peer_nll_images: int = 4
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where and on what the bench runs."""
+
+    around: Surroundings
+    data: BenchData
+    sizes: Sizes = Sizes()
+    least_seconds: float = LEAST_SECONDS
+
+    @property
+    def data_dim(self) -> int:
+        """n."""
+        rows, columns = self.data.images.shape
+        return rows * columns
+
+    def batch(self, view: View) -> Float[Tensor, "N n"]:
+        """The first training images, noise drawn once: the batch of all steps that are given one."""
+        viewed = ViewedImages(self.data.images, view, self.around.device)
+        size = self.sizes.batch
+        uniform = NoiseSource((0,), self.around.device).uniform_("data", 0, torch.empty(1, size, self.data_dim))
+        return viewed.training_batch(torch.arange(size)[None], uniform)[0]
+
+    def noise(self, stream: str, dims: int, count: int | None = None) -> Float[Tensor, "N d"]:
+        """Standard normal noise for that batch."""
+        out = torch.empty(1, count or self.sizes.batch, dims)
+        return NoiseSource((0,), self.around.device).normal_(stream, 0, out)[0]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What of ours is timed: a method on a view, by default the ResNets with the sizes of `Sizes`."""
+
+    method: str
+    latents: int
+    view: View = "binary"
+    precision: Precision = "float32"
+    replicas: int = 1
+    changes: tuple[tuple[str, Any], ...] = ()
+    """Protocol fields and hyper-parameters that differ."""
+
+    def job(self, setting: Setting) -> Job:
+        """The cell under protocol `paper`."""
+        sizes = setting.sizes
+        fields: dict[str, Any] = {
+            "precision": self.precision,
+            "batch_size": sizes.batch,
+            "train_images": sizes.train_images,
+            "validation_images": 1,
+            "importance_samples": sizes.samples,
+            "nll_images": sizes.nll_images,
+            "elbo_images": sizes.nll_images,
+        }
+        hyper = {
+            "hidden_size": sizes.hidden,
+            "residual_blocks": sizes.blocks,
+            "coupling_hidden_size": sizes.coupling_hidden,
+            "couplings": sizes.couplings,
+            "coupling_layers": sizes.coupling_layers,
+        }
+        changes = dict(self.changes)
+        own = {**OPTIMISER_DEFAULTS, **get_method(self.method).hyperparameters}
+        hyper = {name: changes.pop(name, hyper.get(name, value)) for name, value in own.items()}
+        protocol = apply_overrides(_paper(), {**fields, **changes})
+        cell = Cell(f"{self.view}-{setting.data.name}", self.method, self.latents)
+        return Job("bench", cell, protocol, hyper)
+
+    def workbench(self, setting: Setting) -> Workbench:
+        """Data, model and trainer, ready to step: what a sweep would run."""
+        job = self.job(setting)
+        return Workbench(Group(tuple((job, seed) for seed in range(self.replicas))), setting.around)
+
+    def parameters(self, setting: Setting) -> int:
+        """How many parameters a replica has; nothing is drawn."""
+        with torch.device("meta"):
+            model = get_method(self.method).build(self.job(setting).problem(1))
+        return sum(parameter.numel() for parameter in model.parameters())
+
+
+def gradients(setting: Setting, subject: Subject, adam: bool = False) -> Contestant:
+    """Forward and backward on the common batch, as `Trainer.train_step` does them; with `adam` the update too."""
+    trainer = subject.workbench(setting).trainer
+    x = setting.batch(subject.view)[None]
+    noise = setting.noise("posterior", trainer.model.training_noise_dim)[None]
+
+    def work() -> None:
+        terms = trainer.bound(x, noise, trainer.settings.log_det_rows)
+        trainer.optimiser.differentiate(terms.reconstruction + terms.divergence, accumulate=False)
+        if adam:
+            trainer.optimiser.step(1, trainer.steps)
+
+    return Contestant(work, precision=subject.precision, flops=count_flops(work))
+
+
+def whole_step(setting: Setting, subject: Subject, memory: bool = False) -> Contestant:
+    """`Trainer.train_step`; with `memory` the peak of building the trainer and two steps of it is measured first."""
+    held = None
+    if memory:
+
+        def build_and_step() -> None:
+            trainer = subject.workbench(setting).trainer
+            for _ in range(2):
+                trainer.train_step()
+
+        held = peak_memory(build_and_step)
+    trainer = subject.workbench(setting).trainer
+    flops = count_flops(trainer.train_step)
+    return Contestant(trainer.train_step, precision=subject.precision, flops=flops, memory_bytes=held)
+
+
+def epoch(setting: Setting, subject: Subject) -> Contestant:
+    """All training images once, validation aside."""
+    trainer = subject.workbench(setting).trainer
+    steps = trainer.steps_per_epoch
+
+    def work() -> None:
+        for _ in range(steps):
+            trainer.train_step()
+
+    flops = count_flops(trainer.train_step) * steps
+    return Contestant(
+        work, precision=subject.precision, flops=flops, warm_up=trainer.train_step, warm_up_share=1 / steps
+    )
+
+
+def nll(setting: Setting, subject: Subject) -> Contestant:
+    """Importance-sampled NLL of a few test images, one chunk of the evaluator after the other."""
+    evaluator = subject.workbench(setting).evaluator()
+
+    def work() -> None:
+        evaluator.done = 0
+        evaluator.run(stop=lambda: False, after_chunk=lambda: None)
+
+    return Contestant(work, len(evaluator.images), subject.precision, flops=count_flops(work))

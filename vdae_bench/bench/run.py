@@ -1,0 +1,121 @@
+"""Runs cases and keeps what they found: the raw file is replaced after every case."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from vdae_bench.bench import entries, peers
+from vdae_bench.bench.cases import Case, declared
+from vdae_bench.bench.data import find_data
+from vdae_bench.bench.entries import Entry, Surrounding
+from vdae_bench.bench.ours import Setting
+from vdae_bench.errors import UserError
+from vdae_bench.models.registry import nearest
+from vdae_bench.provenance import provenance
+
+
+@dataclass
+class Outcome:
+    """The raw file, and why entries were skipped."""
+
+    path: Path
+    skipped: list[str] = field(default_factory=list)
+
+
+def surrounding(setting: Setting, now: datetime) -> Surrounding:
+    """Machine, libraries and command of this run."""
+    origin = provenance("", setting.data.images.sha256, now)
+    processor = origin["platform"].partition(", ")[2]
+    words = re.sub(r"\(r\)|\(tm\)|cpu|processor|@.*", " ", processor.lower())
+    slug = "-".join(re.findall(r"[a-z0-9]+", words)) or "machine"
+    threads = setting.around.threads
+    return Surrounding(
+        machine=f"{slug}-{threads}-thread{'s' if threads > 1 else ''}",
+        threads=threads,
+        data=setting.data.name,
+        libraries=peers.versions(),
+        **{name: origin[name] for name in ("platform", "torch", "python", "started_at", "command")},
+        git_commit=origin["git_commit"],
+        git_dirty=origin["git_dirty"],
+    )
+
+
+def chosen(cases: Sequence[Case], word: str | None) -> list[Case]:
+    """The cases whose name has a word in it; all without a word.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = [case for case in cases if word is None or word.lower() in case.name.lower()]
+    if not found:
+        names = [case.name for case in cases]
+        raise UserError(f"no case has {word!r} in its name{nearest(str(word), names)}; there are {', '.join(names)}")
+    return found
+
+
+def run_cases(
+    cases: Sequence[Case],
+    setting: Setting,
+    folder: Path,
+    only: str | None = None,
+    rounds: int | None = None,
+    say: Callable[[str], None] = print,
+) -> Outcome:
+    """Run the cases that `only` names and write `<folder>/bench/<machine>.json` after each."""
+    run = surrounding(setting, datetime.now(UTC))
+    outcome = Outcome(entries.folder(folder) / f"{run.machine}.json")
+    order = [case.name for case in cases]
+    for case in chosen(cases, only):
+        started = time.monotonic()
+        found = case.run(setting, rounds, run)
+        entries.write(outcome.path, entries.merged(entries.read(outcome.path), found, order))
+        outcome.skipped += [entry.skipped for entry in found if entry.skipped]
+        say(f"{case.name} ({time.monotonic() - started:.0f} s)")
+        for entry in found:
+            say(f"  {line(entry)}")
+    return outcome
+
+
+def line(entry: Entry) -> str:
+    """An entry for the terminal."""
+    if entry.skipped:
+        return f"{entry.name}: skipped, {entry.skipped}"
+    if entry.profile:
+        return f"{entry.name}: {1 - entry.profile.matrix_products:.0%} outside matrix products"
+    parts = [f"{entry.ours_seconds:.4g} s"]
+    if entry.ratio is not None and entry.spread is not None:
+        parts.append(f"{entry.peer}: {entry.peer_seconds:.4g} s")
+        parts.append(f"ratio {entry.ratio:.2f} ({entry.spread[0]:.2f} to {entry.spread[1]:.2f})")
+    if entry.peak_fraction is not None:
+        parts.append(f"{entry.peak_fraction:.0%} of peak")
+    if entry.target is not None:
+        parts.append(f"target {entry.direction} {entry.target:g} {'met' if entry.met else 'MISSED'}")
+    return f"{entry.name}: {', '.join(parts)}"
+
+
+def bench(only: str | None, rounds: int | None, threads: int | None, results: Path, reports: Path) -> None:
+    """The verb: run, keep, draw.
+
+    Raises:
+        MissingPeer: after all that could run did, where a library to compare with is not there.
+    """
+    from vdae_bench.commands import surroundings
+    from vdae_bench.report.performance import build_performance
+
+    with TemporaryDirectory() as folder:
+        data = find_data(Path(folder))
+        setting = Setting(surroundings("cpu", threads, results, data.folder), data)
+        outcome = run_cases(declared(), setting, results, only, rounds)
+    print(outcome.path)
+    print(build_performance(results, reports))
+    if outcome.skipped:
+        reasons = "; ".join(dict.fromkeys(outcome.skipped))
+        raise peers.MissingPeer(
+            f"{len(outcome.skipped)} comparisons were skipped: {reasons}; {peers.INSTALL} installs it"
+        )

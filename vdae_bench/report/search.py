@@ -1,0 +1,347 @@
+"""The search in a report: which rows use which winner, what each study found, its pictures; from winner files alone."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from vdae_bench.report.markdown import bullets, code, escape, table
+from vdae_bench.report.rows import Row, Sheet
+from vdae_bench.report.stamp import label
+from vdae_bench.report.units import Unit, dims_of, unit_of
+from vdae_bench.search.sampling import quiet_optuna
+from vdae_bench.search.space import distributions, in_words
+from vdae_bench.search.winner import Trial, Winner, all_winners
+from vdae_bench.spec import Choices, Range
+from vdae_bench.store import Store
+from vdae_bench.units import bits_per_dim
+
+SPACE: TypeAdapter[Range | Choices] = TypeAdapter(Range | Choices)
+SUPERSEDED = ".superseded-"
+MANY = 8
+"""Complete trials from which the importance of hyper-parameters is estimated."""
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A winner and its file."""
+
+    path: Path
+    winner: Winner
+
+    @property
+    def dataset(self) -> str:
+        """What was searched on."""
+        return self.winner.cell.partition("_")[0]
+
+    @property
+    def name(self) -> str:
+        """For people: the cell, and what tells the study from the spec's own."""
+        return f"{self.winner.cell} ({self.winner.label.replace('.', ', ')})" if self.winner.label else self.winner.cell
+
+    @property
+    def unit(self) -> Unit:
+        """Of its values in a report."""
+        return unit_of(self.dataset)
+
+    def shown(self, nats: float) -> float:
+        """A value in that unit."""
+        dims = dims_of(self.dataset)
+        return bits_per_dim(nats, dims) if self.unit.suffix != "nats" and dims else nats
+
+    def text(self, nats: float) -> str:
+        """A value in that unit, as text."""
+        return self.unit.show(self.shown(nats))
+
+    @property
+    def best_tenth(self) -> list[Trial]:
+        """The best tenth of the complete trials, at least two: how flat the optimum is."""
+        complete = self.winner.complete
+        return complete[: max(2, -(-len(complete) // 10))]
+
+
+def load_searches(store: Store, sweep: str, protocol: str) -> list[Frozen]:
+    """The winners of a sweep under a protocol, those set aside too: records may name them."""
+    return [Frozen(path, winner) for path, winner in all_winners(store, sweep, protocol)]
+
+
+def current(searches: Sequence[Frozen]) -> list[Frozen]:
+    """Those that are not set aside: the spec's own studies first, then those compared with them."""
+    kept = [each for each in searches if SUPERSEDED not in each.path.name]
+    return sorted(kept, key=lambda each: (each.winner.label != "", each.path.name))
+
+
+def link(target: Path, page: Path, text: str) -> str:
+    """A link from a page to a file."""
+    return f"[{text}]({Path(os.path.relpath(target, page.parent)).as_posix().replace(' ', '%20')})"
+
+
+def fidelity(winner: Winner) -> str:
+    """How the epochs of the trials stand to those of the final runs; in bold where they are fewer."""
+    epochs = f"{winner.epochs} epoch{'s'[: winner.epochs != 1]} each"
+    if winner.epochs == winner.final_epochs:
+        return f"{epochs}, as in the final runs"
+    relation = "fewer" if winner.epochs < winner.final_epochs else "more"
+    return f"{epochs}, **{relation} than the {winner.final_epochs} of the final runs**"
+
+
+def row_notes(sheet: Sheet, searches: Sequence[Frozen]) -> list[tuple[str, str, Frozen | None]]:
+    """(rows, what is said of their search, its winner), for each source that the rows' records name."""
+    by_source = {each.winner.source: each for each in searches}
+    found: dict[str, list[Row]] = {}
+    for row in sheet.rows:
+        sources = {str(run.record.hyperparameters.get("source")) for run in (row.ran.runs if row.ran else ())}
+        for source in sorted(sources):
+            if source.startswith("search"):
+                found.setdefault(source, []).append(row)
+    notes: list[tuple[str, str, Frozen | None]] = []
+    for source, rows in found.items():
+        names, frozen = "; ".join(label(row) for row in rows), by_source.get(source)
+        if frozen is None:
+            notes.append((names, f"{code(source)}, whose file is not in the results folder", None))
+            continue
+        winner = frozen.winner
+        said = (
+            f"trial {winner.winner} of {len(winner.trials)} on {code(winner.cell)} ({winner.sampler}), "
+            f"{fidelity(winner)}"
+        )
+        notes.append((names, said, frozen))
+    return notes
+
+
+def notes_for_table(sheet: Sheet, searches: Sequence[Frozen], page: Path) -> Iterator[str]:
+    """What stands under a table of which some rows have searched hyper-parameters."""
+    notes = row_notes(sheet, searches)
+    if notes:
+        searched = sum(names.count(";") + 1 for names, _, _ in notes)
+        others = "; the other rows have those of the spec" if searched < len(sheet.rows) else ""
+        yield f"Hyper-parameters by search on validation -ELBO{others}:"
+        yield bullets(
+            [
+                f"{names}: {said}" + (f" ({link(frozen.path, page, 'file')})" if frozen else "")
+                for names, said, frozen in notes
+            ]
+        )
+
+
+def section(searches: Sequence[Frozen], path: Path) -> Iterator[str]:
+    """The section of a page at `path`; the figures of `report.search_figures` lie beside it."""
+    here = current(searches)
+    own = [each for each in here if not each.winner.label]
+    if not here:
+        return
+    yield (
+        "Each study: trials asked in batches by Optuna, trained on the training images, valued by -ELBO at beta = 1 on "
+        "the validation images after the last epoch; lower is better. The test set takes no part. Best tenth: how far "
+        "its worst value is above the best, which says how flat the optimum is."
+    )
+    headers = [
+        "study",
+        "cells",
+        "sampler",
+        "trials",
+        "pruned",
+        "diverged",
+        "epochs",
+        "best",
+        "best tenth within",
+        "file",
+    ]
+    yield table(headers, [_summary(each, path) for each in here], right=headers[3:9])
+    for each in own:
+        name = figure_name(path.stem, each)
+        yield f"### Search on {each.dataset}: {code(each.winner.cell)}"
+        yield f"Chosen: {escape(in_words(each.winner.chosen))}."
+        yield f"![Optimisation history, slices and importance]({name}.svg)"
+        yield (
+            "Values in "
+            + each.unit.name
+            + "; filled: trained to the end, hollow: pruned (the value at its last epoch), "
+            f"crosses at the top: diverged or far above. As pixels: [{name}.png]({name}.png)."
+        )
+        if len(each.best_tenth) > 1:
+            yield table(
+                ["hyper-parameter", "chosen", "in the best tenth", "importance"], _flatness(each, importances(each))
+            )
+    yield from _comparison(here, path)
+    yield from _fidelities(here)
+
+
+def figure_name(stem: str, frozen: Frozen) -> str:
+    """Of a study's figure, without its ending."""
+    return f"{stem}-search-{frozen.winner.cell}"
+
+
+def comparison_name(stem: str, frozen: Frozen) -> str:
+    """Of the figure of samplers compared on a cell, without its ending."""
+    return f"{stem}-search-samplers-{frozen.winner.cell}"
+
+
+def _summary(each: Frozen, path: Path) -> list[str]:
+    winner = each.winner
+    states = [trial.state for trial in winner.trials]
+    spread = each.shown(each.best_tenth[-1].score) - each.shown(winner.value)
+    final = "" if winner.epochs == winner.final_epochs else f" (final {winner.final_epochs})"
+    return [
+        escape(each.name),
+        str(len(winner.serves)) if winner.serves else "compared only",
+        winner.sampler,
+        str(len(states)),
+        str(states.count("pruned")),
+        str(states.count("diverged")),
+        f"{winner.epochs}{final}",
+        f"{each.text(winner.value)} {each.unit.name}",
+        each.unit.show(spread),
+        link(each.path, path, "JSON"),
+    ]
+
+
+def importances(frozen: Frozen) -> dict[str, float]:
+    """Share of each hyper-parameter in reaching the best tenth (PED-ANOVA, as in Optuna); empty of too few trials."""
+    import optuna
+
+    complete = sorted(frozen.winner.complete, key=lambda trial: trial.number)
+    space = {name: SPACE.validate_python(each) for name, each in frozen.winner.space.items()}
+    varied = {name for name in space if len({str(trial.parameters[name]) for trial in complete}) > 1}
+    if len(complete) < MANY or not varied:
+        return {}
+    known = distributions(space)
+    with quiet_optuna():
+        study = optuna.create_study(direction="minimize")
+        study.add_trials(
+            [optuna.trial.create_trial(params=t.parameters, distributions=known, value=t.value) for t in complete]
+        )
+        shares = optuna.importance.get_param_importances(
+            study, evaluator=optuna.importance.PedAnovaImportanceEvaluator(), params=sorted(varied)
+        )
+    return {name: float(share) for name, share in shares.items()}
+
+
+def _flatness(each: Frozen, importance: dict[str, float]) -> list[list[str]]:
+    rows = []
+    for name, chosen in each.winner.chosen.items():
+        values = [trial.parameters[name] for trial in each.best_tenth]
+        if isinstance(SPACE.validate_python(each.winner.space[name]), Range):
+            among = f"{min(values):.3g} to {max(values):.3g}"
+        else:
+            among = ", ".join(f"{value} ({values.count(value)})" for value in sorted(set(values), key=str))
+        shown = f"{chosen:.4g}" if isinstance(chosen, float) else str(chosen)
+        rows.append([code(name), shown, among, f"{importance[name]:.2f}" if name in importance else "-"])
+    return rows
+
+
+@dataclass(frozen=True)
+class Progression:
+    """How good the best of a study was after so much training: a step function of cost, in full trials."""
+
+    costs: tuple[float, ...]
+    bests: tuple[float, ...]
+
+    @classmethod
+    def of(cls, frozen: Frozen) -> Progression:
+        """Of a study; trials that stopped early cost the epochs that they had."""
+        costs, bests, cost, best = [], [], 0.0, float("inf")
+        for trial in frozen.winner.trials:
+            cost += trial.epochs / frozen.winner.epochs
+            if trial.state == "complete":
+                best = min(best, frozen.shown(trial.score))
+            costs.append(cost)
+            bests.append(best)
+        return cls(tuple(costs), tuple(bests))
+
+    def at(self, cost: float) -> float:
+        """The best by then; infinite before the first complete trial."""
+        return min(
+            (best for at, best in zip(self.costs, self.bests, strict=True) if at <= cost + 1e-9), default=float("inf")
+        )
+
+
+def compared(here: Sequence[Frozen]) -> list[list[Frozen]]:
+    """Studies of one cell and number of epochs that differ in sampler and seed alone, where there are two samplers."""
+    groups: dict[tuple[str, int, str], list[Frozen]] = {}
+    for each in here:
+        winner = each.winner
+        groups.setdefault((winner.cell, winner.epochs, str((winner.space, winner.fixed))), []).append(each)
+    return [group for group in groups.values() if len({each.winner.sampler for each in group}) > 1]
+
+
+def _comparison(here: Sequence[Frozen], path: Path) -> Iterator[str]:
+    for group in compared(here):
+        runs = {(each.winner.sampler, each.winner.seed): Progression.of(each) for each in group}
+        cost = min(run.costs[-1] for run in runs.values())
+        first = group[0]
+        yield f"### Samplers compared on {code(first.winner.cell)}"
+        name = comparison_name(path.stem, first)
+        yield f"![Best value against cost, by sampler]({name}.svg)"
+        yield (
+            f"Best validation -ELBO ({first.unit.name}) after training worth {cost:.3g} full trials, mean and standard "
+            "deviation over search seeds; beside random search with the same seed. "
+            f"As pixels: [{name}.png]({name}.png)."
+        )
+        rows = []
+        for sampler in sorted({sampler for sampler, _ in runs}):
+            seeds = sorted(seed for each, seed in runs if each == sampler)
+            values = [runs[sampler, seed].at(cost) for seed in seeds]
+            deviation = f" ± {statistics.stdev(values):.{first.unit.decimals}f}" if len(values) > 1 else ""
+            pairs = [
+                (runs[sampler, seed].at(cost), runs["random", seed].at(cost))
+                for seed in seeds
+                if sampler != "random" and ("random", seed) in runs
+            ]
+            better = f"{sum(a < b for a, b in pairs)} of {len(pairs)}" if pairs else "-"
+            gap = first.unit.show_difference(statistics.fmean(a - b for a, b in pairs)) if pairs else "-"
+            rows.append([sampler, str(len(seeds)), first.unit.show(statistics.fmean(values)) + deviation, better, gap])
+        headers = ["sampler", "search seeds", "best", "better than random", "mean difference"]
+        yield table(headers, rows, right=headers[1:])
+
+
+def same_points(first: Frozen, second: Frozen) -> list[tuple[float, float]]:
+    """Values (nats) of trials with the same parameters in two studies of one cell; empty unless they tried the same."""
+    a, b = first.winner, second.winner
+    if a.cell != b.cell or a.epochs == b.epochs or a.fixed != b.fixed:
+        return []
+    pairs = list(zip(a.trials, b.trials, strict=False))
+    if not pairs or any(one.parameters != other.parameters for one, other in pairs):
+        return []
+    both = [(one, other) for one, other in pairs if one.state == other.state == "complete"]
+    return [(one.score, other.score) for one, other in both]
+
+
+def _fidelities(here: Sequence[Frozen]) -> Iterator[str]:
+    """How well a short trial ranks what a long one does."""
+    from scipy.stats import spearmanr
+
+    rows = []
+    ordered = sorted(here, key=lambda each: each.winner.epochs)
+    for short, long in itertools.combinations(ordered, 2):
+        pairs = same_points(short, long)
+        if len(pairs) > 2:
+            correlation = float(spearmanr([a for a, _ in pairs], [b for _, b in pairs]).statistic)
+            chosen = min(pairs)[1]
+            regret = short.shown(chosen) - short.shown(min(b for _, b in pairs))
+            rank = 1 + sum(b < chosen for _, b in pairs)
+            rows.append(
+                [
+                    code(short.winner.cell),
+                    str(short.winner.epochs),
+                    str(long.winner.epochs),
+                    str(len(pairs)),
+                    f"{correlation:.2f}",
+                    f"{rank} of {len(pairs)}",
+                    f"{short.unit.show(regret)} {short.unit.name}",
+                ]
+            )
+    if rows:
+        yield "### Short trials beside long ones"
+        yield (
+            "The same hyper-parameters and seeds trained for fewer and for more epochs: rank correlation (Spearman) of "
+            "the validation -ELBO, the long run's rank of what the short runs would choose, and what that choice costs."
+        )
+        headers = ["cell", "short", "long", "trials", "rank correlation", "rank of the choice", "its cost"]
+        yield table(headers, rows, right=headers[1:])

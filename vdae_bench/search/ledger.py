@@ -1,0 +1,220 @@
+"""A study in Optuna's storage: what was asked, what was told. A journal file by default, any Optuna URL on request.
+
+Each trial carries its number (0 .. trials - 1) as the attribute `number`; Optuna's own counts interrupted ones too. One
+process at a time works on a results folder's studies, so that a trial found running was left behind by a kill: it is
+told FAIL, and its parameters are asked again under the same number.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from vdae_bench.errors import EnvironmentFault, UserError
+from vdae_bench.search.sampling import quiet_optuna
+from vdae_bench.search.space import distributions
+from vdae_bench.search.studies import Study
+from vdae_bench.search.winner import Trial, best_of
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+    from optuna.trial import FrozenTrial
+
+JOURNAL = "optuna.journal"
+LOCK_SECONDS = 1.0
+"""An append to the journal takes milliseconds: a lock older than this was left behind by a kill."""
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Be the only search in a folder.
+
+    Raises:
+        EnvironmentFault: another one is.
+    """
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".search.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise EnvironmentFault(
+            f"another search works in {folder}; wait for its end, or give another --results"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def mend(journal: Path) -> None:
+    """Make a journal whole that a kill left torn; nobody else may be writing.
+
+    Optuna reads past a torn last line but glues the next one to it, after which nothing reads: the last line is cut off
+    unless it is whole. A lock that a kill left behind is removed (Optuna would wait half a minute for it).
+    """
+    lock = journal.with_name(f"{journal.name}.lock")
+    try:
+        if time.time() - lock.lstat().st_mtime < LOCK_SECONDS:
+            time.sleep(LOCK_SECONDS)
+        lock.unlink()
+    except FileNotFoundError:
+        pass
+    if not journal.exists():
+        return
+    content = journal.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if whole:
+        last = whole[whole.rfind(b"\n", 0, -1) + 1 :]
+        try:
+            json.loads(last)
+        except ValueError:
+            whole = whole[: -len(last)]
+    if len(whole) < len(content):
+        with journal.open("r+b") as file:
+            file.truncate(len(whole))
+
+
+def open_storage(folder: Path, url: str | None) -> BaseStorage:
+    """The storage at an Optuna URL, or the journal in a folder.
+
+    Raises:
+        UserError: there is no such storage, or the journal is damaged beyond its last line.
+    """
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
+    with quiet_optuna():
+        if url is None:
+            journal = folder / JOURNAL
+            mend(journal)
+            try:
+                return optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
+            except (ValueError, KeyError) as error:
+                raise UserError(
+                    f"{journal} is damaged ({error}); take it from a backup, or delete it: frozen winners are kept"
+                ) from None
+        try:
+            return optuna.storages.get_storage(url)
+        except Exception as error:  # SQLAlchemy's and drivers' own, of any kind
+            shown = url.rpartition("@")[2]
+            raise UserError(f"cannot open the storage {shown}: {str(error).splitlines()[0]}") from None
+
+
+class Ledger:
+    """One study."""
+
+    def __init__(self, study: Study, storage: BaseStorage) -> None:
+        import optuna
+
+        self._space = distributions(study.space)
+        self._of, self._storage = study, storage
+        with quiet_optuna():
+            self._study = optuna.create_study(
+                storage=storage, study_name=study.name, direction="minimize", load_if_exists=True
+            )
+        if not self._study.user_attrs:
+            self._study.set_user_attr("cell", study.cell.slug)
+            self._study.set_user_attr("spec_digest", study.spec_digest)
+
+    def _trials(self) -> list[FrozenTrial]:
+        """All that have a number; a person may have added others in a dashboard."""
+        trials = self._study.get_trials(deepcopy=False)
+        return [each for each in trials if isinstance(each.user_attrs.get("number"), int)]
+
+    def release_stale(self) -> None:
+        """Tell FAIL for what a kill left running, and ask it again."""
+        from optuna.trial import TrialState
+
+        for each in self._trials():
+            if each.state == TrialState.RUNNING:
+                self._attribute(each, "stale", True)
+                self._study.tell(each.number, state=TrialState.FAIL)
+
+    def _attribute(self, trial: FrozenTrial, name: str, value: Any) -> None:
+        self._storage.set_trial_user_attr(trial._trial_id, name, value)
+
+    def asked(self) -> dict[int, dict[str, Any]]:
+        """Parameters by number, of all trials that were ever asked."""
+        found: dict[int, dict[str, Any]] = {}
+        for each in self._trials():
+            found.setdefault(each.user_attrs["number"], dict(each.params))
+        return found
+
+    def ended(self) -> dict[int, Trial]:
+        """The trials that were told, by number; a stale one was not."""
+        from optuna.trial import TrialState
+
+        states: dict[TrialState, Literal["complete", "pruned", "diverged"]] = {
+            TrialState.COMPLETE: "complete",
+            TrialState.PRUNED: "pruned",
+            TrialState.FAIL: "diverged",
+        }
+        found: dict[int, Trial] = {}
+        for each in self._trials():
+            attributes, state = each.user_attrs, states.get(each.state)
+            if state == "diverged" and ("stale" in attributes or "diverged_at" not in attributes):
+                continue
+            if state:
+                number = attributes["number"]
+                trial = Trial(
+                    number=number,
+                    state=state,
+                    parameters={name: each.params[name] for name in self._space},
+                    value=each.value,
+                    epochs=attributes["epochs"],
+                    seconds=attributes["seconds"],
+                    seed=attributes["seed"],
+                    curve=sorted(each.intermediate_values.items()),
+                    diverged_at=attributes.get("diverged_at"),
+                )
+                found.setdefault(number, trial)
+        return found
+
+    def begin(self, members: Mapping[int, dict[str, Any]]) -> None:
+        """Enter trials as running, in their order: each at once, with all it has."""
+        import optuna
+
+        for number, parameters in members.items():
+            self._study.add_trial(
+                optuna.trial.create_trial(
+                    state=optuna.trial.TrialState.RUNNING,
+                    params=parameters,
+                    distributions=self._space,
+                    user_attrs={"number": number, "seed": self._of.trial_seed(number)},
+                )
+            )
+
+    def tell(self, trials: Sequence[Trial]) -> None:
+        """Tell how running trials ended, in their order."""
+        from optuna.trial import TrialState
+
+        running = {each.user_attrs["number"]: each for each in self._trials() if each.state == TrialState.RUNNING}
+        for trial in trials:
+            entry = running[trial.number]
+            for epoch, value in trial.curve:
+                self._storage.set_trial_intermediate_value(entry._trial_id, epoch, value)
+            self._attribute(entry, "epochs", trial.epochs)
+            self._attribute(entry, "seconds", trial.seconds)
+            if trial.state == "diverged":
+                self._attribute(entry, "diverged_at", trial.diverged_at)
+                self._study.tell(entry.number, state=TrialState.FAIL)
+            elif trial.state == "pruned":
+                self._study.tell(entry.number, state=TrialState.PRUNED)
+            else:
+                self._study.tell(entry.number, trial.value)
+
+    def restore(self, trials: Sequence[Trial]) -> None:
+        """Enter trials of a frozen winner into an empty study: its storage was deleted, or is elsewhere."""
+        if not self._trials():
+            self.begin({trial.number: trial.parameters for trial in trials})
+            self.tell(trials)
+
+    def best(self) -> Trial | None:
+        """The best so far."""
+        return best_of(list(self.ended().values()))

@@ -1,0 +1,176 @@
+"""The search: batch after batch is asked, trained and told until a study has its trials, then its winner is frozen."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vdae_bench.progress import Progress, duration
+from vdae_bench.runner import StopRequest, Surroundings
+from vdae_bench.search.ledger import Ledger
+from vdae_bench.search.sampling import Pruner, propose
+from vdae_bench.search.space import in_words
+from vdae_bench.search.studies import Study
+from vdae_bench.search.trials import groups_of, train
+from vdae_bench.search.winner import Trial, Winner, freeze, read, trials_frozen, write
+from vdae_bench.store import Store
+from vdae_bench.training.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a call of a search came to."""
+
+    winner: Winner
+    trials: int
+    """That this call trained."""
+    seconds: float
+    """Of this call, asking and telling included."""
+
+    def in_words(self) -> str:
+        """Lines for the terminal."""
+        winner = self.winner
+        line = (
+            f"{winner.cell}{f' ({winner.label})' if winner.label else ''}: trial {winner.winner} of "
+            f"{len(winner.trials)} is best, {winner.value:.2f} nats: {in_words(winner.chosen)}"
+        )
+        if not self.trials:
+            return line
+        rate = f"{3600 * self.trials / self.seconds:.0f} trials an hour"
+        return f"{line}\n  {self.trials} trials in {duration(self.seconds)}, {rate}"
+
+
+def work_of(study: Study, store: Store) -> float:
+    """FLOPs that a study has yet to train, for the progress display."""
+    return float(max(0, study.trials - trials_frozen(study, store)) * study.train_flops)
+
+
+def run_study(
+    study: Study, around: Surroundings, storage: Callable[[], BaseStorage], progress: Progress, stop: StopRequest
+) -> Found:
+    """Bring a study to its number of trials and freeze its winner; nothing runs where that is done.
+
+    Raises `Interrupted` after a checkpoint when `stop` says so: the study goes on from there.
+    """
+    started = time.monotonic()
+    path = study.path(around.store)
+    there = _own(study, path)
+    if there and len(there.trials) >= study.trials:
+        return Found(there, 0, 0.0)
+    ledger = Ledger(study, storage())
+    if there:
+        ledger.restore(there.trials)
+    ledger.release_stale()
+    trained = 0
+    for batch in range(-(-study.trials // study.batch)):
+        trained += _run_batch(study, batch, ledger, around, progress, stop)
+    ended = ledger.ended()
+    winner = freeze(study, [ended[number] for number in range(study.trials)])
+    write(path, winner)
+    return Found(winner, trained, time.monotonic() - started)
+
+
+def _own(study: Study, path: Path) -> Winner | None:
+    """The file of this very search; one of another is set aside when this one is written."""
+    found = read(path)
+    return found if found and found.spec_digest == study.spec_digest else None
+
+
+def _run_batch(
+    study: Study, batch: int, ledger: Ledger, around: Surroundings, progress: Progress, stop: StopRequest
+) -> int:
+    """Ask, train and tell what of a batch has not ended; how many that were."""
+    first = batch * study.batch
+    numbers = range(first, min(first + study.batch, study.trials))
+    ended = ledger.ended()
+    missing = [number for number in numbers if number not in ended]
+    results = _Results(study, batch, around)
+    if not missing:
+        results.remove()  # where a kill came after the last was told
+        return 0
+    known = results.read()
+    told = [number for number in missing if number in known]
+    history = [ended[number] for number in range(first)]
+    parameters = ledger.asked()
+    if any(number not in parameters for number in missing):
+        parameters |= {
+            first + position: each
+            for position, each in enumerate(propose(study, history, batch, len(numbers)))
+            if first + position not in parameters
+        }
+    if told:  # a kill came between training and telling
+        ledger.begin({number: parameters[number] for number in told})
+        ledger.tell([known[number] for number in told])
+        results.remove()
+        return len(told) + _run_batch(study, batch, ledger, around, progress, stop)
+    members = {number: parameters[number] for number in missing}
+    ledger.begin(members)
+    groups = list(groups_of(study, members))
+    work = float(sum(group.flops for group in groups))
+    label = f"search {study.slug}, trials {missing[0]} to {missing[-1]}"
+    progress.group_started(label, batch + 1, -(-study.trials // study.batch))
+    trials = train(
+        groups, Pruner(study, history), around, lambda phase, part: progress.update(label, phase, work, part), stop
+    )
+    results.write([trials[number] for number in missing], [group.checkpoint(around).path for group in groups])
+    ledger.tell([trials[number] for number in missing])
+    results.remove()
+    progress.group_ended(label, _outcome(list(trials.values()), ledger.best()), work)
+    return len(missing)
+
+
+def _outcome(trials: list[Trial], best: Trial | None) -> str:
+    lost = [
+        f"{len(some)} {state}" for state in ("pruned", "diverged") if (some := [t for t in trials if t.state == state])
+    ]
+    return ", ".join([*lost, f"best so far {best.value:.2f} nats (trial {best.number})" if best else "none finite yet"])
+
+
+class _Results:
+    """The results of a trained batch, in a file from the end of training until the last of them is told.
+
+    So a kill while telling trains nothing again and tells nothing twice.
+    """
+
+    def __init__(self, study: Study, batch: int, around: Surroundings) -> None:
+        self._folder = around.store.folder(study.sweep, study.protocol.name, "checkpoints")
+        self._path = self._folder / f"search-{study.spec_digest[:16]}-{batch}.json"
+
+    def read(self) -> dict[int, Trial]:
+        """The trials by number; none where there is no file."""
+        trials = [Trial.model_validate(each) for each in self._content()["trials"]]
+        return {trial.number: trial for trial in trials}
+
+    def _content(self) -> dict[str, Any]:
+        if not self._path.exists():
+            return {"trials": [], "checkpoints": []}
+        content: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
+        return content
+
+    def write(self, trials: list[Trial], checkpoints: list[Path]) -> None:
+        """Keep results, and which checkpoints they make superfluous."""
+        content = {
+            "trials": [trial.model_dump(mode="json") for trial in trials],
+            "checkpoints": [path.name for path in checkpoints],
+        }
+        self._folder.mkdir(parents=True, exist_ok=True)
+        temporary = self._path.with_suffix(f".json.tmp-{os.getpid()}")
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(content, allow_nan=False))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self._path)
+
+    def remove(self) -> None:
+        """All are told: results and checkpoints have served."""
+        for name in self._content()["checkpoints"]:
+            Checkpoint(self._folder / name, "").remove()
+        self._path.unlink(missing_ok=True)

@@ -1,0 +1,186 @@
+"""Which studies a sweep's search has: on which cell, for which cells, and what determines each."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vdae_bench.data.registry import find_dataset
+from vdae_bench.errors import UserError
+from vdae_bench.models.registry import get_method
+from vdae_bench.plan import Job, price
+from vdae_bench.protocol import Protocol, digest
+from vdae_bench.search.space import architecture_of
+from vdae_bench.spec import MAX_SEEDS, MAX_TRIALS, Cell, Choices, Range, SearchSpec, SweepSpec
+from vdae_bench.store import Store
+
+SCHEMA = 1
+TRIAL_SEEDS = 1_000_000
+"""The training seed of trial i of study seed s is this + 10,000 s + i: far above those of final runs."""
+assert TRIAL_SEEDS > MAX_SEEDS
+MOST_ARCHITECTURES = 64
+"""More combinations than this are not counted one by one for the price of a study."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """The search of one cell: what determines its trials, and the cells that its winner serves."""
+
+    sweep: str
+    cell: Cell
+    serves: tuple[str, ...]
+    """Slugs of the cells that take the winner, this one among them."""
+    protocol: Protocol
+    """Of the final runs."""
+    hyperparameters: dict[str, Any]
+    """What the cell trains with where the space does not say otherwise."""
+    space: Mapping[str, Range | Choices]
+    sampler: str
+    """`gp`, `tpe` or `random`."""
+    seed: int
+    epochs: int
+    batch: int
+    pruning: bool
+    trials: int
+    label: str = ""
+    """What tells a study of a comparison from the spec's own, as `sampler-tpe.seed-3`."""
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """The hyper-parameters that are not searched."""
+        return {name: value for name, value in self.hyperparameters.items() if name not in self.space}
+
+    def job(self, parameters: Mapping[str, Any]) -> Job:
+        """What a trial with these parameters trains."""
+        protocol = self.protocol.model_copy(update={"epochs": self.epochs})
+        return Job(self.sweep, self.cell, protocol, {**self.hyperparameters, **parameters})
+
+    def trial_seed(self, index: int) -> int:
+        """The training seed of a trial."""
+        return TRIAL_SEEDS + MAX_TRIALS * self.seed + index
+
+    @property
+    def spec_digest(self) -> str:
+        """The identity of the study: what determines its trials, but for how many there are."""
+        job = self.job({})
+        return digest(
+            {
+                "schema": SCHEMA,
+                "cell": self.cell.as_record(),
+                "training": asdict(job.training_settings()),
+                "train_images": job.protocol.train_images,
+                "log_det": job.protocol.log_det,
+                "fixed": self.fixed,
+                "space": self.space_as_json(),
+                "sampler": self.sampler,
+                "seed": self.seed,
+                "batch": self.batch,
+                "pruning": self.pruning,
+                "dataset_sha256": find_dataset(job.dataset).sha256,
+                "method_version": get_method(self.cell.method).version,
+            }
+        )
+
+    def space_as_json(self) -> dict[str, Any]:
+        """The space as the spec has it."""
+        return {name: space.model_dump() for name, space in self.space.items()}
+
+    @property
+    def name(self) -> str:
+        """In Optuna's storage, where searches of other specs may be too."""
+        parts = (self.sweep, self.protocol.name, self.slug, self.spec_digest[:8])
+        return "/".join(parts)
+
+    @property
+    def slug(self) -> str:
+        """For people and files."""
+        return f"{self.cell.slug}.{self.label}" if self.label else self.cell.slug
+
+    def path(self, store: Store) -> Path:
+        """Where the frozen winner is."""
+        return search_folder(store, self.sweep, self.protocol.name) / f"{self.slug}.json"
+
+    @property
+    def train_flops(self) -> int:
+        """Of one trial that is not pruned: the mean over the space's architectures, as counted by `plan.price`.
+
+        An interval of sizes counts with its largest.
+        """
+        choices = architecture_of(self.space)
+        sets = [space.values if isinstance(space, Choices) else [round(space.max)] for space in choices.values()]
+        combinations = list(itertools.islice(itertools.product(*sets), MOST_ARCHITECTURES + 1))
+        if len(combinations) > MOST_ARCHITECTURES:
+            combinations = [tuple(each[-1] for each in sets)]
+        prices = [price(self.job(dict(zip(choices, each, strict=True)))).train_flops for each in combinations]
+        return sum(prices) // len(prices)
+
+
+def search_folder(store: Store, sweep: str, protocol: str) -> Path:
+    """Where a sweep's frozen winners and its studies are."""
+    return store.folder(sweep, protocol, "search")
+
+
+def studies_of(spec: SweepSpec) -> list[Study]:
+    """The spec's own studies, one for each cell that is searched on.
+
+    Raises:
+        UserError: the sweep has no search.
+    """
+    if spec.search is None:
+        raise UserError(f"sweep {spec.name} has no search section; add one, with trials and parameters")
+    serves: dict[Cell, list[str]] = {}
+    for cell in spec.cells:
+        searched_on = spec.search_cell(cell)
+        if searched_on is not None:
+            if not spec.searched_parameters(searched_on):
+                raise UserError(f"{searched_on.slug} has none of the searched parameters; name another cell in search")
+            serves.setdefault(searched_on, []).append(cell.slug)
+    return [_study(spec, spec.search, cell, tuple(slugs)) for cell, slugs in serves.items()]
+
+
+def _study(spec: SweepSpec, search: SearchSpec, cell: Cell, serves: tuple[str, ...]) -> Study:
+    unsearched = replace(spec, searched={})
+    return Study(
+        sweep=spec.name,
+        cell=cell,
+        serves=serves,
+        protocol=spec.protocol,
+        hyperparameters=unsearched.resolved_hyperparameters(cell),
+        space=spec.searched_parameters(cell),
+        sampler="random" if search.method == "random" else search.sampler,
+        seed=search.seed,
+        epochs=search.epochs or spec.protocol.epochs,
+        batch=search.batch,
+        pruning=search.pruning,
+        trials=search.trials,
+    )
+
+
+def studies_to_run(spec: SweepSpec, *, compare: bool) -> list[Study]:
+    """The spec's own studies, each followed by those that its `compare` puts beside it, if asked.
+
+    Raises:
+        UserError: the sweep has no search, or a searched hyper-parameter is set on the command line.
+    """
+    own = studies_of(spec)
+    assert spec.search is not None
+    for name in spec.protocol.overrides:
+        if name in spec.search.parameters:
+            raise UserError(f"{name} is searched; leave out --set {name}=..., or take it from the search's parameters")
+    return [study for each in own for study in (each, *(_compared(each, spec.search) if compare else ()))]
+
+
+def _compared(own: Study, search: SearchSpec) -> list[Study]:
+    """The same search by the samplers, seeds and epochs of `compare`; no final run uses its winners."""
+    axes = {name: values for name, values in search.compare.model_dump().items() if values}
+    studies = []
+    for values in itertools.product(*axes.values()) if axes else ():
+        changed = dict(zip(axes, values, strict=True))
+        label = ".".join(f"{name}-{value}" for name, value in changed.items())
+        other = replace(own, **changed, serves=(), label=label)
+        if other.spec_digest != own.spec_digest:
+            studies.append(other)
+    return studies

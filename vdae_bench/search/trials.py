@@ -1,0 +1,247 @@
+"""Training a batch of trials: those of one architecture as replicas of one model, on training and validation images.
+
+Each replica has its own seed, learning rate, beta2, epsilon and schedule. The test images are not there: a search
+loads a data set without them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vdae_bench.data.images import load_images
+from vdae_bench.data.statistics import PixelStatistics
+from vdae_bench.data.views import Split, ViewedImages
+from vdae_bench.models.registry import get_method
+from vdae_bench.plan import GROUP_BYTES, MAX_REPLICAS, price
+from vdae_bench.protocol import digest
+from vdae_bench.runner import StopRequest, Surroundings
+from vdae_bench.search.space import architecture_of
+from vdae_bench.search.studies import Study
+from vdae_bench.search.winner import Trial
+from vdae_bench.spec import OPTIMISER_DEFAULTS
+from vdae_bench.training.adam import AdamSettings
+from vdae_bench.training.checkpoint import Checkpoint
+from vdae_bench.training.engine import Trainer
+from vdae_bench.training.replicas import keep_replicas
+
+RUNGS = 100
+"""Epochs whose validation -ELBO is kept and may decide of pruning: all of a shorter trial, evenly spaced ones else."""
+
+Curve = Sequence[tuple[int, float]]
+
+
+class SearchImages(ViewedImages):
+    """Training and validation images alone; what is computed of them once serves all groups of a study."""
+
+    def held_out(self, split: Split, dtype: torch.dtype = torch.float32, draw: int = 0) -> Float[Tensor, "N n"]:
+        """The fixed draw of the validation images."""
+        if split != "validation":
+            raise AssertionError("a search never sees the test set")
+        return super().held_out(split, dtype, draw)
+
+    @functools.cached_property
+    def _statistics(self) -> PixelStatistics:
+        return super().statistics()
+
+    def statistics(self) -> PixelStatistics:
+        """As of the whole set."""
+        return self._statistics
+
+
+@functools.lru_cache(maxsize=1)
+def search_images(
+    dataset: str, folder: Path | None, view: Any, device: torch.device, train_images: int | None
+) -> SearchImages:
+    """A data set without its test images."""
+    images = load_images(dataset, folder)
+    images = dataclasses.replace(images, test=images.train[:0])
+    return SearchImages(images, view, device, train_images)
+
+
+def rungs(epochs: int) -> set[int]:
+    """The epochs at which a trial's -ELBO is kept, the last among them.
+
+    >>> sorted(rungs(4)), len(rungs(1000)), max(rungs(1001))
+    ([1, 2, 3, 4], 100, 1001)
+    """
+    every = math.ceil(epochs / RUNGS)
+    return {epoch for epoch in range(1, epochs + 1) if (epochs - epoch) % every == 0}
+
+
+@dataclass
+class Group:
+    """Trials of one architecture while they train; `alive` are the numbers of the replicas left."""
+
+    study: Study
+    members: dict[int, dict[str, Any]]
+    alive: list[int] = field(default_factory=list)
+    ended: dict[int, Trial] = field(default_factory=dict)
+    seconds: dict[int, float] = field(default_factory=dict)
+    counted: float = 0.0
+    """Of the trainer's seconds, how many are shared out already."""
+
+    def __post_init__(self) -> None:
+        self.alive = self.alive or list(self.members)
+        self.seconds = self.seconds or dict.fromkeys(self.members, 0.0)
+
+    @property
+    def flops(self) -> int:
+        """Of all its trials, none pruned."""
+        (first, *_) = self.members.values()
+        return price(self.study.job(architecture_of(first))).train_flops * len(self.members)
+
+    def checkpoint(self, around: Surroundings) -> Checkpoint:
+        """Where the group is kept while its batch runs."""
+        members = [[number, self.study.trial_seed(number), parameters] for number, parameters in self.members.items()]
+        identity = digest([self.study.spec_digest, members])
+        folder = around.store.folder(self.study.sweep, self.study.protocol.name, "checkpoints")
+        return Checkpoint(folder / f"search-{identity[:16]}.pt", identity, around.seconds_between_checkpoints)
+
+    def trainer(self, around: Surroundings) -> Trainer:
+        """A trainer of the replicas that are alive, at their start."""
+        (first, *_) = self.members.values()
+        job = self.study.job(architecture_of(first))
+        options = (dict(job.cell.options),) * len(self.alive)
+        model = get_method(job.cell.method).build(job.problem(len(self.alive), options))
+        data = search_images(job.dataset, around.data_folder, job.view, around.device, job.protocol.train_images)
+        seeds = [self.study.trial_seed(number) for number in self.alive]
+        optimisers = []
+        for number in self.alive:
+            values = {**job.hyperparameters, **self.members[number]}
+            optimisers.append(AdamSettings(**{name: values[name] for name in OPTIMISER_DEFAULTS}))
+        return Trainer(model, data, seeds, optimisers, job.training_settings())
+
+    def run(
+        self,
+        prunes: Callable[[Curve], bool],
+        around: Surroundings,
+        report: Callable[[str, float], None],
+        stop: StopRequest,
+    ) -> dict[int, Trial]:
+        """Train to the end from the group's checkpoint where there is one; raises `Interrupted` after another."""
+        checkpoint = self.checkpoint(around)
+        kept = checkpoint.load()
+        state = self._restore(kept) if kept else None
+        if not self.alive:
+            return self.ended
+
+        def save(trainer_state: dict[str, Any] | None) -> None:
+            checkpoint.save({"trainer": trainer_state, **self._progress()})
+
+        def after_step(trainer: Trainer) -> None:
+            if trainer.step % trainer.steps_per_epoch == 0:
+                self._share_seconds(trainer)
+                self._end_some(trainer, prunes)
+            epoch = min(trainer.step // trainer.steps_per_epoch + 1, self.study.epochs)
+            report(f"epoch {epoch}/{self.study.epochs}", trainer.step / trainer.steps)
+
+        while self.alive:
+            trainer = self.trainer(around)
+            if state:
+                trainer.load_state(state)
+            before = list(self.alive)
+            try:
+                trainer.run(save, lambda: checkpoint.due, stop, after_step)
+            except _Thinned:
+                state = keep_replicas(trainer.state(), [before.index(number) for number in self.alive])
+        save(None)  # until the batch is told
+        return self.ended
+
+    def _end_some(self, trainer: Trainer, prunes: Callable[[Curve], bool]) -> None:
+        """At the end of an epoch, end the trials that diverged, are pruned or are through; `_Thinned` if some go on."""
+        epoch = trainer.step // trainer.steps_per_epoch
+        through = trainer.step == trainer.steps
+        for replica, (number, diverged) in enumerate(zip(list(self.alive), trainer.diverged_at(), strict=True)):
+            values = [row[replica] for row in trainer.curve["validation"]]
+            curve = [(at, values[at - 1]) for at in sorted(rungs(self.study.epochs)) if at <= epoch]
+            curve = [(at, value) for at, value in curve if math.isfinite(value)]
+            if diverged is not None or not math.isfinite(values[-1]):
+                self._end(number, "diverged", epoch, curve, diverged if diverged is not None else trainer.step)
+            elif through:
+                self._end(number, "complete", epoch, curve)
+            elif epoch in rungs(self.study.epochs) and prunes(curve):
+                self._end(number, "pruned", epoch, curve)
+        if not through and len(self.alive) < len(trainer.noise.seeds):
+            raise _Thinned
+
+    def _end(self, number: int, state: Any, epoch: int, curve: Curve, diverged_at: int | None = None) -> None:
+        self.alive.remove(number)
+        self.ended[number] = Trial(
+            number=number,
+            state=state,
+            parameters=self.members[number],
+            value=curve[-1][1] if state != "diverged" else None,
+            epochs=epoch,
+            seconds=self.seconds[number],
+            seed=self.study.trial_seed(number),
+            curve=list(curve),
+            diverged_at=diverged_at,
+        )
+
+    def _share_seconds(self, trainer: Trainer) -> None:
+        total = sum(trainer.seconds.values())
+        for number in self.alive:
+            self.seconds[number] += (total - self.counted) / len(self.alive)
+        self.counted = total
+
+    def _progress(self) -> dict[str, Any]:
+        return {
+            "alive": list(self.alive),
+            "ended": {number: trial.model_dump(mode="json") for number, trial in self.ended.items()},
+            "seconds": dict(self.seconds),
+            "counted": self.counted,
+        }
+
+    def _restore(self, kept: dict[str, Any]) -> dict[str, Any] | None:
+        """Take over what was saved; the trainer's part of it."""
+        self.alive, self.seconds, self.counted = kept["alive"], kept["seconds"], kept["counted"]
+        self.ended = {number: Trial.model_validate(trial) for number, trial in kept["ended"].items()}
+        return kept["trainer"]
+
+
+class _Thinned(Exception):
+    """Some replicas of a group have ended; the others go on without them."""
+
+
+def groups_of(study: Study, members: Mapping[int, dict[str, Any]]) -> Iterator[Group]:
+    """Trials of a batch by their architecture, as many together as the memory bound allows."""
+    by_architecture: dict[str, dict[int, dict[str, Any]]] = {}
+    for number, parameters in members.items():
+        by_architecture.setdefault(digest(architecture_of(parameters)), {})[number] = parameters
+    for alike in by_architecture.values():
+        numbers = list(alike)
+        job = study.job(architecture_of(alike[numbers[0]]))
+        size = max(1, min(MAX_REPLICAS, GROUP_BYTES // max(1, price(job).train_bytes)))
+        for start in range(0, len(numbers), size):
+            yield Group(study, {number: alike[number] for number in numbers[start : start + size]})
+
+
+def train(
+    groups: Sequence[Group],
+    prunes: Callable[[Curve], bool],
+    around: Surroundings,
+    report: Callable[[str, float], None],
+    stop: StopRequest,
+) -> dict[int, Trial]:
+    """Train what is not trained yet of a batch; its trials by their numbers. `report(phase, fraction)` as it goes."""
+    works = [group.flops for group in groups]
+    total = sum(works) or 1
+    trials: dict[int, Trial] = {}
+    for place, group in enumerate(groups):
+
+        def report_group(phase: str, fraction: float, place: int = place, group: Group = group) -> None:
+            phase = f"group {place + 1}/{len(groups)}, {phase}, {len(group.alive)} trials"
+            report(phase, (sum(works[:place]) + fraction * works[place]) / total)
+
+        trials |= group.run(prunes, around, report_group, stop)
+    return trials

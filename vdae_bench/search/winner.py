@@ -1,0 +1,262 @@
+"""The frozen result of a study: `results/<sweep>/<protocol>/search/<cell>.json`, and how final runs come by it.
+
+Written once, when the study has all its trials; a record says `search <digest>` and so names the file, the file names
+the winning trial. What a file of another search leaves behind is set aside, never deleted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from vdae_bench.errors import EnvironmentFault, UserError
+from vdae_bench.protocol import digest
+from vdae_bench.provenance import code_state
+from vdae_bench.search.studies import SCHEMA, Study, studies_of
+from vdae_bench.spec import Searched, SweepSpec
+from vdae_bench.store import Store
+
+METRIC = "validation -ELBO at beta = 1 after the last epoch, nats an image, lower is better"
+
+
+class Trial(BaseModel):
+    """One trial that ended."""
+
+    model_config = ConfigDict(extra="allow")
+
+    number: int
+    """0 .. trials - 1, in the order in which they were asked; Optuna's own number counts interrupted ones too."""
+    state: Literal["complete", "pruned", "diverged"]
+    parameters: dict[str, Any]
+    value: float | None
+    """-ELBO (nats) after the last epoch: of all of them, or the last before pruning; None if it diverged."""
+    epochs: int
+    """Whole epochs that it trained."""
+    seconds: float
+    """Its share of its group's training and validation time."""
+    seed: int
+    curve: list[tuple[int, float]] = []
+    """(epoch, -ELBO), at 100 epochs at most (`trials.rungs`)."""
+    diverged_at: int | None = None
+    """The first step whose loss was not finite."""
+
+    @property
+    def score(self) -> float:
+        """The value of a trial that has one."""
+        assert self.value is not None
+        return self.value
+
+
+class Winner(BaseModel):
+    """The file."""
+
+    model_config = ConfigDict(extra="allow")
+
+    schema_: int
+    cell: str
+    serves: list[str]
+    label: str
+    chosen: dict[str, Any]
+    winner: int
+    """Number of the winning trial."""
+    value: float
+    metric: str
+    sampler: str
+    seed: int
+    epochs: int
+    """Of a trial that is not pruned."""
+    final_epochs: int
+    """Of the runs that use the winner."""
+    batch: int
+    pruning: bool
+    protocol: str
+    fixed: dict[str, Any]
+    """The other hyper-parameters of the trials."""
+    space: dict[str, Any]
+    versions: dict[str, str | None]
+    """Of the libraries and the code when the file was written."""
+    spec_digest: str
+    trials: list[Trial]
+
+    @property
+    def complete(self) -> list[Trial]:
+        """The trials that trained to the end, best first."""
+        return sorted((each for each in self.trials if each.state == "complete"), key=_rank)
+
+    @property
+    def digest(self) -> str:
+        """Of the file's content."""
+        return digest(json.loads(to_json(self)))
+
+    @property
+    def source(self) -> str:
+        """What the record of a run with these hyper-parameters says."""
+        return f"search {self.digest[:16]}"
+
+
+def _rank(trial: Trial) -> tuple[float, int]:
+    """The order of complete trials; of equal ones the first."""
+    return trial.score, trial.number
+
+
+def best_of(trials: Sequence[Trial]) -> Trial | None:
+    """The complete trial of the lowest -ELBO; None where none came to its end."""
+    return min((each for each in trials if each.state == "complete"), key=_rank, default=None)
+
+
+def freeze(study: Study, trials: Sequence[Trial]) -> Winner:
+    """The result of a study whose trials have all ended.
+
+    Raises:
+        EnvironmentFault: no trial stayed finite.
+    """
+    best = best_of(trials)
+    if best is None:
+        raise EnvironmentFault(
+            f"{study.slug}: none of {len(trials)} trials stayed finite; lower learning_rate in the search's parameters"
+        )
+    return Winner(
+        schema_=SCHEMA,
+        cell=study.cell.slug,
+        serves=list(study.serves),
+        label=study.label,
+        chosen=best.parameters,
+        winner=best.number,
+        value=_rank(best)[0],
+        metric=METRIC,
+        sampler=study.sampler,
+        seed=study.seed,
+        epochs=study.epochs,
+        final_epochs=study.protocol.epochs,
+        batch=study.batch,
+        pruning=study.pruning,
+        protocol=study.protocol.name,
+        fixed=study.fixed,
+        space=study.space_as_json(),
+        versions={
+            **{name: version(name) for name in ("vdae-bench", "optuna", "torch")},
+            "python": platform.python_version(),
+            "git_commit": code_state()[0],
+        },
+        spec_digest=study.spec_digest,
+        trials=list(trials),
+    )
+
+
+def to_json(winner: Winner) -> str:
+    """The text of the file: a line each field and each trial."""
+    content = winner.model_dump(mode="json")
+    fields = {"schema": content.pop("schema_"), **content}
+    trials = ",\n  ".join(_line(each) for each in fields.pop("trials"))
+    lines = [f" {json.dumps(name)}: {_line(value)}" for name, value in fields.items()]
+    return "{\n" + ",\n".join([*lines, f' "trials": [\n  {trials}\n ]']) + "\n}\n"
+
+
+def _line(value: Any) -> str:
+    return json.dumps(value, allow_nan=False)
+
+
+def read(path: Path) -> Winner | None:
+    """The winner in a file; None where there is no file.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Winner.model_validate({"schema_": content.pop("schema"), **content})
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError):
+        raise UserError(f"{path} is damaged; take it from a backup, or delete it and search again") from None
+
+
+def all_winners(store: Store, sweep: str = "*", protocol: str = "*") -> Iterator[tuple[Path, Winner]]:
+    """Every readable winner of a results folder, superseded ones too, in the order of their paths."""
+    for path in sorted(store.root.glob(f"{sweep}/{protocol}/search/*.json")):
+        try:
+            found = read(path)
+        except UserError:
+            continue
+        if found:
+            yield path, found
+
+
+def write(path: Path, winner: Winner) -> None:
+    """Put the file in place at once; another that lies there is set aside."""
+    temporary = path.with_suffix(f".json.tmp-{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(to_json(winner))
+            file.flush()
+            os.fsync(file.fileno())
+        set_aside(path)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise EnvironmentFault(
+            f"cannot write {path}: {error.strerror}; free space or choose another --results"
+        ) from error
+
+
+def set_aside(path: Path) -> None:
+    """Give the file of another search a name that no search writes."""
+    try:
+        old = read(path)
+    except UserError:
+        path.replace(path.with_name(f"{path.stem}.superseded-unreadable.json"))
+        return
+    if old:
+        path.replace(path.with_name(f"{path.stem}.superseded-{old.digest[:8]}.json"))
+
+
+def trials_frozen(study: Study, store: Store) -> int:
+    """How many trials the frozen winner of this very search has; 0 without one."""
+    found = read(study.path(store))
+    return len(found.trials) if found and found.spec_digest == study.spec_digest else 0
+
+
+def frozen(study: Study, store: Store) -> Winner | None:
+    """The frozen winner of a study, if it is there.
+
+    Raises:
+        UserError: the file is of another search than the spec's.
+    """
+    path = study.path(store)
+    found = read(path)
+    if found and found.spec_digest != study.spec_digest:
+        raise UserError(
+            f"{path} is from another search than the spec now has (its space, sampler, seed, epochs or fixed "
+            "hyper-parameters changed): search anew with `vdae-bench search` (the file is set aside), "
+            "take the spec back, or give --no-search"
+        )
+    return found
+
+
+def with_winners(spec: SweepSpec, store: Store) -> SweepSpec:
+    """The spec with the frozen winners that there are in the place of its own hyper-parameters.
+
+    Raises:
+        UserError: a file is damaged or from another search.
+    """
+    searched: dict[str, Searched] = {}
+    studies = studies_of(spec)
+    for study in studies:
+        winner = frozen(study, store)
+        if winner:
+            searched |= {slug: Searched(winner.chosen, winner.source) for slug in study.serves}
+    protocol = spec.protocol
+    if studies and all(slug in searched for study in studies for slug in study.serves):
+        # What the protocol cannot show is not for want of a search.
+        limits = tuple(each.replace(", without its hyper-parameter search", "") for each in protocol.cannot_show)
+        protocol = protocol.model_copy(update={"cannot_show": limits})
+    return replace(spec, searched=searched, protocol=protocol)
