@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import click
+
 from vdae_bench.bench import entries, peers
 from vdae_bench.bench.cases import Case, declared
 from vdae_bench.bench.data import find_data
@@ -65,7 +67,7 @@ def run_cases(
     folder: Path,
     only: str | None = None,
     rounds: int | None = None,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], object] = click.echo,
 ) -> Outcome:
     """Run the cases that `only` names and write `<folder>/bench/<machine>.json` after each."""
     run = surrounding(setting, datetime.now(UTC))
@@ -112,8 +114,8 @@ def bench(only: str | None, rounds: int | None, threads: int | None, results: Pa
         data = find_data(Path(folder))
         setting = Setting(surroundings("cpu", threads, results, data.folder), data)
         outcome = run_cases(declared(), setting, results, only, rounds)
-    print(outcome.path)
-    print(build_performance(results, reports))
+    click.echo(outcome.path)
+    click.echo(build_performance(results, reports))
     if outcome.skipped:
         reasons = "; ".join(dict.fromkeys(outcome.skipped))
         raise peers.MissingPeer(
