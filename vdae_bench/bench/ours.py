@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vdae_bench.bench.data import BenchData
-from vdae_bench.bench.timing import LEAST_SECONDS, Contestant, count_flops, peak_memory
+from vdae_bench.bench.timing import LEAST_SECONDS, Contestant, Work, count_flops, peak_memory
 from vdae_bench.data.views import ViewedImages
 from vdae_bench.models.registry import View, get_method
 from vdae_bench.noise import NoiseSource
@@ -141,16 +141,16 @@ def gradients(setting: Setting, subject: Subject, adam: bool = False) -> Contest
 
 
 def whole_step(setting: Setting, subject: Subject, memory: bool = False) -> Contestant:
-    """`Trainer.train_step`; with `memory` the peak of building the trainer and two steps of it is measured first."""
+    """`Trainer.train_step`; with `memory`, what the trainer and two steps hold at their peak is measured first."""
+
+    def two_steps() -> Work:
+        trainer = subject.workbench(setting).trainer
+        return lambda: [trainer.train_step() for _ in range(2)]
+
     held = None
     if memory:
-
-        def build_and_step() -> None:
-            trainer = subject.workbench(setting).trainer
-            for _ in range(2):
-                trainer.train_step()
-
-        held = peak_memory(build_and_step)
+        two_steps()()  # so that what is loaded on first use is not taken for a replica's
+        held = peak_memory(two_steps)
     trainer = subject.workbench(setting).trainer
     flops = count_flops(trainer.train_step)
     return Contestant(trainer.train_step, precision=subject.precision, flops=flops, memory_bytes=held)

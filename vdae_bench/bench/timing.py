@@ -175,17 +175,27 @@ STATUS = Path("/proc/self/status")
 CLEAR = Path("/proc/self/clear_refs")
 
 
-def peak_memory(work: Work) -> int | None:
-    """Bytes by which a call raises the memory that this process holds, at its peak; None where Linux does not say."""
-    gc.collect()
+def peak_memory(prepare: Callable[[], Work]) -> int | None:
+    """Bytes that a process holds more of than before `prepare`, at the peak of the work that this returns.
+
+    What preparing needs for a moment does not count, what stays of it does. None where Linux does not say.
+    """
     try:
-        ctypes.CDLL("libc.so.6").malloc_trim(0)  # else what was freed before would be used again, unseen
-        before = _status("VmRSS")
+        before = _held()
+        work = prepare()
+        _held()
         CLEAR.write_text("5")
         work()
         return max(0, _status("VmHWM") - before)
     except OSError:
         return None
+
+
+def _held() -> int:
+    """Bytes that this process holds, after giving back what was freed: else it would be used again, unseen."""
+    gc.collect()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
+    return _status("VmRSS")
 
 
 def _status(field: str) -> int:

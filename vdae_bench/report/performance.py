@@ -277,8 +277,8 @@ def _replicas(measured: Sequence[Entry]) -> Iterator[str]:
     if rows:
         yield "### Replicas"
         yield (
-            "A replica's share of a whole step of R replicas, and of the memory that building the trainer and two "
-            "steps add to the process at their peak."
+            "A replica's share of a whole step of R replicas, and of the memory that the trainer and its steps add to "
+            "the process at their peak."
         )
         headers = ["R", *(f"{subject}, {word}" for subject in GROWING for word in ("time", "memory"))]
         yield table(headers, rows, right=headers)
