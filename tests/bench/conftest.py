@@ -1,4 +1,4 @@
-"""Every case at tiny sizes, on random images of 14 x 14 pixels."""
+"""Every case at tiny sizes, on random images of 12 x 12 pixels."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SIZES = Sizes(
 
 @pytest.fixture(scope="session")
 def setting(tmp_path_factory) -> Setting:
-    data = random_bytes(tmp_path_factory.mktemp("random"), train=100, test=10, shape=(14, 14))
+    data = random_bytes(tmp_path_factory.mktemp("random"), train=100, test=10, shape=(12, 12))
     around = Surroundings(Store(tmp_path_factory.mktemp("results")), torch.device("cpu"), 1, data.folder)
     return Setting(around, data, SIZES, least_seconds=0.0)
 

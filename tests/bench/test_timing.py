@@ -101,10 +101,10 @@ def test_the_peak_multiplies_in_its_precision(precision, dtype):
 
 
 def test_peak_memory_is_of_what_stays_and_of_what_the_work_needs_for_a_moment():
-    size = 64 * 2**20
+    size = 32 * 2**20
 
     def prepare():
-        torch.ones(size)  # four times as much, for a moment
+        torch.zeros(size)  # four times as much, for a moment
         kept = torch.ones(size // 4)
         return lambda: kept + 1
 

@@ -145,7 +145,12 @@ def whole_step(setting: Setting, subject: Subject, memory: bool = False) -> Cont
 
     def two_steps() -> Work:
         trainer = subject.workbench(setting).trainer
-        return lambda: [trainer.train_step() for _ in range(2)]
+
+        def work() -> None:
+            trainer.train_step()
+            trainer.train_step()
+
+        return work
 
     held = None
     if memory:

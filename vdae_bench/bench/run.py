@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -75,6 +76,7 @@ def run_cases(
     order = [case.name for case in cases]
     for case in chosen(cases, only):
         started = time.monotonic()
+        gc.collect()  # the models of the case before
         found = case.run(setting, rounds, run)
         entries.write(outcome.path, entries.merged(entries.read(outcome.path), found, order))
         outcome.skipped += [entry.skipped for entry in found if entry.skipped]

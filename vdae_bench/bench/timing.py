@@ -79,7 +79,6 @@ def interleave(
     Each is called once before (twice where it is short), which fills caches and allocators and says how often a
     measurement repeats it.
     """
-    gc.collect()
     gc.freeze()  # so that collecting before each measurement costs nothing
     try:
         taken = _take_turns(contestants, rounds, least_seconds, clock)
