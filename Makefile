@@ -10,7 +10,7 @@ help:
 	@echo "make reproduce   Table 1 on real MNIST at protocol quick (PROTOCOL=smoke|quick|standard|paper)"
 	@echo "make test        the tests"
 	@echo "make check       lint, format and types"
-	@echo "make mutants     break the mathematics on purpose, some 80 ways: a test must catch each (an hour)"
+	@echo "make mutants     break the mathematics on purpose, over 100 ways: a test must catch each (an hour)"
 	@echo "make report      draw reports/ from results/"
 	@echo "make install     the environment alone, in $(VENV)"
 

@@ -296,11 +296,11 @@ dequantise without noise
 -pixels.to(uniform.dtype).add_(uniform)
 +pixels.to(uniform.dtype)
 binarise the negative
--uniform * 255 < pixels
-+uniform * 255 > pixels
+-.gt_(0)
++.lt_(0)
 binarise at a threshold
--(uniform * 255 < pixels
-+(uniform * 0 + 127.5 < pixels
+-.sub_(uniform, alpha=255)
++.sub_(127.5)
 test on the training set
 -"test": images.test}
 +"test": images.train}
@@ -362,14 +362,14 @@ draw new noise at each validation
 -self.noise.normal_("validation", 0,
 +self.noise.normal_("validation", self.step,
 forget the warm-up of beta
--beta = kl_weight(self.step, self.steps)
-+beta = 1.0
+-fill_(kl_weight(self.step, self.steps))
++fill_(1.0)
 weigh the reconstruction by beta
--weight * (terms.reconstruction + beta * terms.divergence)
-+weight * (beta * terms.reconstruction + terms.divergence)
+-weight * (terms.reconstruction + self._beta * terms.divergence)
++weight * (self._beta * terms.reconstruction + terms.divergence)
 show the training curve at beta
 -weight * (terms.reconstruction + terms.divergence).detach()
-+weight * (terms.reconstruction + beta * terms.divergence).detach()
++weight * (terms.reconstruction + self._beta * terms.divergence).detach()
 validate at beta
 -total += (terms.reconstruction + terms.divergence)
 +total += (terms.reconstruction + kl_weight(self.step, self.steps) * terms.divergence)
@@ -431,11 +431,11 @@ ignore the scalars' rate
 -(scalar_rate if name in scalars else 1.0)
 +1.0
 halve the L2
--"weight_decay": 2 * l2,
-+"weight_decay": l2,
+-weight_decay=2 * l2,
++weight_decay=l2,
 give all replicas one beta2
--(0.9, own.adam_beta2)
-+(0.9, self.settings[0].adam_beta2)
+-beta2=own.adam_beta2
++beta2=self.settings[0].adam_beta2
 
 === units.py tests/mathematics/test_units.py
 forget the 8 bits

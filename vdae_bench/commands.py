@@ -16,6 +16,7 @@ import click
 import torch
 from tabulate import tabulate
 
+from vdae_bench import devices
 from vdae_bench.budget import fit_budget
 from vdae_bench.data.fetch import verify
 from vdae_bench.errors import UserError, VdaeBenchError
@@ -47,17 +48,15 @@ class Stopped(VdaeBenchError):
 
 
 def surroundings(
-    device: str, threads: int | None, results: Path, data: Path | None, checkpoint_every: str = "60s"
+    device: devices.Choice, threads: int | None, results: Path, data: Path | None, checkpoint_every: str = "60s"
 ) -> Surroundings:
     """Device, threads and folders, set up for this process."""
     code_state()  # now, before the tree can change under a long run
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("there is no CUDA device here; use --device cpu")
-    name = "cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu")
+    chosen = devices.choose(device)
     count = threads or usable_processors()
     torch.set_num_threads(count)
     torch.set_flush_denormal(True)  # Adam's moments of dead weights would become slow denormal numbers
-    return Surroundings(Store(results), torch.device(name), count, data, parse_duration(checkpoint_every))
+    return Surroundings(Store(results), chosen, count, data, parse_duration(checkpoint_every))
 
 
 def usable_processors() -> int:

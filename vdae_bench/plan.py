@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from vdae_bench.data.registry import find_dataset, parse_dataset_id
+from vdae_bench.devices import wait
 from vdae_bench.evaluation import SAMPLE_BLOCK, EvaluationSettings, images_in_chunk
 from vdae_bench.models.model import Model
 from vdae_bench.models.registry import Problem, View, get_method
@@ -323,11 +324,13 @@ def calibrate(group: Group, prepare: Callable[[Group], Any], steps: int = 3) -> 
     `prepare` builds the group's workbench (see `runner.Workbench`); nothing is stored.
     """
     bench = prepare(group)
-    trainer, evaluator = bench.trainer, bench.evaluator()
+    trainer, evaluator, device = bench.trainer, bench.evaluator(), bench.data.device
     epoch = 0.0
     if trainer.steps:
-        epoch = _steady_seconds(trainer.train_step, steps) * trainer.steps_per_epoch
-        epoch += _steady_seconds(trainer.validate, 1)
+        for _ in range(trainer.unsteady_steps):
+            trainer.train_step()
+        epoch = _steady_seconds(trainer.train_step, steps, device) * trainer.steps_per_epoch
+        epoch += _steady_seconds(trainer.validate, 1, device)
     seconds = {True: 0.0, False: 0.0}  # whether a chunk is of the NLL's images
     nll_images = set(evaluator.nll_images)
     for is_nll in seconds:
@@ -338,17 +341,19 @@ def calibrate(group: Group, prepare: Callable[[Group], Any], steps: int = 3) -> 
                 evaluator.done = first
                 evaluator.run_chunk()
 
-            seconds[is_nll] = _steady_seconds(chunk, 1) * len(indices)
+            seconds[is_nll] = _steady_seconds(chunk, 1, device) * len(indices)
     return Calibration(epoch, nll_seconds=seconds[True], elbo_seconds=seconds[False])
 
 
-def _steady_seconds(work: Callable[[], Any], repetitions: int) -> float:
+def _steady_seconds(work: Callable[[], Any], repetitions: int, device: torch.device) -> float:
     """Median seconds of a call once it is warm."""
-    first = _seconds(work)
-    return first if first > STEADY_SECONDS else statistics.median(_seconds(work) for _ in range(repetitions))
+    first = _seconds(work, device)
+    return first if first > STEADY_SECONDS else statistics.median(_seconds(work, device) for _ in range(repetitions))
 
 
-def _seconds(work: Callable[[], Any]) -> float:
+def _seconds(work: Callable[[], Any], device: torch.device) -> float:
+    wait(device)
     started = time.perf_counter()
     work()
+    wait(device)
     return time.perf_counter() - started

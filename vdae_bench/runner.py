@@ -24,6 +24,7 @@ import torch
 
 from vdae_bench.data.images import Images, load_images
 from vdae_bench.data.views import ViewedImages
+from vdae_bench.devices import describe
 from vdae_bench.errors import VdaeBenchError
 from vdae_bench.evaluation import Evaluator
 from vdae_bench.models.registry import get_method
@@ -247,7 +248,7 @@ def _records(
                     train_flops=cost.train_flops,
                     evaluation_flops=cost.evaluation_flops,
                     parameters=cost.parameters,
-                    device=_device_name(around.device),
+                    device=describe(around.device),
                     threads=around.threads,
                     replicas=replicas,
                 ),
@@ -282,10 +283,6 @@ def _validation_metrics(curve: list[float]) -> ValidationMetrics | None:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _device_name(device: torch.device) -> str:
-    return "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device)
 
 
 class SerialExecutor(Executor):

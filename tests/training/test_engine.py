@@ -97,7 +97,7 @@ def test_the_last_batch_is_short_and_counted_once(make):
     assert (len(trainer.data.train), trainer.steps_per_epoch) == (120, 3)
     seen = []
     original = trainer.data.training_batch
-    trainer.data.training_batch = lambda indices, uniform: seen.append(indices) or original(indices, uniform)
+    trainer.data.training_batch = lambda indices, uniform: seen.append(indices.clone()) or original(indices, uniform)
     for _ in range(3):
         trainer.train_step()
     assert [batch.shape[1] for batch in seen] == [50, 50, 20]

@@ -26,8 +26,8 @@ def dequantise(pixels: UInt8[Tensor, "*rows n"], uniform: Float[Tensor, "*rows n
 
 
 def binarise(pixels: UInt8[Tensor, "*rows n"], uniform: Float[Tensor, "*rows n"]) -> Float[Tensor, "*rows n"]:
-    """x ~ Bernoulli(v / 255) (section 5.2): one where u < v / 255."""
-    return (uniform * 255 < pixels.to(uniform.dtype)).to(uniform.dtype)
+    """x ~ Bernoulli(v / 255) (section 5.2): one where u < v / 255, that is where v - 255 u > 0."""
+    return pixels.to(uniform.dtype).sub_(uniform, alpha=255).gt_(0)
 
 
 VIEWS = {"continuous": dequantise, "binary": binarise}

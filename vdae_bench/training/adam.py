@@ -1,8 +1,8 @@
 """Adam (Kingma & Ba, 2014) with a learning rate, beta2, epsilon and schedule for each replica.
 
-torch's Adam takes one rate a parameter group, so the parameters of all replicas move into one buffer of shape (R, P)
-and each replica's row becomes a group: torch's fused kernel then makes one pass over a contiguous row. The modules'
-parameters and gradients are views into the buffers.
+The parameters of all replicas move into one buffer of shape (R, P), gradients and moments into others, and torch's
+fused kernel makes one pass over each replica's contiguous row. The modules' parameters and the gradients are views
+into the buffers. torch's functional form is used: the class `torch.optim.Adam` loads torch's compiler, a second.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.optim.adam import adam
 
 from vdae_bench.models.model import Model
 from vdae_bench.training.schedules import learning_rate
@@ -40,69 +41,71 @@ class ReplicaAdam:
         scalars, penalties = model.scalar_parameters(), model.l2_penalties()
 
         def kind(name: str) -> tuple[float, float]:
-            """Rate factor and L2 weight: parameters that share them lie side by side and make one group a replica."""
+            """Rate factor and L2 weight: the parameters that share them lie side by side."""
             return (scalar_rate if name in scalars else 1.0), penalties.get(name, 0.0)
 
         named = sorted(model.named_parameters(), key=lambda item: kind(item[0]))
         sizes = [-(-parameter[0].numel() // ALIGNMENT) * ALIGNMENT for _, parameter in named]
         starts = [0, *itertools.accumulate(sizes)]
-        self.parameters = named[0][1].new_zeros(len(settings), starts[-1])
-        gradients = torch.zeros_like(self.parameters)
+        self.parameters = named[0][1].new_zeros(len(settings), starts[-1], requires_grad=False)
+        self.gradients, self.mean, self.mean_square = (torch.zeros_like(self.parameters) for _ in range(3))
         self._model_parameters = [parameter for _, parameter in named]
         self._gradients: list[Tensor] = []  # views of `gradients`, in the order of the model's parameters
-        parts: dict[tuple[float, float], slice] = {}
+        self._parts: dict[tuple[float, float], slice] = {}
         for start, size, (name, parameter) in zip(starts[:-1], sizes, named, strict=True):
             place = slice(start, start + parameter[0].numel())
             view = self.parameters[:, place].unflatten(1, parameter.shape[1:])
             view.copy_(parameter.detach())
             parameter.data = view
-            self._gradients.append(gradients[:, place].unflatten(1, parameter.shape[1:]))
-            first = parts[kind(name)].start if kind(name) in parts else start
-            parts[kind(name)] = slice(first, start + size)
-        self._optimiser = torch.optim.Adam(self._groups(gradients, parts), fused=True)
-
-    def _groups(self, gradients: Tensor, parts: dict[tuple[float, float], slice]) -> list[dict[str, Any]]:
-        groups = []
-        for (factor, l2), part in parts.items():
-            for row, gradient, own in zip(self.parameters, gradients, self.settings, strict=True):
-                leaf = row[part].detach().requires_grad_()
-                leaf.grad = gradient[part]
-                groups.append(
-                    {
-                        "params": [leaf],
-                        "lr": own.learning_rate,
-                        "betas": (0.9, own.adam_beta2),
-                        "eps": own.adam_eps,
-                        "weight_decay": 2 * l2,  # adds 2 l2 p to the gradient: that of l2 * sum p^2 in the loss
-                        "factor": factor,
-                        "settings": own,
-                    }
-                )
-        return groups
+            self._gradients.append(self.gradients[:, place].unflatten(1, parameter.shape[1:]))
+            first = self._parts[kind(name)].start if kind(name) in self._parts else start
+            self._parts[kind(name)] = slice(first, start + size)
+        self.updates = self.parameters.new_zeros(len(settings), len(self._parts))
+        self._rates = torch.zeros_like(self.updates)
 
     def differentiate(self, loss: Float[Tensor, " R"], *, accumulate: bool) -> None:
         """Take the gradients of the replicas' losses, in place of the last ones or on top of them."""
         new = torch.autograd.grad(loss.sum(), self._model_parameters, materialize_grads=True)
         (torch._foreach_add_ if accumulate else torch._foreach_copy_)(self._gradients, new)
 
+    def set_rates(self, step: int, steps: int) -> None:
+        """Schedule the rates for that step."""
+        for own, rates in zip(self.settings, self._rates, strict=True):
+            for (factor, _), rate in zip(self._parts, rates, strict=True):
+                rate.fill_(factor * learning_rate(step, steps, own.learning_rate, own.schedule))
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Move the parameters at the rates that are set."""
+        for replica, own in enumerate(self.settings):
+            for kind, ((_, l2), part) in enumerate(self._parts.items()):
+                adam(
+                    [self.parameters[replica, part]],
+                    [self.gradients[replica, part]],
+                    [self.mean[replica, part]],
+                    [self.mean_square[replica, part]],
+                    [],
+                    [self.updates[replica, kind]],
+                    lr=self._rates[replica, kind],
+                    beta1=0.9,
+                    beta2=own.adam_beta2,
+                    eps=own.adam_eps,
+                    weight_decay=2 * l2,  # adds 2 l2 p to the gradient: that of l2 * sum p^2 in the loss
+                    amsgrad=False,
+                    maximize=False,
+                    fused=True,
+                )
+
     def step(self, step: int, steps: int) -> None:
         """One update at the rates of that step."""
-        for group in self._optimiser.param_groups:
-            own: AdamSettings = group["settings"]
-            rate = learning_rate(step, steps, own.learning_rate, own.schedule)
-            group["lr"] = rate * group["factor"]
-        self._optimiser.step()
+        self.set_rates(step, steps)
+        self.update()
 
-    def state(self) -> dict[str, Any]:
-        """Parameters and moments, ready for a checkpoint."""
-        moments = [self._optimiser.state[group["params"][0]] for group in self._optimiser.param_groups]
-        return {"parameters": self.parameters, "moments": [dict(each) for each in moments]}
+    def state(self) -> dict[str, Tensor]:
+        """Parameters, moments and numbers of updates, ready for a checkpoint: a row a replica."""
+        return {name: getattr(self, name) for name in ("parameters", "mean", "mean_square", "updates")}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: dict[str, Tensor]) -> None:
         """Continue from `state()`."""
-        self.parameters.copy_(state["parameters"])
-        for group, moments in zip(self._optimiser.param_groups, state["moments"], strict=True):
-            device = self.parameters.device
-            self._optimiser.state[group["params"][0]] = {
-                name: value.to(device) if isinstance(value, Tensor) else value for name, value in moments.items()
-            }
+        for name, value in state.items():
+            getattr(self, name).copy_(value)

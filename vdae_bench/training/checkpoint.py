@@ -12,6 +12,8 @@ import torch
 
 from vdae_bench.errors import EnvironmentFault
 
+FORMAT = 2
+"""Of what a checkpoint holds; one of another format is not used."""
 SECONDS_BETWEEN = 60.0
 COST_SHARE = 0.02
 """A checkpoint that takes long to write is written less often, so that writing costs about 2% at most."""
@@ -20,7 +22,7 @@ COST_SHARE = 0.02
 class Checkpoint:
     """The state of one replica group on disk, bound to the identity of what it trains.
 
-    A file that is torn, foreign or of another identity is set aside under another name, never used and never deleted.
+    A file that is torn, or of another run or format, is set aside under another name, never used and never deleted.
     """
 
     def __init__(self, path: Path, identity: str, seconds_between: float = SECONDS_BETWEEN) -> None:
@@ -42,7 +44,7 @@ class Checkpoint:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("wb") as file:
-                torch.save({"identity": self.identity, "state": state}, file)
+                torch.save({"format": FORMAT, "identity": self.identity, "state": state}, file)
                 file.flush()
                 os.fsync(file.fileno())
             if self.path.exists():
@@ -63,7 +65,7 @@ class Checkpoint:
                 continue
             try:
                 content = torch.load(path, map_location="cpu", weights_only=True)
-                if content["identity"] == self.identity:
+                if (content["format"], content["identity"]) == (FORMAT, self.identity):
                     return content["state"]
             except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError):
                 pass

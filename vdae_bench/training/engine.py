@@ -2,6 +2,7 @@
 
 A step is a function of (parameters, optimiser state, batch, noise, step number) and nothing else. Batch order, data
 noise and posterior noise come from (seed, stream, step), so a run that stops anywhere continues with the same bits.
+What changes from step to step is written into tensors that stay, and what follows waits for nothing: a GPU replays it.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vdae_bench.data.views import ViewedImages
+from vdae_bench.devices import wait
 from vdae_bench.evaluation import evenly_spaced
 from vdae_bench.models.likelihoods import SCALAR_FLOOR
 from vdae_bench.models.model import BoundTerms, Model
 from vdae_bench.noise import NoiseSource, initial_generators
 from vdae_bench.precision import Precision, arithmetic
 from vdae_bench.training.adam import AdamSettings, ReplicaAdam
+from vdae_bench.training.replay import WARM_UP, Replay
 from vdae_bench.training.schedules import kl_weight
 
 MAX_ROWS = 16384
@@ -71,12 +74,13 @@ class Trainer:
             model.initialise_from_data(data.statistics())
         model.to(data.device)
         self.optimiser = ReplicaAdam(model, optimisers, settings.scalar_rate)
-        replicas, size = len(seeds), settings.batch_size
-
-        def buffer(dims: int) -> Tensor:
-            return torch.empty(replicas, size, dims, dtype=dtype, device=data.device)
-
-        self._uniform, self._normal = buffer(data.data_dim), buffer(model.training_noise_dim)
+        replicas, size, device = len(seeds), settings.batch_size, data.device
+        self._data_noise = torch.empty(replicas, size, data.data_dim, dtype=dtype, device=device)
+        self._posterior_noise = torch.empty(replicas, size, model.training_noise_dim, dtype=dtype, device=device)
+        self._indices = torch.zeros(replicas, size, dtype=torch.int64, device=device)
+        self._beta = torch.zeros((), dtype=dtype, device=device)
+        self._step = torch.zeros((), dtype=torch.int64, device=device)
+        self._replay = Replay(lambda: self._train_on(size), device)
         self._order = torch.empty(0)
         self._order_epoch = -1
         held_out = data.held_out("validation", dtype)
@@ -86,10 +90,10 @@ class Trainer:
         self.step = 0
         self.seconds = {"train": 0.0, "validation": 0.0}
         self.curve: dict[str, list[list[float]]] = {"train": [], "validation": []}
-        self._epoch_sum = torch.zeros(replicas, dtype=torch.float64, device=data.device)
-        self._diverged_at = torch.full((replicas,), -1, device=data.device)
+        self._epoch_sum = torch.zeros(replicas, dtype=torch.float64, device=device)
+        self._diverged_at = torch.full((replicas,), -1, device=device)
         self._floored = {
-            name: torch.zeros(replicas, dtype=torch.bool, device=data.device) for name in model.floored_parameters()
+            name: torch.zeros(replicas, dtype=torch.bool, device=device) for name in model.floored_parameters()
         }
 
     @property
@@ -102,15 +106,27 @@ class Trainer:
         """Steps of the whole run."""
         return self.settings.epochs * self.steps_per_epoch
 
-    def _batch(self) -> Float[Tensor, "R N n"]:
+    @property
+    def unsteady_steps(self) -> int:
+        """How many of the first steps take longer than the others on this device."""
+        return WARM_UP + 1 if self.data.device.type == "cuda" else 0
+
+    def _prepare(self) -> int:
+        """Write what the step takes, from its number, into the tensors that it reads; returns the number of images."""
         epoch, position = divmod(self.step, self.steps_per_epoch)
         if self._order_epoch != epoch:
             self._order = self.noise.permutations("shuffle", epoch, len(self.data.train))
             self._order_epoch = epoch
         size = self.settings.batch_size
         indices = self._order[:, position * size : (position + 1) * size]
-        uniform = self.noise.uniform_("data", self.step, self._uniform[:, : indices.shape[1]])
-        return self.data.training_batch(indices, uniform)
+        images = indices.shape[1]
+        self._indices[:, :images] = indices
+        self.noise.uniform_("data", self.step, self._data_noise[:, :images])
+        self.noise.normal_("posterior", self.step, self._posterior_noise[:, :images])
+        self._beta.fill_(kl_weight(self.step, self.steps))
+        self._step.fill_(self.step)
+        self.optimiser.set_rates(self.step, self.steps)
+        return images
 
     def bound(self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N d"], log_det_rows: float) -> BoundTerms:
         """The model's terms, with `log_det_rows` Jacobian rows an image."""
@@ -119,25 +135,31 @@ class Trainer:
 
     def train_step(self) -> None:
         """One batch: gradients (in micro-batches where the Jacobians would not fit), Adam, floors."""
-        x = self._batch()
-        images = x.shape[1]
-        noise = self.noise.normal_("posterior", self.step, self._normal[:, :images])
-        beta = kl_weight(self.step, self.steps)
+        images = self._prepare()
+        if images == self.settings.batch_size:
+            self._replay()
+        else:
+            self._train_on(images)
+        self.step += 1
+
+    def _train_on(self, images: int) -> None:
+        """The step on the first so many images of what `_prepare` wrote."""
+        x = self.data.training_batch(self._indices[:, :images], self._data_noise[:, :images])
+        noise = self._posterior_noise[:, :images]
         part = max(1, MAX_ROWS // (len(x) * self.model.training_jacobian_rows))
         neg_elbo = torch.zeros_like(self._epoch_sum)
         for index, (x_part, noise_part) in enumerate(zip(x.split(part, 1), noise.split(part, 1), strict=True)):
             terms = self.bound(x_part, noise_part, self.settings.log_det_rows)
             weight = x_part.shape[1] / images
-            loss = weight * (terms.reconstruction + beta * terms.divergence)
+            loss = weight * (terms.reconstruction + self._beta * terms.divergence)
             self.optimiser.differentiate(loss, accumulate=index > 0)
             neg_elbo += weight * (terms.reconstruction + terms.divergence).detach()
-        self.optimiser.step(self.step, self.steps)
+        self.optimiser.update()
         for name, touched in self.model.apply_floors_().items():
             self._floored[name] |= touched
         self._epoch_sum += neg_elbo * images
         new = ~torch.isfinite(neg_elbo) & (self._diverged_at < 0)
-        self._diverged_at = torch.where(new, self.step, self._diverged_at)
-        self.step += 1
+        self._diverged_at.copy_(torch.where(new, self._step, self._diverged_at))
 
     @torch.no_grad()
     def validate(self) -> Float[Tensor, " R"]:
@@ -171,6 +193,7 @@ class Trainer:
 
         def clock() -> None:
             nonlocal started
+            wait(self.data.device)
             now = time.perf_counter()
             self.seconds["train"] += now - started
             started = now
@@ -216,10 +239,10 @@ class Trainer:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from `state()`."""
-        device = self.data.device
         self.step = state["step"]
         self.optimiser.load_state(state["optimiser"])
         self.curve, self.seconds = state["curve"], state["seconds"]
-        self._epoch_sum = state["epoch_sum"].to(device)
-        self._diverged_at = state["diverged_at"].to(device)
-        self._floored = {name: flags.to(device) for name, flags in state["floored"].items()}
+        self._epoch_sum.copy_(state["epoch_sum"])
+        self._diverged_at.copy_(state["diverged_at"])
+        for name, flags in state["floored"].items():
+            self._floored[name].copy_(flags)

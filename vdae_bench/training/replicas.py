@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor
-
 
 def keep_replicas(state: dict[str, Any], kept: Sequence[int]) -> dict[str, Any]:
     """The part of `Trainer.state()` that belongs to the replicas at the positions `kept`, in that order.
@@ -14,19 +12,9 @@ def keep_replicas(state: dict[str, Any], kept: Sequence[int]) -> dict[str, Any]:
     A trainer built with those replicas' seeds and settings continues from it as the whole group would have.
     """
     rows = list(kept)
-    replicas = len(state["epoch_sum"])
-    moments = state["optimiser"]["moments"]
-    # The optimiser's groups: the replicas of one kind of parameters, then those of the next.
-    of_kept = [moments[start + row] for start in range(0, len(moments), replicas) for row in rows]
     return {
         "step": state["step"],
-        "optimiser": {
-            "parameters": state["optimiser"]["parameters"][rows],
-            "moments": [
-                {name: value.clone() if isinstance(value, Tensor) else value for name, value in each.items()}
-                for each in of_kept
-            ],
-        },
+        "optimiser": {name: value[rows] for name, value in state["optimiser"].items()},
         "curve": {
             split: [[values[row] for row in rows] for values in epochs] for split, epochs in state["curve"].items()
         },
