@@ -60,6 +60,12 @@ class Job:
         rows, columns = find_dataset(self.dataset).image_shape
         return rows * columns
 
+    @property
+    def own_protocol(self) -> Protocol:
+        """The protocol, with the fields that the cell's options choose for the cell (`precision`, `log_det`)."""
+        chosen = {name: value for name, value in self.cell.options if name in Protocol.model_fields}
+        return self.protocol.model_copy(update=chosen)
+
     def run_digest(self, seed: int) -> str:
         """The identity of a run: what determines its numbers, nothing else."""
         return digest(
@@ -92,7 +98,7 @@ class Job:
             view=self.view,
             hyperparameters=self.hyperparameters,
             options=dict(self.cell.options),
-            log_det=self.protocol.log_det,
+            log_det=self.own_protocol.log_det,
         )
 
     def training_settings(self) -> TrainingSettings:
@@ -105,7 +111,7 @@ class Job:
             initialisation=self.protocol.initialisation if trains else "data",
             log_det_rows=self.protocol.log_det_rows,
             validation_images=self.protocol.validation_images,
-            precision=self.protocol.precision,
+            precision=self.own_protocol.precision,
         )
 
     def evaluation_settings(self) -> EvaluationSettings:
@@ -115,7 +121,7 @@ class Job:
             nll_images=self.protocol.nll_images,
             elbo_images=self.protocol.elbo_images,
             elbo_samples=self.protocol.elbo_samples,
-            precision=self.protocol.precision,
+            precision=self.own_protocol.precision,
         )
 
     def adam_settings(self, replicas: int) -> list[AdamSettings]:

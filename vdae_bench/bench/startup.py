@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from vdae_bench.bench.ours import Setting
 from vdae_bench.errors import VdaeBenchError
@@ -48,23 +49,45 @@ hyperparameters: {{hidden_size: 16}}
 """All of the training images, but a small network and few test images: the run itself is not what is timed."""
 
 
-def start_up(setting: Setting, folder: Path) -> tuple[float, float]:
-    """Seconds from command to first step, and between cells, of a run of two cells in `folder`."""
+class StartUpTimes(NamedTuple):
+    """Seconds of a run of two cells, and of what its start consists of."""
+
+    first_step: float
+    next_cell: float
+    loading_torch: float
+    counting: float
+    """`vdae-bench plan` of the same: loading torch, reading the spec, counting FLOPs and memory."""
+
+
+def start_up(setting: Setting, folder: Path) -> StartUpTimes:
+    """Run two cells in `folder`, and the parts of that start on their own."""
     log, watch, spec = folder / "log", folder / "stopwatch.py", folder / "start-up.yaml"
     log.unlink(missing_ok=True)
     watch.write_text(STOPWATCH.format(log=str(log)))
     spec.write_text(SPEC.format(data=setting.data.name))
     plugins = [each for each in (setting.data.plugin, watch) if each]
     words = [word for plugin in plugins for word in ("--plugin", str(plugin))]
+    results = ["--results", str(folder / f"results-{time.monotonic_ns()}")]
+    counting = _seconds(["-m", "vdae_bench", *words, "plan", str(spec), *results], folder)
+    loading = _seconds(["-c", "import torch"], folder)
     words += ["sweep", str(spec), "-q", "--device", "cpu", "--threads", str(setting.around.threads)]
-    words += ["--results", str(folder / f"results-{time.monotonic_ns()}"), "--reports", str(folder / "reports")]
+    words += [*results, "--reports", str(folder / "reports")]
     if setting.data.folder:
         words += ["--data", str(setting.data.folder)]
     started = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-m", "vdae_bench", *words], cwd=folder, capture_output=True, text=True, env=os.environ
-    )
+    _seconds(["-m", "vdae_bench", *words], folder)
+    first_step, published, second_step, _ = map(float, log.read_text().split())
+    return StartUpTimes(first_step - started, second_step - published, loading, counting)
+
+
+def _seconds(words: list[str], folder: Path) -> float:
+    """Of a call of this Python.
+
+    Raises:
+        VdaeBenchError: it fails.
+    """
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, text=True, env=os.environ)
     if done.returncode:
         raise VdaeBenchError(f"the run that was to be timed failed: {done.stderr.strip()}")
-    first_step, published, second_step, _ = map(float, log.read_text().split())
-    return first_step - started, second_step - published
+    return time.monotonic() - started

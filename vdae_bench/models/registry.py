@@ -58,6 +58,10 @@ class Option:
             raise UserError(f"option {name} is {value!r}; use a number from {self.bounds[0]:g} to {self.bounds[1]:g}")
 
 
+PRECISION = {"precision": Option(None, (None, "float32", "mixed"))}
+"""Of every method that trains; None is the protocol's. So a sweep can compare both."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """What a method builds its model from."""

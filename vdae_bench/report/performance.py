@@ -205,6 +205,9 @@ def _about_missed(entry: Entry, measured: Sequence[Entry]) -> str:
             f"the profile ({escape(profiled.name)}) has {1 - profiled.profile.matrix_products:.0%} of the time outside "
             f"matrix products: {_outside(profiled)}"
         )
+    if entry.case == "start-up":
+        parts = [each for each in measured if each.case == entry.case and each.target is None]
+        words += [f"{escape(each.name)} {_time(each.ours_seconds)}" for each in parts]
     return "; ".join(words) + "."
 
 

@@ -72,7 +72,7 @@ class Study:
                 "cell": self.cell.as_record(),
                 "training": asdict(job.training_settings()),
                 "train_images": job.protocol.train_images,
-                "log_det": job.protocol.log_det,
+                "log_det": job.own_protocol.log_det,
                 "fixed": self.fixed,
                 "space": self.space_as_json(),
                 "sampler": self.sampler,

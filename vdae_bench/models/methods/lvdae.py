@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, get_args
 
-from vdae_bench.models.methods.resnet_pair import DECODER_OPTIONS, HYPERPARAMETERS, ResNetPair, resnet_encoder
+from vdae_bench.models.log_det import Estimator
+from vdae_bench.models.methods.resnet_pair import HYPERPARAMETERS, OPTIONS, ResNetPair, resnet_encoder
 from vdae_bench.models.model import Model
 from vdae_bench.models.posteriors import LinearisedFlow
-from vdae_bench.models.registry import Method, Problem
+from vdae_bench.models.registry import Method, Option, Problem
 
 
 class LVDAE(Method):
@@ -16,7 +17,7 @@ class LVDAE(Method):
     id = "lvdae"
     title = "L-VDAE"
     hyperparameters: ClassVar = HYPERPARAMETERS
-    options: ClassVar = DECODER_OPTIONS
+    options: ClassVar = {**OPTIONS, "log_det": Option(None, (None, *get_args(Estimator)))}
 
     def build(self, problem: Problem) -> Model:
         """The VAE's networks without the log-variance head."""

@@ -8,11 +8,11 @@ from typing import ClassVar
 from vdae_bench.errors import UserError
 from vdae_bench.models.flows import NICE
 from vdae_bench.models.model import FlowModel, Model
-from vdae_bench.models.registry import Method, Option, Problem
+from vdae_bench.models.registry import PRECISION, Method, Option, Problem
 
 HYPERPARAMETERS = {"couplings": 4, "coupling_layers": 5, "coupling_hidden_size": 1024}
-OPTIONS = {"hidden_init": Option("he", ("he", "uniform"))}
-"""Of every flow: He's normal, as for all other layers, or U(-0.01, 0.01), as in the code of NICE's authors."""
+OPTIONS = {"hidden_init": Option("he", ("he", "uniform")), **PRECISION}
+"""`hidden_init` is He's normal, as in all other layers, or U(-0.01, 0.01), as in the code of NICE's authors."""
 
 
 def nice_flow(problem: Problem) -> NICE:

@@ -12,10 +12,11 @@ from vdae_bench.models.model import LatentVariableModel
 from vdae_bench.models.networks import ResNet, projection_widths
 from vdae_bench.models.posteriors import Posterior
 from vdae_bench.models.priors import StandardNormal
-from vdae_bench.models.registry import Option, Problem
+from vdae_bench.models.registry import PRECISION, Option, Problem
 
 HYPERPARAMETERS = {"hidden_size": 256, "residual_blocks": 1}
 DECODER_OPTIONS = {"decoder_output": Option("sigmoid", ("sigmoid", "linear"))}
+OPTIONS = {**DECODER_OPTIONS, **PRECISION}
 
 
 def resnet_encoder(problem: Problem) -> ResNet:
