@@ -148,12 +148,17 @@ def search_verb(spec: str, **words: Any) -> None:
 @search_options
 @spec_options
 @click.option("--calibrate", is_flag=True, help="Time a few steps of each cell on this device for the seconds.")
+@click.option(
+    "--flops-per-second",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds on another device, which achieves so many FLOP/s (1.5e13, say).",
+)
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def plan(spec: str, calibrate: bool, form: str, **words: Any) -> None:
+def plan(spec: str, calibrate: bool, flops_per_second: float | None, form: str, **words: Any) -> None:
     """What a sweep would run and cost, and what of it is there already; runs nothing."""
     from vdae_bench import commands
 
-    commands.show_plan(spec, measure=calibrate, form=form, **words)
+    commands.show_plan(spec, measure=calibrate, flops_per_second=flops_per_second, form=form, **words)
 
 
 @cli.command()

@@ -20,7 +20,7 @@ from vdae_bench import devices
 from vdae_bench.budget import fit_budget
 from vdae_bench.data.fetch import verify
 from vdae_bench.errors import UserError, VdaeBenchError
-from vdae_bench.plan import Calibration, Group, Plan, calibrate, plan, price
+from vdae_bench.plan import Calibration, Group, Plan, calibrate, foretell, plan, price
 from vdae_bench.progress import choose_progress, duration
 from vdae_bench.provenance import code_state
 from vdae_bench.runner import Outcome, StopRequest, Surroundings, Workbench, group_work, run_plan
@@ -115,7 +115,7 @@ def run_sweeps(names: Sequence[str], *, reports: Path, dry_run: bool, quiet: boo
             elif words["search"]:
                 search_sweep(spec, around, words["storage"], quiet)
             spec = take_winners(spec, around.store, words["search"], quiet)
-        planned = plan(spec, around.store)
+        planned = plan(spec, around.store, devices.group_bytes(around.device))
         if dry_run:
             click.echo(plan_text(spec, planned))
             continue
@@ -281,8 +281,8 @@ def illustrate(out: Path, steps: int | None) -> None:
     click.echo(in_words(shown))
 
 
-def plan_text(spec: SweepSpec, planned: Plan, timings: Sequence[Calibration] = ()) -> str:
-    """The plan as a table, with seconds where its groups have been timed."""
+def plan_text(spec: SweepSpec, planned: Plan, timings: Sequence[Calibration] = (), where: str = "") -> str:
+    """The plan as a table, with the seconds of its groups where they are known."""
     timed = list(zip(planned.groups, timings, strict=False))
     of_cell = {cell: timing.per_seed(group) for group, timing in timed for cell in group.cells}
     rows, runs, flops = [], 0, 0
@@ -313,7 +313,7 @@ def plan_text(spec: SweepSpec, planned: Plan, timings: Sequence[Calibration] = (
         training = sum(timing.epoch_seconds * epochs[group.job.cell] for group, timing in timed)
         nll, elbo = (sum(getattr(each, f"{part}_seconds") for each in timings) for part in ("nll", "elbo"))
         total += (
-            f"\non this device, from a slice of each: about {duration(training + nll + elbo)}, of it "
+            f"\n{where}: about {duration(training + nll + elbo)}, of it "
             f"{duration(training)} to train and {duration(nll)} for the NLL"
         )
     protocol = spec.protocol
@@ -330,19 +330,25 @@ def plan_text(spec: SweepSpec, planned: Plan, timings: Sequence[Calibration] = (
     )
 
 
-def show_plan(spec: str, *, measure: bool, form: str, **words: Any) -> None:
-    """Print what a sweep would run."""
+def show_plan(spec: str, *, measure: bool, flops_per_second: float | None, form: str, **words: Any) -> None:
+    """Print what a sweep would run, and for how long: on this device, or on one that achieves so many FLOP/s."""
+    if measure and flops_per_second:
+        raise UserError("--calibrate times this device, --flops-per-second is for another; give one of them")
     around = surroundings(words["device"], words["threads"], words["results"], words["data"])
     resolved = resolve(spec, around, words, may_calibrate=measure)
     studies = studies_of(resolved) if words["search"] else []
     resolved = take_winners(resolved, around.store, words["search"], quiet=form != "text")
-    planned = plan(resolved, around.store)
-    groups = planned.groups if measure else ()
-    timings = [calibrate(group, lambda group: Workbench(group, around)) for group in groups]
+    planned = plan(resolved, around.store, devices.group_bytes(around.device))
+    timings, where = [], "on this device, from a slice of each"
+    if flops_per_second:
+        timings = [foretell(group, flops_per_second) for group in planned.groups]
+        where = f"at {flops_per_second / 1e12:.4g} TFLOP/s"
+    elif measure:
+        timings = [calibrate(group, lambda group: Workbench(group, around)) for group in planned.groups]
     if form == "text":
         if studies:
             click.echo(search_text(resolved, studies, around.store))
-        click.echo(plan_text(resolved, planned, timings))
+        click.echo(plan_text(resolved, planned, timings, where))
         return
     content = {
         "sweep": resolved.name,
@@ -361,7 +367,7 @@ def show_plan(spec: str, *, measure: bool, form: str, **words: Any) -> None:
             {
                 "cells": [cell.slug for cell in group.cells],
                 "seeds": list(group.seeds),
-                "seconds": _seconds_of(group, timings[index]) if measure else None,
+                "seconds": _seconds_of(group, timings[index]) if timings else None,
             }
             for index, group in enumerate(planned.groups)
         ],

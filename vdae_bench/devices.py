@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Literal, TypeAlias
 
 import torch
@@ -26,6 +27,13 @@ def choose(name: Choice) -> torch.device:
 def describe(device: torch.device) -> str:
     """`cpu`, or the GPU's model."""
     return "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device)
+
+
+def group_bytes(device: torch.device) -> int:
+    """What a replica group may take: a third of the device's memory, the same at every start."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory // 3
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 3
 
 
 def wait(device: torch.device) -> None:

@@ -29,7 +29,7 @@ from vdae_bench.training.engine import MAX_ROWS, TrainingSettings
 
 MAX_REPLICAS = 32
 GROUP_BYTES = 8 * 2**30
-"""Parameters, moments and activations of a group stay below this."""
+"""Parameters, gradients, moments and activations of a group stay below this, where no device says otherwise."""
 TRAINING_IMAGES = 50_000
 
 
@@ -190,8 +190,8 @@ class Plan:
     groups: tuple[Group, ...]
 
 
-def plan(spec: SweepSpec, store: Store) -> Plan:
-    """What of a sweep is there, and what would run."""
+def plan(spec: SweepSpec, store: Store, memory: int = GROUP_BYTES) -> Plan:
+    """What of a sweep is there, and what would run in groups of at most `memory` bytes."""
     cells = []
     for cell in spec.cells:
         job = Job(spec.name, cell, spec.protocol, spec.resolved_hyperparameters(cell), spec.source(cell))
@@ -207,18 +207,18 @@ def plan(spec: SweepSpec, store: Store) -> Plan:
                 missing=tuple(seed for seed, record in records.items() if record is None),
             )
         )
-    return Plan(tuple(cells), tuple(_groups(cells)))
+    return Plan(tuple(cells), tuple(_groups(cells, memory)))
 
 
-def _groups(cells: list[CellPlan]) -> Iterator[Group]:
-    """The missing runs, those of one architecture together, as many as the memory bound allows."""
+def _groups(cells: list[CellPlan], memory: int) -> Iterator[Group]:
+    """The missing runs, those of one architecture together, as many as fit `memory` bytes."""
     by_architecture: dict[str, list[tuple[Job, int]]] = {}
     for each in cells:
         key = digest([each.job.architecture.cell.slug, each.job.hyperparameters])
         by_architecture.setdefault(key, []).extend((each.job, seed) for seed in each.missing)
     for runs in by_architecture.values():
         if runs:
-            size = max(1, min(MAX_REPLICAS, GROUP_BYTES // max(1, price(runs[0][0]).train_bytes)))
+            size = max(1, min(MAX_REPLICAS, memory // max(1, price(runs[0][0]).train_bytes)))
             for start in range(0, len(runs), size):
                 yield Group(tuple(runs[start : start + size]))
 
@@ -230,6 +230,8 @@ class Price:
     parameters: int
     train_flops: int
     evaluation_flops: int
+    nll_flops: int
+    """The part of the evaluation's on images that have K importance samples each."""
     train_bytes: int
     """Parameters, gradients, Adam's moments, and what a step keeps for its backward pass."""
 
@@ -253,11 +255,12 @@ def _count(job: Job) -> Price:
         model = method.build(job.problem(1))
         parameters = sum(parameter.numel() for parameter in model.parameters())
         step, kept = _step_flops(model, job) if method.trains else (0, 0)
-        evaluation = _evaluation_flops(model, job)
+        nll, elbo = _evaluation_flops(model, job)
     return Price(
         parameters=parameters,
         train_flops=round(step / protocol.batch_size * images * protocol.epochs),
-        evaluation_flops=evaluation,
+        evaluation_flops=nll + elbo,
+        nll_flops=nll,
         train_bytes=4 * parameters * (4 if method.trains else 1) + kept,
     )
 
@@ -280,8 +283,9 @@ def _step_flops(model: Model, job: Job) -> tuple[int, int]:
 
 
 @torch.no_grad()
-def _evaluation_flops(model: Model, job: Job) -> int:
-    protocol, total = job.protocol, 0
+def _evaluation_flops(model: Model, job: Job) -> list[int]:
+    """Of the images with K samples each, and of the others."""
+    protocol, parts = job.protocol, []
     nll_images = min(protocol.nll_images, protocol.elbo_images)
     exact = model.noise_dim == 0
     for images, samples in (
@@ -295,13 +299,13 @@ def _evaluation_flops(model: Model, job: Job) -> int:
         with FlopCounterMode(display=False) as sample:
             sampler(torch.empty(1, chunk, block, model.noise_dim, device="meta"))
         flops = condition.get_total_flops() + sample.get_total_flops() * samples / block
-        total += round(images / chunk * flops)
-    return total
+        parts.append(round(images / chunk * flops))
+    return parts
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Measured seconds on this device, of a group or of one seed of it."""
+    """Seconds on a device, of a group or of one seed of it: measured on this one, or foretold for another."""
 
     epoch_seconds: float
     nll_seconds: float
@@ -322,6 +326,15 @@ class Calibration:
 
 STEADY_SECONDS = 1.0
 """A first call this long is taken as it is: warming up is a small part of it."""
+
+
+def foretell(group: Group, flops_per_second: float) -> Calibration:
+    """The seconds of a group on a device that achieves that many FLOP/s."""
+    cost, runs = price(group.job), len(group.runs)
+    epochs = group.job.training_settings().epochs or 1
+    nll = cost.nll_flops * runs / flops_per_second
+    elbo = (cost.evaluation_flops - cost.nll_flops) * runs / flops_per_second
+    return Calibration(cost.train_flops * runs / epochs / flops_per_second, nll, elbo)
 
 
 def calibrate(group: Group, prepare: Callable[[Group], Any], steps: int = 3) -> Calibration:
