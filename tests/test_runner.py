@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vdae_bench.errors import EnvironmentFault
-from vdae_bench.plan import Group, Job, plan, price
+from vdae_bench.plan import Group, Job, foretell, plan, price
 from vdae_bench.progress import QuietProgress
 from vdae_bench.runner import StopRequest, Surroundings, Workbench, run_group, run_plan
 from vdae_bench.spec import load_spec
@@ -184,6 +184,25 @@ def test_flops_by_hand():
     assert counted.evaluation_flops == 10_000 * (2 * (encoder + head) + 5000 * 2 * decoder)
     biases = sum(2 * 256 + a + b for a, b in pairs) + sum(2 * 256 + b + a for a, b in pairs) + 16
     assert counted.parameters == encoder + decoder + head + biases
+
+
+def test_seconds_on_another_device_are_flops_over_its_rate(sweep, tmp_path):
+    planned = plan(sweep, Store(tmp_path))
+    for group in planned.groups:
+        cost, timing = price(group.job), foretell(group, 1e9)
+        train = timing.epoch_seconds * group.job.training_settings().epochs
+        assert train == pytest.approx(cost.train_flops * len(group.runs) / 1e9)
+        assert timing.evaluation_seconds == pytest.approx(cost.evaluation_flops * len(group.runs) / 1e9)
+        assert (cost.nll_flops > 0) == (cost.train_flops > 0)  # independent pixels multiply no matrices
+
+
+def test_a_group_fits_the_memory_that_it_is_given(sweep, tmp_path):
+    whole = plan(sweep, Store(tmp_path)).groups[0]
+    need = price(whole.job).train_bytes
+    assert len(whole.runs) == 2
+    for memory, sizes in ((2 * need, [2]), (2 * need - 1, [1, 1]), (1, [1, 1])):
+        groups = [group for group in plan(sweep, Store(tmp_path), memory).groups if group.job.cell == whole.job.cell]
+        assert [len(group.runs) for group in groups] == sizes
 
 
 GRID = """\

@@ -11,7 +11,7 @@ import pytest
 
 from tests.bench.conftest import SIZES
 from tests.bench.made_up_entries import RUN
-from vdae_bench.bench.cases import Comparison, Profiles, StartUp, declared
+from vdae_bench.bench.cases import Comparison, Prediction, Profiles, StartUp, declared
 from vdae_bench.bench.peers import versions
 
 CASES = {case.name: case for case in declared(SIZES)}
@@ -65,7 +65,7 @@ def entries_of(setting):
     return run
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name != "start-up"])
+@pytest.mark.parametrize("name", [name for name in CASES if name not in ("start-up", "plan")])
 def test_each_case_runs(entries_of, name):
     entries = entries_of(name)
     assert entries
@@ -118,6 +118,13 @@ def test_without_a_library_its_rows_are_skipped(setting, monkeypatch):
     assert all("pythae" in entry.skipped and entry.ours_seconds is None and entry.target for entry in entries)
     monkeypatch.setitem(sys.modules, "zuko", None)
     assert all(entry.skipped for entry in CASES["nice"].run(setting, rounds=1, run=RUN))
+
+
+def test_a_run_is_compared_with_what_was_foretold(setting):
+    (entry,) = Prediction("plan").run(setting, rounds=1, run=RUN)
+    ((foretold,), (taken,)) = entry.ours_rounds, entry.peer_rounds
+    assert foretold > 0 and taken > 0
+    assert entry.ratio == max(foretold / taken, taken / foretold) and entry.met == (entry.ratio <= 1.25)
 
 
 def test_start_up_times_the_real_command(setting):

@@ -18,6 +18,7 @@ from vdae_bench.bench import ours, peers
 from vdae_bench.bench.entries import Entry, Surrounding
 from vdae_bench.bench.ours import Setting, Sizes, Subject
 from vdae_bench.bench.plain import PapersWay, PlainLVDAE, VmapJacrev
+from vdae_bench.bench.prediction import foretold_and_taken
 from vdae_bench.bench.profiling import profile_step
 from vdae_bench.bench.startup import start_up
 from vdae_bench.bench.timing import Contestant, Measured, interleave, peak, peak_fraction, ratio
@@ -45,6 +46,8 @@ MIDDLE = 32
 """m where a comparison has only one."""
 START_UPS = 3
 """Runs of the command, unless the number of rounds is given."""
+PREDICTION, PREDICTIONS = 1.25, 2
+"""How many times a run may take what was foretold, or less than that; how often it is tried."""
 
 GRADIENTS = "step (forward, backward)"
 UPDATE = "step (forward, backward, Adam)"
@@ -192,6 +195,38 @@ class StartUp:
         ]
 
 
+@dataclass(frozen=True)
+class Prediction:
+    """How far a run's time is from what `plan --calibrate` foretold."""
+
+    name: str
+
+    def run(self, setting: Setting, rounds: int | None, run: Surrounding) -> list[Entry]:
+        """Foretell and run the same sweep a few times; the ratio is the longer over the shorter."""
+        with TemporaryDirectory() as folder:
+            times = [foretold_and_taken(setting, Path(folder)) for _ in range(rounds or PREDICTIONS)]
+        foretold, taken = zip(*times, strict=True)
+        ratios = [max(pair) / min(pair) for pair in times]
+        return [
+            Entry(
+                name="A run beside what `plan --calibrate` foretells",
+                ours_seconds=median(foretold),
+                peer="the run",
+                peer_seconds=median(taken),
+                ratio=median(ratios),
+                spread=(min(ratios), max(ratios)),
+                target=PREDICTION,
+                case=self.name,
+                subject="plan",
+                per="sweep of five cells at quick sizes",
+                direction="at most",
+                ours_rounds=foretold,
+                peer_rounds=taken,
+                run=run,
+            )
+        ]
+
+
 def declared(sizes: Sizes | None = None) -> list[Case]:
     """All cases, in the order in which they run."""
     sizes = sizes or Sizes()
@@ -204,6 +239,7 @@ def declared(sizes: Sizes | None = None) -> list[Case]:
         *_growth(sizes),
         Profiles("profile", tuple(_profiled())),
         StartUp("start-up"),
+        Prediction("plan"),
     ]
 
 

@@ -1,0 +1,50 @@
+"""Whether a run takes as long as `plan --calibrate` foretells: both for the same groups, one after the other."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from vdae_bench.bench.ours import Setting
+from vdae_bench.errors import VdaeBenchError
+from vdae_bench.plan import calibrate, plan
+from vdae_bench.progress import QuietProgress
+from vdae_bench.runner import StopRequest, Workbench, run_plan
+from vdae_bench.spec import load_spec
+from vdae_bench.store import Store
+
+SPEC = """version: 1
+name: prediction
+grid:
+  - {{dataset: [binary-{data}], method: [vae, lvdae], latents: [16, 64]}}
+  - {{dataset: [continuous-{data}], method: [nice], latents: [{dims}]}}
+protocol: {{base: quick, epochs: 1, train_images: {train}, importance_samples: {samples}, nll_images: {nll},
+  elbo_images: {elbo}, validation_images: {elbo}}}
+"""
+
+
+def foretold_and_taken(setting: Setting, folder: Path) -> tuple[float, float]:
+    """Seconds of a sweep of quick's networks as a calibration foretells them, and as the run takes them."""
+    sizes, path = setting.sizes, folder / "prediction.yaml"
+    path.write_text(
+        SPEC.format(
+            data=setting.data.name,
+            dims=setting.data_dim,
+            train=sizes.train_images // 4,
+            samples=sizes.samples // 10,
+            nll=sizes.nll_images * 10,
+            elbo=sizes.nll_images * 100,
+        )
+    )
+    around = replace(setting.around, store=Store(folder / f"results-{time.monotonic_ns()}"))
+    planned = plan(load_spec(path), around.store)
+    foretold = 0.0
+    for group in planned.groups:
+        timing = calibrate(group, lambda group: Workbench(group, around))
+        foretold += timing.epoch_seconds * group.job.training_settings().epochs + timing.evaluation_seconds
+    started = time.perf_counter()
+    outcome = run_plan(planned, around, QuietProgress(1.0), StopRequest())
+    if outcome.failures:
+        raise VdaeBenchError(f"the run that was to be timed failed: {outcome.failures[0][1]}")
+    return foretold, time.perf_counter() - started
