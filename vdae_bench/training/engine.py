@@ -64,6 +64,7 @@ class Trainer:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.model, self.data, self.settings = model, data, settings
+        self._kl_weight = torch.as_tensor(model.kl_weight, dtype=dtype, device=data.device)
         self.noise = NoiseSource(seeds, data.device)
         model.to(dtype=dtype)
         model.initialise(initial_generators(seeds))
@@ -122,7 +123,7 @@ class Trainer:
         x = self._batch()
         images = x.shape[1]
         noise = self.noise.normal_("posterior", self.step, self._normal[:, :images])
-        beta = kl_weight(self.step, self.steps)
+        beta = kl_weight(self.step, self.steps) * self._kl_weight
         part = max(1, MAX_ROWS // (len(x) * self.model.training_jacobian_rows))
         neg_elbo = torch.zeros_like(self._epoch_sum)
         for index, (x_part, noise_part) in enumerate(zip(x.split(part, 1), noise.split(part, 1), strict=True)):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from vdae_bench.models.methods.resnet_pair import DECODER_OPTIONS, HYPERPARAMETERS, ResNetPair, resnet_encoder
+from vdae_bench.models.methods.resnet_pair import HYPERPARAMETERS, OPTIONS, ResNetPair, resnet_encoder
 from vdae_bench.models.model import Model
 from vdae_bench.models.posteriors import LinearisedFlow
-from vdae_bench.models.registry import Method, Problem
+from vdae_bench.models.registry import Method, Option, Problem
 
 
 class LVDAE(Method):
@@ -16,10 +16,18 @@ class LVDAE(Method):
     id = "lvdae"
     title = "L-VDAE"
     hyperparameters: ClassVar = HYPERPARAMETERS
-    options: ClassVar = DECODER_OPTIONS
+    options: ClassVar = {**OPTIONS, "log_sigma": Option(None, bounds=(-10.0, 5.0), per_replica=True)}  # None: learned
 
     def build(self, problem: Problem) -> Model:
         """The VAE's networks without the log-variance head."""
         encoder = resnet_encoder(problem)
-        posterior = LinearisedFlow(encoder, problem.replicas, problem.data_dim, problem.latents, problem.log_det)
+        log_sigma = problem.replica_values("log_sigma", default=None)
+        posterior = LinearisedFlow(
+            encoder,
+            problem.replicas,
+            problem.data_dim,
+            problem.latents,
+            problem.log_det,
+            fixed_log_sigma=None if None in log_sigma else log_sigma,  # learned and fixed ones are never mixed
+        )
         return ResNetPair(problem, encoder, posterior, self.option(problem, "decoder_output"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from vdae_bench.models.methods.resnet_pair import DECODER_OPTIONS, HYPERPARAMETERS, ResNetPair, resnet_encoder
+from vdae_bench.models.methods.resnet_pair import HYPERPARAMETERS, OPTIONS, ResNetPair, resnet_encoder
 from vdae_bench.models.model import Model
 from vdae_bench.models.posteriors import DiagonalGaussian
 from vdae_bench.models.registry import Method, Problem
@@ -16,7 +16,7 @@ class VAE(Method):
     id = "vae"
     title = "VAE"
     hyperparameters: ClassVar = HYPERPARAMETERS
-    options: ClassVar = DECODER_OPTIONS
+    options: ClassVar = OPTIONS
 
     def build(self, problem: Problem) -> Model:
         """A ResNet encoder with a parallel log-variance head."""
