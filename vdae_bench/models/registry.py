@@ -15,13 +15,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
+from vdae_bench.data.views import View
 from vdae_bench.errors import UserError
 from vdae_bench.models.log_det import Estimator
 from vdae_bench.models.model import Model
-
-View = Literal["binary", "continuous"]
 
 BUILT_IN = {
     "vae": "vdae_bench.models.methods.vae:VAE",

@@ -1,1 +1,1 @@
-"""Samples of a trained model and what they are worth: pictures, their quality in numbers, and the latents behind them."""
+"""Samples of a trained model and what they are worth: pictures, quality in numbers, and the latents behind them."""

@@ -1,10 +1,10 @@
-"""How good samples are, in numbers: their Frechet distance to the test images in a classifier's features, and entropies.
+"""How good samples are, in numbers: the Frechet distance to the test images in a classifier's features, and entropies.
 
 The Frechet distance between two sets of images is that between Gaussians with the means and covariances of their
-features (Heusel et al., 2017, with a classifier of the data at hand instead of Inception). As it is biased by the number
-of samples, it is shown beside its floor, the distance of as many validation images. Two entropies (Salimans et al., 2016)
-say what it mixes: of the classifier's prediction for a sample, low where a sample looks like one class, and of the
-mean prediction, log C where all classes are equally frequent.
+features (Heusel et al., 2017, with a classifier of the data at hand instead of Inception). As it is biased by the
+number of samples, it is shown beside its floor, the distance of as many validation images. Two entropies (Salimans et
+al., 2016) say what it mixes: of the classifier's prediction for a sample, low where a sample looks like one class, and
+of the mean prediction, log C where all classes are equally frequent.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from vdae_bench.data.views import ViewedImages
+from vdae_bench.data.views import View, ViewedImages
 from vdae_bench.evaluation import evenly_spaced
 from vdae_bench.samples.classifier import Classifier, Outputs
 
@@ -49,7 +49,7 @@ class Quality(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     samples: int
-    view: Literal["binary", "continuous"]
+    view: View
     """Of the test images that the samples are compared with; mean images are grey, and compared with grey images."""
     frechet: float
     frechet_error: float
@@ -125,7 +125,7 @@ class Reference:
     """The test images of one view as the classifier sees them, and the floor that as many other images of it reach."""
 
     def __init__(self, classifier: Classifier, data: ViewedImages, labels: Int[Tensor, " M"], count: int) -> None:
-        """`labels` are those of the test images; `count` is the number of samples, at most that of validation images."""
+        """`labels` are of the test images; `count` is the number of samples, at most that of validation images."""
         self.classifier, self.view = classifier, data.view
         test = classifier.classify(data.held_out("test"))
         self.moments = moments(test.features)
