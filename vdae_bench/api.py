@@ -1,4 +1,4 @@
-"""For notebooks: the records of a results folder as a table, and trained models to sample from and to score images with.
+"""For notebooks: the records of a results folder as a table, and trained models to sample from and to score with.
 
 Models can be loaded of runs that kept their weights (`--keep-checkpoints`).
 """

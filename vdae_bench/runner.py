@@ -184,14 +184,25 @@ def run_group(
     names = (job.sweep, job.protocol.name)
     paths = [around.store.path(*names, each.cell.slug, seed) for each, seed in group.runs]
     published = list(zip(paths, records, strict=True))
-    write_beside(published, bench, around, lambda phase: report(phase, 1.0))
+
+    def show_classifier(fraction: float) -> None:
+        report(f"a classifier to judge samples, trained once: {fraction:.0%}", 1.0)
+        if stop():
+            evaluation["state"], evaluation["seconds"] = evaluator.state(), seconds
+            save(trainer.state())
+            raise Interrupted
+
+    write_beside(published, bench, around, show_classifier)
     around.store.publish(published)
     checkpoint.remove()
     return records
 
 
 def write_beside(
-    published: list[tuple[Path, Record]], bench: Workbench, around: Surroundings, report: Callable[[str], None]
+    published: list[tuple[Path, Record]],
+    bench: Workbench,
+    around: Surroundings,
+    show_classifier: Callable[[float], None],
 ) -> None:
     """Evidence of the samples of each completed run and, where asked for, its weights; before the records."""
     job, model = bench.group.job, bench.model
@@ -204,15 +215,7 @@ def write_beside(
     images = _images(job.dataset, around.data_folder)
     references = None
     if count := job.protocol.quality_samples:
-        references = load_references(
-            images,
-            job.view,
-            around.data_folder,
-            around.device,
-            count,
-            lambda fraction: report(f"a classifier to judge samples, trained once: {fraction:.0%}"),
-        )
-    report("samples")
+        references = load_references(images, job.view, around.data_folder, around.device, count, show_classifier)
     digests = [record.run_digest for _, record in published]
     evidence = gather(model, bench.data, images.shape, bench.group.seeds, digests, references)
     for replica, path in completed:

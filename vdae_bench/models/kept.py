@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -32,7 +33,8 @@ def save_model(record: Path, run_digest: str, model: Model, replica: int) -> Non
         torch.save({"run_digest": run_digest, "state": state}, temporary)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise EnvironmentFault(
             f"cannot write {path}: {error.strerror}; free space or choose another --results"
         ) from error

@@ -19,16 +19,17 @@ from vdae_bench.report.rows import title_of
 from vdae_bench.report.runs import Selection
 from vdae_bench.report.statistics import cells_of
 from vdae_bench.samples.evidence import Evidence
+from vdae_bench.samples.pictures import NOISE_LEVELS
 
 MEANS, DRAWN = 12, 8
 """Columns of the two halves of the figure of samples."""
 WHITE = 255
-INCHES = 0.33
-"""Of an image."""
+IMAGE, LABELS, MARGIN, TITLE = 0.33, 1.75, 0.12, 0.34
+"""Inches: an image, the labels of rows, the space between halves, the space above a block."""
 LABEL_WIDTH = 30
 
-Row = tuple[str, list[NDArray[np.uint8] | None]]
-"""A label, and for each image of a row its (n,) pixels or an empty place."""
+Row = tuple[str, list[NDArray[np.uint8]]]
+"""A label, and the (n,) pixels of each image of a row, which may have fewer than the others."""
 
 
 def leveled(families: Sequence[Family]) -> list[Family]:
@@ -61,7 +62,10 @@ def decoded(families: Sequence[Family]) -> dict[str, bytes]:
         return {}
     arrays = have[0].members[0].evidence.arrays
     steps = arrays["interpolations"].shape[1]
-    return saved(lambda: _grids(have, (steps + 2, 10), ("interpolation", "reconstructions"), _decoded_rows))
+    levels = ", ".join(f"{level:g}" for level in NOISE_LEVELS)
+    return saved(
+        lambda: _grids(have, (steps + 2, 10), ("interpolation", f"reconstructions, noise × {levels}"), _decoded_rows)
+    )
 
 
 def _sample_rows(family: Family) -> tuple[list[Row], list[Row]]:
@@ -94,18 +98,22 @@ def _grids(
     rows_of: Callable[[Family], tuple[list[Row], list[Row]]],
 ) -> Figure:
     blocks = [rows_of(family) for family in families]
-    heights = [len(left) for left, _ in blocks]
-    figure = Figure(
-        figsize=(2.2 + INCHES * (sum(columns) + 1), INCHES * (sum(heights) + 1.2 * len(blocks))), layout="constrained"
-    )
+    width = LABELS + IMAGE * sum(columns) + 2 * MARGIN
+    height = sum(IMAGE * len(left) + TITLE for left, _ in blocks) + MARGIN
+    figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
-    places = figure.subplots(len(blocks), 2, squeeze=False, width_ratios=columns, height_ratios=heights)
-    for family, block, (left, right) in zip(families, blocks, places, strict=True):
-        shape = family.members[0].evidence.numbers.image_shape
-        for axes, rows, width, heading in zip((left, right), block, columns, headings, strict=True):
-            _images(axes, rows, width, shape)
+    top = height
+    for family, block in zip(families, blocks, strict=True):
+        tall = IMAGE * len(block[0])
+        top -= TITLE + tall
+        start = LABELS
+        for rows, count, heading in zip(block, columns, headings, strict=True):
+            wide = IMAGE * count
+            axes = figure.add_axes((start / width, top / height, wide / width, tall / height))
+            _images(axes, rows, count, family.members[0].evidence.numbers.image_shape)
             axes.set_title(heading, loc="right", color=GREY)
-        left.set_title(f"{family.title or family.dataset}", loc="left", weight="bold")
+            start += wide + MARGIN
+        figure.text(MARGIN / width, (top + tall + MARGIN / 2) / height, family.title or family.dataset, weight="bold")
     return figure
 
 
@@ -115,16 +123,14 @@ def _images(axes: Axes, rows: Sequence[Row], columns: int, shape: tuple[int, int
     canvas = np.full((len(rows) * height - 1, columns * width - 1), WHITE, np.uint8)
     for row, (_, images) in enumerate(rows):
         for column, image in enumerate(images):
-            if image is not None:
-                top, left = row * height, column * width
-                canvas[top : top + shape[0], left : left + shape[1]] = image.reshape(shape)
-    axes.imshow(canvas, cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="equal")
+            top, left = row * height, column * width
+            canvas[top : top + shape[0], left : left + shape[1]] = image.reshape(shape)
+    axes.imshow(canvas, cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="auto")
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
-    labels = [textwrap.fill(label, LABEL_WIDTH) for label, _ in rows]
-    middles = [row * height + shape[0] / 2 for row in range(len(rows))]
     axes.set_xticks([])
-    axes.set_yticks(middles if any(labels) else [], labels if any(labels) else [], fontsize=7.5)
+    middles = [row * height + shape[0] / 2 for row in range(len(rows))]
+    axes.set_yticks(middles, [textwrap.fill(label, LABEL_WIDTH) for label, _ in rows], fontsize=7.5)
     axes.tick_params(length=0)
 
 
@@ -190,7 +196,7 @@ def _latents_figure(selection: Selection, members: Sequence[SampledCell]) -> Fig
         shown = matrices[:6]
         for axes, each in zip(below.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
             picture = _correlation(axes, each)
-        below.colorbar(picture, ax=below.axes, shrink=0.7, label="correlation")
+        below.colorbar(picture, ax=below.axes, shrink=0.7, label="correlation", extend="both")
     return figure
 
 
@@ -249,4 +255,6 @@ def _correlation(axes: Axes, member: SampledCell) -> Any:
     axes.grid(visible=False)
     axes.set(xticks=[], yticks=[])
     axes.set_title(f"{title_of(member.cell.cell)}{member.size}", fontsize=8)
-    return axes.imshow(evidence.arrays["correlation"] / 127, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
+    return axes.imshow(
+        evidence.arrays["correlation"] / 127, cmap="RdBu_r", vmin=-0.5, vmax=0.5, interpolation="nearest"
+    )

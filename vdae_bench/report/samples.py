@@ -36,7 +36,7 @@ def section(selection: Selection) -> Iterator[str]:
     yield f"![Samples, with data on the top row]({name}-samples.png)"
     yield (
         "Top row: test images. Left: mean images E\\[x given z\\], right: pixels drawn from p(x given z), for z from "
-        "the prior; a flow has one image for each z. Of the seeds of a row, the one with the best test ELBO (of a flow: "
+        "the prior; a flow has one image for each z. Of the seeds of a row, that with the best test ELBO (of a flow: "
         f"likelihood) is shown, as in the paper. As a vector file: [{name}-samples.svg]({name}-samples.svg)."
     )
     yield from _quality(name, families)
