@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from vdae_bench.errors import UserError
+from vdae_bench.models.registry import get_method
 from vdae_bench.report.figures import METHODS
 from vdae_bench.report.rows import title_of
 from vdae_bench.report.runs import Run, Selection
@@ -74,7 +76,8 @@ class SampledCell:
         level = f"log sigma = {self.log_sigma:.2f}".rstrip("0").rstrip(".")
         if "log_sigma" in options:
             return level
-        return f"{level}, from {options.get('initial_log_sigma', 'the default')}"
+        start = options.get("initial_log_sigma", _default_start(self.cell.cell.method))
+        return level if start is None else f"{level}, from {start:g}"
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,13 @@ def families_of(selection: Selection) -> list[Family]:
     for dataset in dict.fromkeys(each.cell.cell.dataset for each in rest):
         families.append(Family("", dataset, tuple(each for each in rest if each.cell.cell.dataset == dataset)))
     return families
+
+
+def _default_start(method: str) -> float | None:
+    try:
+        return get_method(method).options["initial_log_sigma"].default
+    except (UserError, KeyError):  # a plugin's method, and the plugin is not loaded here; or it has no such option
+        return None
 
 
 def _without_sigma(cell: Cell) -> Cell:
