@@ -34,6 +34,8 @@ class Posterior(nn.Module):
     """q(z|x). `noise_dim` is the normal noise a sample needs in evaluation, `training_noise_dim` in training."""
 
     noise_dim: int
+    mean_is_exact = False
+    """Whether `mean` is E_q[z] whatever the noise."""
 
     @property
     def training_noise_dim(self) -> int:
@@ -78,6 +80,8 @@ class DiagonalGaussian(Posterior):
 
     The log-variances are a parallel projection on the last block's output, zero at the start: s = 1.
     """
+
+    mean_is_exact = True
 
     def __init__(self, encoder: ResNet) -> None:
         super().__init__()
@@ -137,6 +141,8 @@ class LinearisedFlow(Posterior):
 
     Evaluation (`condition`) is always exact.
     """
+
+    mean_is_exact = True
 
     log_sigma: Tensor
 
@@ -298,6 +304,8 @@ class LinearisedBijection(FlowPosterior):
 
     A sample is a Jacobian-vector product; where more than n are to be drawn, J is formed once an image instead.
     """
+
+    mean_is_exact = True
 
     def mean(self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N K d"]) -> Float[Tensor, "R N m"]:
         """f(x)."""

@@ -166,7 +166,7 @@ def _quality_figure(families: Sequence[Family]) -> Figure:
             )
             floor = float(np.mean([each.frechet_floor for each in measured]))
             axes.axhline(floor, color=style.colour, linestyle=style.dashes, linewidth=0.9)
-        axes.set_yscale("log")
+        axes.set_ylim(bottom=0)
         axes.set_title(family.title, loc="left")
         axes.set_xlabel("log sigma")
     figure.axes[0].set_ylabel("Frechet distance (lines: floor)")

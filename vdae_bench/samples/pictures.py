@@ -28,8 +28,10 @@ RECONSTRUCTED, NOISE_LEVELS = 6, (0.0, 1.0, 2.0, 4.0)
 """Test images that are decoded from these multiples of their posterior's noise."""
 PAIRS, STEPS = 3, 8
 """Interpolations, and the images of each, the two ends included."""
-UNIT_IMAGES, UNIT_SAMPLES = 1000, 8
-"""Test images, and samples of each, behind the active units of a posterior without a known mean."""
+UNIT_IMAGES = {True: 2000, False: 250}
+"""Test images behind the active units of a posterior, by whether its mean is known exactly."""
+UNIT_PAIRS = 16
+"""Pairs of samples of each image behind either of its two mean latents, where it is not."""
 ACTIVE = 0.01
 """Variance of E_q[z] over the data above which a latent is active (Burda et al., 2016)."""
 CORRELATION_IMAGES, MAX_CORRELATED = 100, 256
@@ -95,20 +97,25 @@ def unit_variances(model: LatentVariableModel, x: Float[Tensor, "N n"], noise: N
     """Cov_x(E_q[z]), the activity of each latent (Burda et al., 2016, section 5.2).
 
     Where E_q[z] is an average over samples, its two factors come from independent ones, so that what the average leaves
-    of the noise does not count as activity; and each eta comes with -eta, which cancels what is linear in it.
+    of the noise does not count as activity.
     """
-    replicas = len(noise.seeds)
-    size = max(1, MAX_ROWS // (replicas * UNIT_SAMPLES))
-    halves: tuple[list[Tensor], list[Tensor]] = ([], [])
-    for part, images in enumerate(x.split(size)):
-        batch = images.expand(replicas, -1, -1)
-        for half, means in enumerate(halves):
-            eta = x.new_empty(replicas, len(images), UNIT_SAMPLES // 2, model.noise_dim)
-            noise.normal_(f"samples/units/{half}", part, eta)
-            means.append(model.posterior.mean(batch, torch.cat((eta, -eta), 2)).double())
-    first, second = (torch.cat(means, 1) for means in halves)
+    first = _posterior_means(model, x, noise, "samples/units/0")
+    second = first if model.posterior.mean_is_exact else _posterior_means(model, x, noise, "samples/units/1")
     centred = (first - first.mean(1, keepdim=True)) * (second - second.mean(1, keepdim=True))
     return centred.sum(1) / (len(x) - 1)
+
+
+def _posterior_means(
+    model: LatentVariableModel, x: Float[Tensor, "N n"], noise: NoiseSource, stream: str
+) -> Float[Tensor, "R N m"]:
+    """E_q[z] of each image; each eta comes with -eta, which cancels what is linear in it."""
+    replicas = len(noise.seeds)
+    pairs = 1 if model.posterior.mean_is_exact else UNIT_PAIRS
+    means = []
+    for part, images in enumerate(x.split(max(1, MAX_ROWS // (replicas * 2 * pairs)))):
+        eta = noise.normal_(stream, part, x.new_empty(replicas, len(images), pairs, model.noise_dim))
+        means.append(model.posterior.mean(images.expand(replicas, -1, -1), torch.cat((eta, -eta), 2)))
+    return torch.cat(means, 1).double()
 
 
 @torch.no_grad()
@@ -137,7 +144,7 @@ def latents_of(model: Model, x: Float[Tensor, "N n"], noise: NoiseSource) -> lis
     """Of each replica; None for a model without a posterior."""
     if not isinstance(model, LatentVariableModel):
         return None
-    variances = unit_variances(model, _some(x, UNIT_IMAGES), noise).float().cpu().numpy()
+    variances = unit_variances(model, _some(x, UNIT_IMAGES[model.posterior.mean_is_exact]), noise).float().cpu().numpy()
     if not isinstance(model.posterior, LinearisedFlow) or model.posterior.latent_dim > MAX_CORRELATED:
         return [Latents(each, None, None) for each in variances]
     images = _some(x, CORRELATION_IMAGES)
