@@ -125,6 +125,18 @@ def test_fixed_noise_levels(store):
     assert [family.label(each) for each in family.members] == [f"log sigma = {level:g}" for level in (-4, -2, 0)]
 
 
+def test_two_noise_levels_among_other_options_are_rows_like_any_other(store, reports):
+    options = [(), (("log_sigma", -1.0),), (("log_sigma", 0.0),), (("log_lambda", -2.0),)]
+    for method, m in (("vdae-resnet", 784), ("lvdae", 32)):
+        for each in options:
+            cell = Cell("continuous-mnist", method, m, each)
+            put(store, "sample-arms", cell, [30.0], [{"log_sigma": -1.0}])
+    (family,) = families_of(select(load_runs(store)))
+    assert not family.levels and len(family.members) == 8
+    (written,) = build_reports(store, reports)
+    assert "L-VDAE (log_sigma -1), m = 32" in written.path.read_text()
+
+
 def test_numbers_of_two_classifiers_are_not_compared_in_silence(store, reports):
     put(store, "mini", Cell("binary-mnist", "vae", 16), [60.0])
     put(store, "mini", Cell("binary-mnist", "lvdae", 16), [50.0], classifier="1" * 12)

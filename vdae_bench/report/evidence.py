@@ -106,16 +106,20 @@ def families_of(selection: Selection) -> list[Family]:
         evidence = read_evidence(run.path, run.record.run_digest) if run else None
         if run and evidence:
             sampled.append(SampledCell(cell, run, evidence))
-    of_model: dict[Cell, list[SampledCell]] = {}
+    levels: dict[tuple[Cell, str], list[SampledCell]] = {}
     for each in sampled:
-        if each.log_sigma is not None and set(dict(each.cell.cell.options)) & set(SIGMAS):
-            of_model.setdefault(_without_sigma(each.cell.cell), []).append(each)
-    for each in sampled:  # the default start is one of the starts
-        if each.cell.cell in of_model:
-            of_model[each.cell.cell].append(each)
+        if each.log_sigma is not None and (how := _noise(each.cell.cell)):
+            levels.setdefault((_without_sigma(each.cell.cell), how), []).append(each)
+    for each in sampled:
+        if (place := (each.cell.cell, "learned")) in levels:  # the default start is one of the starts
+            levels[place].append(each)
     families = [
-        Family(title_of(model), model.dataset, tuple(sorted(members, key=lambda each: each.log_sigma or 0.0)))
-        for model, members in of_model.items()
+        Family(
+            f"{title_of(model)}, {how} noise",
+            model.dataset,
+            tuple(sorted(members, key=lambda each: each.log_sigma or 0.0)),
+        )
+        for (model, how), members in levels.items()
         if len(members) >= LEAST_LEVELS
     ]
     taken = {member.cell.cell for family in families for member in family.members}
@@ -130,6 +134,12 @@ def _default_start(method: str) -> float | None:
         return get_method(method).options["initial_log_sigma"].default
     except (UserError, KeyError):  # a plugin's method, and the plugin is not loaded here; or it has no such option
         return None
+
+
+def _noise(cell: Cell) -> str:
+    """How a cell comes to its noise level, where its options say."""
+    options = dict(cell.options)
+    return "fixed" if "log_sigma" in options else "learned" if "initial_log_sigma" in options else ""
 
 
 def _without_sigma(cell: Cell) -> Cell:
