@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from vdae_bench.errors import UserError
 from vdae_bench.models.registry import get_method
 from vdae_bench.report.figures import METHODS
 from vdae_bench.report.rows import title_of
-from vdae_bench.report.runs import Run, Selection
+from vdae_bench.report.runs import Run, Selection, order_of
 from vdae_bench.report.statistics import CellRuns, Summary, cells_of, summarise
 from vdae_bench.samples.evidence import Evidence, Numbers, read_evidence, read_numbers
 from vdae_bench.samples.quality import Kind, Quality
@@ -146,6 +147,7 @@ def _without_sigma(cell: Cell) -> Cell:
     return Cell(cell.dataset, cell.method, cell.latents, tuple(each for each in cell.options if each[0] not in SIGMAS))
 
 
-def _place(cell: Cell) -> tuple[int, int, str]:
+def _place(cell: Cell) -> tuple[Any, ...]:
     """Small latents first and methods in their order, as in the tables; what has no latents last."""
-    return cell.latents or 10**9, METHODS.index(cell.method) if cell.method in METHODS else len(METHODS), cell.slug
+    method = METHODS.index(cell.method) if cell.method in METHODS else len(METHODS)
+    return cell.latents or 10**9, method, order_of(cell)

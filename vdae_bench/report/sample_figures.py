@@ -26,7 +26,7 @@ MEANS, DRAWN = 12, 8
 WHITE = 255
 IMAGE, LABELS, MARGIN, TITLE = 0.33, 1.75, 0.12, 0.34
 """Inches: an image, the labels of rows, the space between halves, the space above a block."""
-LABEL_WIDTH = 30
+LABEL_WIDTH = 26
 
 Row = tuple[str, list[NDArray[np.uint8]]]
 """A label, and the (n,) pixels of each image of a row, which may have fewer than the others."""
