@@ -194,6 +194,11 @@ def test_dry_run_plan_status_and_validate(tiny_data, tmp_path, monkeypatch, caps
     for words in (("reproduce", "table1", "--dry-run"), ("plan", "table1"), ("status",), ("validate", "table2")):
         code, out = call(monkeypatch, capsys, *words)
         assert code == 0 and ("lvdae_128" in out or "11 cells" in out)
+    code, out = call(monkeypatch, capsys, "reproduce", "figure2", "--dry-run")
+    assert code == 0 and out.startswith("table2: ")  # whose models it shows
+    for part, cells in (("figure3", 7), ("figure4", 8)):
+        code, out = call(monkeypatch, capsys, "validate", part)
+        assert code == 0 and f"{cells} cells" in out
     code, out = call(monkeypatch, capsys, "plan", "table1", "--format", "json", "--protocol", "paper")
     content = json.loads(out)
     assert code == 0 and content["protocol"]["epochs"] == 1000 and len(content["cells"]) == 12

@@ -14,7 +14,16 @@ from vdae_bench.errors import VdaeBenchError
 
 F = TypeVar("F", bound=Callable[..., Any])
 PROTOCOL_CHOICE = click.Choice(["smoke", "quick", "standard", "paper"])
-PARTS = ("table1", "table2", "figure1", "all")
+SWEEPS = {
+    "table1": "table1",
+    "table2": "table2",
+    "figure1": "figure1",
+    "figure2": "table2",  # shows samples of the models of Table 2
+    "figure3": "figure3",
+    "figure4": "figure4",
+}
+"""The sweep behind each part of the paper."""
+PARTS = (*SWEEPS, "all")
 
 
 def options(*decorators: Callable[[F], F]) -> Callable[[F], F]:
@@ -75,6 +84,7 @@ run_options = options(
     click.option(
         "--checkpoint-every", default="60s", show_default=True, metavar="TIME", help="What a kill loses at most."
     ),
+    click.option("--keep-checkpoints", is_flag=True, help="Keep each run's weights beside its record, for the API."),
     click.option("--dry-run", is_flag=True, help="Show what would run, run nothing."),
     click.option("-q", "--quiet", is_flag=True, help="No progress."),
 )
@@ -110,8 +120,7 @@ def reproduce(part: str, **words: Any) -> None:
     """Fetch data, train, evaluate, store and report a part of the paper; runs only what has no record yet."""
     from vdae_bench import commands
 
-    parts = [each for each in PARTS if each != "all"] if part == "all" else [part]
-    commands.run_sweeps(parts, **words)
+    commands.run_sweeps(list(dict.fromkeys(SWEEPS.values())) if part == "all" else [SWEEPS[part]], **words)
 
 
 @cli.command()

@@ -47,8 +47,17 @@ class Stopped(VdaeBenchError):
         self.exit_code = 128 + number
 
 
+SURROUNDINGS = ("device", "threads", "results", "data", "checkpoint_every", "keep_checkpoints")
+"""The words of a verb that runs something which say where and on what."""
+
+
 def surroundings(
-    device: devices.Choice, threads: int | None, results: Path, data: Path | None, checkpoint_every: str = "60s"
+    device: devices.Choice,
+    threads: int | None,
+    results: Path,
+    data: Path | None,
+    checkpoint_every: str = "60s",
+    keep_checkpoints: bool = False,
 ) -> Surroundings:
     """Device, threads and folders, set up for this process."""
     code_state()  # now, before the tree can change under a long run
@@ -56,7 +65,8 @@ def surroundings(
     count = threads or usable_processors()
     torch.set_num_threads(count)
     torch.set_flush_denormal(True)  # Adam's moments of dead weights would become slow denormal numbers
-    return Surroundings(Store(results), chosen, count, data, parse_duration(checkpoint_every))
+    seconds = parse_duration(checkpoint_every)
+    return Surroundings(Store(results), chosen, count, data, seconds, keep_checkpoints)
 
 
 def usable_processors() -> int:
@@ -104,7 +114,7 @@ def resolve(word: str, around: Surroundings, words: dict[str, Any], *, may_calib
 
 def run_sweeps(names: Sequence[str], *, reports: Path, dry_run: bool, quiet: bool, **words: Any) -> None:
     """Run sweeps one after the other, then draw and print their reports."""
-    around = surroundings(words["device"], words["threads"], words["results"], words["data"], words["checkpoint_every"])
+    around = surroundings(**{name: words[name] for name in SURROUNDINGS})
     for name in names:
         if len(names) > 1 and load_spec(find_spec(name)).search is None:
             spec = resolve(name, around, {**words, "search": None, "trials": None}, may_calibrate=not dry_run)
@@ -139,7 +149,7 @@ def run_spec(planned: Plan, around: Surroundings, quiet: bool) -> Outcome:
 
 def run_search(word: str, *, reports: Path, dry_run: bool, quiet: bool, **words: Any) -> None:
     """Run the studies of a spec, those of its comparison too, and draw them."""
-    around = surroundings(words["device"], words["threads"], words["results"], words["data"], words["checkpoint_every"])
+    around = surroundings(**{name: words[name] for name in SURROUNDINGS})
     spec = resolve(word, around, {**words, "search": True})
     studies = studies_to_run(spec, compare=True)
     if dry_run:

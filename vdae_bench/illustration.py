@@ -190,9 +190,7 @@ def portrait(name: str, sigma: float, score: float, model: LatentVariableModel, 
     angle = torch.linspace(0, 2 * math.pi, CIRCLE_POINTS)
     circle = (TWO_THIRDS * torch.stack((torch.cos(angle), torch.sin(angle)), -1)).expand(len(points), -1, -1)
     around = latents(points, circle)
-    z = normal("prior")
-    if isinstance(model.prior, StandardLogistic):
-        z = torch.special.ndtr(z).logit()  # from normal over uniform to logistic
+    z = model.prior.from_normal(normal("prior"))
     return Portrait(
         name,
         sigma,

@@ -17,10 +17,11 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from vdae_bench.data.registry import find_dataset, parse_dataset_id
+from vdae_bench.data.views import View
 from vdae_bench.devices import wait
 from vdae_bench.evaluation import SAMPLE_BLOCK, EvaluationSettings, images_in_chunk
 from vdae_bench.models.model import Model
-from vdae_bench.models.registry import Problem, View, get_method
+from vdae_bench.models.registry import Problem, get_method
 from vdae_bench.protocol import Protocol, digest
 from vdae_bench.spec import Cell, SweepSpec
 from vdae_bench.store import SCHEMA, Store

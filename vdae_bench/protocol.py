@@ -1,8 +1,8 @@
 """Protocols: how long, how exact, with which seeds. `smoke`, `quick`, `standard`, `paper`, and overrides of them.
 
 A protocol that differs from its base in anything that changes a number has a name of its own, `<base>+<8 hex digits>`,
-so that results of two protocols never share a folder or a table. How many seeds are run changes no number of any
-record, so `--seeds` keeps the name.
+so that results of two protocols never share a folder or a table. How many seeds are run, and on how many samples their
+quality is measured, changes no number of any record, so these keep the name.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from vdae_bench.precision import Precision
 from vdae_bench.yaml_file import YamlFile
 
 PROTOCOLS = ("smoke", "quick", "standard", "paper")
-NOT_IN_NAME = ("name", "base", "seeds", "description", "cannot_show")
+NOT_IN_NAME = ("name", "base", "seeds", "description", "cannot_show", "quality_samples")
 
 
 class Protocol(BaseModel):
@@ -42,6 +42,7 @@ class Protocol(BaseModel):
     nll_images: int = Field(ge=1)
     elbo_images: int = Field(ge=1)
     elbo_samples: int = Field(ge=1)
+    quality_samples: int = Field(default=0, ge=0)
     precision: Precision = "float32"
     log_det: Estimator = "subset"
     log_det_rows: float = Field(default=1.0, gt=0)

@@ -27,10 +27,13 @@ from vdae_bench.data.views import ViewedImages
 from vdae_bench.devices import describe
 from vdae_bench.errors import VdaeBenchError
 from vdae_bench.evaluation import Evaluator
+from vdae_bench.models.kept import save_model
 from vdae_bench.models.registry import get_method
 from vdae_bench.plan import Group, Plan, Price, price
 from vdae_bench.progress import Progress
 from vdae_bench.provenance import provenance
+from vdae_bench.samples.evidence import write_evidence
+from vdae_bench.samples.gather import gather, load_references
 from vdae_bench.store import (
     SCHEMA,
     Cost,
@@ -59,6 +62,8 @@ class Surroundings:
     threads: int
     data_folder: Path | None = None
     seconds_between_checkpoints: float = 60.0
+    keep_models: bool = False
+    """Whether the weights of each run are kept beside its record, for `api.load`."""
 
 
 class StopRequest:
@@ -179,9 +184,43 @@ def run_group(
     records = _records(group, trainer, metrics, cost, seconds, started_at, around)
     names = (job.sweep, job.protocol.name)
     paths = [around.store.path(*names, each.cell.slug, seed) for each, seed in group.runs]
-    around.store.publish(list(zip(paths, records, strict=True)))
+    published = list(zip(paths, records, strict=True))
+
+    def show_classifier(fraction: float) -> None:
+        report(f"a classifier to judge samples, trained once: {fraction:.0%}", 1.0)
+        if stop():
+            evaluation["state"], evaluation["seconds"] = evaluator.state(), seconds
+            save(trainer.state())
+            raise Interrupted
+
+    write_beside(published, bench, around, show_classifier)
+    around.store.publish(published)
     checkpoint.remove()
     return records
+
+
+def write_beside(
+    published: list[tuple[Path, Record]],
+    bench: Workbench,
+    around: Surroundings,
+    show_classifier: Callable[[float], None],
+) -> None:
+    """Evidence of the samples of each completed run and, where asked for, its weights; before the records."""
+    job, model = bench.group.job, bench.model
+    completed = [(replica, path) for replica, (path, record) in enumerate(published) if record.status == "completed"]
+    if around.keep_models:
+        for replica, path in completed:
+            save_model(path, published[replica][1].run_digest, model, replica)
+    if model.latent_dim is None or not completed:
+        return
+    images = _images(job.dataset, around.data_folder)
+    references = None
+    if count := job.protocol.quality_samples:
+        references = load_references(images, job.view, around.data_folder, around.device, count, show_classifier)
+    digests = [record.run_digest for _, record in published]
+    evidence = gather(model, bench.data, images.shape, bench.group.seeds, digests, references)
+    for replica, path in completed:
+        write_evidence(path, evidence[replica])
 
 
 def redraw_standard_deviation(bench: Workbench) -> float:

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from vdae_bench.bench.data import BenchData
 from vdae_bench.bench.timing import LEAST_SECONDS, Contestant, Work, count_flops, peak_memory
-from vdae_bench.data.views import ViewedImages
-from vdae_bench.models.registry import View, get_method
+from vdae_bench.data.views import View, ViewedImages
+from vdae_bench.models.registry import get_method
 from vdae_bench.noise import NoiseSource
 from vdae_bench.plan import Group, Job
 from vdae_bench.precision import Precision

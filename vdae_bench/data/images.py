@@ -52,6 +52,26 @@ def load_images(name: str, folder: Path | None = None) -> Images:
     )
 
 
+@dataclass(frozen=True)
+class Labels:
+    """The classes of a data set's images, int64, split as the images are."""
+
+    train: Tensor
+    validation: Tensor
+    test: Tensor
+
+
+def load_labels(name: str, folder: Path | None = None) -> Labels:
+    """Load the labels of a data set's images (`fetch` has the arguments and errors)."""
+    dataset = find_dataset(name)
+    place = fetch(name, folder)
+    rest, test = (
+        torch.from_numpy(read_idx(place / file.name)).long() for file in (dataset.train_labels, dataset.test_labels)
+    )
+    first_validation = len(rest) - dataset.validation_images
+    return Labels(rest[:first_validation], rest[first_validation:], test)
+
+
 def _read_rows(folder: Path, file: IdxFile) -> Tensor:
     array = read_idx(folder / file.name)
     if array.shape != file.shape:

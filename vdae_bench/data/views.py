@@ -17,6 +17,7 @@ from vdae_bench.data.statistics import PixelStatistics
 from vdae_bench.noise import stream_seed
 
 Split = Literal["validation", "test"]
+View = Literal["binary", "continuous"]
 
 
 def dequantise(pixels: UInt8[Tensor, "*rows n"], uniform: Float[Tensor, "*rows n"]) -> Float[Tensor, "*rows n"]:
@@ -39,7 +40,7 @@ class ViewedImages:
     def __init__(
         self,
         images: Images,
-        view: Literal["binary", "continuous"],
+        view: View,
         device: torch.device,
         train_images: int | None = None,
     ) -> None:

@@ -54,6 +54,7 @@ class NICE(Layer):
         hidden_init: Literal["he", "uniform"] = "he",
     ) -> None:
         super().__init__()
+        self.dims = dims
         sizes = ((dims + 1) // 2, dims // 2)
         self.couplings = nn.ModuleList(  # type: ignore[assignment]
             ReLUNetwork(replicas, sizes[k % 2], hidden, sizes[1 - k % 2], hidden_layers, hidden_init)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -37,6 +37,10 @@ class Likelihood(nn.Module):
         """The mean image that the decoder's output stands for."""
         raise NotImplementedError
 
+    def draw(self, output: Float[Tensor, "R N n"], eta: Float[Tensor, "R N n"]) -> Float[Tensor, "R N n"]:
+        """An image of p(x|z) for each of the decoder's outputs, from standard normal noise eta."""
+        raise NotImplementedError
+
     def denoiser(self, statistics: PixelStatistics, noise: Float[Tensor, "R 1 1"]) -> Denoiser:
         """Where a decoder that sees y = x + eps, eps ~ N(0, noise I), can start from (`initialisation: data`).
 
@@ -58,24 +62,34 @@ class Bernoulli(Likelihood):
         """Pixel probabilities."""
         return output.sigmoid()
 
+    def draw(self, output: Float[Tensor, "R N n"], eta: Float[Tensor, "R N n"]) -> Float[Tensor, "R N n"]:
+        """One where the uniform Phi(eta) is below the pixel's probability."""
+        return (torch.special.ndtr(eta) < output.sigmoid()).to(output.dtype)
+
 
 class Gaussian(Likelihood):
     """N(mean, lambda I_n): one variance a model, stored as its log, of shape (R, 1, 1).
 
-    It is learned, or `tied` to the posterior's noise: lambda = sigma^2, eq. (6).
+    It is learned, `fixed` to one value a replica, or `tied` to the posterior's noise: lambda = sigma^2, eq. (6).
     """
+
+    log_lambda: Tensor
 
     def __init__(
         self,
         replicas: int,
         output: Literal["sigmoid", "linear"] = "sigmoid",
         tied: Callable[[], Tensor] | None = None,
+        fixed: Sequence[float] | None = None,
     ) -> None:
-        """`tied` returns log sigma, of shape (R, 1, 1)."""
+        """`tied` returns log sigma, of shape (R, 1, 1); `fixed` is log lambda of each replica."""
         super().__init__()
         self.output = output
         self.tied = tied
-        if tied is None:
+        self.learned = tied is None and fixed is None
+        if fixed is not None:
+            self.register_buffer("log_lambda", torch.tensor(fixed, dtype=torch.float32).view(-1, 1, 1))
+        elif tied is None:
             self.log_lambda = nn.Parameter(torch.zeros(replicas, 1, 1))
 
     def log_variance(self) -> Float[Tensor, "R 1 1"]:
@@ -92,6 +106,10 @@ class Gaussian(Likelihood):
         """The output through a sigmoid (section 5), or as it is."""
         return output.sigmoid() if self.output == "sigmoid" else output
 
+    def draw(self, output: Float[Tensor, "R N n"], eta: Float[Tensor, "R N n"]) -> Float[Tensor, "R N n"]:
+        """mean + sqrt(lambda) eta."""
+        return self.mean(output) + torch.exp(0.5 * self.log_variance()) * eta
+
     def denoiser(self, statistics: PixelStatistics, noise: Float[Tensor, "R 1 1"]) -> Denoiser:
         """Linear output: the affine map of least squared error, `mean + v / (v + noise) (y - mean)` (Wiener's)."""
         if self.output == "sigmoid":
@@ -102,5 +120,5 @@ class Gaussian(Likelihood):
     @torch.no_grad()
     def start_variance_(self, variance: Tensor) -> None:
         """Start a learned lambda at a squared error a pixel, one for all or one a replica (R, 1, 1)."""
-        if self.tied is None:
+        if self.learned:
             self.log_lambda.copy_(variance.log())

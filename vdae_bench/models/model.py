@@ -33,6 +33,13 @@ class BoundTerms(NamedTuple):
     divergence: Float[Tensor, " R"]
 
 
+class Samples(NamedTuple):
+    """Images that a model generates: of the same z the mean image E[x|z], and a draw from p(x|z)."""
+
+    means: Float[Tensor, "R N n"]
+    drawn: Float[Tensor, "R N n"]
+
+
 class Model(nn.Module):
     """Base of all models."""
 
@@ -40,6 +47,10 @@ class Model(nn.Module):
     """Standard normal noise for a sample in evaluation; 0 where log p(x) is exact and one sample says all."""
     training_noise_dim: int = 0
     training_jacobian_rows: int = 1
+    kl_weight: Tensor | float = 1.0
+    """What beta is multiplied by in training, one for all or one a replica (R,); evaluation never sees it."""
+    latent_dim: int | None = None
+    """m, the latents that are decoded to an image; None for a model that cannot be sampled from."""
 
     def initialise(self, generators: Generators) -> None:
         """Draw the initial parameters, replica r from `generators[r]`."""
@@ -60,6 +71,18 @@ class Model(nn.Module):
 
         `samples` says how many will be drawn in all.
         """
+        raise NotImplementedError
+
+    def encode(self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N d"]) -> Float[Tensor, "R N m"]:
+        """Latents of each image, from noise of `noise_dim`; at no noise the posterior's centre."""
+        raise NotImplementedError
+
+    def decode(self, z: Float[Tensor, "R N m"]) -> Float[Tensor, "R N n"]:
+        """The mean image of each row of latents."""
+        raise NotImplementedError
+
+    def sample(self, latent_noise: Float[Tensor, "R N m"], pixel_noise: Float[Tensor, "R N n"]) -> Samples:
+        """Images of the model, from standard normal noise for z and for x given z."""
         raise NotImplementedError
 
     def l2_penalties(self) -> dict[str, float]:
@@ -98,6 +121,7 @@ class LatentVariableModel(Model):
         self.noise_dim = posterior.noise_dim
         self.training_noise_dim = posterior.training_noise_dim
         self.training_jacobian_rows = posterior.training_jacobian_rows
+        self.latent_dim = posterior.latent_dim
 
     def initialise(self, generators: Generators) -> None:
         """Posterior first, then the decoder."""
@@ -134,6 +158,19 @@ class LatentVariableModel(Model):
 
         return log_weights
 
+    def encode(self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N d"]) -> Float[Tensor, "R N m"]:
+        """One sample of q(z|x) an image."""
+        return self.posterior.condition(x)(noise[:, :, None])[0][:, :, 0]
+
+    def decode(self, z: Float[Tensor, "R N m"]) -> Float[Tensor, "R N n"]:
+        """E[x|z]."""
+        return self.likelihood.mean(self.decoder(z))
+
+    def sample(self, latent_noise: Float[Tensor, "R N m"], pixel_noise: Float[Tensor, "R N n"]) -> Samples:
+        """z ~ p(z), then E[x|z] and x ~ p(x|z)."""
+        output = self.decoder(self.prior.from_normal(latent_noise))
+        return Samples(self.likelihood.mean(output), self.likelihood.draw(output, pixel_noise))
+
 
 class ExactModel(Model):
     """A model whose log p(x) is known: it has one log weight an image, and no divergence to warm up."""
@@ -161,6 +198,7 @@ class FlowModel(ExactModel):
         self.flow = flow
         self.prior = StandardLogistic()
         self.l2 = l2
+        self.latent_dim = flow.dims
 
     def initialise(self, generators: Generators) -> None:
         """Initialise the flow as the identity."""
@@ -173,6 +211,19 @@ class FlowModel(ExactModel):
     def log_prob(self, x: Float[Tensor, "R N n"]) -> Float[Tensor, "R N"]:
         """Exact log density of each image, in nats."""
         return self.prior.log_prob(self.flow(x)) + self.flow.log_det()
+
+    def encode(self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N d"]) -> Float[Tensor, "R N m"]:
+        """f(x): there is no noise."""
+        return self.flow(x)
+
+    def decode(self, z: Float[Tensor, "R N m"]) -> Float[Tensor, "R N n"]:
+        """f^-1(z)."""
+        return self.flow.inverse(z)
+
+    def sample(self, latent_noise: Float[Tensor, "R N m"], pixel_noise: Float[Tensor, "R N n"]) -> Samples:
+        """f^-1(z) of z ~ p(z), which is the mean and the draw at once."""
+        x = self.decode(self.prior.from_normal(latent_noise))
+        return Samples(x, x)
 
     def l2_penalties(self) -> dict[str, float]:
         """The L2 of Appendix D acts on the couplings' weight matrices, not on biases or s."""

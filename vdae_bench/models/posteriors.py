@@ -34,10 +34,17 @@ class Posterior(nn.Module):
     """q(z|x). `noise_dim` is the normal noise a sample needs in evaluation, `training_noise_dim` in training."""
 
     noise_dim: int
+    mean_is_exact = False
+    """Whether `mean` is E_q[z] whatever the noise."""
 
     @property
     def training_noise_dim(self) -> int:
         """Noise dimensions of a training sample; the same as in evaluation unless a posterior says otherwise."""
+        return self.noise_dim
+
+    @property
+    def latent_dim(self) -> int:
+        """m; a sample needs as much noise in evaluation, unless a posterior says otherwise."""
         return self.noise_dim
 
     def jacobian_rows(self, samples: int) -> int:
@@ -56,6 +63,10 @@ class Posterior(nn.Module):
         """Prepare q(z|x) and return its sampler, of which `samples` draws an image will be asked."""
         raise NotImplementedError
 
+    def mean(self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N K d"]) -> Float[Tensor, "R N m"]:
+        """E_q[z] of each image: the mean of its K samples with that noise, where no posterior knows it exactly."""
+        return self.condition(x, noise.shape[2])(noise)[0].mean(2)
+
     def sample_with_divergence(
         self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N d"], prior: Prior, log_det_rows: int
     ) -> tuple[Float[Tensor, "R N m"], Float[Tensor, " R"]]:
@@ -69,6 +80,8 @@ class DiagonalGaussian(Posterior):
 
     The log-variances are a parallel projection on the last block's output, zero at the start: s = 1.
     """
+
+    mean_is_exact = True
 
     def __init__(self, encoder: ResNet) -> None:
         super().__init__()
@@ -88,6 +101,10 @@ class DiagonalGaussian(Posterior):
         for layer in trunk:
             h = layer(h)
         return mean_head(h).to(x.dtype), self.log_variance_head(h).to(x.dtype)
+
+    def mean(self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N K d"]) -> Float[Tensor, "R N m"]:
+        """mu(x)."""
+        return self.moments(x)[0]
 
     def condition(self, x: Float[Tensor, "R N n"], samples: int = 1) -> Sampler:
         """Samples mu + s eta with log q = log N(eta; 0, I) - sum log s."""
@@ -125,13 +142,29 @@ class LinearisedFlow(Posterior):
     Evaluation (`condition`) is always exact.
     """
 
-    def __init__(self, encoder: Layer, replicas: int, data_dim: int, latents: int, log_det: Estimator) -> None:
+    mean_is_exact = True
+
+    log_sigma: Tensor
+
+    def __init__(
+        self,
+        encoder: Layer,
+        replicas: int,
+        data_dim: int,
+        latents: int,
+        log_det: Estimator,
+        fixed_log_sigma: Sequence[float] | None = None,
+    ) -> None:
+        """`fixed_log_sigma` is one value a replica; without it sigma is learned, from 1."""
         super().__init__()
         self.encoder = encoder
         self.data_dim = data_dim
         self.noise_dim = latents
         self.log_det = log_det
-        self.log_sigma = nn.Parameter(torch.zeros(replicas, 1, 1))
+        if fixed_log_sigma is None:
+            self.log_sigma = nn.Parameter(torch.zeros(replicas, 1, 1))
+        else:
+            self.register_buffer("log_sigma", torch.tensor(fixed_log_sigma, dtype=torch.float32).view(-1, 1, 1))
 
     @property
     def training_noise_dim(self) -> int:
@@ -164,6 +197,17 @@ class LinearisedFlow(Posterior):
         with full_precision(x.device):
             solved = torch.linalg.solve_triangular(factor.mT, eta[..., None], upper=True)
             return (jacobian.mT @ solved)[..., 0]
+
+    def mean(self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N K d"]) -> Float[Tensor, "R N m"]:
+        """f(x)."""
+        return self.encoder(x)
+
+    def correlation(self, x: Float[Tensor, "R N n"]) -> Float[Tensor, "R N m m"]:
+        """C = J J^T normalised, of each image: the posterior's correlations, which no diagonal posterior has."""
+        jacobian = self._jacobian(self.encoder.linearise(x)[2], x, images=x.shape[1])
+        with full_precision(x.device):
+            directions = torch.nn.functional.normalize(jacobian, dim=-1)
+            return directions @ directions.mT
 
     def condition(self, x: Float[Tensor, "R N n"], samples: int = 1) -> Sampler:
         """One J an image, then K cheap samples f(x) + sigma L eta, log q = log N(eta; 0, I) - log |det sigma L|."""
@@ -260,6 +304,12 @@ class LinearisedBijection(FlowPosterior):
 
     A sample is a Jacobian-vector product; where more than n are to be drawn, J is formed once an image instead.
     """
+
+    mean_is_exact = True
+
+    def mean(self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N K d"]) -> Float[Tensor, "R N m"]:
+        """f(x)."""
+        return self.flow(x)
 
     def jacobian_rows(self, samples: int) -> int:
         """n columns where J is formed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -21,8 +22,17 @@ def logistic_log_prob(z: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows"]:
     return -(z + 2 * F.softplus(-z)).sum(-1)
 
 
+def logistic_from_normal(eta: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Standard logistic noise from standard normal noise: `logit(Phi(eta))`, accurate in both tails."""
+    return torch.special.log_ndtr(eta) - torch.special.log_ndtr(-eta)
+
+
 class Prior(nn.Module):
     """p(z)."""
+
+    def from_normal(self, eta: Tensor) -> Tensor:
+        """A sample of p(z) for each row of standard normal noise."""
+        raise NotImplementedError
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log density of each row, in nats."""
@@ -32,6 +42,10 @@ class Prior(nn.Module):
 class StandardNormal(Prior):
     """p(z) = N(0, I_m)."""
 
+    def from_normal(self, eta: Tensor) -> Tensor:
+        """The noise itself."""
+        return eta
+
     def log_prob(self, z: Tensor) -> Tensor:
         """Log density of each row, in nats."""
         return normal_log_prob(z)
@@ -39,6 +53,10 @@ class StandardNormal(Prior):
 
 class StandardLogistic(Prior):
     """p(z) = prod_i logistic(z_i; mu = 0, s = 1)."""
+
+    def from_normal(self, eta: Tensor) -> Tensor:
+        """From normal over uniform to logistic."""
+        return logistic_from_normal(eta)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log density of each row, in nats."""

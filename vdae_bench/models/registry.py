@@ -15,13 +15,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
+from vdae_bench.data.views import View
 from vdae_bench.errors import UserError
 from vdae_bench.models.log_det import Estimator
 from vdae_bench.models.model import Model
-
-View = Literal["binary", "continuous"]
 
 BUILT_IN = {
     "vae": "vdae_bench.models.methods.vae:VAE",
@@ -45,6 +44,8 @@ class Option:
     bounds: tuple[float, float] = (-math.inf, math.inf)
     per_replica: bool = False
     """Whether cells that differ in nothing else can train side by side as replicas of one model."""
+    continuous_only: bool = False
+    """Whether it says something of a Gaussian p(x|z), which binary data does not have."""
 
     def check(self, name: str, value: Any) -> None:
         """Raise `UserError` unless `value` is allowed."""
@@ -76,6 +77,11 @@ class Problem:
     replica_options: tuple[Mapping[str, Any], ...] = ()
     """Options of each replica, where they differ in those that are `per_replica`; empty: all have `options`."""
 
+    def replica_values(self, name: str, default: Any) -> list[Any]:
+        """The value of a `per_replica` option for each replica."""
+        each = self.replica_options or (self.options,) * self.replicas
+        return [options.get(name, default) for options in each]
+
 
 class Method(ABC):
     """A row of the tables: a name, what it may be configured with, and how its model is built.
@@ -102,6 +108,8 @@ class Method(ABC):
                 known = ", ".join(self.options) or "none"
                 raise UserError(f"method {self.id} has no option {name}{nearest(name, self.options)} (it has: {known})")
             self.options[name].check(name, value)
+            if self.options[name].continuous_only and view == "binary" and value != self.options[name].default:
+                raise UserError(f"option {name} is for continuous data; leave it out for {view} data")
         self.check_latents(latents, data_dim)
 
     def check_latents(self, latents: int, data_dim: int) -> None:
@@ -116,11 +124,6 @@ class Method(ABC):
     def option(self, problem: Problem, name: str) -> Any:
         """The value of an option, or its default."""
         return problem.options.get(name, self.options[name].default)
-
-    def replica_values(self, problem: Problem, name: str) -> list[Any]:
-        """The value of a `per_replica` option for each replica."""
-        each = problem.replica_options or (problem.options,) * problem.replicas
-        return [options.get(name, self.options[name].default) for options in each]
 
 
 _registered: dict[str, Method] = {}

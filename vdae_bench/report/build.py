@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vdae_bench.errors import EnvironmentFault, UserError
 from vdae_bench.models.registry import nearest
-from vdae_bench.report import figures, noise_grid, search_figures
+from vdae_bench.report import figures, noise_grid, samples, search_figures
 from vdae_bench.report.console import console_text, short
 from vdae_bench.report.page import page, search_page
 from vdae_bench.report.runs import Run, by_folder, load_runs, select
@@ -149,6 +149,7 @@ def _rendered_page(runs: list[Run], path: Path, searches: list[Frozen]) -> Rende
         files |= {path.with_name(f"{path.stem}-noise.{ending}"): content for ending, content in drawn.items()}
         values = noise_grid.values_table(grid).to_csv(index=False, lineterminator="\n")
         files[path.with_name(f"{path.stem}-noise.csv")] = values.encode()
+    files |= samples.files(selection, path)
     files |= {path.with_name(f"{path.stem}-curves.{ending}"): content for ending, content in curves.items()}
     report = WrittenReport(selection.sweep, selection.protocol.name, path, console_text(selection, path, searches))
     return RenderedReport(report, files)

@@ -23,6 +23,7 @@ MEANING = {
     "nll_images": "test images with K samples",
     "elbo_images": "test images for the -ELBO",
     "elbo_samples": "samples an image for the -ELBO of the other test images",
+    "quality_samples": "samples of each model whose quality is measured",
     "precision": "of the arithmetic in training and evaluation",
     "log_det": "log-determinant in training: of every image, or exactly on a part of each batch",
     "log_det_rows": "Jacobian rows that `subset` spends an image",

@@ -81,7 +81,8 @@ def reference_nll(cells: list[CellRuns]) -> float | None:
 
 def note(selection: Selection) -> str:
     """One line for the figure: protocol, epochs, seeds, and how large the networks are beside the paper's."""
-    run = next(run for run in selection.runs if "log_sigma" in dict(run.cell.options))
+    flows = (run for run in selection.runs if "coupling_hidden_size" in run.record.hyperparameters)
+    run = next(run for run in flows if "log_sigma" in dict(run.cell.options))
     protocol, hyper = selection.protocol, run.record.hyperparameters
     paper = get_method(run.cell.method).hyperparameters
     size, printed = hyper["coupling_hidden_size"], paper["coupling_hidden_size"]

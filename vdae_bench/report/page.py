@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vdae_bench.paper.published import PublishedTable, load_table, table_names
-from vdae_bench.report import noise_grid
+from vdae_bench.report import noise_grid, samples
 from vdae_bench.report.cost import costs_table
 from vdae_bench.report.deviations import deviations_table
 from vdae_bench.report.estimates import estimates, redraw_sentence
@@ -31,6 +31,7 @@ def page(selection: Selection, path: Path, curves: bool, searches: Sequence[Froz
     for sheet in sheets:
         sections += [f"## {sheet.dataset}"] if len(sheets) > 1 else []
         sections += _results(sheet, paper, searches, path)
+    sections += samples.section(selection)
     sections += ["## How NLL and -ELBO were estimated", *estimates(selection.protocol, sheets)]
     sections += ["## What this protocol cannot show", _cannot_show(selection)]
     sections += ["## Deviations from the paper's protocol", deviations_table(selection) or "None."]

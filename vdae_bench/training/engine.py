@@ -67,6 +67,7 @@ class Trainer:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.model, self.data, self.settings = model, data, settings
+        self._kl_weight = torch.as_tensor(model.kl_weight, dtype=dtype, device=data.device)
         self.noise = NoiseSource(seeds, data.device)
         model.to(dtype=dtype)
         model.initialise(initial_generators(seeds))
@@ -78,7 +79,7 @@ class Trainer:
         self._data_noise = torch.empty(replicas, size, data.data_dim, dtype=dtype, device=device)
         self._posterior_noise = torch.empty(replicas, size, model.training_noise_dim, dtype=dtype, device=device)
         self._indices = torch.zeros(replicas, size, dtype=torch.int64, device=device)
-        self._beta = torch.zeros((), dtype=dtype, device=device)
+        self._beta = torch.zeros_like(self._kl_weight)
         self._step = torch.zeros((), dtype=torch.int64, device=device)
         self._replay = Replay(lambda: self._train_on(size), device)
         self._order = torch.empty(0)
@@ -123,7 +124,7 @@ class Trainer:
         self._indices[:, :images] = indices
         self.noise.uniform_("data", self.step, self._data_noise[:, :images])
         self.noise.normal_("posterior", self.step, self._posterior_noise[:, :images])
-        self._beta.fill_(kl_weight(self.step, self.steps))
+        torch.mul(self._kl_weight, kl_weight(self.step, self.steps), out=self._beta)
         self._step.fill_(self.step)
         self.optimiser.set_rates(self.step, self.steps)
         return images

@@ -13,7 +13,7 @@ from vdae_bench.errors import UserError
 from vdae_bench.models.flows import NICE, InverseFlow
 from vdae_bench.models.likelihoods import Gaussian
 from vdae_bench.models.methods import nice
-from vdae_bench.models.methods.resnet_pair import likelihood_of
+from vdae_bench.models.methods.resnet_pair import REGULARISERS, kl_weight_of, likelihood_of
 from vdae_bench.models.model import LatentVariableModel
 from vdae_bench.models.networks import ResNetDecoder
 from vdae_bench.models.posteriors import FlowPosterior, NoiseScale
@@ -24,7 +24,8 @@ OPTIONS = {
     "log_sigma": Option(None, bounds=(-10.0, 5.0), per_replica=True),  # None: learned, starting from the next
     "initial_log_sigma": Option(-1.0, bounds=(-10.0, 5.0), per_replica=True),
     **nice.OPTIONS,
-    "decoder_variance": Option("learned", ("learned", "tied")),
+    "decoder_variance": Option("learned", ("learned", "tied"), continuous_only=True),
+    **REGULARISERS,
 }
 
 
@@ -44,6 +45,7 @@ class FlowEncoderModel(LatentVariableModel):
     ) -> None:
         tied = (lambda: posterior.log_sigma) if variance == "tied" else None
         super().__init__(posterior, decoder, likelihood_of(problem, output, tied), StandardLogistic())
+        self.kl_weight = kl_weight_of(problem)
         self.coupled = isinstance(decoder, InverseFlow) and decoder.flow is posterior.flow
 
     @torch.no_grad()
@@ -82,11 +84,10 @@ class FlowEncoderMethod(Method):
     options: ClassVar[Mapping[str, Option]] = OPTIONS
 
     def check(self, view: str, latents: int, data_dim: int, options: Mapping[str, Any]) -> None:
-        """Binary data has no decoder variance to tie, and no output to choose."""
+        """A decoder's variance is tied or fixed, not both."""
         super().check(view, latents, data_dim, options)
-        for name in ("decoder_variance", "decoder_output"):
-            if view == "binary" and name in options and options[name] != self.options[name].default:
-                raise UserError(f"option {name} is for continuous data; leave it out for {view} data")
+        if options.get("decoder_variance") == "tied" and options.get("log_lambda") is not None:
+            raise UserError("option log_lambda fixes what decoder_variance: tied ties to sigma; give one of the two")
 
     def check_latents(self, latents: int, data_dim: int) -> None:
         """A flow keeps the dimension."""
@@ -95,9 +96,10 @@ class FlowEncoderMethod(Method):
 
     def noise_scale(self, problem: Problem) -> NoiseScale:
         """Learned unless `options.log_sigma` fixes it."""
-        values = self.replica_values(problem, "log_sigma")
+        values = problem.replica_values("log_sigma", OPTIONS["log_sigma"].default)
         if None in values:  # a learned sigma is a parameter of its model: never mixed with fixed ones
-            return NoiseScale(self.replica_values(problem, "initial_log_sigma"), learned=True)
+            starts = problem.replica_values("initial_log_sigma", OPTIONS["initial_log_sigma"].default)
+            return NoiseScale(starts, learned=True)
         return NoiseScale(values, learned=False)
 
     def encoder(self, problem: Problem) -> NICE:

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from vdae_bench.data.statistics import PROBABILITY_MARGIN, PixelStatistics
 from vdae_bench.errors import UserError
-from vdae_bench.models.model import ExactModel, Model
-from vdae_bench.models.priors import logistic_log_prob
+from vdae_bench.models.model import ExactModel, Model, Samples
+from vdae_bench.models.priors import logistic_from_normal, logistic_log_prob
 from vdae_bench.models.registry import Method, Problem
 
 
@@ -41,6 +41,7 @@ class FactorisedModel(ExactModel):
     def __init__(self, problem: Problem) -> None:
         super().__init__()
         self.view = problem.view
+        self.latent_dim = 0
         shape = (problem.replicas, 1, problem.data_dim)
         self.location = nn.Parameter(torch.zeros(shape))
         self.log_scale = nn.Parameter(torch.zeros(shape))
@@ -54,6 +55,18 @@ class FactorisedModel(ExactModel):
         else:
             self.location.copy_(statistics.mean)
             self.log_scale.copy_(0.5 * torch.log(3 * statistics.variance / torch.pi**2))
+
+    def decode(self, z: Float[Tensor, "R N m"]) -> Float[Tensor, "R N n"]:
+        """The one mean image there is."""
+        mean = self.location.sigmoid() if self.view == "binary" else self.location
+        return mean.expand(-1, z.shape[1], -1)
+
+    def sample(self, latent_noise: Float[Tensor, "R N m"], pixel_noise: Float[Tensor, "R N n"]) -> Samples:
+        """Each pixel on its own."""
+        means = self.decode(latent_noise)
+        if self.view == "binary":
+            return Samples(means, (torch.special.ndtr(pixel_noise) < means).to(means.dtype))
+        return Samples(means, means + self.log_scale.exp() * logistic_from_normal(pixel_noise))
 
     def log_prob(self, x: Float[Tensor, "R N n"]) -> Float[Tensor, "R N"]:
         """Exact log density (or mass) of each image, in nats."""

@@ -17,10 +17,22 @@ class LVDAE(Method):
     id = "lvdae"
     title = "L-VDAE"
     hyperparameters: ClassVar = HYPERPARAMETERS
-    options: ClassVar = {**OPTIONS, "log_det": Option(None, (None, *get_args(Estimator)))}
+    options: ClassVar = {
+        **OPTIONS,
+        "log_sigma": Option(None, bounds=(-10.0, 5.0), per_replica=True),  # None: learned
+        "log_det": Option(None, (None, *get_args(Estimator))),  # None: the protocol's
+    }
 
     def build(self, problem: Problem) -> Model:
         """The VAE's networks without the log-variance head."""
         encoder = resnet_encoder(problem)
-        posterior = LinearisedFlow(encoder, problem.replicas, problem.data_dim, problem.latents, problem.log_det)
+        log_sigma = problem.replica_values("log_sigma", default=None)
+        posterior = LinearisedFlow(
+            encoder,
+            problem.replicas,
+            problem.data_dim,
+            problem.latents,
+            problem.log_det,
+            fixed_log_sigma=None if None in log_sigma else log_sigma,  # learned and fixed ones are never mixed
+        )
         return ResNetPair(problem, encoder, posterior, self.option(problem, "decoder_output"))

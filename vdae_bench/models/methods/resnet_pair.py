@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from vdae_bench.models.layers import Generators
@@ -15,8 +16,13 @@ from vdae_bench.models.priors import StandardNormal
 from vdae_bench.models.registry import PRECISION, Option, Problem
 
 HYPERPARAMETERS = {"hidden_size": 256, "residual_blocks": 1}
-DECODER_OPTIONS = {"decoder_output": Option("sigmoid", ("sigmoid", "linear"))}
-OPTIONS = {**DECODER_OPTIONS, **PRECISION}
+DECODER_OPTIONS = {"decoder_output": Option("sigmoid", ("sigmoid", "linear"), continuous_only=True)}
+REGULARISERS = {
+    "log_lambda": Option(None, bounds=(-20.0, 5.0), per_replica=True, continuous_only=True),  # None: learned
+    "kl_weight": Option(1.0, bounds=(1e-3, 1e3), per_replica=True),
+}
+"""What section 5.1 says makes better samples: a fixed variance of the decoder, a KL that weighs more in training."""
+OPTIONS = {**DECODER_OPTIONS, **REGULARISERS, **PRECISION}
 
 
 def resnet_encoder(problem: Problem) -> ResNet:
@@ -30,10 +36,17 @@ def _resnet(problem: Problem, widths: list[int]) -> ResNet:
 
 
 def likelihood_of(problem: Problem, decoder_output: str, tied: Callable[[], Tensor] | None = None) -> Likelihood:
-    """Bernoulli for binary data, a Gaussian for continuous data (section 5), of learned or `tied` variance."""
+    """Bernoulli for binary data, a Gaussian for continuous data (section 5), of learned, fixed or `tied` variance."""
     if problem.view == "binary":
         return Bernoulli()
-    return Gaussian(problem.replicas, "linear" if decoder_output == "linear" else "sigmoid", tied)
+    log_lambda = problem.replica_values("log_lambda", default=None)
+    fixed = None if None in log_lambda else log_lambda  # learned and fixed ones are never mixed
+    return Gaussian(problem.replicas, "linear" if decoder_output == "linear" else "sigmoid", tied, fixed)
+
+
+def kl_weight_of(problem: Problem) -> Tensor:
+    """The weight of each replica."""
+    return torch.tensor(problem.replica_values("kl_weight", default=1.0), dtype=torch.float32)
 
 
 class ResNetPair(LatentVariableModel):
@@ -42,6 +55,7 @@ class ResNetPair(LatentVariableModel):
     def __init__(self, problem: Problem, encoder: ResNet, posterior: Posterior, decoder_output: str) -> None:
         decoder = _resnet(problem, projection_widths(problem.data_dim, problem.latents)[::-1])
         super().__init__(posterior, decoder, likelihood_of(problem, decoder_output), StandardNormal())
+        self.kl_weight = kl_weight_of(problem)
         self._mirrored = (encoder, decoder)
 
     def initialise(self, generators: Generators) -> None:

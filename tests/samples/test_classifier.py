@@ -1,0 +1,49 @@
+"""The classifier: trained once, found again, trained anew where its file is torn; it learns what can be learnt."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from vdae_bench.data.images import Images, Labels
+from vdae_bench.data.views import ViewedImages
+from vdae_bench.samples import classifier
+from vdae_bench.samples.classifier import ClassifierSettings, trained_classifier
+from vdae_bench.samples.quality import Reference
+
+CPU = torch.device("cpu")
+SETTINGS = ClassifierSettings(channels=(8, 8), features=16, dropout=0.0, epochs=20, batch_size=40, shift=0)
+
+
+@pytest.fixture(scope="module")
+def quadrants() -> tuple[Images, Labels]:
+    """Noisy 8 x 8 images with one bright quadrant, the class."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(4, (480,), generator=generator)
+    pixels = torch.randint(0, 60, (480, 2, 4, 2, 4), generator=generator)
+    pixels[torch.arange(480), labels // 2, :, labels % 2, :] += 190
+    rows = pixels.to(torch.uint8).flatten(1)
+    parts = rows[:400], rows[400:440], rows[440:]
+    return Images("quadrants", (8, 8), *parts, "0" * 64), Labels(labels[:400], labels[400:440], labels[440:])
+
+
+def test_trained_once_and_found_again(quadrants, cache, monkeypatch):
+    state = torch.random.get_rng_state()
+    first = trained_classifier(*quadrants, SETTINGS, CPU)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    for view in ("continuous", "binary"):
+        reference = Reference(first, ViewedImages(quadrants[0], view, CPU), quadrants[1].test, 1000)
+        assert reference.accuracy > 0.95 and reference.count == 40
+    (file,) = (cache / "classifiers").iterdir()
+    with monkeypatch.context() as patched:
+        patched.setattr(classifier, "_train", None)
+        assert trained_classifier(*quadrants, SETTINGS, CPU).identity == first.identity
+    file.write_bytes(file.read_bytes()[:1000])
+    assert trained_classifier(*quadrants, SETTINGS, CPU).identity == first.identity
+    assert trained_classifier(*quadrants, ClassifierSettings(epochs=1), CPU).identity != first.identity
+    assert len(list((cache / "classifiers").iterdir())) == 2
+
+
+def test_without_a_place_to_keep_it_it_is_trained_all_the_same(quadrants, cache):
+    cache.write_text("no folder")
+    assert trained_classifier(*quadrants, ClassifierSettings(epochs=1), CPU).identity

@@ -1,0 +1,126 @@
+"""Evidence: what is kept of a run's samples beside its record, so that figures are drawn without the model.
+
+`results/<sweep>/<protocol>/samples/<cell>-seed<k>.npz` has small arrays, `.json` the numbers with the SHA-256 of the
+arrays and the digest of the run. A pair that is torn or of another run counts as absent; a record needs none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from vdae_bench.errors import EnvironmentFault
+from vdae_bench.samples.quality import Kind, Quality
+
+SCHEMA = 1
+HEADLINE = ("frechet", "frechet_error", "frechet_floor", "classifier_entropy", "class_entropy", "classifier_accuracy")
+
+
+class Numbers(BaseModel):
+    """The JSON of a run's evidence.
+
+    `quality` is by kind of image: `means` are E[x|z], `drawn` are x ~ p(x|z). The file has the `HEADLINE` of the means
+    (of a flow: of the images) at its top too, with the `kind`. `active_units` is of `latents` latents, None for models
+    without a posterior, `mean_absolute_correlation` that of L-VDAE's C.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    schema_version: int = SCHEMA
+    run_digest: str
+    arrays_sha256: str = ""
+    quality: dict[Kind, Quality] = {}
+    scales: dict[str, float] = {}
+    """log sigma and log lambda after training."""
+    latents: int | None = None
+    active_units: int | None = None
+    mean_absolute_correlation: float | None = None
+    image_shape: tuple[int, int]
+    seconds: float
+    """This seed's share of the wall time that the evidence took, in none of the record's costs."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Numbers, and arrays by name.
+
+    Images are uint8 of n pixels: `data`, `means`, `drawn` (N, n), `interpolations` (pairs, steps, n), `reconstructions`
+    (N, levels, n). `unit_variances` is float32 (m,), `correlation` int8 (m, m) in 1/127, where there are any.
+    """
+
+    numbers: Numbers
+    arrays: dict[str, NDArray[Any]]
+
+
+def evidence_paths(record: Path) -> tuple[Path, Path]:
+    """(arrays, numbers) of the run whose record is at `results/<sweep>/<protocol>/<cell>/seed-<k>.json`."""
+    name = f"{record.parent.name}-{record.stem.replace('-', '')}"
+    folder = record.parents[1] / "samples"
+    return folder / f"{name}.npz", folder / f"{name}.json"
+
+
+def write_evidence(record: Path, evidence: Evidence) -> None:
+    """Put the evidence of the run with that record in place: the arrays first, then the numbers that vouch for them.
+
+    Raises:
+        EnvironmentFault: it cannot be written.
+    """
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **evidence.arrays)
+    arrays = buffer.getvalue()
+    numbers = evidence.numbers.model_copy(update={"arrays_sha256": hashlib.sha256(arrays).hexdigest()})
+    content = numbers.model_dump()
+    for kind in ("drawn", "means"):
+        if kind in numbers.quality:
+            content |= {"kind": kind, **{name: content["quality"][kind][name] for name in HEADLINE}}
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    for path, written in zip(evidence_paths(record), (arrays, text.encode()), strict=True):
+        temporary = path.with_suffix(f"{path.suffix}.tmp-{os.getpid()}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                file.write(written)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError as error:
+            with suppress(OSError):
+                temporary.unlink()
+            raise EnvironmentFault(
+                f"cannot write {path}: {error.strerror}; free space or choose another --results"
+            ) from error
+
+
+def read_evidence(record: Path, run_digest: str) -> Evidence | None:
+    """The evidence of the run with that record and identity; None where there is none, or not all of it."""
+    numbers = read_numbers(record, run_digest)
+    if numbers is None:
+        return None
+    try:
+        content = evidence_paths(record)[0].read_bytes()
+        if hashlib.sha256(content).hexdigest() != numbers.arrays_sha256:
+            return None
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return Evidence(numbers, dict(arrays))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return None
+
+
+def read_numbers(record: Path, run_digest: str) -> Numbers | None:
+    """The numbers alone."""
+    try:
+        numbers = Numbers.model_validate(json.loads(evidence_paths(record)[1].read_text(encoding="utf-8")))
+    except (OSError, ValueError, ValidationError):
+        return None
+    return numbers if numbers.run_digest == run_digest and numbers.schema_version == SCHEMA else None
