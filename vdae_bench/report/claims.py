@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from vdae_bench.paper.claims import CLAIMS, Claim, Comparison, Score, Term
 from vdae_bench.paper.published import load_table
 from vdae_bench.protocol import PROTOCOLS
 from vdae_bench.report.markdown import bullets, escape, table
-from vdae_bench.report.runs import load_runs, select
+from vdae_bench.report.runs import Run, load_runs, select
 from vdae_bench.report.statistics import CellRuns, cells_of, mean_of
 from vdae_bench.report.units import Unit, unit_of
 from vdae_bench.report.verdict import Finding, Verdict, below, why_not_comparable
@@ -63,8 +63,10 @@ def folder_of(sweep: str, protocol: str) -> str:
 
 def claims_protocol(sweep: str, folder: str) -> str | None:
     """Under which protocol a folder of a sweep is evidence; None for a sweep that is not the paper's."""
-    if sweep not in SWEEPS or sweep not in shipped_sweeps():
+    if sweep not in SWEEPS:
         return None
+    if sweep not in shipped_sweeps() or folder in PROTOCOLS:
+        return folder
     return next((each for each in PROTOCOLS if folder_of(sweep, each) == folder), folder)
 
 
@@ -73,19 +75,23 @@ def evidence(store: Store, protocol: str) -> Evidence:
     cells: dict[Cell, CellRuns] = {}
     samples: dict[Cell, dict[int, dict[str, Any]]] = {}
     for sweep in SWEEPS:
-        if sweep not in shipped_sweeps():
-            continue
-        folder = folder_of(sweep, protocol)
+        runs = _runs_under(store, sweep, protocol)
         try:
-            here = cells_of(select(runs)) if (runs := load_runs(store, folder, sweep)) else []
+            here = cells_of(select(runs)) if runs else []
         except UserError:  # records of another version of the package alone
             here = []
         for each in here:
-            measured = dict(_samples(store.root / sweep / folder / "samples", each))
+            measured = dict(_samples(each.runs[0].path.parents[1] / "samples", each))
             if measured:
                 samples.setdefault(each.cell, measured)
             cells.setdefault(each.cell, each)
     return Evidence(cells, samples)
+
+
+def _runs_under(store: Store, sweep: str, protocol: str) -> list[Run]:
+    """A sweep's runs under a protocol: in its folder, else in that of the override which the sweep's own spec makes."""
+    runs = load_runs(store, protocol, sweep)
+    return runs or (load_runs(store, folder_of(sweep, protocol), sweep) if sweep in shipped_sweeps() else [])
 
 
 def _samples(folder: Path, cell: CellRuns) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -99,6 +105,15 @@ def _samples(folder: Path, cell: CellRuns) -> Iterator[tuple[int, dict[str, Any]
             raise UserError(f"{path} is damaged; delete it and draw the samples again") from None
         if isinstance(content, dict):
             yield run.seed, content
+
+
+def concerning(judged: Iterable[Judgement], cells: Collection[Cell]) -> list[Judgement]:
+    """The claims that compare some of these cells."""
+    return [each for each in judged if each.claim.parts and _cells(each.claim.parts(())) & set(cells)]
+
+
+def _cells(parts: Iterable[Comparison]) -> set[Cell]:
+    return {cell for part in parts for term in part.terms for cell in term.cells}
 
 
 def judge_claims(store: Store, protocol: str) -> list[Judgement]:

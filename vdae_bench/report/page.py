@@ -104,8 +104,8 @@ def _verdicts(sheet: Sheet) -> Iterator[str]:
     if judged:
         margin = next(table.margin for table in map(load_table, table_names()) if table.dataset == sheet.dataset)
         yield (
-            "Is it the paper's number? `reproduced`: the 95% interval of the difference (Welch's t over seeds; where the "
-            f"paper prints no ±, the rounding of its number) lies within ±{margin:g} {sheet.unit.name}, as far as "
+            "Is it the paper's number? `reproduced`: the 95% interval of the difference (Welch's t over seeds; where "
+            f"the paper prints no ±, the rounding of its number) lies within ±{margin:g} {sheet.unit.name}, as far as "
             "faithful implementations differ; `not reproduced`: it lies outside. A number is comparable at the paper's "
             "length, K and images, or where the validation curve has flattened to a quarter of the difference (or of "
             "that margin), with the paper's networks."
