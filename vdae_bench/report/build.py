@@ -151,6 +151,11 @@ class _Folder:
         self.claims_protocol = min(map(str, protocols), default=None)
         self.judged = judge_claims(store, self.claims_protocol) if self.claims_protocol else []
 
+    @property
+    def claims_path(self) -> Path:
+        """The page of claims: in the folder of the protocol that a sweep's own override stands for."""
+        return self.path.parent / (self.claims_protocol or self.name) / "claims.md"
+
     def render(self, sweep: str | None, formats: Collection[str]) -> Iterator[RenderedReport]:
         """The reports in these formats, of one sweep where asked; what has all sweeps has them all in any case."""
         pages = [
@@ -173,14 +178,14 @@ class _Folder:
         path = self.path / f"{sweep}.md"
         searches = load_searches(self.store, sweep, self.name)
         if sweep in self.runs:
-            return _rendered_page(self.store, self.runs[sweep], path, searches, self.judged)
+            return _rendered_page(self.store, self.runs[sweep], path, searches, self.judged, self.claims_path)
         files = {path: search_page(sweep, self.name, searches, path).encode(), **_search_files(searches, path)}
         console = f"Searched: {len(current(searches))} studies, no final run yet.\nReport: {short(path)}"
         return RenderedReport(WrittenReport(sweep, self.name, path, console), files)
 
     def _claims(self) -> Iterator[RenderedReport]:
         if self.claims_protocol:
-            path = self.path / "claims.md"
+            path = self.claims_path
             files = {
                 path: claims_page(self.judged, self.claims_protocol).encode(),
                 path.with_name(CLAIMS_FILE): claims_json(self.judged, self.claims_protocol).encode(),
@@ -215,7 +220,7 @@ class _Folder:
 
 
 def _rendered_page(
-    store: Store, runs: list[Run], path: Path, searches: list[Frozen], judged: list[Judgement]
+    store: Store, runs: list[Run], path: Path, searches: list[Frozen], judged: list[Judgement], claims: Path
 ) -> RenderedReport:
     selection = select(runs)
     cells = cells_of(selection)
@@ -227,7 +232,7 @@ def _rendered_page(
         concerning(judged, {each.cell for each in cells}) if claims_protocol(selection.sweep, path.parent.name) else []
     )
     files = {
-        path: page(selection, path, bool(curves), searches, contests, about).encode(),
+        path: page(selection, path, bool(curves), searches, contests, about, claims).encode(),
         **_search_files(searches, path),
     }
     grid = noise_grid.curves_of(cells)

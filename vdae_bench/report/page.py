@@ -35,11 +35,12 @@ def page(
     searches: Sequence[Frozen] = (),
     contests: Sequence[Contest] = (),
     judged: Sequence[Judgement] = (),
+    claims: Path = Path("claims.md"),
 ) -> str:
     """The page that is to lie at `path`; `curves` is whether the learning curves lie beside it.
 
     `searches` are the winners of the sweep's hyper-parameter search, `contests` what L-VDAE and VAE cost, `judged` the
-    paper's claims that the sweep is evidence for.
+    paper's claims that the sweep is evidence for, `claims` where all of them stand.
     """
     sheets = sheets_of(selection)
     paper = load_table(selection.sweep) if selection.sweep in table_names() else None
@@ -48,11 +49,8 @@ def page(
         sections += [f"## {sheet.dataset}"] if len(sheets) > 1 else []
         sections += _results(sheet, paper, searches, path)
     if judged:
-        sections += [
-            "## The paper's claims",
-            "All of them, part by part: [claims.md](claims.md).",
-            claims_table(judged),
-        ]
+        part_by_part = f"All of them, part by part: {link(claims, path, 'claims.md')}."
+        sections += ["## The paper's claims", part_by_part, claims_table(judged)]
     sections += ["## How NLL and -ELBO were estimated", *estimates(selection.protocol, sheets)]
     sections += ["## What varies", *_variance(sheets, searches)]
     sections += ["## What this protocol cannot show", _cannot_show(selection)]

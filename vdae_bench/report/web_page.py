@@ -127,7 +127,7 @@ def _section(part: Part, files: Mapping[str, bytes], keys: Sequence[str]) -> _Se
     body = re.sub(r'<a id="', f'<a id="{part.key}--', body)
     body = re.sub(r'<a href="#', f'<a href="#{part.key}--', body)
     for key in keys:
-        body = body.replace(f'<a href="{key}.md"', f'<a href="#{key}"')
+        body = re.sub(f'<a href="(?:[^"]*/)?{re.escape(key)}[.]md"', f'<a href="#{key}"', body)
     return _Section(part.key, env["title"], Markup(body), env["headings"])
 
 
