@@ -95,6 +95,7 @@ def _runs_under(store: Store, sweep: str, protocol: str) -> list[Run]:
 
 
 def _samples(folder: Path, cell: CellRuns) -> Iterator[tuple[int, dict[str, Any]]]:
+    """What was measured on the samples of each run; numbers of another run under the same name do not count."""
     for run in cell.completed:
         path = folder / f"{cell.cell.slug}-seed{run.seed}.json"
         try:
@@ -103,7 +104,7 @@ def _samples(folder: Path, cell: CellRuns) -> Iterator[tuple[int, dict[str, Any]
             continue
         except (OSError, ValueError):
             raise UserError(f"{path} is damaged; delete it and draw the samples again") from None
-        if isinstance(content, dict):
+        if isinstance(content, dict) and content.get("run_digest", run.record.run_digest) == run.record.run_digest:
             yield run.seed, content
 
 
@@ -207,9 +208,9 @@ def _short(each: Judgement) -> str:
 HOW = (
     "A difference is a sum of scores within each seed (cells share the validation and test draws; order and noise of "
     "training come from the seed), then a mean over seeds with its 95% Student interval. A claim of several parts is "
-    "reproduced when all are, and not reproduced when one is against it (with the level shared among the parts). It is "
-    "decided by runs as long as the paper's alone, or by runs whose validation curve has flattened to a quarter of the "
-    "difference in question."
+    "reproduced when all are, and not reproduced when one is against it (with the level shared among the parts). Only "
+    "runs as long as the paper's decide, or runs whose validation curve has flattened to a quarter of the difference in "
+    "question."
 )
 
 

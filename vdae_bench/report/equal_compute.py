@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
 from vdae_bench.protocol import digest
@@ -168,6 +169,9 @@ def _draw(axes: Axes, contest: Contest, axis: int) -> None:
         style = course.style
         axes.plot(x, y, color=style.colour, linestyle=style.dashes, marker=style.marker, markersize=3, label=label)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=5))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_minor_locator(NullLocator())
     settled = [
         value
         for course in (contest.vae, *contest.others)

@@ -193,9 +193,13 @@ def _flags(selection: Selection) -> str:
 
 
 def _records(selection: Selection, path: Path) -> Iterator[str]:
-    yield "Every number of ours on this page is in one of these, or a mean or sum over some of them."
+    yield (
+        "Every number of ours on this page is in one of these, or a mean or sum over some of them. Where no command "
+        "stands beside them, all are by the one under [Provenance](#provenance)."
+    )
     cells = grouped(selection.runs, lambda run: run.cell.slug)
-    yield bullets([_cell_records(runs, path) for runs in cells.values()])
+    alike = len({_command(run) for run in selection.runs}) == 1
+    yield bullets([_cell_records(runs, path, with_command=not alike) for runs in cells.values()])
     if selection.left_out:
         yield "Left out of everything above:"
         yield bullets(
@@ -203,10 +207,14 @@ def _records(selection: Selection, path: Path) -> Iterator[str]:
         )
 
 
-def _cell_records(runs: Sequence[Run], path: Path) -> str:
-    commands = dict.fromkeys(portable(str(run.record.provenance.get("command") or "unknown")) for run in runs)
+def _command(run: Run) -> str:
+    return portable(str(run.record.provenance.get("command") or "unknown"))
+
+
+def _cell_records(runs: Sequence[Run], path: Path, *, with_command: bool) -> str:
+    commands = ", ".join(map(code, dict.fromkeys(map(_command, runs)))) if with_command else ""
     links = ", ".join(_link(run, path) for run in runs)
-    return f'<a id="{anchor(runs[0])}"></a>{code(runs[0].cell.slug)}: {links}; by {", ".join(map(code, commands))}'
+    return f'<a id="{anchor(runs[0])}"></a>{code(runs[0].cell.slug)}: {links}{f"; by {commands}" if commands else ""}'
 
 
 def _link(run: Run, path: Path) -> str:
