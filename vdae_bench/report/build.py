@@ -112,7 +112,7 @@ def render_reports(
                 f"there is no report format {each!r}{nearest(each, FORMATS)}; use one or more of {', '.join(FORMATS)}"
             )
     runs = load_runs(store, protocol)
-    searched = searched_alone(store, protocol, sweep, runs)
+    searched = searched_alone(store, protocol, sweep, runs) if {"md", "html"} & set(formats) else []
     wanted = {place: members for place, members in by_folder(runs).items() if sweep in (None, place[1])}
     if not wanted and not searched:
         raise UserError(_nothing(store, protocol, sweep))

@@ -209,8 +209,7 @@ HOW = (
     "A difference is a sum of scores within each seed (cells share the validation and test draws; order and noise of "
     "training come from the seed), then a mean over seeds with its 95% Student interval. A claim of several parts is "
     "reproduced when all are, and not reproduced when one is against it (with the level shared among the parts). Only "
-    "runs as long as the paper's decide, or runs whose validation curve has flattened to a quarter of the difference in "
-    "question."
+    "runs as long as the paper's decide, or runs whose validation curve has flattened to a quarter of the difference."
 )
 
 
