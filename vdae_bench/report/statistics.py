@@ -11,6 +11,8 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from scipy.special import stdtrit  # Student's t quantile; scipy.stats would take a second to load
+
 from vdae_bench.paper.published import PrintedValue
 from vdae_bench.report.runs import Run, Selection, grouped
 from vdae_bench.report.units import Unit
@@ -68,9 +70,8 @@ class Estimate:
         """Student's t interval; None of one seed, which says nothing of others."""
         if self.standard_error is None:
             return None
-        from scipy.stats import t  # slow to import, and most verbs need none of it
-
-        half = float(t.ppf(0.5 + level / 2, self.degrees_of_freedom)) * self.standard_error + self.slack
+        quantile = float(stdtrit(self.degrees_of_freedom, 0.5 + level / 2))
+        half = quantile * self.standard_error + self.slack
         return self.mean - half, self.mean + half
 
 
