@@ -59,6 +59,7 @@ def test_figures_carry_no_date_and_nothing_of_the_program_but_its_mark(store: St
     assert "<text" not in svg.read_text()
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_rendering_writes_nothing_and_tells_what_differs(store: Store, reports: Path) -> None:
     publish_table(store)
     rendered = list(render_reports(store, reports))

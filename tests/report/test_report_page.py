@@ -169,6 +169,7 @@ def test_mixed_provenance_is_pointed_out(store: Store, reports: Path) -> None:
     publish(store, "mini", "quick", VAE.slug, [made_up_record(VAE, 0), made_up_record(VAE, 1, provenance=other)])
     page = page_of(store, reports)
     assert "**Mixed** among the runs: git commit, torch." in page
+    assert "**Dirty**: 1 of 2 runs are from code that was changed after its commit." in page
     assert "(dirty: the code was changed after that commit)` (1 runs)" in page
     assert "  - `vdae-bench sweep mini` (1 runs)" in page
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,10 @@ import pytest
 from scipy import stats
 
 from tests.report.made_up import made_up_record, publish
-from vdae_bench.paper.claims import LATENTS
+from vdae_bench.paper.claims import DECOUPLED, LATENTS, NOISE_LEVELS, noise_cell
 from vdae_bench.paper.published import PrintedValue
 from vdae_bench.protocol import Protocol, load_protocol
-from vdae_bench.report.claims import evidence, judge_claims
+from vdae_bench.report.claims import claims_protocol, evidence, folder_of, judge_claims
 from vdae_bench.report.statistics import CellRuns, difference_to_printed, mean_of, summarise
 from vdae_bench.report.verdict import Verdict, judge_cell
 from vdae_bench.spec import Cell
@@ -188,6 +189,38 @@ def test_claims_are_judged_part_by_part(store: Store) -> None:
 def test_records_altered_change_the_verdict(store: Store, words: dict[str, Any], verdict: Verdict) -> None:
     put_both_tables(store, **words)
     assert verdicts(store, words.get("protocol", PAPER).name)["1"] is verdict
+
+
+def put_figure1(store: Store, coupled_lowest: float) -> None:
+    """Decoupled decoders at 6 bits/dim at every sigma; the coupled one at 9, but at the smallest sigma."""
+    bit = 784 * math.log(2)
+    short = LONG.model_copy(update={"epochs": 12})
+    for level in NOISE_LEVELS:
+        coupled = coupled_lowest if level == NOISE_LEVELS[0] else 9.0
+        cells = {noise_cell(method, level, options): 6.0 + 0.6 * max(level, -2.0) for _, method, options in DECOUPLED}
+        for cell, bits in {**cells, noise_cell("vdae-coupled", level, {}): coupled}.items():
+            neg_elbo = bit * (bits - 8)
+            records = [
+                made_up_record(cell, s, short, nll_nats=neg_elbo - 4 + SPREAD[s], curve=flat(neg_elbo, 12))
+                for s in range(2)
+            ]
+            publish(store, "figure1", "standard", cell.slug, records)
+
+
+def test_figure_1_holds_at_every_sigma_or_at_large_ones_alone(store: Store) -> None:
+    put_figure1(store, coupled_lowest=9.0)
+    found = verdicts(store, "standard")
+    assert {found[id_] for id_ in ("7a", "7b", "8")} == {Verdict.REPRODUCED}
+    put_figure1(store, coupled_lowest=3.0)
+    found = verdicts(store, "standard")
+    assert (found["7a"], found["7b"]) == (Verdict.NOT_REPRODUCED, Verdict.REPRODUCED)
+
+
+def test_a_sweeps_own_override_is_evidence_under_its_protocol() -> None:
+    folder = folder_of("figure1", "quick")
+    assert folder.startswith("quick+") and claims_protocol("figure1", folder) == "quick"
+    assert claims_protocol("table1", "quick+01234567") == "quick+01234567"
+    assert claims_protocol("mini", "quick") is None
 
 
 def test_a_difference_within_the_spread_of_seeds_is_too_close(store: Store) -> None:
