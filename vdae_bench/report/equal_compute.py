@@ -203,12 +203,18 @@ def at_equal_cost(contest: Contest, course: Course, axis: int) -> Estimate | Non
 def worth(contest: Contest, course: Course) -> str:
     """Whether L-VDAE is better than the VAE when both have spent the VAE's operations."""
     equal = at_equal_cost(contest, course, 0)
-    interval = equal.interval() if equal else None
-    if equal is None:
+    # Where it has not finished an epoch by then, it is taken for no better than after that epoch.
+    judged = equal or mean_of(_differences(contest, course, epoch=0))
+    interval = judged.interval()
+    if interval and interval[0] > 0:
         return NOT_WORTH_IT
-    if interval is None or interval[0] <= 0 <= interval[1]:
-        return "too close to call"
-    return "worth its price" if interval[1] < 0 else NOT_WORTH_IT
+    return "worth its price" if equal and interval and interval[1] < 0 else "too close to call"
+
+
+def _differences(contest: Contest, course: Course, epoch: int) -> list[float]:
+    """L-VDAE after an epoch - the VAE at its end, for each seed that both have."""
+    seeds = sorted(contest.vae.values.keys() & course.values.keys())
+    return [float(course.values[seed][epoch] - contest.vae.values[seed][-1]) for seed in seeds] or [math.nan]
 
 
 def findings(contests: Sequence[Contest]) -> Iterator[str]:
@@ -236,10 +242,7 @@ def findings(contests: Sequence[Contest]) -> Iterator[str]:
 
 def _row(contest: Contest, course: Course) -> list[str]:
     ratios = [_total(course, axis) / (_total(contest.vae, axis) or math.nan) for axis in range(len(AXES))]
-    seeds = sorted(contest.vae.values.keys() & course.values.keys())
-    at_end = (
-        mean_of([float(course.values[seed][-1] - contest.vae.values[seed][-1]) for seed in seeds]) if seeds else None
-    )
+    at_end = mean_of(_differences(contest, course, epoch=-1))
     estimates = [at_end, *(at_equal_cost(contest, course, axis) for axis in range(len(AXES)))]
     shown = [
         contest.unit.show_interval(each.mean, each.interval()) if each else "before its first epoch"
