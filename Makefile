@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PROTOCOL ?= quick
 
-.PHONY: help install reproduce test check report mutants clean
+.PHONY: help install reproduce test check report report-check mutants clean
 
 help:
 	@echo "make reproduce   Table 1 on real MNIST at protocol quick (PROTOCOL=smoke|quick|standard|paper)"
@@ -12,6 +12,7 @@ help:
 	@echo "make check       lint, format and types"
 	@echo "make mutants     break the mathematics on purpose, over 100 ways: a test must catch each (an hour)"
 	@echo "make report      draw reports/ from results/"
+	@echo "make report-check  whether reports/ is what results/ gives"
 	@echo "make install     the environment alone, in $(VENV)"
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -34,7 +35,11 @@ check: install
 	$(BIN)/mypy
 
 report: install
-	$(BIN)/vdae-bench report --format md,csv
+	$(BIN)/vdae-bench report
+
+report-check: install
+	$(BIN)/vdae-bench report --check
+	$(BIN)/vdae-bench claims --check
 
 mutants: install
 	$(BIN)/python tests/mutants.py

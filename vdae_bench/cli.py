@@ -185,14 +185,57 @@ def status(spec: str, protocol: str | None, results: Path) -> None:
 @cli.command()
 @click.option("--protocol", help="Only this protocol's folder.")
 @click.option("--sweep", "sweep_name", help="Only this sweep.")
-@click.option("--format", "formats", default="md", show_default=True, help="Comma-separated: md, csv.")
+@click.option("--format", "formats", help="One or more of md, csv, latex, html with commas; default: all.")
+@click.option("--check", is_flag=True, help="Write nothing; exit code 1 and names when files differ from the records.")
 @results_option
 @reports_option
-def report(protocol: str | None, sweep_name: str | None, formats: str, results: Path, reports: Path) -> None:
-    """Draw reports from records alone."""
-    from vdae_bench import commands
+def report(
+    protocol: str | None, sweep_name: str | None, formats: str | None, check: bool, results: Path, reports: Path
+) -> None:
+    """Draw reports from records alone: pages, tables as CSV and LaTeX, one page for a browser."""
+    from vdae_bench.report import commands
 
-    commands.write_reports(results, reports, protocol, sweep_name, formats)
+    commands.write_reports(results, reports, protocol, sweep_name, formats, check)
+
+
+@cli.command()
+@click.option("--protocol", help="Records under this protocol; default: the longest that has any.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--check", is_flag=True, help="Exit code 1 when verdicts differ from reports/<protocol>/claims.json.")
+@results_option
+@reports_option
+def claims(protocol: str | None, form: str, check: bool, results: Path, reports: Path) -> None:
+    """The paper's claims with verdicts and the evidence for them."""
+    from vdae_bench.report import commands
+
+    commands.show_claims(results, reports, protocol, form, check)
+
+
+@cli.command("explain")
+@plugin_option
+@click.argument("cell")
+@click.option("--protocol", help="Only this protocol's folder.")
+@click.option("--spec", help="The file of a sweep that is not shipped.")
+@results_option
+def explain_verb(cell: str, protocol: str | None, spec: str | None, results: Path) -> None:
+    """Where a table cell's number comes from, and what would make it run again.
+
+    CELL is a name such as binary-mnist_vae_16, or the end of its path: table2/quick/binary-mnist_vae_16.
+    """
+    from vdae_bench.report import commands
+
+    commands.show_explanation(results, cell, protocol, spec)
+
+
+@cli.command("compare")
+@click.argument("first", metavar="RESULTS_A", type=click.Path(path_type=Path))
+@click.argument("second", metavar="RESULTS_B", type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def compare_verb(first: Path, second: Path, form: str) -> None:
+    """Which cells moved between two results folders, by how much, with intervals over seeds."""
+    from vdae_bench.report import commands
+
+    commands.show_comparison(first, second, form)
 
 
 @cli.command()

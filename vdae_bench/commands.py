@@ -252,25 +252,20 @@ def raise_if_failed(outcome: Outcome, planned: Plan) -> None:
 
 
 def report_sweep(spec: SweepSpec, store: Store, reports: Path) -> None:
-    """Draw a sweep's report and print it."""
-    from vdae_bench.report.build import build_reports
+    """Draw the reports that a sweep's records are part of, and print its own."""
+    from vdae_bench.report.build import FORMATS, build_reports
+    from vdae_bench.report.claims import claims_protocol
 
     place = (spec.protocol.name, spec.name)
     if any(True for _ in store.records(*place)) or any(True for _ in all_winners(store, spec.name, spec.protocol.name)):
-        for written in build_reports(store, reports, protocol=spec.protocol.name, sweep=spec.name):
-            click.echo(written.console)
-
-
-def write_reports(results: Path, reports: Path, protocol: str | None, sweep: str | None, formats: str) -> None:
-    """Draw reports from the records there are."""
-    from vdae_bench.report.build import build_reports
-
-    chosen = [word.strip() for word in formats.split(",") if word.strip()]
-    unknown = [word for word in chosen if word not in ("md", "csv")]
-    if unknown or not chosen:
-        raise UserError(f"--format takes md, csv or both with a comma, not {formats!r}")
-    for written in build_reports(Store(results), reports, protocol=protocol, sweep=sweep, formats=chosen):
-        click.echo(written.path)
+        name = spec.protocol.name
+        # The claims that a sweep is evidence for stand on the pages of the paper's other sweeps too.
+        others = {claims_protocol(spec.name, name)} - {name, None}
+        for protocol in (name, *others):
+            if protocol == name or any(True for _ in store.records(protocol)):
+                for written in build_reports(store, reports, protocol=protocol, formats=FORMATS):
+                    if (written.sweep, written.protocol, written.path.suffix) == (spec.name, name, ".md"):
+                        click.echo(written.console)
 
 
 def illustrate(out: Path, steps: int | None) -> None:

@@ -11,14 +11,16 @@ def read_tables(page: str) -> list[list[list[str]]]:
     return [[_cells(line) for line in block.splitlines() if not re.fullmatch(r"[|:-]+", line)] for block in blocks]
 
 
-def table_with(page: str, heading: str) -> list[dict[str, str]]:
-    """The rows of the first table that has a heading; of equal headings, the second is `<heading> 2`."""
-    for headings, *rows in read_tables(page):
-        if heading in headings:
-            names = [f"{name} 2" if name in headings[:place] else name for place, name in enumerate(headings)]
-            return [dict(zip(names, row, strict=True)) for row in rows]
-    raise AssertionError(f"no table has a column {heading!r}")
+def table_with(page: str, heading: str, place: int = 0) -> list[dict[str, str]]:
+    """The rows of the first table that has a heading, or of a later one; equal headings get a 2: `<heading> 2`."""
+    matching = [table for table in read_tables(page) if heading in table[0]]
+    assert len(matching) > place, f"no table has a column {heading!r}"
+    headings, *rows = matching[place]
+    names = [f"{name} 2" if name in headings[:column] else name for column, name in enumerate(headings)]
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def _cells(line: str) -> list[str]:
-    return [cell.strip().replace("\\*", "*") for cell in line.strip("|").split("|")]
+    """Text of the cells: the words of a link within the page, without where it leads."""
+    cells = (cell.strip().replace("\\*", "*") for cell in line.strip("|").split("|"))
+    return [re.sub(r"^\[(.*)\]\(#.*\)$", r"\1", cell) for cell in cells]

@@ -46,7 +46,7 @@ def test_floor_is_the_entropy_of_the_noise():
 
 
 def test_page_csv_and_figures(grid, reports):
-    (written,) = build_reports(grid, reports)
+    written = build_reports(grid, reports)[0]
     folder = written.path.parent
     values = pd.read_csv(folder / "figure1-noise.csv")
     assert len(values) == 4 * len(LEVELS)
@@ -63,7 +63,7 @@ def test_page_csv_and_figures(grid, reports):
 
 
 def test_the_terminal_shows_a_column_a_decoder(grid, reports):
-    (written,) = build_reports(grid, reports)
+    written = build_reports(grid, reports)[0]
     lines = written.console.splitlines()
     assert max(map(len, lines)) <= 100
     row = next(line.split() for line in lines if line.strip().startswith("-2 "))
@@ -72,7 +72,7 @@ def test_the_terminal_shows_a_column_a_decoder(grid, reports):
 
 
 def test_words_follow_from_the_numbers(grid, reports):
-    (written,) = build_reports(grid, reports)
+    written = build_reports(grid, reports)[0]
     page = written.path.read_text()
     assert "decoder is below the coupled one from log sigma = -2 up, but not at log sigma = -4, -3" in page
     assert "They do not support 7a" in page
@@ -83,7 +83,7 @@ def test_words_follow_from_the_numbers(grid, reports):
 def test_a_coupled_model_below_its_floor_is_called_an_error(store, reports):
     put(store, "vdae-coupled", {}, [3.0, 6.0, 7.5, 10.2])
     put(store, "vdae-resnet", {}, [2.0, 5.0, 6.0, 9.0])
-    (written,) = build_reports(store, reports)
+    written = build_reports(store, reports)[0]
     page = written.path.read_text()
     assert "below its analytic floor at log sigma = -4" in page and "at every sigma of the grid" in page
 
@@ -91,5 +91,5 @@ def test_a_coupled_model_below_its_floor_is_called_an_error(store, reports):
 def test_sweeps_without_noise_levels_have_no_such_figure(store, reports):
     cell = Cell("continuous-mnist", "vae", 16)
     publish(store, "mini", "quick", cell.slug, [made_up_record(cell, 0)])
-    (written,) = build_reports(store, reports)
+    written = build_reports(store, reports)[0]
     assert not list(written.path.parent.glob("*noise*"))

@@ -16,6 +16,8 @@ from vdae_bench.report.statistics import summarise
 from vdae_bench.spec import Cell
 from vdae_bench.store import Record, Store
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 
 @pytest.mark.parametrize(("name", "suffix", "decimals"), [("table1", "bits_per_dim", 3), ("table2", "nats", 2)])
 def test_scores_and_differences_are_means_over_seeds_in_the_unit_of_the_table(

@@ -1,4 +1,7 @@
-"""Tables 1 and 2 as the paper prints them: `load_table("table1")`; the numbers are in `published.yaml`."""
+"""Tables 1 and 2 as the paper prints them, and numbers of others: `load_table("table1")`, `outside_numbers(dataset)`.
+
+The numbers are in `published.yaml` and `outside.yaml`.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,11 @@ class PrintedValue(BaseModel):
         return text if self.plus_minus is None else f"{text} ± {self.plus_minus:.{self.decimals}f}"
 
 
-Printed = Annotated[PrintedValue, BeforeValidator(lambda text: PrintedValue.parse(str(text)))]
+def _parse(text: object) -> object:
+    return text if text is None else PrintedValue.parse(str(text))
+
+
+Printed = Annotated[PrintedValue, BeforeValidator(_parse)]
 
 
 class CellName(BaseModel):
@@ -91,6 +98,8 @@ class PublishedTable(BaseModel):
     """What +- means, where it is printed."""
     runs: int
     """Behind each measured number; unknown for the quoted ones."""
+    margin: float
+    """How far apart faithful implementations of one model lie, in the unit: nearer counts as the same number."""
     quoted_from: str
     importance_samples: int
     footnotes: dict[str, str]
@@ -129,3 +138,24 @@ def load_table(name: str) -> PublishedTable:
 def find_published(cell: Cell) -> PublishedRow | None:
     """What the paper prints for a cell, in whichever table."""
     return next((row for name in table_names() if (row := load_table(name).row_of(cell))), None)
+
+
+class OutsideNumber(BaseModel):
+    """What others measured on such data, in the unit of the data; `binarisation` is None for continuous data."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    dataset: str
+    binarisation: Literal["dynamic", "static"] | None
+    nll: Printed | None
+    neg_elbo: Printed | None
+    source: str
+
+
+@functools.cache
+def outside_numbers(dataset: str) -> tuple[OutsideNumber, ...]:
+    """Numbers of others on a data set by its id; none for most."""
+    content = YamlFile.read(Path(__file__).with_name("outside.yaml")).content
+    every = (OutsideNumber.model_validate(each) for each in content["numbers"])
+    return tuple(each for each in every if each.dataset == dataset)

@@ -1,31 +1,40 @@
-"""Reports from a results folder: for each protocol a folder with a page a sweep, its figure, and one CSV."""
+"""Reports from a results folder: for each protocol a folder with pages, figures, tables, one page for a browser."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from vdae_bench.errors import EnvironmentFault, UserError
 from vdae_bench.models.registry import nearest
-from vdae_bench.report import figures, noise_grid, samples, search_figures
+from vdae_bench.report import equal_compute, figures, noise_grid, samples, search_figures
+from vdae_bench.report.claims import FILE as CLAIMS_FILE
+from vdae_bench.report.claims import Judgement, claims_json, claims_page, claims_protocol, concerning, judge_claims
 from vdae_bench.report.console import console_text, short
 from vdae_bench.report.page import page, search_page
+from vdae_bench.report.plotted import same_file
+from vdae_bench.report.rows import sheets_of
 from vdae_bench.report.runs import Run, by_folder, load_runs, select
 from vdae_bench.report.search import Frozen, compared, comparison_name, current, figure_name, load_searches
+from vdae_bench.report.stamp import title
 from vdae_bench.report.statistics import cells_of
+from vdae_bench.report.table_files import results_frame, to_latex
 from vdae_bench.report.tidy_csv import frame, to_csv
 from vdae_bench.search.winner import all_winners
 from vdae_bench.store import Store
 
-FORMATS = ("md", "csv")
+FORMATS = ("md", "csv", "latex", "html")
+WEB_PAGE = "index.html"
+OTHERS = ("illustration",)
+"""Folders beside those of protocols, which other verbs write."""
 
 
 @dataclass(frozen=True)
 class WrittenReport:
     """A report that was written: its main file, and what the terminal says of it.
 
-    `sweep` is "" for the CSV, which has all sweeps of its protocol.
+    `sweep` is "" for what has all sweeps of its protocol: the records' CSV, the claims, the page for a browser.
     """
 
     sweep: str
@@ -52,8 +61,9 @@ def build_reports(
 ) -> list[WrittenReport]:
     """Write the reports of a results folder, or of one protocol or sweep of it, into the folder `reports`.
 
-    `md` gives `<protocol>/<sweep>.md` with `<sweep>-curves.svg` and `.png`,
-    `csv` gives `<protocol>/records.csv`.
+    `md` gives `<protocol>/<sweep>.md` with its figures as .svg and .png, and `claims.md` and `claims.json`;
+    `csv` gives `<protocol>/<sweep>.csv` and `records.csv`; `latex` gives `<protocol>/<sweep>.tex`;
+    `html` gives `<protocol>/index.html`, all of it in one file.
 
     Raises:
         UserError: there is no such record, or no such format.
@@ -73,13 +83,18 @@ def build_reports(
 
 
 def differing_files(rendered: Collection[RenderedReport]) -> list[Path]:
-    """The files of reports that are not on disk with that content: what `report --check` names."""
-    return [
-        path
-        for each in rendered
-        for path, content in each.files.items()
-        if not path.is_file() or path.read_bytes() != content
-    ]
+    """The files of reports that are not on disk with that content: what `report --check` names.
+
+    A figure that another version of matplotlib drew counts by the digest of its values (`report.plotted`).
+    """
+    return [path for each in rendered for path, content in each.files.items() if not same_file(path, content)]
+
+
+def unexplained_files(rendered: Collection[RenderedReport], reports: Path) -> list[Path]:
+    """Files in the folders of protocols that no record gives: what was deleted from results/ and not from reports/."""
+    known = {path for each in rendered for path in each.files}
+    folders = {path for path in reports.iterdir() if path.name not in OTHERS} if reports.is_dir() else set()
+    return sorted(path for folder in folders for path in folder.rglob("*") if path.is_file() and path not in known)
 
 
 def render_reports(
@@ -93,28 +108,16 @@ def render_reports(
     """The same reports as `build_reports`, with nothing written."""
     for each in formats:
         if each not in FORMATS:
-            raise UserError(f"there is no report format {each!r}{nearest(each, FORMATS)}; use {' or '.join(FORMATS)}")
-    # A protocol's CSV has all its sweeps, whichever page is asked for.
+            raise UserError(
+                f"there is no report format {each!r}{nearest(each, FORMATS)}; use one or more of {', '.join(FORMATS)}"
+            )
     runs = load_runs(store, protocol)
-    wanted = [run for run in runs if sweep in (None, run.sweep)]
-    searched = searched_alone(store, protocol, sweep, runs) if "md" in formats else []
+    searched = searched_alone(store, protocol, sweep, runs) if {"md", "html"} & set(formats) else []
+    wanted = {place: members for place, members in by_folder(runs).items() if sweep in (None, place[1])}
     if not wanted and not searched:
         raise UserError(_nothing(store, protocol, sweep))
-    if "md" in formats:
-        for (name, of_sweep), members in by_folder(wanted).items():
-            searches = load_searches(store, of_sweep, name)
-            yield _rendered_page(members, reports / name / f"{of_sweep}.md", searches)
-        for name, of_sweep in searched:
-            path = reports / name / f"{of_sweep}.md"
-            searches = load_searches(store, of_sweep, name)
-            files = {path: search_page(of_sweep, name, searches, path).encode(), **_search_files(searches, path)}
-            console = f"Searched: {len(current(searches))} studies, no final run yet.\nReport: {short(path)}"
-            yield RenderedReport(WrittenReport(of_sweep, name, path, console), files)
-    if "csv" in formats:
-        for name in sorted({run.protocol for run in wanted}):
-            yield _rendered_csv(
-                [run for run in runs if run.protocol == name], store.root, reports / name / "records.csv"
-            )
+    for name in sorted({name for name, _ in (*wanted, *searched)}):
+        yield from _Folder(store, reports / name, runs, searched).render(sweep, formats)
 
 
 def searched_alone(store: Store, protocol: str | None, sweep: str | None, runs: list[Run]) -> list[tuple[str, str]]:
@@ -137,28 +140,111 @@ def _search_files(searches: list[Frozen], path: Path) -> dict[Path, bytes]:
     }
 
 
-def _rendered_page(runs: list[Run], path: Path, searches: list[Frozen]) -> RenderedReport:
+class _Folder:
+    """The reports of one protocol; its pages are drawn once, whatever formats they go into."""
+
+    def __init__(self, store: Store, path: Path, runs: Iterable[Run], searched: Iterable[tuple[str, str]]) -> None:
+        self.store, self.path, self.name = store, path, path.name
+        self.runs = {sweep: members for (name, sweep), members in by_folder(runs).items() if name == self.name}
+        self.searched = [sweep for name, sweep in searched if name == self.name]
+        protocols = {claims_protocol(sweep, self.name) for sweep in self.runs} - {None}
+        self.claims_protocol = min(map(str, protocols), default=None)
+        self.judged = judge_claims(store, self.claims_protocol) if self.claims_protocol else []
+
+    @property
+    def claims_path(self) -> Path:
+        """The page of claims: in the folder of the protocol that a sweep's own override stands for."""
+        return self.path.parent / (self.claims_protocol or self.name) / "claims.md"
+
+    def render(self, sweep: str | None, formats: Collection[str]) -> Iterator[RenderedReport]:
+        """The reports in these formats, of one sweep where asked; what has all sweeps has them all in any case."""
+        pages = [
+            self._page(each)
+            for each in (*self.runs, *self.searched)
+            if ("md" in formats and sweep in (None, each)) or "html" in formats
+        ]
+        if "md" in formats:
+            yield from (each for each in pages if sweep in (None, each.report.sweep))
+            yield from self._claims()
+        if "csv" in formats:
+            yield from (self._table(each, "csv") for each in self.runs if sweep in (None, each))
+            yield self._records()
+        if "latex" in formats:
+            yield from (self._table(each, "tex") for each in self.runs if sweep in (None, each))
+        if "html" in formats:
+            yield self._web_page(pages)
+
+    def _page(self, sweep: str) -> RenderedReport:
+        path = self.path / f"{sweep}.md"
+        searches = load_searches(self.store, sweep, self.name)
+        if sweep in self.runs:
+            return _rendered_page(self.store, self.runs[sweep], path, searches, self.judged, self.claims_path)
+        files = {path: search_page(sweep, self.name, searches, path).encode(), **_search_files(searches, path)}
+        console = f"Searched: {len(current(searches))} studies, no final run yet.\nReport: {short(path)}"
+        return RenderedReport(WrittenReport(sweep, self.name, path, console), files)
+
+    def _claims(self) -> Iterator[RenderedReport]:
+        if self.claims_protocol:
+            path = self.claims_path
+            files = {
+                path: claims_page(self.judged, self.claims_protocol).encode(),
+                path.with_name(CLAIMS_FILE): claims_json(self.judged, self.claims_protocol).encode(),
+            }
+            yield RenderedReport(WrittenReport("", self.name, path, f"Claims: {short(path)}"), files)
+
+    def _table(self, sweep: str, ending: str) -> RenderedReport:
+        path, selection = self.path / f"{sweep}.{ending}", select(self.runs[sweep])
+        sheets = sheets_of(selection)
+        text = to_csv(results_frame(sheets)) if ending == "csv" else to_latex(sheets, title(selection), sweep)
+        return RenderedReport(WrittenReport(sweep, self.name, path, short(path)), {path: text.encode()})
+
+    def _records(self) -> RenderedReport:
+        path = self.path / "records.csv"
+        runs = [run for members in self.runs.values() for run in members]
+        left_out = {each.run.path: each.reason for members in self.runs.values() for each in select(members).left_out}
+        files = {path: to_csv(frame(runs, left_out, self.store.root)).encode()}
+        return RenderedReport(WrittenReport("", self.name, path, f"{short(path)}: {len(runs)} records"), files)
+
+    def _web_page(self, pages: Collection[RenderedReport]) -> RenderedReport:
+        from vdae_bench.report.web_page import Part, html_page  # Markdown and templates, which no other format needs
+
+        path = self.path / WEB_PAGE
+        figures_of = {file.name: content for each in pages for file, content in each.files.items()}
+        parts = [Part(file.stem, text.decode()) for file, text in self._texts(pages)]
+        content = html_page(f"vdae-bench, {self.name} protocol", parts, figures_of)
+        return RenderedReport(WrittenReport("", self.name, path, short(path)), {path: content.encode()})
+
+    def _texts(self, pages: Collection[RenderedReport]) -> Iterator[tuple[Path, bytes]]:
+        for each in (*self._claims(), *pages):
+            yield each.report.path, each.files[each.report.path]
+
+
+def _rendered_page(
+    store: Store, runs: list[Run], path: Path, searches: list[Frozen], judged: list[Judgement], claims: Path
+) -> RenderedReport:
     selection = select(runs)
     cells = cells_of(selection)
     # A grid of noise levels has its own figure; its learning curves would be a hundred lines in one panel.
     curves = figures.draw([each for each in cells if "log_sigma" not in dict(each.cell.options)])
-    files = {path: page(selection, path, bool(curves), searches).encode(), **_search_files(searches, path)}
+    siblings = equal_compute.siblings(selection, load_runs(store, None, selection.sweep))
+    contests = equal_compute.contests_of(selection, siblings)
+    about = (
+        concerning(judged, {each.cell for each in cells}) if claims_protocol(selection.sweep, path.parent.name) else []
+    )
+    files = {
+        path: page(selection, path, bool(curves), searches, contests, about, claims).encode(),
+        **_search_files(searches, path),
+    }
     grid = noise_grid.curves_of(cells)
+    drawn = {"curves": curves, "cost": equal_compute.draw(contests)}
     if grid:
-        drawn = noise_grid.draw(grid, noise_grid.reference_nll(cells), noise_grid.note(selection))
-        files |= {path.with_name(f"{path.stem}-noise.{ending}"): content for ending, content in drawn.items()}
+        drawn["noise"] = noise_grid.draw(grid, noise_grid.reference_nll(cells), noise_grid.note(selection))
         values = noise_grid.values_table(grid).to_csv(index=False, lineterminator="\n")
         files[path.with_name(f"{path.stem}-noise.csv")] = values.encode()
     files |= samples.files(selection, path)
-    files |= {path.with_name(f"{path.stem}-curves.{ending}"): content for ending, content in curves.items()}
+    for name, contents in drawn.items():
+        files |= {path.with_name(f"{path.stem}-{name}.{ending}"): content for ending, content in contents.items()}
     report = WrittenReport(selection.sweep, selection.protocol.name, path, console_text(selection, path, searches))
-    return RenderedReport(report, files)
-
-
-def _rendered_csv(runs: list[Run], root: Path, path: Path) -> RenderedReport:
-    left_out = {each.run.path: each.reason for members in by_folder(runs).values() for each in select(members).left_out}
-    files = {path: to_csv(frame(runs, left_out, root)).encode()}
-    report = WrittenReport("", runs[0].protocol, path, f"{short(path)}: {len(runs)} records")
     return RenderedReport(report, files)
 
 

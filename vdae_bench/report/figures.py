@@ -1,8 +1,8 @@
 """Learning curves: training and validation -ELBO by epoch, a panel for each data set and number of latents.
 
 Methods differ in colour, dashes and marker, so that a grey print tells them apart; validation is heavy,
-training light. Drawn on figure objects, without pyplot's state, and with nothing of the day, the machine or
-the user's settings in the file.
+training light. Drawn on figure objects, without pyplot's state, and with nothing of the day, the machine or the user's
+settings in the file, but for a digest of the values and matplotlib's version (`report.plotted`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from vdae_bench.report.plotted import description
 from vdae_bench.report.rows import title_of
 from vdae_bench.report.statistics import CellRuns
 from vdae_bench.report.units import NATS, dims_of, unit_of
@@ -247,7 +248,11 @@ def saved(make: Callable[[], Figure | None]) -> dict[str, bytes]:
         matplotlib.rcParams.update(SETTINGS)
         figure = make()
         if figure is not None:
-            for ending, metadata in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
+            said = description(figure)
+            for ending, metadata in (
+                ("svg", {"Date": None, "Creator": None, "Description": said}),
+                ("png", {"Software": None, "Description": said}),
+            ):
                 buffer = io.BytesIO()
                 figure.savefig(buffer, format=ending, dpi=160, metadata=metadata)
                 files[ending] = buffer.getvalue()

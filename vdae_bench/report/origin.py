@@ -26,6 +26,11 @@ def _commit(run: Run) -> str:
     return f"{commit} (dirty: the code was changed after that commit)" if dirty else str(commit)
 
 
+def anchor(run: Run) -> str:
+    """What a page calls the list of a cell's records."""
+    return run.cell.slug.replace("+", "-")
+
+
 def _of(name: str) -> Callable[[Run], str]:
     return lambda run: str(run.record.provenance.get(name) or "unknown")
 
@@ -51,6 +56,9 @@ def origin(runs: Sequence[Run]) -> Iterator[str]:
         yield f"**Mixed** among the runs: {', '.join(mixed)}."
     else:
         yield f"The same for all {len(runs)} runs, but for the commands."
+    dirty = sum(run.record.provenance.get("git_dirty") is True for run in runs)
+    if dirty:
+        yield f"**Dirty**: {dirty} of {len(runs)} runs are from code that was changed after its commit."
     for dataset, members in grouped(runs, lambda run: run.cell.dataset).items():
         counts[f"SHA-256 of {dataset}"] = Counter(map(_of("dataset_sha256"), members))
     yield bullets([_item(name, values) for name, values in counts.items()])

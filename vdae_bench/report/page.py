@@ -6,24 +6,41 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vdae_bench.paper.published import PublishedTable, load_table, table_names
-from vdae_bench.report import noise_grid, samples
+from vdae_bench.report import equal_compute, noise_grid, samples
+from vdae_bench.report.claims import Judgement, claims_table
 from vdae_bench.report.cost import costs_table
 from vdae_bench.report.deviations import deviations_table
+from vdae_bench.report.equal_compute import Contest
 from vdae_bench.report.estimates import estimates, redraw_sentence
 from vdae_bench.report.markdown import bullets, code, escape, table
-from vdae_bench.report.origin import origin
+from vdae_bench.report.origin import anchor, origin, portable
 from vdae_bench.report.rows import Sheet, sheets_of
 from vdae_bench.report.runs import Run, Selection, grouped
 from vdae_bench.report.search import Frozen, current, link, notes_for_table, section
 from vdae_bench.report.stamp import stamp, title
 from vdae_bench.report.statistics import cells_of
-from vdae_bench.report.tables import baselines_table, results_table
+from vdae_bench.report.tables import (
+    baselines_table,
+    outside_table,
+    results_table,
+    variance_table,
+    verdicts_table,
+)
 
 
-def page(selection: Selection, path: Path, curves: bool, searches: Sequence[Frozen] = ()) -> str:
+def page(
+    selection: Selection,
+    path: Path,
+    curves: bool,
+    searches: Sequence[Frozen] = (),
+    contests: Sequence[Contest] = (),
+    judged: Sequence[Judgement] = (),
+    claims: Path = Path("claims.md"),
+) -> str:
     """The page that is to lie at `path`; `curves` is whether the learning curves lie beside it.
 
-    `searches` are the winners of the sweep's hyper-parameter search.
+    `searches` are the winners of the sweep's hyper-parameter search, `contests` what L-VDAE and VAE cost, `judged` the
+    paper's claims that the sweep is evidence for, `claims` where all of them stand.
     """
     sheets = sheets_of(selection)
     paper = load_table(selection.sweep) if selection.sweep in table_names() else None
@@ -32,12 +49,18 @@ def page(selection: Selection, path: Path, curves: bool, searches: Sequence[Froz
         sections += [f"## {sheet.dataset}"] if len(sheets) > 1 else []
         sections += _results(sheet, paper, searches, path)
     sections += samples.section(selection)
+    if judged:
+        part_by_part = f"All of them, part by part: {link(claims, path, 'claims.md')}."
+        sections += ["## The paper's claims", part_by_part, claims_table(judged)]
     sections += ["## How NLL and -ELBO were estimated", *estimates(selection.protocol, sheets)]
+    sections += ["## What varies", *_variance(sheets, searches)]
     sections += ["## What this protocol cannot show", _cannot_show(selection)]
     sections += ["## Deviations from the paper's protocol", deviations_table(selection) or "None."]
     if current(searches):
         sections += ["## Hyper-parameter search", *section(searches, path)]
     sections += ["## Learning curves", *_curves(selection, curves)]
+    if contests:
+        sections += ["## Cost beside quality", *_contests(selection, contests)]
     sections += ["## Cost in total", "Sums over all runs, diverged ones too.", costs_table(selection.runs)]
     sections += ["## Provenance", *origin(selection.runs)]
     sections += ["## Flags", _flags(selection)]
@@ -62,12 +85,50 @@ def _results(sheet: Sheet, paper: PublishedTable | None, searches: Sequence[Froz
         yield from notes_for_table(sheet, searches, path)
     if paper and paper.dataset == sheet.dataset:
         yield _about_paper(paper)
+    yield from _verdicts(sheet)
     if sheet.baselines:
         yield "Trivial baselines, ours. A row that is worse in NLL says nothing for a deep generative model."
         yield baselines_table(sheet)
     redraw = redraw_sentence(sheet)
     if redraw:
         yield redraw
+    outside = outside_table(sheet.dataset)
+    if outside:
+        yield f"Numbers of others, in {sheet.unit.name}; other networks and training, and no part of any verdict."
+        yield outside
+
+
+def _verdicts(sheet: Sheet) -> Iterator[str]:
+    judged = verdicts_table(sheet)
+    if judged:
+        margin = next(table.margin for table in map(load_table, table_names()) if table.dataset == sheet.dataset)
+        yield (
+            "Is it the paper's number? `reproduced`: the 95% interval of the difference (Welch's t over seeds; where "
+            f"the paper prints no ±, the rounding of its number) lies within ±{margin:g} {sheet.unit.name}, as far as "
+            "faithful implementations differ; `not reproduced`: it lies outside. A number is comparable at the paper's "
+            "length, K and images, or where the validation curve has flattened to a quarter of the difference (or of "
+            "that margin), with the paper's networks."
+        )
+        yield judged
+
+
+def _variance(sheets: Sequence[Sheet], searches: Sequence[Frozen]) -> Iterator[str]:
+    yield (
+        "Three sources, kept apart. Seeds: standard deviation between training runs, the only one that ± and intervals "
+        "on this page are made of. Evaluation: standard error of the NLL of one model, from its samples and images "
+        "(records carry none for -ELBO). Search: how far the worst of the best tenth of trials is above the best."
+    )
+    for sheet in sheets:
+        if varies := variance_table(sheet, searches):
+            yield f"In {sheet.unit.name}{f', {sheet.dataset}' if len(sheets) > 1 else ''}:"
+            yield varies
+
+
+def _contests(selection: Selection, contests: Sequence[Contest]) -> Iterator[str]:
+    name = f"{selection.sweep}-cost"
+    yield f"![Validation -ELBO against training operations and seconds, VAE and L-VDAE]({name}.svg)"
+    yield f"{equal_compute.CAPTION} As pixels: [{name}.png]({name}.png)."
+    yield from equal_compute.findings(contests)
 
 
 def _about_paper(paper: PublishedTable) -> str:
@@ -133,14 +194,28 @@ def _flags(selection: Selection) -> str:
 
 
 def _records(selection: Selection, path: Path) -> Iterator[str]:
-    yield "Every number of ours on this page is in one of these, or a mean or sum over some of them."
+    yield (
+        "Every number of ours on this page is in one of these, or a mean or sum over some of them. Where no command "
+        "stands beside them, all are by the one under [Provenance](#provenance)."
+    )
     cells = grouped(selection.runs, lambda run: run.cell.slug)
-    yield bullets([f"{code(slug)}: {', '.join(_link(run, path) for run in runs)}" for slug, runs in cells.items()])
+    alike = len({_command(run) for run in selection.runs}) == 1
+    yield bullets([_cell_records(runs, path, with_command=not alike) for runs in cells.values()])
     if selection.left_out:
         yield "Left out of everything above:"
         yield bullets(
             [f"{code(each.run.cell.slug)}: {_link(each.run, path)}, {each.reason}" for each in selection.left_out]
         )
+
+
+def _command(run: Run) -> str:
+    return portable(str(run.record.provenance.get("command") or "unknown"))
+
+
+def _cell_records(runs: Sequence[Run], path: Path, *, with_command: bool) -> str:
+    commands = ", ".join(map(code, dict.fromkeys(map(_command, runs)))) if with_command else ""
+    links = ", ".join(_link(run, path) for run in runs)
+    return f'<a id="{anchor(runs[0])}"></a>{code(runs[0].cell.slug)}: {links}{f"; by {commands}" if commands else ""}'
 
 
 def _link(run: Run, path: Path) -> str:

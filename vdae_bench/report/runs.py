@@ -112,7 +112,7 @@ def select(runs: list[Run]) -> Selection:
     Raises:
         UserError: no record has a protocol that this version of the package understands.
     """
-    resolved = {run.path: _protocol_of(run) for run in runs}
+    resolved = {run.path: protocol_of(run) for run in runs}
     reasons: dict[Path, str] = {}
     for run in runs:
         if resolved[run.path] is None:
@@ -144,7 +144,8 @@ def _without(runs: list[Run], reasons: dict[Path, str]) -> list[Run]:
     return [run for run in runs if run.path not in reasons]
 
 
-def _protocol_of(run: Run) -> Protocol | None:
+def protocol_of(run: Run) -> Protocol | None:
+    """The protocol in a record; None where this version of the package does not understand it."""
     try:
         return Protocol.model_validate(run.record.protocol)
     except ValidationError:
@@ -152,7 +153,7 @@ def _protocol_of(run: Run) -> Protocol | None:
 
 
 def _content_digest(run: Run) -> str:
-    protocol = _protocol_of(run)
+    protocol = protocol_of(run)
     return digest(protocol.content()) if protocol else ""
 
 

@@ -60,6 +60,11 @@ class Frozen:
         return self.unit.show(self.shown(nats))
 
     @property
+    def spread(self) -> float:
+        """How far the worst of the best tenth is above the best, in that unit."""
+        return self.shown(self.best_tenth[-1].score) - self.shown(self.winner.value)
+
+    @property
     def best_tenth(self) -> list[Trial]:
         """The best tenth of the complete trials, at least two: how flat the optimum is."""
         complete = self.winner.complete
@@ -186,7 +191,6 @@ def comparison_name(stem: str, frozen: Frozen) -> str:
 def _summary(each: Frozen, path: Path) -> list[str]:
     winner = each.winner
     states = [trial.state for trial in winner.trials]
-    spread = each.shown(each.best_tenth[-1].score) - each.shown(winner.value)
     final = "" if winner.epochs == winner.final_epochs else f" (final {winner.final_epochs})"
     return [
         escape(each.name),
@@ -197,7 +201,7 @@ def _summary(each: Frozen, path: Path) -> list[str]:
         str(states.count("diverged")),
         f"{winner.epochs}{final}",
         f"{each.text(winner.value)} {each.unit.name}",
-        each.unit.show(spread),
+        each.unit.show(each.spread),
         link(each.path, path, "JSON"),
     ]
 

@@ -1,14 +1,20 @@
-"""The tables of a page: scores beside the paper's, the trivial baselines, the precision of the estimates."""
+"""The tables of a page: scores beside the paper's, verdicts on them, baselines, numbers of others, what varies."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from vdae_bench.paper.published import outside_numbers
 from vdae_bench.report import quantities
 from vdae_bench.report.markdown import escape, table
+from vdae_bench.report.origin import anchor
 from vdae_bench.report.rows import Row, Sheet
 from vdae_bench.report.runs import Run
+from vdae_bench.report.search import Frozen
 from vdae_bench.report.stamp import label
 from vdae_bench.report.statistics import Summary
 from vdae_bench.report.units import Unit
+from vdae_bench.report.verdict import judge_cell
 
 SCORES = (("NLL", "nll"), ("-ELBO", "neg_elbo"))
 ABSENT = "-"
@@ -29,7 +35,7 @@ def results_table(sheet: Sheet) -> str:
         cells = [row.latents, escape(row.method)]
         for _, score in SCORES:
             cells += score_cells(row, score, sheet.unit) if compared else [ours(row, score, sheet.unit)]
-        body.append([*cells, seeds(row), *cost_cells(row, flop_size)])
+        body.append([*cells, _linked_seeds(row), *cost_cells(row, flop_size)])
     return table(["latents", "method", *scores, "seeds", *costs], body, right=["latents", *scores, *costs])
 
 
@@ -68,6 +74,11 @@ def seeds(row: Row) -> str:
         return f"0 of {row.wanted}"
     diverged = f", {row.ran.diverged} diverged" if row.ran.diverged else ""
     return f"{len(row.ran.completed)} of {row.wanted}{diverged}"
+
+
+def _linked_seeds(row: Row) -> str:
+    """The same, leading to the records behind the row."""
+    return f"[{seeds(row)}](#{anchor(row.ran.runs[0])})" if row.ran else seeds(row)
 
 
 def train_flops(row: Row) -> float | None:
@@ -124,6 +135,61 @@ def baselines_table(sheet: Sheet) -> str:
         "the paper's rows that are worse",
     ]
     return table(headers, body)
+
+
+def verdicts_table(sheet: Sheet) -> str:
+    """Ours - the paper's with its interval, and whether that is the same number; nothing without records."""
+    body = []
+    for row in sheet.rows:
+        for name, score in SCORES:
+            finding = judge_cell(row.ran, score)
+            if finding:
+                body.append([row.latents, escape(row.method), name, str(finding.verdict), escape(finding.evidence)])
+    headers = ["latents", "method", "score", "verdict", "ours - paper, 95% interval"]
+    return table(headers, body, right=headers[:1]) if body else ""
+
+
+def outside_table(dataset: str) -> str:
+    """Numbers of others on such data; nothing where none are known."""
+    body = [
+        [
+            escape(each.model),
+            f"{each.binarisation} binarisation" if each.binarisation else "dequantised",
+            str(each.nll or ABSENT),
+            str(each.neg_elbo or ABSENT),
+            escape(each.source),
+        ]
+        for each in outside_numbers(dataset)
+    ]
+    return table(["model", "data", "NLL", "-ELBO", "source"], body, right=["NLL", "-ELBO"]) if body else ""
+
+
+def variance_table(sheet: Sheet, searches: Sequence[Frozen]) -> str:
+    """Three sources of variance, apart: training seeds, evaluation of one model, and the choice by search."""
+    by_source = {each.winner.source: each for each in searches}
+    body = []
+    for row in sheet.rows:
+        if row.ran is None or not row.ran.completed:
+            continue
+        deviations = [summary.standard_deviation if summary else None for summary in _scores(row, sheet.unit)]
+        error = row.ran.metric("nll_standard_error_nats")
+        evaluation = None if row.ran.exact or not error else sheet.unit.of_nats(error.mean, sheet.dataset)
+        frozen = by_source.get(str(row.ran.completed[0].record.hyperparameters.get("source")))
+        body.append(
+            [
+                row.latents,
+                escape(row.method),
+                *(ABSENT if each is None else sheet.unit.show(each) for each in deviations),
+                ABSENT if evaluation is None else f"{evaluation:.2g}",
+                sheet.unit.show(frozen.spread) if frozen else "no search",
+            ]
+        )
+    headers = ["latents", "method", "seeds, NLL", "seeds, -ELBO", "evaluation, NLL", "search, validation"]
+    return table(headers, body, right=[headers[0], *headers[2:]]) if body else ""
+
+
+def _scores(row: Row, unit: Unit) -> list[Summary | None]:
+    return [row.ran.score(score, unit) if row.ran else None for _, score in SCORES]
 
 
 def _nll(row: Row, unit: Unit) -> float:

@@ -25,6 +25,18 @@ class Unit:
         """A difference with its sign."""
         return f"{value:+.{self.decimals}f}"
 
+    def show_interval(self, value: float, interval: tuple[float, float] | None) -> str:
+        """A difference with its interval, where it has one."""
+        if interval is None:
+            return self.show_difference(value)
+        low, high = map(self.show_difference, interval)
+        return f"{self.show_difference(value)} [{low}, {high}]"
+
+    def of_nats(self, nats: float, dataset_id: str) -> float:
+        """A difference in nats an image, in this unit."""
+        dims = dims_of(dataset_id)
+        return nats if self is NATS or dims is None else nats / (dims * math.log(2))
+
 
 BITS_PER_DIM = Unit("bits/dim", "bits_per_dim", 3)
 NATS = Unit("nats", "nats", 2)

@@ -1,0 +1,85 @@
+"""Cost beside quality: L-VDAE where it has spent what the VAE cost, read off made-up curves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.report.made_up import PROTOCOL, made_up_record, publish
+from tests.report.markdown_tables import table_with
+from vdae_bench.protocol import Protocol
+from vdae_bench.report import equal_compute
+from vdae_bench.report.build import build_reports
+from vdae_bench.report.equal_compute import at_equal_cost, contests_of, siblings, worth
+from vdae_bench.report.runs import load_runs, select
+from vdae_bench.spec import Cell
+from vdae_bench.store import Store
+
+FOUR = PROTOCOL.model_copy(update={"epochs": 4})
+EXACT = FOUR.model_copy(update={"name": "quick+00000000", "log_det": "exact"})
+
+
+def put(
+    store: Store, method: str, curve: list[float], flops: int, protocol: Protocol = FOUR, seconds: float = 8.0
+) -> None:
+    cell = Cell("binary-mnist", method, 16)
+    records = [
+        made_up_record(
+            cell, seed, protocol, curve=[each + seed for each in curve],
+            cost={"train_flops": flops, "train_seconds": seconds},
+        )
+        for seed in (0, 1, 2)
+    ]  # fmt: skip
+    publish(store, "mini", protocol.name, cell.slug, records)
+
+
+def test_at_the_vaes_cost_it_is_read_between_epochs_and_paired_by_seed(store: Store) -> None:
+    put(store, "vae", [120.0, 110.0, 105.0, 102.0], flops=400)
+    put(store, "lvdae", [112.0, 104.0, 100.0, 99.0], flops=1000, seconds=16.0)
+    selection = select(load_runs(store))
+    (contest,) = contests_of(selection, [])
+    (course,) = contest.others
+    # 400 FLOP are 1.6 of its epochs of 250: 112 - 0.6 * 8 = 107.2, against 102.
+    equal = at_equal_cost(contest, course, 0)
+    assert equal and equal.mean == pytest.approx(107.2 - 102) and equal.interval() == pytest.approx((5.2, 5.2))
+    assert worth(contest, course) == equal_compute.NOT_WORTH_IT
+    # 8 seconds are two of its epochs.
+    by_time = at_equal_cost(contest, course, 1)
+    assert by_time and by_time.mean == pytest.approx(104 - 102)
+
+
+def test_a_better_curve_at_the_same_price_is_worth_it_and_too_dear_an_epoch_is_not(store: Store) -> None:
+    put(store, "vae", [120.0, 110.0, 105.0, 102.0], flops=400)
+    put(store, "lvdae", [112.0, 104.0, 100.0, 99.0], flops=400)
+    put(store, "vae", [120.0, 110.0, 105.0, 102.0], flops=400, protocol=EXACT)
+    put(store, "lvdae", [112.0, 104.0, 100.0, 99.0], flops=4000, protocol=EXACT)
+    runs = load_runs(store)
+    selection = select([run for run in runs if run.protocol == "quick"])
+    (contest,) = contests_of(selection, siblings(selection, runs))
+    assert [course.label for course in contest.others] == ["subset", "exact"]
+    assert [worth(contest, course) for course in contest.others] == ["worth its price", equal_compute.NOT_WORTH_IT]
+    said = "\n".join(equal_compute.findings([contest]))
+    assert "L-VDAE with `subset`, when both have spent the VAE's operations: worth its price at m = 16." in said
+    assert "before its first epoch" in said and "There are no records" not in said
+
+
+def test_protocols_that_differ_in_more_than_the_estimator_do_not_meet(store: Store) -> None:
+    put(store, "vae", [120.0, 110.0, 105.0, 102.0], flops=400)
+    put(store, "lvdae", [112.0, 104.0, 100.0, 99.0], flops=400, protocol=EXACT.model_copy(update={"batch_size": 100}))
+    runs = load_runs(store)
+    selection = select([run for run in runs if run.protocol == "quick"])
+    assert siblings(selection, runs) == []
+
+
+def test_the_page_has_the_figure_the_numbers_and_the_sentence(store: Store, reports: Path) -> None:
+    put(store, "vae", [120.0, 110.0, 105.0, 102.0], flops=400)
+    put(store, "lvdae", [112.0, 104.0, 100.0, 99.0], flops=1000, seconds=16.0)
+    written = build_reports(store, reports)[0]
+    page = written.path.read_text()
+    (row,) = table_with(page, "at the VAE's operations")
+    assert (row["operations"], row["seconds"]) == ("2.5 x", "2 x")
+    assert row["after the same epochs"] == "-3.00 [-3.00, -3.00]"
+    assert row["at the VAE's operations"] == "+5.20 [+5.20, +5.20]"
+    assert "not worth its price at this length at m = 16." in page and "`--set log_det=exact`" in page
+    assert (written.path.parent / "mini-cost.svg").is_file()

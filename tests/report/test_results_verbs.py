@@ -1,0 +1,225 @@
+"""report --check, claims, explain, compare: what a user types about records that are there."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tests.report.made_up import made_up_record, publish, publish_table
+from vdae_bench import cli
+from vdae_bench.data.registry import find_dataset
+from vdae_bench.models.registry import get_method
+from vdae_bench.paper.claims import CLAIMS
+from vdae_bench.plan import Job
+from vdae_bench.protocol import load_protocol, override
+from vdae_bench.report import plotted
+from vdae_bench.report.build import build_reports, differing_files, render_reports
+from vdae_bench.spec import Cell, find_spec, load_spec
+from vdae_bench.store import Record, Store
+
+VAE = Cell("binary-mnist", "vae", 16)
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Any:
+    """Run a verb in a folder of its own: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["vdae-bench", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return int(ended.value.code or 0), out, err
+
+    return run
+
+
+@pytest.mark.usefixtures("blank_pictures")
+def test_check_names_what_differs_is_missing_or_is_of_no_record(call: Any, store: Store) -> None:
+    assert call("report", "--check")[0] == 0  # nothing ran, nothing is committed
+    publish_table(store, "table2")
+    assert call("report", "--check")[0] == 1
+    assert call("report")[0] == 0 and call("report", "--check")[0] == 0
+    folder = Path("reports/quick")
+    (folder / "table2.md").write_text("changed by hand")
+    (folder / "table2.tex").unlink()
+    (folder / "table1.md").write_text("of records that were deleted")
+    code, _, err = call("report", "--check")
+    assert code == 1
+    assert re.findall(r"reports/quick/(\S+) (.*)", err) == [
+        ("table2.md", "differs"), ("table2.tex", "is missing"), ("table1.md", "is from no record"),
+    ]  # fmt: skip
+
+
+def test_a_figure_of_another_matplotlib_counts_by_its_values(
+    store: Store, reports: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = Cell("binary-mnist", "vae", 16)
+    publish(store, "mini", "quick", cell.slug, [made_up_record(cell, 0)])
+    build_reports(store, reports, formats=("md", "html"))
+    folder = reports / "quick"
+    for name in ("mini-curves.svg", "mini-curves.png", "index.html"):
+        path = folder / name
+        path.write_bytes(path.read_bytes().replace(b"<path", b"<path ").replace(b"IDAT", b"idat"))
+    figures = {"mini-curves.svg", "mini-curves.png", "index.html"}
+    rendered = list(render_reports(store, reports, formats=("md", "html")))
+    assert {path.name for path in differing_files(rendered)} == figures  # same version: to the byte
+    monkeypatch.setattr(plotted.matplotlib, "__version__", "99.1")
+    again = list(render_reports(store, reports, formats=("md", "html")))
+    assert differing_files(again) == []
+    publish(store, "mini", "quick", cell.slug, [made_up_record(cell, 0, curve=[120.0, 110.0, 100.001])])
+    changed = {path.name for path in differing_files(list(render_reports(store, reports, formats=("md", "html"))))}
+    assert figures <= changed
+
+
+@pytest.mark.usefixtures("blank_pictures")
+def test_claims_are_printed_and_checked_against_the_committed_verdicts(call: Any, store: Store) -> None:
+    code, out, _ = call("claims", "--check")
+    assert code == 0 and out.count("not run") >= 14  # nothing ran: nothing to differ
+    publish_table(store, "table2")
+    assert call("claims", "--check")[0] == 1
+    assert call("report", "--format", "md")[0] == 0 and call("claims", "--check")[0] == 0
+    code, out, _ = call("claims", "--format", "json", "--protocol", "quick")
+    content = json.loads(out)
+    assert code == 0 and content["protocol"] == "quick"
+    assert [each["claim"] for each in content["claims"]] == [claim.id for claim in CLAIMS]
+    assert content == json.loads(Path("reports/quick/claims.json").read_text())
+    content["claims"][0]["verdict"] = "reproduced"
+    Path("reports/quick/claims.json").write_text(json.dumps(content))
+    code, _, err = call("claims", "--check")
+    assert code == 1 and "quick, claim 1: reproduced committed, not run now" in err
+    Path("reports/quick/claims.json").write_text("torn")
+    assert call("claims", "--check")[0] == 2
+
+
+def test_every_claim_is_there_and_the_theorems_test_exists() -> None:
+    assert [claim.id for claim in CLAIMS] == [
+        "1", "2", "3", "4a", "4b", "5", "6", "7a", "7b", "8", "9", "10", "11", "12", "13", "14", "15",
+    ]  # fmt: skip
+    for claim in CLAIMS:
+        assert sum(map(bool, (claim.parts, claim.settled_by, claim.count))) == 1
+        if claim.settled_by:
+            path, _, name = claim.settled_by.partition("::")
+            assert f"def {name}(" in (Path(__file__).parents[2] / path).read_text()
+    known = {cell.slug for name in ("table1", "table2", "figure1") for cell in load_spec(find_spec(name)).cells}
+    compared = {
+        cell
+        for claim in CLAIMS
+        if claim.parts
+        for part in claim.parts(())
+        for term in part.terms
+        for cell in term.cells
+    }
+    assert {cell.slug for cell in compared} <= known
+
+
+def real_record(seed: int = 0, protocol: str = "quick", **changes: Any) -> Record:
+    """A record with the identity that the present spec gives."""
+    resolved = load_protocol(protocol)
+    spec = load_spec(find_spec("table2"), protocol)
+    job = Job("table2", VAE, resolved, spec.resolved_hyperparameters(VAE))
+    identity = {"run_digest": job.run_digest(seed), "dataset_sha256": "mnist", **changes.pop("provenance", {})}
+    return made_up_record(VAE, seed, resolved, hyperparameters=job.hyperparameters, provenance=identity, **changes)
+
+
+def test_explain_says_where_a_number_is_from(call: Any, store: Store) -> None:
+    publish(store, "table2", "quick", VAE.slug, [real_record(seed, nll_nats=90.0 + seed) for seed in (0, 1)])
+    code, out, _ = call("explain", VAE.slug)
+    assert code == 0
+    assert "NLL: 90.50 ± 0.71 nats over 2 seeds; the paper's: not comparable, +7.04" in out
+    assert f"seed 1: results/table2/quick/{VAE.slug}/seed-1.json" in out
+    assert "git commit: 0123456789abcdef" in out and "command: vdae-bench reproduce table1" in out
+    assert "learning_rate 0.001" in out and "from: the spec and its protocol" in out
+    assert "would it run again? no" in out
+    assert call("explain", f"table2/quick/{VAE.slug}/")[1] == out
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        (
+            lambda: made_up_record(VAE, 0, load_protocol("quick").model_copy(update={"epochs": 3})),
+            "protocol epochs: 3 recorded, 2 now",
+        ),
+        (lambda: real_record(provenance={"run_digest": "old"}), "the method's version, now"),
+        (
+            lambda: made_up_record(VAE, 0, load_protocol("quick"), hyperparameters={"adam_eps": 0.5}),
+            "hyper-parameter adam_eps: 0.5 recorded, 1e-08 now",
+        ),
+    ],
+)
+def test_explain_names_the_ingredient_that_changed(call: Any, store: Store, record: Any, expected: str) -> None:
+    made = record()
+    made.provenance["dataset_sha256"] = sha256_of_mnist()
+    publish(store, "table2", "quick", VAE.slug, [made])
+    code, out, _ = call("explain", VAE.slug)
+    assert code == 0 and "yes, seed 0:" in out and expected in out
+    assert "data:" not in out
+
+
+def sha256_of_mnist() -> str:
+    return find_dataset("mnist").sha256
+
+
+def test_explain_under_an_override_and_of_other_sweeps(call: Any, store: Store) -> None:
+    longer = override(load_protocol("quick"), {"epochs": 5}, {})
+    publish(store, "table2", longer.name, VAE.slug, [made_up_record(VAE, 0, longer)])
+    publish(store, "mine", "quick", VAE.slug, [made_up_record(VAE, 0)])
+    out = call("explain", VAE.slug)[1]
+    assert "protocol epochs" not in out  # the override is its own definition
+    assert "sweep mine is not shipped: give its file with --spec" in out
+
+
+@pytest.mark.parametrize("word", ["binary-mnist_vea_16", "", "..", "/", "[", "a" * 300])
+def test_an_unknown_cell_is_one_sentence(call: Any, store: Store, word: str) -> None:
+    publish(store, "table2", "quick", VAE.slug, [made_up_record(VAE, 0)])
+    code, _, err = call("explain", word)
+    assert code == 2 and err.count("\n") == 1 and VAE.slug in err
+
+
+def test_compare_says_which_cells_moved(call: Any, tmp_path: Path) -> None:
+    stores = [Store(tmp_path / name) for name in "ab"]
+    other, gone = Cell("binary-mnist", "lvdae", 16), Cell("binary-mnist", "vae", 32)
+    for place, each in enumerate(stores):
+        # The seeds lie 1 nat apart; VAE moves by 0.1 in every seed, L-VDAE stays.
+        records = [
+            made_up_record(VAE, seed, nll_nats=90.0 + seed + 0.1 * place * (1 + 0.01 * seed)) for seed in range(4)
+        ]
+        publish(each, "table2", "quick", VAE.slug, records)
+        publish(each, "table2", "quick", other.slug, [made_up_record(other, seed) for seed in range(4)])
+    publish(stores[0], "table2", "quick", gone.slug, [made_up_record(gone, 0)])
+    code, out, _ = call("compare", "a", "b", "--format", "json")
+    content = json.loads(out)
+    assert code == 0 and content["only_first"] == [f"table2/quick/{gone.slug}"] and content["only_second"] == []
+    states = {(each["cell"].rpartition("/")[2], each["score"]): each for each in content["moves"]}
+    assert states[VAE.slug, "NLL"]["state"] == "moved" and states[other.slug, "NLL"]["state"] == "same"
+    assert states[VAE.slug, "NLL"]["change"] == pytest.approx(0.1015)
+    assert "1 of 2 cells moved" in call("compare", "a", "b")[1]
+    assert call("compare", "a", "nothing")[0] == 2
+
+
+def test_tables_as_csv_and_latex(store: Store, reports: Path) -> None:
+    publish_table(store, "table2", seeds=3)
+    written = {each.path.name: each.path for each in build_reports(store, reports, formats=("csv", "latex"))}
+    frame = pd.read_csv(written["table2.csv"]).set_index(["method", "latents", "score"])
+    row = frame.loc[("L-VDAE", "16", "nll")]
+    assert (row.paper, row.paper_plus_minus, row.seeds, row.unit) == (82.68, 0.14, 3, "nats")
+    assert row.difference == pytest.approx(row.ours - row.paper)
+    assert row.difference_low < row.difference < row.difference_high and row.verdict == "not comparable"
+    text = written["table2.tex"].read_text()
+    assert text.count("\\begin{tabular}") == text.count("\\toprule") == text.count("\\bottomrule") == 1
+    assert (
+        "$83.46$" not in text and "83.46 $\\pm$ 0.18" in text and "±" not in text and "_" not in text.replace("\\_", "")
+    )
+    columns = re.search(r"\\begin\{tabular\}\{(\w+)\}", text)
+    body = [line for line in text.splitlines() if line.endswith("\\\\")]
+    assert columns and {line.count("&") + 1 for line in body} == {len(columns[1])}
+    assert get_method("lvdae").title in text

@@ -1,0 +1,281 @@
+"""Verdicts: made-up records that must get each of them, intervals against scipy's own tests."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tests.report.made_up import made_up_record, publish
+from vdae_bench.paper.claims import DECOUPLED, LATENTS, NOISE_LEVELS, noise_cell
+from vdae_bench.paper.published import PrintedValue
+from vdae_bench.protocol import Protocol, load_protocol
+from vdae_bench.report.claims import claims_protocol, evidence, folder_of, judge_claims
+from vdae_bench.report.statistics import CellRuns, difference_to_printed, mean_of, summarise
+from vdae_bench.report.verdict import Verdict, judge_cell
+from vdae_bench.spec import Cell
+from vdae_bench.store import Store
+
+PAPER = load_protocol("paper")
+LONG = load_protocol("standard")
+VAE, LVDAE = Cell("binary-mnist", "vae", 16), Cell("binary-mnist", "lvdae", 16)
+SPREAD = (-0.2, 0.1, 0.0, 0.1, -0.1, 0.2)
+"""Nats from the mean, by seed; the same for all cells, as the seeds' draws are."""
+
+
+def flat(value: float, epochs: int, falls: float = 0.0) -> list[float]:
+    """A curve at its end from half of the epochs on, but for what it still falls over the last third."""
+    third = epochs // 3
+    return (
+        [value + falls + 50.0] * (epochs - 2 * third)
+        + [value + falls] * third
+        + list(np.linspace(falls, 0, third) + value)
+    )
+
+
+def put(
+    store: Store, cell: Cell, neg_elbo: float, protocol: Protocol = PAPER, falls: float = 0.0, **changes: Any
+) -> None:
+    """Six seeds of a cell; NLL 4 nats below -ELBO."""
+    sweep = "table1" if cell.dataset.startswith("continuous") else "table2"
+    seeds = changes.pop("seeds", len(SPREAD))
+    records = [
+        made_up_record(
+            cell, seed, protocol, nll_nats=neg_elbo - 4 + SPREAD[seed],
+            curve=flat(neg_elbo + SPREAD[seed], protocol.epochs, falls), **changes,
+        )
+        for seed in range(seeds)
+    ]  # fmt: skip
+    publish(store, sweep, protocol.name, cell.slug, records)
+
+
+def cell_of(store: Store, cell: Cell, protocol: str) -> CellRuns:
+    return evidence(store, protocol).cells[cell]
+
+
+def verdicts(store: Store, protocol: str = "paper") -> dict[str, Verdict]:
+    return {each.claim.id: each.verdict for each in judge_claims(store, protocol)}
+
+
+# -- intervals -------------------------------------------------------------------------------------------------------
+
+
+def test_intervals_are_scipys() -> None:
+    values = list(np.random.default_rng(1).normal(3, 2, 7))
+    theirs = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert mean_of(values).interval() == pytest.approx((theirs.low, theirs.high))
+
+
+def test_the_difference_to_a_printed_number_is_welchs() -> None:
+    random = np.random.default_rng(2)
+    ours, theirs = random.normal(83, 0.3, 5), random.normal(0, 1, 10)
+    theirs = 82.0 + 0.18 * (theirs - theirs.mean()) / theirs.std(ddof=1)  # a sample that prints as 82.000 ± 0.18
+    expected = stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval(0.95)
+    summary = summarise(ours)
+    assert summary is not None
+    found = difference_to_printed(summary, PrintedValue(value=82.0, plus_minus=0.18, decimals=9), 10).interval()
+    assert found == pytest.approx((expected.low, expected.high), abs=1e-8)
+    # Without ±: our seeds alone, and half a unit of the last printed digit on both sides.
+    alone = stats.ttest_1samp(ours - 82, 0).confidence_interval(0.95)
+    rounded = difference_to_printed(summary, PrintedValue(value=82.0, plus_minus=None, decimals=2), 10).interval()
+    assert rounded == pytest.approx((alone.low - 0.005, alone.high + 0.005))
+
+
+# -- a number of the paper -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("neg_elbo", "protocol", "changes", "verdict", "why"),
+    [
+        (87.3, PAPER, {}, Verdict.REPRODUCED, ""),
+        (92.0, PAPER, {}, Verdict.NOT_REPRODUCED, ""),
+        (82.0, PAPER, {}, Verdict.NOT_REPRODUCED, ""),
+        (88.15, PAPER, {}, Verdict.TOO_CLOSE, ""),
+        (87.3, PAPER, {"seeds": 1}, Verdict.TOO_CLOSE, "one seed"),
+        (87.3, LONG, {"falls": 0.1}, Verdict.REPRODUCED, ""),
+        (87.3, LONG, {"falls": 1.0}, Verdict.NOT_COMPARABLE, "50 epochs"),
+        (87.3, load_protocol("smoke"), {}, Verdict.NOT_COMPARABLE, "smoke"),
+        (87.3, PAPER.model_copy(update={"train_images": 30000}), {}, Verdict.NOT_COMPARABLE, "30000"),
+        (87.3, PAPER.model_copy(update={"elbo_images": 500}), {}, Verdict.NOT_COMPARABLE, "500 of 10000"),
+    ],
+)
+def test_a_number_gets_each_verdict(
+    store: Store, neg_elbo: float, protocol: Protocol, changes: dict[str, Any], verdict: Verdict, why: str
+) -> None:
+    put(store, VAE, neg_elbo, protocol, **changes)
+    finding = judge_cell(cell_of(store, VAE, protocol.name), "neg_elbo")
+    assert finding is not None
+    assert finding.verdict is verdict and why in finding.reason
+
+
+def test_the_nll_needs_the_papers_samples_or_a_small_error(store: Store) -> None:
+    few = PAPER.model_copy(update={"importance_samples": 100})
+    put(store, VAE, 87.3, few, test={"nll_standard_error_nats": 0.05, "nll_bias_nats": 0.02})
+    put(store, Cell("binary-mnist", "vae", 32), 87.0, few, test={"nll_standard_error_nats": 0.5, "nll_bias_nats": 0.2})
+    known = evidence(store, "paper").cells
+    sure, unsure = (judge_cell(known[Cell("binary-mnist", "vae", m)], "nll") for m in (16, 32))
+    assert sure and sure.verdict is Verdict.REPRODUCED
+    assert unsure and unsure.verdict is Verdict.NOT_COMPARABLE and "K = 100" in unsure.reason
+
+
+def test_a_falling_rate_does_not_pass_for_a_flat_curve(store: Store) -> None:
+    """Flat over the last tenth of the epochs, with the rate near zero there; with a constant rate it would count."""
+    curve = [*np.linspace(120, 88, 44), *[87.3] * 6]
+    for method, schedule in (("vae", "linear"), ("lvdae", "none")):
+        cell = Cell("binary-mnist", method, 16)
+        records = [
+            made_up_record(
+                cell, seed, LONG, nll_nats=83 + SPREAD[seed], curve=curve, hyperparameters={"schedule": schedule}
+            )
+            for seed in range(6)
+        ]
+        publish(store, "table2", "standard", cell.slug, records)
+    linear, constant = (judge_cell(cell_of(store, cell, "standard"), "neg_elbo") for cell in (VAE, LVDAE))
+    assert linear and linear.verdict is Verdict.NOT_COMPARABLE
+    assert constant and constant.verdict is not Verdict.NOT_COMPARABLE
+
+
+def test_another_network_is_not_the_papers(store: Store) -> None:
+    nice = Cell("continuous-mnist", "nice", 784)
+    put(store, nice, -2000.0, exact=True, hyperparameters={"coupling_hidden_size": 512})
+    finding = judge_cell(cell_of(store, nice, "paper"), "nll")
+    assert finding and finding.verdict is Verdict.NOT_COMPARABLE and "512, 1024 in the paper" in finding.reason
+
+
+def test_what_diverged_is_not_run(store: Store) -> None:
+    put(store, VAE, 87.3, diverged=True)
+    finding = judge_cell(cell_of(store, VAE, "paper"), "neg_elbo")
+    assert finding and finding.verdict is Verdict.NOT_RUN
+
+
+# -- claims ----------------------------------------------------------------------------------------------------------
+
+
+def put_both_tables(
+    store: Store, gap: float = -1.0, protocol: Protocol = PAPER, falls: float = 0.0, **odd: float
+) -> None:
+    """VAE and L-VDAE at every m of both data sets, `gap` nats apart; `odd` has the gap of a single binary m."""
+    for dataset in ("continuous-mnist", "binary-mnist"):
+        for place, m in enumerate(LATENTS):
+            base = 90.0 - 2 * place - (1000 * (dataset == "continuous-mnist"))
+            here = odd.get(f"m{m}", gap) if dataset == "binary-mnist" else gap
+            put(store, Cell(dataset, "vae", m), base, protocol, falls)
+            put(store, Cell(dataset, "lvdae", m), base + here, protocol, falls)
+
+
+def test_claims_are_judged_part_by_part(store: Store) -> None:
+    put_both_tables(store)
+    found = verdicts(store)
+    assert {id_: found[id_] for id_ in ("1", "2", "3", "12")} == dict.fromkeys(
+        ("1", "2", "3", "12"), Verdict.REPRODUCED
+    )
+    assert {found[id_] for id_ in ("4a", "4b", "5", "6", "7a", "7b", "8", "9", "10", "11")} == {Verdict.NOT_RUN}
+    assert {found[id_] for id_ in ("13", "14", "15")} == {Verdict.REPRODUCED}
+
+
+@pytest.mark.parametrize(
+    ("words", "verdict"),
+    [
+        ({"m64": 1.0}, Verdict.NOT_REPRODUCED),
+        ({"protocol": LONG, "falls": 0.1}, Verdict.REPRODUCED),
+        ({"protocol": LONG, "falls": 0.6}, Verdict.NOT_COMPARABLE),
+        ({"gap": 1.0}, Verdict.NOT_REPRODUCED),
+    ],
+)
+def test_records_altered_change_the_verdict(store: Store, words: dict[str, Any], verdict: Verdict) -> None:
+    put_both_tables(store, **words)
+    assert verdicts(store, words.get("protocol", PAPER).name)["1"] is verdict
+
+
+def put_figure1(store: Store, coupled_lowest: float) -> None:
+    """Decoupled decoders at 6 bits/dim at every sigma; the coupled one at 9, but at the smallest sigma."""
+    bit = 784 * math.log(2)
+    short = LONG.model_copy(update={"epochs": 12})
+    for level in NOISE_LEVELS:
+        coupled = coupled_lowest if level == NOISE_LEVELS[0] else 9.0
+        cells = {noise_cell(method, level, options): 6.0 + 0.6 * max(level, -2.0) for _, method, options in DECOUPLED}
+        for cell, bits in {**cells, noise_cell("vdae-coupled", level, {}): coupled}.items():
+            neg_elbo = bit * (bits - 8)
+            records = [
+                made_up_record(cell, s, short, nll_nats=neg_elbo - 4 + SPREAD[s], curve=flat(neg_elbo, 12))
+                for s in range(2)
+            ]
+            publish(store, "figure1", "standard", cell.slug, records)
+
+
+def test_figure_1_holds_at_every_sigma_or_at_large_ones_alone(store: Store) -> None:
+    put_figure1(store, coupled_lowest=9.0)
+    found = verdicts(store, "standard")
+    assert {found[id_] for id_ in ("7a", "7b", "8")} == {Verdict.REPRODUCED}
+    put_figure1(store, coupled_lowest=3.0)
+    found = verdicts(store, "standard")
+    assert (found["7a"], found["7b"]) == (Verdict.NOT_REPRODUCED, Verdict.REPRODUCED)
+
+
+def test_a_sweeps_own_override_is_evidence_under_its_protocol() -> None:
+    folder = folder_of("figure1", "quick")
+    assert folder.startswith("quick+") and claims_protocol("figure1", folder) == "quick"
+    assert claims_protocol("table1", "quick+01234567") == "quick+01234567"
+    assert claims_protocol("mini", "quick") is None
+
+
+def test_a_difference_within_the_spread_of_seeds_is_too_close(store: Store) -> None:
+    put_both_tables(store)
+    noisy = [made_up_record(LVDAE, seed, PAPER, nll_nats=86 + (-1.5) ** seed) for seed in range(6)]
+    publish(store, "table2", "paper", LVDAE.slug, noisy)
+    assert verdicts(store)["1"] is Verdict.TOO_CLOSE
+
+
+def test_differences_are_paired_by_seed(store: Store) -> None:
+    """Seeds differ by 0.4 nats and the gap is 0.05, the same in every seed: pairing decides it."""
+    put(store, VAE, 87.0)
+    put(store, LVDAE, 86.95)
+    claim = next(each for each in judge_claims(store, "paper") if each.claim.id == "1")
+    part = dict(claim.parts)["binary-mnist, m = 16"]
+    assert part.verdict is Verdict.REPRODUCED
+    assert part.estimate and part.estimate.mean == pytest.approx(-0.05)
+
+
+def test_a_part_that_is_against_a_claim_overturns_it_before_all_ran(store: Store) -> None:
+    put(store, VAE, 86.0)
+    put(store, LVDAE, 88.0)
+    assert verdicts(store)["1"] is Verdict.NOT_REPRODUCED
+
+
+def test_protocols_do_not_meet_in_a_comparison(store: Store) -> None:
+    put(store, Cell("continuous-mnist", "vdae-resnet", 784), -900.0)
+    fixed = Cell("continuous-mnist", "vdae-resnet", 784, (("log_sigma", -2.0),))
+    other = PAPER.model_copy(update={"epochs": 2000})
+    publish(store, "figure4", "paper", fixed.slug, [made_up_record(fixed, seed, other) for seed in range(3)])
+    for sweep, cell in (("table1", Cell("continuous-mnist", "vdae-resnet", 784)), ("figure4", fixed)):
+        samples(store, sweep, cell, {"frechet": 10.0 if sweep == "table1" else 5.0})
+    claim = next(each for each in judge_claims(store, "paper") if each.claim.id == "11")
+    assert claim.verdict is Verdict.NOT_COMPARABLE and "different protocols" in claim.parts[0][1].reason
+
+
+def samples(store: Store, sweep: str, cell: Cell, content: dict[str, Any], seeds: int = 3) -> None:
+    folder = store.root / sweep / "paper" / "samples"
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in range(seeds):
+        values = {name: value + 0.1 * SPREAD[seed] for name, value in content.items() if isinstance(value, float)}
+        (folder / f"{cell.slug}-seed{seed}.json").write_text(json.dumps({**content, **values}))
+
+
+def test_sample_claims_read_what_was_measured_on_samples(store: Store) -> None:
+    learned = Cell("continuous-mnist", "vdae-resnet", 784)
+    put(store, learned, -900.0)
+    samples(store, "table1", learned, {"frechet": 30.0})
+    for level, frechet in ((-6.0, 40.0), (-3.0, 9.0), (-2.0, 10.0), (1.0, 50.0)):
+        cell = Cell("continuous-mnist", "vdae-resnet", 784, (("log_sigma", level),))
+        publish(store, "figure4", "paper", cell.slug, [made_up_record(cell, seed, PAPER) for seed in range(3)])
+        samples(store, "figure4", cell, {"frechet": frechet})
+    found = verdicts(store)
+    assert (found["9"], found["11"]) == (Verdict.REPRODUCED, Verdict.REPRODUCED)
+    samples(store, "figure4", cell, {"frechet": 5.0})
+    assert verdicts(store)["9"] is Verdict.NOT_REPRODUCED
+    samples(store, "figure4", cell, {"frechet": 5.0, "run_digest": "of another run"})
+    assert verdicts(store)["9"] is Verdict.REPRODUCED  # without that level, -2 is an end

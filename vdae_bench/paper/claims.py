@@ -1,0 +1,270 @@
+"""The paper's claims as declared checks: which cells, which score, which difference has to be below zero.
+
+A claim is added here, in `CLAIMS`, and nowhere else; `vdae_bench.report.claims` judges it from records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from itertools import pairwise, product
+from typing import Any, Literal
+
+from vdae_bench.spec import Cell
+
+Score = Literal["nll", "neg_elbo", "frechet", "classifier_entropy"]
+"""The first two are in every record, lower is better; the others are measured on samples, where they are."""
+DATASETS = ("continuous-mnist", "binary-mnist")
+LATENTS = (16, 32, 64, 128)
+FLOW_ENCODERS = ("lvdae-nice", "vdae-resnet")
+"""m = n, with a NICE encoder."""
+NOISE_LEVELS = (-6.0, -5.0, -4.0, -3.5, -3.0, -2.5, -2.0, -1.0, 0.0, 1.0)
+"""Of Figure 1's grid (`sweeps/figure1.yaml`)."""
+LARGE_NOISE = -2.0
+"""From here up the coupled model's bound is above what the decoupled ones reach: "a significant amount of noise"."""
+DECOUPLED: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("NICE decoder of its own", "vdae-nice", {"decoder_output": "linear"}),
+    ("NICE decoder, sigmoid", "vdae-nice", {}),
+    ("ResNet decoder", "vdae-resnet", {"decoder_output": "linear"}),
+    ("ResNet decoder, sigmoid", "vdae-resnet", {}),
+)
+QUICK_FALL = 0.5
+"""Bits/dim a unit of log sigma, from 0 to -2: what we read "rapidly" as."""
+SURE_OF_A_DIGIT = 0.5
+"""Nats of entropy (2.3 at most) below which a digit classifier takes samples for digits, on average."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """A weighted score: of one cell, or of the best of several (lowest mean among those that ran)."""
+
+    weight: float
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One part of a claim: the weighted sum of scores, within each seed, is below `bound` (in the data's unit)."""
+
+    label: str
+    score: Score
+    terms: tuple[Term, ...]
+    bound: float = 0.0
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the paper says, where, and what would have to hold in the records; all `parts` have to.
+
+    `parts` is given the cells whose samples have been measured. A claim that records cannot settle has `settled_by`:
+    the test that proves it, or the count that is made of the models.
+    """
+
+    id: str
+    text: str
+    place: str
+    parts: Callable[[Collection[Cell]], Sequence[Comparison]] | None = None
+    settled_by: str = ""
+    count: Literal["parameters", "jacobian"] | None = None
+
+
+def lower(label: str, score: Score, better: Cell, worse: Cell) -> Comparison:
+    """That one cell's score is below another's."""
+    return Comparison(label, score, (Term(1.0, (better,)), Term(-1.0, (worse,))))
+
+
+def noise_cell(method: str, log_sigma: float, options: dict[str, Any]) -> Cell:
+    """A cell of Figure 1."""
+    return Cell("continuous-mnist", method, 784, tuple(sorted({**options, "log_sigma": log_sigma}.items())))
+
+
+def _beats_vae(score: Score) -> list[Comparison]:
+    return [
+        lower(f"{dataset}, m = {m}", score, Cell(dataset, "lvdae", m), Cell(dataset, "vae", m))
+        for dataset, m in product(DATASETS, LATENTS)
+    ]
+
+
+def _improves_with_latents() -> list[Comparison]:
+    lvdae = {m: Cell("continuous-mnist", "lvdae", m) for m in LATENTS}
+    return [lower(f"m = {b} below m = {a}", "neg_elbo", lvdae[b], lvdae[a]) for a, b in pairwise(LATENTS)]
+
+
+def _no_gain_at_full_size() -> list[Comparison]:
+    best = Cell("continuous-mnist", "lvdae", 128)
+    return [
+        lower(f"lvdae m = 128 below {method}", "neg_elbo", best, Cell("continuous-mnist", method, 784))
+        for method in FLOW_ENCODERS
+    ]
+
+
+def _worse_likelihood_on_binary() -> list[Comparison]:
+    return [
+        lower(f"{method} m = {m} below {full}", "nll", Cell("binary-mnist", method, m), Cell("binary-mnist", full, 784))
+        for full, m, method in product(FLOW_ENCODERS, LATENTS, ("vae", "lvdae"))
+    ]
+
+
+def _vdae_beats_linearised() -> list[Comparison]:
+    scores: tuple[tuple[str, Score], ...] = (
+        ("continuous-mnist", "nll"),
+        ("binary-mnist", "nll"),
+        ("binary-mnist", "neg_elbo"),
+    )
+    return [
+        lower(
+            f"{dataset}, {'NLL' if score == 'nll' else '-ELBO'}",
+            score,
+            Cell(dataset, "vdae-resnet", 784),
+            Cell(dataset, "lvdae-nice", 784),
+        )
+        for dataset, score in scores
+    ]
+
+
+def _nice_beats_all() -> list[Comparison]:
+    others = [(method, m) for m, method in product(LATENTS, ("vae", "lvdae"))] + [(each, 784) for each in FLOW_ENCODERS]
+    nice = Cell("continuous-mnist", "nice", 784)
+    return [lower(f"{method} m = {m}", "nll", nice, Cell("continuous-mnist", method, m)) for method, m in others]
+
+
+def _decoupling_helps(levels: Sequence[float]) -> list[Comparison]:
+    return [
+        lower(
+            f"{label}, log sigma = {level:g}",
+            "neg_elbo",
+            noise_cell(method, level, options),
+            noise_cell("vdae-coupled", level, {}),
+        )
+        for (label, method, options), level in product(DECOUPLED, levels)
+    ]
+
+
+def _falls_with_sigma() -> list[Comparison]:
+    return [
+        Comparison(
+            f"{label}: at log sigma = -2 below 0, less {2 * QUICK_FALL:g}",
+            "neg_elbo",
+            (Term(1.0, (noise_cell(method, -2.0, {}),)), Term(-1.0, (noise_cell(method, 0.0, {}),))),
+            bound=-2 * QUICK_FALL,
+        )
+        for label, method, options in DECOUPLED
+        if not options
+    ]
+
+
+def _sampled_levels(sampled: Collection[Cell]) -> list[float]:
+    """The fixed noise levels whose samples were measured; of the grid where there are too few to have an inside."""
+    found = {
+        float(cell.options[0][1])
+        for cell in sampled
+        if cell.method == "vdae-resnet" and [name for name, _ in cell.options] == ["log_sigma"]
+    }
+    return sorted(found) if len(found) > 2 else list(NOISE_LEVELS)
+
+
+def _worse_at_both_ends(sampled: Collection[Cell]) -> list[Comparison]:
+    levels = _sampled_levels(sampled)
+    inside = tuple(noise_cell("vdae-resnet", level, {}) for level in levels[1:-1])
+    return [
+        Comparison(
+            f"best inside below log sigma = {end:g}",
+            "frechet",
+            (Term(1.0, inside), Term(-1.0, (noise_cell("vdae-resnet", end, {}),))),
+        )
+        for end in (levels[0], levels[-1])
+    ]
+
+
+def _samples_like_digits() -> list[Comparison]:
+    rows = [(method, m) for m, method in product(LATENTS, ("vae", "lvdae"))] + [(each, 784) for each in FLOW_ENCODERS]
+    return [
+        Comparison(
+            f"{method} m = {m}",
+            "classifier_entropy",
+            (Term(1.0, (Cell("binary-mnist", method, m),)),),
+            bound=SURE_OF_A_DIGIT,
+        )
+        for method, m in rows
+    ]
+
+
+def _larger_noise_helps_samples(sampled: Collection[Cell]) -> list[Comparison]:
+    fixed = tuple(noise_cell("vdae-resnet", level, {}) for level in _sampled_levels(sampled))
+    learned = Cell("continuous-mnist", "vdae-resnet", 784)
+    terms = (Term(1.0, fixed), Term(-1.0, (learned,)))
+    return [Comparison("best fixed sigma below the learned one", "frechet", terms)]
+
+
+def _trend_with_latents() -> list[Comparison]:
+    """Least-squares slope over log2 m, a contrast of the four scores: sum (x - mean x) y / sum (x - mean x)^2."""
+    weights = (-0.3, -0.1, 0.1, 0.3)
+    return [
+        Comparison(
+            f"{method}, slope for each doubling of m",
+            "neg_elbo",
+            tuple(Term(w, (Cell("binary-mnist", method, m),)) for w, m in zip(weights, LATENTS, strict=True)),
+        )
+        for method in ("vae", "lvdae")
+    ]
+
+
+CLAIMS = (
+    Claim("1", "L-VDAE beats VAE on -ELBO at every m < n", "5.1, 5.2", lambda _: _beats_vae("neg_elbo")),
+    Claim("2", "L-VDAE beats VAE on NLL at every m < n", "Tables 1 and 2, in bold", lambda _: _beats_vae("nll")),
+    Claim("3", "Continuous: a larger m < n gives L-VDAE a better -ELBO", "5.1", lambda _: _improves_with_latents()),
+    Claim(
+        "4a",
+        "Continuous: with m = n neither L-VDAE nor VDAE improves on the -ELBO at m = 128",
+        "5.1",
+        lambda _: _no_gain_at_full_size(),
+    ),
+    Claim(
+        "4b",
+        "Binary: with m = n both have a worse likelihood than every m < n",
+        "5.2",
+        lambda _: _worse_likelihood_on_binary(),
+    ),
+    Claim(
+        "5",
+        "VDAE beats L-VDAE with a NICE encoder on NLL, and on the binary -ELBO",
+        "5.1, 5.2",
+        lambda _: _vdae_beats_linearised(),
+    ),
+    Claim("6", "Continuous: NICE has a better likelihood than every VAE", "5.1", lambda _: _nice_beats_all()),
+    Claim(
+        "7a",
+        "Every decoupled decoder beats the coupled one, at every sigma",
+        "5.1, Figure 1",
+        lambda _: _decoupling_helps(NOISE_LEVELS),
+    ),
+    Claim(
+        "7b",
+        "Every decoupled decoder beats the coupled one at large sigma",
+        "2",
+        lambda _: _decoupling_helps([level for level in NOISE_LEVELS if level >= LARGE_NOISE]),
+    ),
+    Claim(
+        "8",
+        "With a final sigmoid, -ELBO falls quickly as sigma falls",
+        "5.1, Figure 1",
+        lambda _: _falls_with_sigma(),
+    ),
+    Claim("9", "Sample quality worsens at both ends of the range of sigma", "App. E, Figure 4", _worse_at_both_ends),
+    Claim("10", "Binary samples look like digits", "5.2, Figure 2", lambda _: _samples_like_digits()),
+    Claim(
+        "11",
+        "Continuous samples are poor unless a noise larger than the learned one is fixed",
+        "5.1, App. E",
+        _larger_noise_helps_samples,
+    ),
+    Claim("12", "Binary: -ELBO tends to improve as m grows", "5.2", lambda _: _trend_with_latents()),
+    Claim(
+        "13",
+        "The bound tightens to the flow's likelihood as sigma goes to 0",
+        "App. A",
+        settled_by="tests/mathematics/test_flow_limit.py::test_the_bound_tends_to_the_flows_likelihood",
+    ),
+    Claim("14", "L-VDAE adds no parameters to VAE", "4", count="parameters"),
+    Claim("15", "The Jacobian costs a factor of about m, its covariance O(m^2 n)", "3.1", count="jacobian"),
+)

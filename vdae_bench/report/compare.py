@@ -1,0 +1,132 @@
+"""Two results folders side by side: which cells moved, by how much, with intervals over seeds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tabulate import tabulate
+
+from vdae_bench.errors import UserError
+from vdae_bench.report.runs import Run, grouped, load_runs
+from vdae_bench.report.statistics import CellRuns, Estimate, mean_of
+from vdae_bench.report.tables import SCORES
+from vdae_bench.report.units import Unit, unit_of
+from vdae_bench.store import Store
+
+
+@dataclass(frozen=True)
+class Move:
+    """A score of a cell in both folders: the second - the first, paired by the seeds that both have."""
+
+    place: str
+    score: str
+    unit: Unit
+    first: float
+    second: float
+    change: Estimate
+
+    @property
+    def state(self) -> str:
+        """`same` to the last digit, `moved` when the interval excludes 0, else `unclear`."""
+        interval = self.change.interval()
+        if self.change.mean == 0 and not self.change.standard_error:
+            return "same"
+        if interval and not interval[0] <= 0 <= interval[1]:
+            return "moved"
+        return "unclear"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two folders share, and what only one of them has."""
+
+    moves: tuple[Move, ...]
+    only_first: tuple[str, ...]
+    only_second: tuple[str, ...]
+
+
+def compare(first: Store, second: Store) -> Comparison:
+    """Compare the cells of two results folders, each sweep and protocol for itself.
+
+    Raises:
+        UserError: a folder has no records.
+    """
+    cells = []
+    for store in (first, second):
+        runs = load_runs(store)
+        if not runs:
+            raise UserError(f"there are no records in {store.root}; give two results folders")
+        cells.append({place: CellRuns(runs[0].cell, tuple(runs)) for place, runs in grouped(runs, _place).items()})
+    here, there = cells
+    moves = [move for place in here if place in there for move in _moves(place, here[place], there[place])]
+    return Comparison(
+        tuple(moves),
+        tuple(place for place in here if place not in there),
+        tuple(place for place in there if place not in here),
+    )
+
+
+def _place(run: Run) -> str:
+    return f"{run.sweep}/{run.protocol}/{run.cell.slug}"
+
+
+def _moves(place: str, first: CellRuns, second: CellRuns) -> list[Move]:
+    unit = unit_of(first.cell.dataset)
+    moves = []
+    for name, score in SCORES:
+        before, after = first.by_seed(score, unit), second.by_seed(score, unit)
+        seeds = sorted(before.keys() & after.keys())
+        if seeds:
+            change = mean_of([after[seed] - before[seed] for seed in seeds])
+            means = [sum(of[seed] for seed in seeds) / len(seeds) for of in (before, after)]
+            moves.append(Move(place, name, unit, means[0], means[1], change))
+    return moves
+
+
+def compare_text(found: Comparison) -> str:
+    """For the terminal."""
+    rows = [
+        [
+            move.place,
+            move.score,
+            move.unit.show(move.first),
+            move.unit.show(move.second),
+            f"{move.unit.show_interval(move.change.mean, move.change.interval())} {move.unit.name}",
+            str(move.change.count),
+            move.state,
+        ]
+        for move in found.moves
+    ]
+    headers = ["cell", "score", "A", "B", "B - A, 95% interval", "seeds", ""]
+    moved = len({move.place for move in found.moves if move.state == "moved"})
+    lines = (
+        [tabulate(rows, headers, disable_numparse=True, colalign=("left", "left", *["right"] * 4, "left"))]
+        if rows
+        else []
+    )
+    lines += [f"only in A: {place}" for place in found.only_first]
+    lines += [f"only in B: {place}" for place in found.only_second]
+    return "\n".join([*lines, f"{moved} of {len({move.place for move in found.moves})} cells moved; paired by seed"])
+
+
+def compare_content(found: Comparison) -> dict[str, Any]:
+    """For programs."""
+    return {
+        "moves": [
+            {
+                "cell": move.place,
+                "score": move.score,
+                "unit": move.unit.name,
+                "first": move.first,
+                "second": move.second,
+                "change": move.change.mean,
+                "interval": move.change.interval(),
+                "seeds": move.change.count,
+                "state": move.state,
+            }
+            for move in found.moves
+        ],
+        "only_first": list(found.only_first),
+        "only_second": list(found.only_second),
+    }

@@ -1,0 +1,168 @@
+"""Where a table cell's number comes from, and what would make it run again."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from vdae_bench.data.registry import find_dataset
+from vdae_bench.errors import UserError
+from vdae_bench.models.registry import get_method, nearest
+from vdae_bench.plan import Job
+from vdae_bench.protocol import PROTOCOLS, Protocol
+from vdae_bench.report.console import short
+from vdae_bench.report.origin import PROPERTIES
+from vdae_bench.report.runs import Run, grouped, load_runs, protocol_of, select
+from vdae_bench.report.search import load_searches
+from vdae_bench.report.statistics import CellRuns
+from vdae_bench.report.tables import SCORES, with_deviation
+from vdae_bench.report.units import unit_of
+from vdae_bench.report.verdict import judge_cell
+from vdae_bench.search.space import in_words
+from vdae_bench.search.winner import with_winners
+from vdae_bench.spec import SweepSpec, find_spec, load_spec
+from vdae_bench.store import Store
+
+ABSENT = object()
+
+
+def explain(store: Store, word: str, protocol: str | None = None, spec: str | None = None) -> str:
+    """What there is to say of a cell in every sweep and protocol that has it.
+
+    `word` is its name, `<dataset>_<method>_<latents>...`, or the end of a path to it (`table1/quick/<cell>`). `spec` is
+    the file of a sweep that is not shipped.
+
+    Raises:
+        UserError: there are no records of such a cell.
+    """
+    runs = load_runs(store, protocol)
+    parts = Path(word.rstrip("/")).parts or ("",)
+    found = [run for run in runs if run.path.parent.parts[-len(parts) :] == parts]
+    if not found:
+        known = sorted({run.cell.slug for run in runs})
+        under = f" under protocol {protocol}" if protocol else ""
+        there = f"; there are {', '.join(known[:4])}{', ...' if len(known) > 4 else ''}" if known else ""
+        raise UserError(f"no records of a cell {word!r}{under} in {store.root}{nearest(parts[-1], known) or there}")
+    groups = grouped(found, lambda run: (run.sweep, run.protocol)).values()
+    return "\n\n".join("\n".join(_about(store, group, spec)) for group in groups)
+
+
+def _about(store: Store, runs: Sequence[Run], spec: str | None) -> Iterator[str]:
+    first = runs[0]
+    yield f"{first.sweep}/{first.protocol}/{first.cell.slug}"
+    reasons = {each.run.path: each.reason for each in _left_out(store, first)}
+    drawn = CellRuns(first.cell, tuple(run for run in runs if run.path not in reasons))
+    unit = unit_of(first.cell.dataset)
+    for name, score in SCORES:
+        summary = drawn.score(score, unit)
+        if summary:
+            finding = judge_cell(drawn, score)
+            beside = f"; the paper's: {finding.verdict}, {finding.evidence}" if finding else ""
+            yield f"  {name}: {with_deviation(summary, unit)} {unit.name} over {summary.count} seeds{beside}"
+    yield "  records:"
+    for run in runs:
+        state = reasons.get(run.path) or ("" if run.completed else "diverged")
+        started = run.record.provenance.get("started_at", "at an unknown time")
+        yield f"    seed {run.seed}: {short(run.path)}, started {started}{f', left out: {state}' if state else ''}"
+    for name, value in PROPERTIES.items():
+        for shown, members in grouped(runs, value).items():
+            whose = f" (seeds {', '.join(str(run.seed) for run in members)})" if len(members) < len(runs) else ""
+            yield f"  {name}: {shown}{whose}"
+    used = first.record.hyperparameters
+    yield f"  hyper-parameters: {in_words({name: value for name, value in used.items() if name != 'source'})}"
+    yield f"  from: {_source(store, first)}"
+    yield from _again(store, runs, spec)
+
+
+def _left_out(store: Store, run: Run) -> Sequence[Any]:
+    with contextlib.suppress(UserError):
+        return select(load_runs(store, run.protocol, run.sweep)).left_out
+    return ()
+
+
+def _source(store: Store, run: Run) -> str:
+    source = str(run.record.hyperparameters.get("source", "spec"))
+    if not source.startswith("search"):
+        return "the spec and its protocol"
+    for each in load_searches(store, run.sweep, run.protocol):
+        if each.winner.source == source:
+            winner = each.winner
+            return (
+                f"{source}: trial {winner.winner} of {len(winner.trials)} on {winner.cell} ({winner.sampler}), "
+                f"validation -ELBO {each.text(winner.value)} {each.unit.name}; {short(each.path)}"
+            )
+    return f"{source}, whose file is not in the results folder"
+
+
+def _again(store: Store, runs: Sequence[Run], word: str | None) -> Iterator[str]:
+    """Whether the present spec would run each seed again, and which ingredient of its identity changed."""
+    first = runs[0]
+    try:
+        job = present_job(store, first, word)
+    except UserError as error:
+        yield f"  would it run again? {error}"
+        return
+    differing = [run for run in runs if job.run_digest(run.seed) != run.record.provenance.get("run_digest")]
+    if not differing:
+        yield "  would it run again? no: its run digest is that of the present spec, data and code"
+        return
+    for run in differing:
+        yield f"  would it run again? yes, seed {run.seed}:"
+        yield from (f"    {line}" for line in changed_ingredients(run, job))
+
+
+def present_job(store: Store, run: Run, word: str | None = None) -> Job:
+    """What the present spec would run for the cell of a record.
+
+    Raises:
+        UserError: the sweep is not shipped and no spec is given, or the spec has no such cell.
+    """
+    try:
+        path = find_spec(word or run.sweep)
+    except UserError:
+        raise UserError(f"sweep {run.sweep} is not shipped: give its file with --spec") from None
+    recorded = protocol_of(run)
+    spec = _under(load_spec(path, recorded.base if recorded and recorded.base in PROTOCOLS else None), run, recorded)
+    cell = next((each for each in spec.cells if each.slug == run.cell.slug), None)
+    if cell is None:
+        raise UserError(f"{path.name} has no cell {run.cell.slug} any more: nothing would run")
+    with contextlib.suppress(UserError):  # a winner of another search is not used
+        spec = with_winners(spec, store)
+    return Job(spec.name, cell, spec.protocol, spec.resolved_hyperparameters(cell), spec.source(cell))
+
+
+def _under(spec: SweepSpec, run: Run, recorded: Protocol | None) -> SweepSpec:
+    """The spec under the record's protocol: an override's name has its content in it, so that it is what it was."""
+    if recorded and run.protocol != spec.protocol.name and run.protocol not in PROTOCOLS:
+        return replace(spec, protocol=recorded)
+    return spec
+
+
+def changed_ingredients(run: Run, job: Job) -> list[str]:
+    """The ingredients of a run's digest that differ between its record and what would run now."""
+    recorded = protocol_of(run)
+    if recorded is None:
+        return ["the protocol's fields are of another version of vdae-bench"]
+    used = {name: value for name, value in run.record.hyperparameters.items() if name != "source"}
+    lines = [
+        *_differences("protocol", recorded.content(), job.protocol.content()),
+        *_differences("hyper-parameter", used, job.hyperparameters),
+    ]
+    there, here = str(run.record.provenance.get("dataset_sha256")), find_dataset(job.dataset).sha256
+    if there != here:
+        lines.append(f"data: {there[:12]} recorded, {here[:12]} now")
+    if lines:
+        return lines
+    version = get_method(job.cell.method).version
+    return [f"the method's version, now {version}, or the record's schema: all that is recorded is the same"]
+
+
+def _differences(what: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    for name in {**then, **now}:
+        before, after = then.get(name, ABSENT), now.get(name, ABSENT)
+        if before != after:
+            shown = ["absent" if value is ABSENT else repr(value) for value in (before, after)]
+            yield f"{what} {name}: {shown[0]} recorded, {shown[1]} now"
