@@ -274,7 +274,14 @@ def test_sample_claims_read_what_was_measured_on_samples(store: Store) -> None:
         publish(store, "figure4", "paper", cell.slug, [made_up_record(cell, seed, PAPER) for seed in range(3)])
         samples(store, "figure4", cell, {"frechet": frechet})
     found = verdicts(store)
-    assert (found["9"], found["11"]) == (Verdict.REPRODUCED, Verdict.REPRODUCED)
+    assert (found["9"], found["11"]) == (Verdict.REPRODUCED, Verdict.NOT_RUN)
+    for option, frechet in (("log_lambda", 20.0), ("kl_weight", 25.0)):
+        arm = Cell("continuous-mnist", "vdae-resnet", 784, ((option, 4.0),))
+        publish(store, "sample-arms", "paper", arm.slug, [made_up_record(arm, seed, PAPER) for seed in range(3)])
+        samples(store, "sample-arms", arm, {"frechet": frechet})
+    assert verdicts(store)["11"] is Verdict.REPRODUCED
+    samples(store, "sample-arms", arm, {"frechet": 35.0})
+    assert verdicts(store)["11"] is Verdict.NOT_REPRODUCED
     samples(store, "figure4", cell, {"frechet": 5.0})
     assert verdicts(store)["9"] is Verdict.NOT_REPRODUCED
     samples(store, "figure4", cell, {"frechet": 5.0, "run_digest": "of another run"})

@@ -22,7 +22,7 @@ from vdae_bench.report.verdict import Finding, Verdict, below, why_not_comparabl
 from vdae_bench.spec import Cell, find_spec, load_spec, shipped_sweeps
 from vdae_bench.store import Store
 
-SWEEPS = ("table1", "table2", "figure1", "figure2", "figure3", "figure4")
+SWEEPS = ("table1", "table2", "figure1", "figure2", "figure3", "figure4", "sample-arms")
 """Where evidence is looked for; a cell that several of them have counts from the first."""
 SAMPLE_UNITS = {"frechet": Unit("Fréchet distance", "", 2), "classifier_entropy": Unit("nats of entropy", "", 3)}
 FILE = "claims.json"
