@@ -57,7 +57,7 @@ def coupled_floor(log_sigma: float) -> float:
 
 
 def curves_of(cells: list[CellRuns]) -> list[NoiseCurve]:
-    """The curves that a selection's cells with a fixed log sigma make, in the order of `LABELS`."""
+    """The curves that cells with a fixed log sigma make, in the order of `LABELS`; one alone compares no decoders."""
     found: dict[str, dict[float, Summary]] = {}
     for each in cells:
         options = dict(each.cell.options)
@@ -69,6 +69,8 @@ def curves_of(cells: list[CellRuns]) -> list[NoiseCurve]:
         label = LABELS.get((each.cell.method, options.get("decoder_variance", "learned"), output))
         if label:
             found.setdefault(label, {})[float(log_sigma)] = score
+    if len(found) < 2:
+        return []
     order = list(LABELS.values())
     return [NoiseCurve(label, dict(sorted(found[label].items()))) for label in sorted(found, key=order.index)]
 
