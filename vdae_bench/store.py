@@ -135,7 +135,7 @@ def parse(text: str) -> Record:
     schema = content.pop("schema")
     if schema != SCHEMA or isinstance(schema, bool):
         raise ValueError(
-            f"its schema is {schema!r}, and this version of vdae-bench knows {SCHEMA}: use the one it is from"
+            f"its schema is {schema!r}, this version knows {SCHEMA}: read it with the vdae-bench it is from"
         )
     return Record.model_validate({**content, "schema_": schema})
 

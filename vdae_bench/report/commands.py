@@ -54,6 +54,8 @@ def write_reports(
         check_reports(store, reports, protocol, sweep, chosen)
         return
     measured = _is_measured(results) and not (protocol or sweep)
+    for path, reason in store.unreadable(protocol, sweep):
+        click.echo(f"{path} is not read: {reason}", err=True)
     if has_results(store) or not measured:
         for written in build_reports(store, reports, protocol=protocol, sweep=sweep, formats=chosen):
             click.echo(written.path)
