@@ -244,6 +244,7 @@ def keep_aside(path: Path, label: str) -> None:
     A copy, named by its content: the file itself is never missing, and two processes that do this keep the same.
     """
     content = path.read_bytes()
+    label = label if label.isalnum() else "unnamed"  # a digest that a hostile record has may be a path
     aside = path.with_name(f"{path.stem}.superseded-{label}-{hashlib.sha256(content).hexdigest()[:8]}{path.suffix}")
     atomic.write(aside, content)
     _log.warning("%s is of another run, spec or version, or torn: it is kept as %s", path, aside.name)
