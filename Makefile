@@ -4,13 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PROTOCOL ?= quick
 
-.PHONY: help install reproduce test check report report-check mutants clean
+.PHONY: help install reproduce test check report report-check bench mutants clean
 
 help:
 	@echo "make reproduce   Table 1 on real MNIST at protocol quick (PROTOCOL=smoke|quick|standard|paper)"
 	@echo "make test        the tests"
 	@echo "make check       lint, format and types"
-	@echo "make mutants     break the mathematics on purpose, over 100 ways: a test must catch each (an hour)"
+	@echo "make mutants     break the mathematics on purpose, over 100 ways: a test must catch each (a quarter of an hour)"
+	@echo "make bench       time our steps beside other ways of taking them (10 minutes on two quiet cores)"
 	@echo "make report      draw reports/ from results/"
 	@echo "make report-check  whether reports/ is what results/ gives"
 	@echo "make install     the environment alone, in $(VENV)"
@@ -40,6 +41,10 @@ report: install
 report-check: install
 	$(BIN)/vdae-bench report --check
 	$(BIN)/vdae-bench claims --check
+
+bench: install
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/vdae-bench bench
 
 mutants: install
 	$(BIN)/python tests/mutants.py

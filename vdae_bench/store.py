@@ -149,7 +149,7 @@ def is_plain(name: str) -> bool:
     >>> [name for name in ("table1", "quick+0a1b2c3d", "..", "a/b", "nul.x", "a.") if is_plain(name)]
     ['table1', 'quick+0a1b2c3d']
     """
-    return bool(re.fullmatch(r"[\w+-][\w+.-]{0,199}(?<!\.)", name, re.ASCII)) and not _RESERVED.fullmatch(name)
+    return bool(re.fullmatch(r"[\w+-][\w+. -]{0,199}(?<![. ])", name, re.ASCII)) and not _RESERVED.fullmatch(name)
 
 
 class Store:

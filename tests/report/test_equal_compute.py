@@ -21,9 +21,15 @@ EXACT = FOUR.model_copy(update={"name": "quick+00000000", "log_det": "exact"})
 
 
 def put(
-    store: Store, method: str, curve: list[float], flops: int, protocol: Protocol = FOUR, seconds: float = 8.0
+    store: Store,
+    method: str,
+    curve: list[float],
+    flops: int,
+    protocol: Protocol = FOUR,
+    seconds: float = 8.0,
+    estimator: str | None = None,
 ) -> None:
-    cell = Cell("binary-mnist", method, 16)
+    cell = Cell("binary-mnist", method, 16, (("log_det", estimator),) if estimator else ())
     records = [
         made_up_record(
             cell, seed, protocol, curve=[each + seed for each in curve],
@@ -83,3 +89,17 @@ def test_the_page_has_the_figure_the_numbers_and_the_sentence(store: Store, repo
     assert row["at the VAE's operations"] == "+5.20 [+5.20, +5.20]"
     assert "not worth its price at this length at m = 16." in page and "`--set log_det=exact`" in page
     assert (written.path.parent / "mini-cost.svg").is_file()
+
+
+def test_an_estimator_may_be_a_cells_own_and_is_compared_with_exact_at_equal_epochs(store: Store) -> None:
+    put(store, "vae", [120.0, 110.0, 105.0, 102.0], flops=400)
+    put(store, "lvdae", [112.0, 104.0, 100.0, 99.5], flops=800, estimator="projected")
+    put(store, "lvdae", [112.0, 104.0, 100.0, 99.0], flops=4000, estimator="exact")
+    selection = select(load_runs(store))
+    (contest,) = contests_of(selection, [])
+    assert [course.label for course in contest.others] == ["projected", "exact"]
+    said = "\n".join(equal_compute.findings([contest]))
+    row, other = table_with(said, "beside `exact`, same epochs")
+    assert row["estimator"] == "projected" and row["beside `exact`, same epochs"].startswith("+0.50")
+    assert other["beside `exact`, same epochs"] == ""
+    assert list(contest.vae.costs[2][0]) == [1, 2, 3, 4]

@@ -31,7 +31,7 @@ def text(results, reports) -> str:
 def test_counts_commit_and_command(tmp_path):
     write(tmp_path, "kills", ORDEAL)
     page = text(tmp_path, tmp_path / "reports")
-    assert "| kills survived  | 1,234 |" in page and "| records lost    |     0 |" in page
+    assert "| kills survived  |   1,234 |" in page and "| records lost    |       0 |" in page
     assert "Nothing was lost" in page and "0123456789ab;" in page and "`make chaos`, 61 s" in page
     write(tmp_path, "more", ORDEAL.model_copy(update={"faults": {"records lost": 2}, "git_dirty": True}))
     page = text(tmp_path, tmp_path / "reports")

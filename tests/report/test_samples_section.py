@@ -70,7 +70,7 @@ def table2(store):
 
 
 def test_page_figures_and_values(table2, reports):
-    (written,) = build_reports(table2, reports)
+    written, *_ = build_reports(table2, reports)
     folder, page = written.path.parent, written.path.read_text()
     assert "Figure 2 of the paper" in page and "right on 99.33% of the test" in page
     rows = {
@@ -111,7 +111,7 @@ def test_learned_noise_levels_are_ordered_by_where_they_came_to(store, reports):
     assert [family.label(each) for each in family.members] == [
         "log sigma = -2.5, from -3", "log sigma = -2, from -5", "log sigma = -1.5, from -1",
     ]  # fmt: skip
-    (written,) = build_reports(store, reports)
+    written, *_ = build_reports(store, reports)
     page = written.path.read_text()
     assert "Figure 3 of the paper" in page and "(figure3-quality.svg)" in page
     assert (written.path.parent / "figure3-quality.svg").is_file()
@@ -133,21 +133,21 @@ def test_two_noise_levels_among_other_options_are_rows_like_any_other(store, rep
             put(store, "sample-arms", cell, [30.0], [{"log_sigma": -1.0}])
     (family,) = families_of(select(load_runs(store)))
     assert not family.levels and len(family.members) == 8
-    (written,) = build_reports(store, reports)
+    written, *_ = build_reports(store, reports)
     assert "L-VDAE (log_sigma -1), m = 32" in written.path.read_text()
 
 
 def test_numbers_of_two_classifiers_are_not_compared_in_silence(store, reports):
     put(store, "mini", Cell("binary-mnist", "vae", 16), [60.0])
     put(store, "mini", Cell("binary-mnist", "lvdae", 16), [50.0], classifier="1" * 12)
-    (written,) = build_reports(store, reports)
+    written, *_ = build_reports(store, reports)
     assert "classifiers of different weights" in written.path.read_text()
 
 
 def test_records_without_evidence_have_no_such_section(store, reports):
     cell = Cell("binary-mnist", "vae", 16)
     publish(store, "mini", "quick", cell.slug, [made_up_record(cell, 0)])
-    (written,) = build_reports(store, reports)
+    written, *_ = build_reports(store, reports)
     assert "## Samples" not in written.path.read_text()
     put(store, "mini", cell, [60.0])
     other = dataclasses.replace(cell, latents=32)

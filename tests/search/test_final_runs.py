@@ -61,7 +61,7 @@ def here(tiny_data, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VDAE_BENCH_DATA", str(tiny_data[0]))
     for module in (figures, search_figures):  # a second each, and tested elsewhere
-        monkeypatch.setattr(module, "draw", lambda _: {"svg": b"", "png": b""})
+        monkeypatch.setattr(module, "draw", lambda _: {"svg": b"<svg></svg>", "png": b""})
     return Here(tmp_path, monkeypatch, capsys)
 
 

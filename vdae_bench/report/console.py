@@ -66,7 +66,7 @@ def _table(sheet: Sheet, *, without_noise_levels: bool) -> str:
     body = [
         [
             row.latents,
-            textwrap.shorten(row.method, METHOD_WIDTH[compared], placeholder="..."),
+            textwrap.fill(row.method, METHOD_WIDTH[compared]),
             *(cell for _, score in SCORES for cell in _score(row, score, sheet.unit, compared)),
             "" if row.quoted else f"{len(row.ran.completed) if row.ran else 0}/{row.wanted}",
             train_seconds(row),

@@ -92,7 +92,7 @@ def _hyperparameter_rows(selection: Selection) -> list[list[str]]:
                 title = title_of(Cell(run.cell.dataset, run.cell.method, run.cell.latents))
                 if title not in titles:
                     titles.append(title)
-        if run.record.curve.epoch and not str(values.get("source", "spec")).startswith("search"):
+        if run.record.curve.epoch and not run.searched:
             for name in fixed:
                 fixed[name] |= {values[name]} if name in values else set()
     rows = [

@@ -1,7 +1,8 @@
-"""Cost beside quality: validation -ELBO of VAE and L-VDAE against training operations and seconds (section 3.1).
+"""Cost beside quality: validation -ELBO of VAE and L-VDAE against operations, seconds and epochs (section 3.1).
 
 L-VDAE pays for its posterior at every step. Is it worth that price where both get the same compute? Read off the
-learning curves of records; `exact` and `subset` (`models.log_det`) are protocols of their own, and meet only here.
+learning curves of records; `exact` and `subset` (`models.log_det`) are options of a cell, or protocols of their own
+that meet only here.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from vdae_bench.report.markdown import bullets, code, table
 from vdae_bench.report.runs import Run, Selection, by_folder, protocol_of, select
 from vdae_bench.report.statistics import CellRuns, Estimate, cells_of, mean_of
 from vdae_bench.report.units import NATS, Unit, dims_of, unit_of
-from vdae_bench.store import Cost
+from vdae_bench.store import Record
 from vdae_bench.units import bits_per_dim
 
 ESTIMATORS = ("subset", "projected", "exact")
@@ -34,11 +35,14 @@ STYLE_OF = {
     "projected": STYLES[METHODS.index("vdae-nice")],
 }
 NOT_WORTH_IT = "not worth its price at this length"
-AXES: tuple[tuple[str, Callable[[Cost], float]], ...] = (
-    ("training operations (FLOP)", lambda cost: float(cost.train_flops)),
-    ("training seconds", lambda cost: cost.train_seconds),
+AXES: tuple[tuple[str, Callable[[Record], float]], ...] = (
+    ("training operations (FLOP)", lambda record: float(record.cost.train_flops)),
+    ("training seconds", lambda record: record.cost.train_seconds),
+    ("epochs", lambda record: float(len(record.curve.epoch))),
 )
 """What a seed's training cost in all; an epoch is the same share of it as of the epochs."""
+PRICES = (0, 1)
+"""Those that methods pay differently for an epoch."""
 
 
 @dataclass(frozen=True)
@@ -46,18 +50,14 @@ class Course:
     """A cell on its way: for each seed the validation -ELBO after each epoch, and what it had cost by then."""
 
     label: str
-    flops: dict[int, NDArray[np.float64]]
-    seconds: dict[int, NDArray[np.float64]]
+    costs: tuple[dict[int, NDArray[np.float64]], ...]
+    """Of each of `AXES`."""
     values: dict[int, NDArray[np.float64]]
 
     @property
     def style(self) -> Style:
         """How it looks."""
         return STYLE_OF[self.label]
-
-    def costs(self, axis: int) -> dict[int, NDArray[np.float64]]:
-        """Of one of `AXES`."""
-        return (self.flops, self.seconds)[axis]
 
 
 @dataclass(frozen=True)
@@ -94,38 +94,44 @@ def _but_for_estimator(selection: Selection) -> str:
 
 def contests_of(selection: Selection, others: Sequence[Selection]) -> list[Contest]:
     """Every m at which the selection has both methods, with L-VDAE of the other selections too."""
-    here = {(each.cell.dataset, each.cell.latents, each.cell.method): each for each in _plain(selection)}
+    rivals = [rival for each in (selection, *others) for rival in _rivals(each)]
     contests = []
-    for (dataset, latents, method), vae in here.items():
-        if method != "vae":
+    for vae in cells_of(selection):
+        if vae.cell.method != "vae" or vae.cell.options or not vae.completed:
             continue
-        courses = {}
-        for each in (selection, *others):
-            rivals = {(r.cell.dataset, r.cell.latents): r for r in _plain(each) if r.cell.method == "lvdae"}
-            if (dataset, latents) in rivals:
-                courses[each.protocol.log_det] = _course(each.protocol.log_det, rivals[dataset, latents])
+        dataset, latents = vae.cell.dataset, vae.cell.latents
+        courses = {
+            estimator: _course(estimator, rival)
+            for estimator, rival in reversed(rivals)
+            if (rival.cell.dataset, rival.cell.latents) == (dataset, latents)
+        }
         if courses:
             ordered = tuple(courses[name] for name in ESTIMATORS if name in courses)
             contests.append(Contest(dataset, latents, _course("VAE", vae), ordered))
     return sorted(contests, key=lambda contest: (contest.dataset, contest.latents))
 
 
-def _plain(selection: Selection) -> list[CellRuns]:
-    return [each for each in cells_of(selection) if not each.cell.options and each.trained and each.completed]
+def _rivals(selection: Selection) -> Iterator[tuple[str, CellRuns]]:
+    """L-VDAE as it is with each estimator: the cell's, or the protocol's."""
+    for each in cells_of(selection):
+        options = dict(each.cell.options)
+        estimator = str(options.pop("log_det", selection.protocol.log_det))
+        if each.cell.method == "lvdae" and not options and each.completed:
+            yield estimator, each
 
 
 def _course(label: str, cell: CellRuns) -> Course:
     dims = dims_of(cell.cell.dataset)
     in_bits = dims is not None and unit_of(cell.cell.dataset) is not NATS
-    costs: list[dict[int, NDArray[np.float64]]] = [{}, {}]
+    costs: tuple[dict[int, NDArray[np.float64]], ...] = tuple({} for _ in AXES)
     values = {}
     for run in cell.completed:
         nats = [math.nan if value is None else value for value in run.record.curve.validation_neg_elbo_nats]
         values[run.seed] = np.array([bits_per_dim(value, dims) if in_bits and dims else value for value in nats])
         share = np.arange(1, len(nats) + 1) / len(nats)
         for each, (_, total) in zip(costs, AXES, strict=True):
-            each[run.seed] = share * total(run.record.cost)
-    return Course(label, costs[0], costs[1], values)
+            each[run.seed] = share * total(run.record)
+    return Course(label, costs, values)
 
 
 CAPTION = (
@@ -143,9 +149,9 @@ def draw(contests: Sequence[Contest]) -> dict[str, bytes]:
 
 def _figure(contests: Sequence[Contest]) -> Figure:
     columns = len(contests)
-    figure = Figure(figsize=(max(2.4 * columns, 4.4), 4.8), layout="constrained")
+    figure = Figure(figsize=(max(2.4 * columns, 5.4), 7.0), layout="constrained")
     FigureCanvasAgg(figure)
-    places = figure.subplots(2, columns, squeeze=False)
+    places = figure.subplots(len(AXES), columns, squeeze=False)
     several = len({contest.dataset for contest in contests}) > 1
     for column, contest in enumerate(contests):
         for row, (label, _) in enumerate(AXES):
@@ -158,20 +164,18 @@ def _figure(contests: Sequence[Contest]) -> Figure:
             f"{contest.dataset}, m = {contest.latents}" if several else f"m = {contest.latents}", loc="left"
         )
     lines = {line.get_label(): line for axes in places.flat for line in axes.lines}
-    figure.legend(lines.values(), lines.keys(), loc="outside upper left", ncols=4, handlelength=3.4)
+    figure.legend(
+        lines.values(), lines.keys(), loc="outside upper left", ncols=2 if columns < 3 else 4, handlelength=3.4
+    )
     return figure
 
 
 def _draw(axes: Axes, contest: Contest, axis: int) -> None:
     for course in (contest.vae, *contest.others):
-        x, y = (np.mean(np.stack(_cut(list(of.values()))), axis=0) for of in (course.costs(axis), course.values))
+        x, y = (np.mean(np.stack(_cut(list(of.values()))), axis=0) for of in (course.costs[axis], course.values))
         label = "VAE" if course.label == "VAE" else f"L-VDAE, {course.label}"
         style = course.style
         axes.plot(x, y, color=style.colour, linestyle=style.dashes, marker=style.marker, markersize=3, label=label)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=5))
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.xaxis.set_minor_locator(NullLocator())
     settled = [
         value
         for course in (contest.vae, *contest.others)
@@ -182,6 +186,18 @@ def _draw(axes: Axes, contest: Contest, axis: int) -> None:
     if finite and max(finite) > min(finite):
         margin = 0.06 * (max(finite) - min(finite))
         axes.set_ylim(min(finite) - margin, max(finite) + margin)
+    if axis in PRICES:
+        spent = [of[len(of) // 10 :] for course in (contest.vae, *contest.others) for of in course.costs[axis].values()]
+        _logarithmic(axes, min(map(np.min, spent)), max(map(np.max, spent)))
+
+
+def _logarithmic(axes: Axes, low: float, high: float) -> None:
+    axes.set_xscale("log")
+    if 0 < low < high:
+        axes.set_xlim(low / 1.2, high * 1.2)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1,) if high > 50 * low else (1, 3), numticks=5))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _cut(curves: list[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
@@ -193,7 +209,7 @@ def at_equal_cost(contest: Contest, course: Course, axis: int) -> Estimate | Non
     """L-VDAE - VAE where L-VDAE has spent what the VAE's whole training cost, paired by seed; None before one epoch."""
     differences = []
     for seed in sorted(contest.vae.values.keys() & course.values.keys()):
-        budget, costs = contest.vae.costs(axis)[seed][-1], course.costs(axis)[seed]
+        budget, costs = contest.vae.costs[axis][seed][-1], course.costs[axis][seed]
         if budget < costs[0] or not np.isfinite(course.values[seed]).all():
             return None
         differences.append(float(np.interp(budget, costs, course.values[seed]) - contest.vae.values[seed][-1]))
@@ -204,17 +220,17 @@ def worth(contest: Contest, course: Course) -> str:
     """Whether L-VDAE is better than the VAE when both have spent the VAE's operations."""
     equal = at_equal_cost(contest, course, 0)
     # Where it has not finished an epoch by then, it is taken for no better than after that epoch.
-    judged = equal or mean_of(_differences(contest, course, epoch=0))
+    judged = equal or mean_of(_differences(contest.vae, course, epoch=0))
     interval = judged.interval()
     if interval and interval[0] > 0:
         return NOT_WORTH_IT
     return "worth its price" if equal and interval and interval[1] < 0 else "too close to call"
 
 
-def _differences(contest: Contest, course: Course, epoch: int) -> list[float]:
-    """L-VDAE after an epoch - the VAE at its end, for each seed that both have."""
-    seeds = sorted(contest.vae.values.keys() & course.values.keys())
-    return [float(course.values[seed][epoch] - contest.vae.values[seed][-1]) for seed in seeds] or [math.nan]
+def _differences(other: Course, course: Course, epoch: int = -1) -> list[float]:
+    """A course after an epoch - another at its end, for each seed that both have."""
+    seeds = sorted(other.values.keys() & course.values.keys())
+    return [float(course.values[seed][epoch] - other.values[seed][-1]) for seed in seeds] or [math.nan]
 
 
 def findings(contests: Sequence[Contest]) -> Iterator[str]:
@@ -229,6 +245,7 @@ def findings(contests: Sequence[Contest]) -> Iterator[str]:
         "after the same epochs",
         "at the VAE's operations",
         "at the VAE's seconds",
+        "beside `exact`, same epochs",
     ]
     yield table(headers, rows, right=headers[1:2] + headers[3:])
     yield bullets([_sentence(contests, name) for name in ESTIMATORS if _with(contests, name)])
@@ -241,13 +258,19 @@ def findings(contests: Sequence[Contest]) -> Iterator[str]:
 
 
 def _row(contest: Contest, course: Course) -> list[str]:
-    ratios = [_total(course, axis) / (_total(contest.vae, axis) or math.nan) for axis in range(len(AXES))]
-    at_end = mean_of(_differences(contest, course, epoch=-1))
-    estimates = [at_end, *(at_equal_cost(contest, course, axis) for axis in range(len(AXES)))]
+    ratios = [_total(course, axis) / (_total(contest.vae, axis) or math.nan) for axis in PRICES]
+    at_end = mean_of(_differences(contest.vae, course))
+    estimates = [at_end, *(at_equal_cost(contest, course, axis) for axis in PRICES)]
     shown = [
         contest.unit.show_interval(each.mean, each.interval()) if each else "before its first epoch"
         for each in estimates
     ]
+    exact = next((each for each in contest.others if each.label == "exact"), None)
+    if exact and course is not exact:
+        beside = mean_of(_differences(exact, course))
+        shown.append(contest.unit.show_interval(beside.mean, beside.interval()))
+    else:
+        shown.append("")
     return [contest.dataset, str(contest.latents), course.label, *(f"{ratio:.3g} x" for ratio in ratios), *shown]
 
 
@@ -266,4 +289,4 @@ def _sentence(contests: Sequence[Contest], estimator: str) -> str:
 
 
 def _total(course: Course, axis: int) -> float:
-    return float(np.mean([costs[-1] for costs in course.costs(axis).values()]))
+    return float(np.mean([costs[-1] for costs in course.costs[axis].values()]))

@@ -85,7 +85,7 @@ def _left_out(store: Store, run: Run) -> Sequence[Any]:
 
 def _source(store: Store, run: Run) -> str:
     source = str(run.record.hyperparameters.get("source", "spec"))
-    if not source.startswith("search"):
+    if not run.searched:
         return "the spec and its protocol"
     for each in load_searches(store, run.sweep, run.protocol):
         if each.winner.source == source:

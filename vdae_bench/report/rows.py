@@ -84,4 +84,13 @@ def sheets_of(selection: Selection) -> list[Sheet]:
 
 def _own_row(ran: CellRuns, wanted: int) -> Row:
     latents = str(ran.cell.latents) if ran.cell.latents else "-"
-    return Row(latents, title_of(ran.cell), find_published(ran.cell), ran, wanted)
+    published, title = find_published(ran.cell), title_of(ran.cell)
+    if published is None and not ran.cell.options and _in_paper(ran.cell):
+        title += " (ours: not in the paper)"
+    return Row(latents, title, published, ran, wanted)
+
+
+def _in_paper(cell: Cell) -> bool:
+    """Whether a table has the method on this data, with whatever latents."""
+    tables = [table for table in map(load_table, table_names()) if table.dataset == cell.dataset]
+    return any(row.cell and row.cell.method == cell.method for table in tables for row in table.rows)

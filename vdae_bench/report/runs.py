@@ -15,7 +15,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from vdae_bench.errors import UserError
-from vdae_bench.protocol import Protocol, digest
+from vdae_bench.protocol import Protocol, digest, with_limits
 from vdae_bench.spec import Cell
 from vdae_bench.store import Record, Store
 
@@ -46,6 +46,11 @@ class Run:
     def completed(self) -> bool:
         """Whether it has test metrics; a run that diverged has none."""
         return self.record.status == "completed" and self.record.metrics.test is not None
+
+    @property
+    def searched(self) -> bool:
+        """Whether a search chose its hyper-parameters."""
+        return str(self.record.hyperparameters.get("source", "spec")).startswith("search")
 
     @property
     def started_at(self) -> str:
@@ -132,9 +137,10 @@ def select(runs: list[Run]) -> Selection:
     assert latest is not None
     asked = max(protocol.seeds for run in kept if (protocol := resolved[run.path]))
     found = max(len(group) for group in grouped(kept, lambda run: run.cell.slug).values())
+    protocol = latest.model_copy(update={"name": runs[0].protocol, "seeds": max(asked, found)})
     return Selection(
         sweep=runs[0].sweep,
-        protocol=latest.model_copy(update={"name": runs[0].protocol, "seeds": max(asked, found)}),
+        protocol=with_limits(protocol, searched=all(run.searched for run in kept if run.record.curve.epoch)),
         runs=tuple(kept),
         left_out=tuple(LeftOut(run, reasons[run.path]) for run in runs if run.path in reasons),
     )

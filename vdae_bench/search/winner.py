@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vdae_bench import atomic
 from vdae_bench.errors import EnvironmentFault, UserError
-from vdae_bench.protocol import digest
+from vdae_bench.protocol import digest, with_limits
 from vdae_bench.provenance import code_state
 from vdae_bench.search.studies import SCHEMA, Study, studies_of
 from vdae_bench.spec import Searched, SweepSpec
@@ -245,6 +245,5 @@ def with_winners(spec: SweepSpec, store: Store) -> SweepSpec:
     protocol = spec.protocol
     if studies and all(slug in searched for study in studies for slug in study.serves):
         # What the protocol cannot show is not for want of a search.
-        limits = tuple(each.replace(", without its hyper-parameter search", "") for each in protocol.cannot_show)
-        protocol = protocol.model_copy(update={"cannot_show": limits})
+        protocol = with_limits(protocol, searched=True)
     return replace(spec, searched=searched, protocol=protocol)
