@@ -72,7 +72,7 @@ def test_what_lies_there_is_set_aside_not_deleted(tmp_path):
 
 def test_nothing_half_written_is_visible(tmp_path, monkeypatch):
     store = Store(tmp_path)
-    monkeypatch.setattr("vdae_bench.store.os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left")))
+    monkeypatch.setattr("vdae_bench.atomic.os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left")))
     with pytest.raises(EnvironmentFault, match="No space left"):
         publish(store, "s", "quick", "c", make_record(seed=0))
     assert list(store.records()) == []

@@ -7,8 +7,8 @@ same protocol.
 from __future__ import annotations
 
 import json
-import os
 
+from vdae_bench import atomic
 from vdae_bench.errors import UserError
 from vdae_bench.models.registry import get_method
 from vdae_bench.plan import Calibration, Group, Job, calibrate
@@ -54,15 +54,8 @@ def fit_budget(spec: SweepSpec, seconds: float, around: Surroundings, *, may_cal
             f"one epoch of one seed of every cell takes about {duration((per_epoch + fixed) / MARGIN)}; "
             f"give a larger --budget, or a protocol with smaller networks"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".tmp-{os.getpid()}")
-    temporary.write_text(
-        json.dumps(
-            {**asked, "epochs": epochs, "seeds": seeds, "seconds_an_epoch": per_epoch, "seconds_of_evaluation": fixed},
-            indent=1,
-        )
-    )
-    temporary.replace(path)
+    chosen = {"epochs": epochs, "seeds": seeds, "seconds_an_epoch": per_epoch, "seconds_of_evaluation": fixed}
+    atomic.write(path, json.dumps({**asked, **chosen}, indent=1).encode())
     return epochs, seeds
 
 

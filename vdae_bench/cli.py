@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -317,6 +318,9 @@ def data_path(dataset: str) -> None:
 
 def main() -> None:
     """Run a verb; turn errors into one sentence and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # words and names of files need not be text
     words = [word for word in sys.argv[1:] if word != "--debug"]  # understood before and after the verb
     debug = len(words) < len(sys.argv) - 1
     try:
@@ -343,5 +347,11 @@ def main() -> None:
             raise
         place = f" ({error.filename})" if error.filename else ""
         click.echo(f"vdae-bench: {error.strerror or error}{place}", err=True)
+        code = 1
+    except Exception as error:
+        if debug:
+            raise
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        click.echo(f"vdae-bench: this is a fault of vdae-bench itself ({what}); --debug shows where", err=True)
         code = 1
     sys.exit(code if isinstance(code, int) else 0)

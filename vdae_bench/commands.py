@@ -416,6 +416,8 @@ def show_status(word: str, protocol: str | None, results: Path) -> None:
             ]
             for each in planned.cells
         ]
+        for path, reason in store.unreadable(spec.protocol.name, spec.name):
+            click.echo(f"{path} is not read, and kept aside when its run is run again: {reason}")
         click.echo(f"{spec.name}, protocol {spec.protocol.name}")
         click.echo(tabulate(rows, ["cell", "finished", "checkpoint", "diverged", "missing"]))
         click.echo()

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from vdae_bench.devices import is_out_of_memory, release_memory
 from vdae_bench.models.model import Model
 from vdae_bench.noise import NoiseSource
 from vdae_bench.precision import Precision, arithmetic
@@ -114,6 +115,7 @@ class Evaluator:
         self.nll_images, self.images = nll_images, nll_images + rest
         self.chunks = self._split(nll_images, self.samples) + self._split(rest, 1 if exact else settings.elbo_samples)
         self.done = 0
+        self.halvings = 0
 
     def _split(self, images: list[int], samples: int) -> list[tuple[list[int], int]]:
         size = images_in_chunk(self.model, len(self.noise.seeds), samples)
@@ -133,9 +135,31 @@ class Evaluator:
         while self.done < len(self.chunks):
             if stop():
                 return False
-            self.run_chunk()
+            try:
+                self.run_chunk()
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or len(self.chunks[self.done][0]) == 1:
+                    raise
+                self._halve_chunks()
+                continue
             after_chunk()
         return True
+
+    def _halve_chunks(self) -> None:
+        """Go on with half as many images at a time, which changes no number beyond rounding."""
+        release_memory()
+        left, self.chunks = self.chunks[self.done :], self.chunks[: self.done]
+        for images, samples in left:
+            middle = (len(images) + 1) // 2
+            self.chunks += [(part, samples) for part in (images[:middle], images[middle:]) if part]
+        self.halvings += 1
+
+    @property
+    def flags(self) -> list[str]:
+        """What a reader of the records should know."""
+        if not self.halvings:
+            return []
+        return [f"evaluated in chunks of 1/{2**self.halvings} of the images for want of memory; changes no number"]
 
     def metrics(self) -> list[dict[str, float]]:
         """The test metrics of each replica (see `summarise`)."""
@@ -146,11 +170,12 @@ class Evaluator:
 
     def state(self) -> dict[str, Any]:
         """What a continuation needs."""
-        return {"done": self.done, **vars(self.scores)}
+        chunks = {"done": self.done, "chunks": self.chunks, "halvings": self.halvings}
+        return {**chunks, **vars(self.scores)}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from `state()`."""
-        self.done = state["done"]
+        self.done, self.chunks, self.halvings = state["done"], state["chunks"], state["halvings"]
         self.scores = ImageScores(state["neg_elbo"], state["nll"], state["effective_samples"])
 
 

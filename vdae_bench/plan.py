@@ -164,13 +164,18 @@ class Group:
         """Identity of the group's checkpoint: the runs in it."""
         return digest([job.run_digest(seed) for job, seed in self.runs])
 
+    def halves(self) -> tuple[Group, Group]:
+        """Two groups of half as many runs, for where there is not the memory for all; their numbers are the same."""
+        middle = (len(self.runs) + 1) // 2
+        return Group(self.runs[:middle]), Group(self.runs[middle:])
+
     def problem(self) -> Problem:
         """What the method builds the group's model from."""
         return self.job.problem(len(self.runs), tuple(dict(job.cell.options) for job, _ in self.runs))
 
     def checkpoint_path(self, store: Store) -> Path:
         """Where the group's checkpoint is while it runs."""
-        return store.root / self.job.sweep / self.job.protocol.name / "checkpoints" / f"{self.identity[:16]}.pt"
+        return store.folder(self.job.sweep, self.job.protocol.name, "checkpoints") / f"{self.identity[:16]}.pt"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import math
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
@@ -24,9 +25,10 @@ import torch
 
 from vdae_bench.data.images import Images, load_images
 from vdae_bench.data.views import ViewedImages
-from vdae_bench.devices import describe
-from vdae_bench.errors import VdaeBenchError
+from vdae_bench.devices import describe, is_out_of_memory, release_memory
+from vdae_bench.errors import EnvironmentFault, VdaeBenchError
 from vdae_bench.evaluation import Evaluator
+from vdae_bench.lease import Held, Lease
 from vdae_bench.models.kept import save_model
 from vdae_bench.models.registry import get_method
 from vdae_bench.plan import Group, Plan, Price, price
@@ -51,6 +53,12 @@ from vdae_bench.units import bits_per_dim
 
 REDRAWS = 5
 """Other draws of the test set's noise on which a model without training is scored, to say how much a draw matters."""
+
+
+SECONDS_BETWEEN_QUESTIONS = 1.0
+OUT_OF_MEMORY = (
+    "memory is full with one run alone; lower batch_size or hidden_size with --set, or take a machine with more memory"
+)
 
 
 @dataclass(frozen=True)
@@ -181,10 +189,8 @@ def run_group(
         spread = redraw_standard_deviation(bench)
         metrics = [{**each, "redraw_standard_deviation_nats": spread} for each in metrics]
     seconds = time.perf_counter() - began
-    records = _records(group, trainer, metrics, cost, seconds, started_at, around)
-    names = (job.sweep, job.protocol.name)
-    paths = [around.store.path(*names, each.cell.slug, seed) for each, seed in group.runs]
-    published = list(zip(paths, records, strict=True))
+    records = _records(group, trainer, metrics, evaluator.flags, cost, seconds, started_at, around)
+    published = list(zip(paths_of(group, around.store), records, strict=True))
 
     def show_classifier(fraction: float) -> None:
         report(f"a classifier to judge samples, trained once: {fraction:.0%}", 1.0)
@@ -197,6 +203,22 @@ def run_group(
     around.store.publish(published)
     checkpoint.remove()
     return records
+
+
+def paths_of(group: Group, store: Store) -> list[Path]:
+    """Where the records of a group's runs are, or will be."""
+    return [store.path(job.sweep, job.protocol.name, job.cell.slug, seed) for job, seed in group.runs]
+
+
+def finished(group: Group, store: Store) -> list[Record] | None:
+    """The records of a group, where another process has published them all."""
+    found = []
+    for job, seed in group.runs:
+        record = store.find(job.sweep, job.protocol.name, job.cell.slug, seed, job.run_digest(seed))
+        if record is None:
+            return None
+        found.append(record)
+    return found
 
 
 def write_beside(
@@ -246,6 +268,7 @@ def _records(
     group: Group,
     trainer: Trainer,
     metrics: list[dict[str, float]],
+    evaluation_flags: list[str],
     cost: Price,
     evaluation_seconds: float,
     started_at: datetime,
@@ -256,7 +279,7 @@ def _records(
     for replica, (job, seed) in enumerate(group.runs):
         diverged = trainer.diverged_at()[replica]
         measured = metrics[replica]
-        flags = trainer.flags()[replica]
+        flags = [*trainer.flags()[replica], *evaluation_flags]
         if diverged is not None:
             flags = [*flags, f"diverged at step {diverged}"]
         elif not all(math.isfinite(value) for value in measured.values()):
@@ -355,29 +378,65 @@ class Outcome:
 def run_plan(
     planned: Plan, around: Surroundings, progress: Progress, stop: StopRequest, executor: Executor | None = None
 ) -> Outcome:
-    """Run all groups of a plan; what fails is kept and reported, what follows still runs."""
+    """Run all groups of a plan; what fails is kept and reported, what follows still runs.
+
+    A group that another process works on comes last, and is waited for. One that does not fit the memory runs as two.
+    """
     outcome = Outcome()
-    groups = planned.groups
     executor = executor or SerialExecutor()
-    for number, group in enumerate(groups, 1):
-        work = group_work(group)
-        progress.group_started(group.label, number, len(groups))
+    left, in_vain, started = deque(planned.groups), 0, 0
+    while left:
+        group = left.popleft()
+        lease = Lease(group.checkpoint_path(around.store).with_suffix(".lease"))
+        try:
+            lease.take()
+        except Held as held:
+            left.append(group)
+            in_vain += 1
+            if in_vain == len(left):
+                progress.say(f"waiting for {group.label}: {held}")
+            if in_vain >= len(left):
+                _pause(stop)
+            continue
+        in_vain = 0
+        with lease.kept():
+            records = finished(group, around.store)
+            if records is not None:
+                outcome.records += records
+                continue
+            started += 1
+            progress.group_started(group.label, started, started + len(left))
+            work = group_work(group)
 
-        def report(phase: str, fraction: float, group: Group = group, work: float = work) -> None:
-            progress.update(group.label, phase, work, fraction)
+            def report(phase: str, fraction: float, group: Group = group, work: float = work) -> None:
+                progress.update(group.label, phase, work, fraction)
 
-        future = executor.submit(run_group, group, around, report, stop)
-        error = future.exception()
+            future = executor.submit(run_group, group, around, report, stop)
+            error = future.exception()
         if error is None:
             records = future.result()
             outcome.records += records
             progress.group_ended(group.label, _outcome_line(records), work)
+        elif is_out_of_memory(error) and len(group.runs) > 1:
+            del future, error  # and with them what the failed run held
+            release_memory()
+            progress.group_ended(group.label, "memory is full: it goes on as two groups of half the replicas", 0)
+            left.extendleft(reversed(group.halves()))
         elif isinstance(error, VdaeBenchError | RuntimeError | OSError | MemoryError):
+            if is_out_of_memory(error):
+                error = EnvironmentFault(OUT_OF_MEMORY)
             outcome.failures.append((group, error))
             progress.group_ended(group.label, f"failed: {error}", work)
         else:
             raise error
     return outcome
+
+
+def _pause(stop: StopRequest) -> None:
+    """Before others are asked again."""
+    if stop():
+        raise Interrupted
+    time.sleep(SECONDS_BETWEEN_QUESTIONS)
 
 
 def group_work(group: Group) -> float:

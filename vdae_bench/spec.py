@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from vdae_bench.data.registry import find_dataset, parse_dataset_id
 from vdae_bench.errors import UserError
 from vdae_bench.models.registry import get_method, nearest
 from vdae_bench.protocol import Protocol, load_protocol, override, sweeps_folder
+from vdae_bench.store import is_plain
 from vdae_bench.yaml_file import Location, YamlFile
 
 OPTIMISER_DEFAULTS: dict[str, Any] = {
@@ -128,13 +129,23 @@ class CellSpec(BaseModel):
     hyperparameters: Hyperparameters = Hyperparameters()
 
 
+NOT_SWEEPS = ("bench", "chaos")
+"""Folders of results/ that other verbs write."""
+
+
+def _plain_name(name: str) -> str:
+    if not is_plain(name) or name in NOT_SWEEPS:
+        raise ValueError(f"{name} cannot be a folder of results on every system; choose another name")
+    return name
+
+
 class SpecFile(BaseModel):
     """The file as written."""
 
     model_config = ConfigDict(extra="forbid")
 
     version: Literal[1]
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+    name: Annotated[str, AfterValidator(_plain_name)] = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     description: str = ""
     grid: list[dict[str, Annotated[list[str | int | float | None], Field(min_length=1)]]] = []
     include: list[CellSpec] = []

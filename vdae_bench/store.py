@@ -6,17 +6,22 @@ share of its group's wall time, so that they add up.
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
+import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from vdae_bench.errors import EnvironmentFault
+from vdae_bench import atomic
+from vdae_bench.errors import UserError
 
 SCHEMA = 1
+
+_log = logging.getLogger(__name__)
 
 
 class RecordedCell(BaseModel):
@@ -108,8 +113,8 @@ class Record(BaseModel):
 
     @property
     def run_digest(self) -> str:
-        """The identity of the run."""
-        return str(self.provenance["run_digest"])
+        """The identity of the run; empty where a record by hand has none."""
+        return str(self.provenance.get("run_digest", ""))
 
 
 def to_json(record: Record) -> str:
@@ -119,12 +124,32 @@ def to_json(record: Record) -> str:
 
 
 def parse(text: str) -> Record:
-    """The record in the text of a file; `ValueError` when it is none."""
+    """The record in the text of a file; `ValueError` when it is none, or of a schema that this version does not know.
+
+    A record is read whatever later versions added to it: what they do not know they keep. Raise `SCHEMA` only where the
+    meaning of a field changes, and read the older here: a test holds a sample of each.
+    """
     content = json.loads(text)
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        raise ValueError("not a record of a known schema")
-    content["schema_"] = content.pop("schema")
-    return Record.model_validate(content)
+    if not isinstance(content, dict) or "schema" not in content:
+        raise ValueError("it is no record")
+    schema = content.pop("schema")
+    if schema != SCHEMA or isinstance(schema, bool):
+        raise ValueError(
+            f"its schema is {schema!r}, this version knows {SCHEMA}: read it with the vdae-bench it is from"
+        )
+    return Record.model_validate({**content, "schema_": schema})
+
+
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name is a folder's own name on any system: no path, nothing that Windows reserves or cuts.
+
+    >>> [name for name in ("table1", "quick+0a1b2c3d", "..", "a/b", "nul.x", "a.") if is_plain(name)]
+    ['table1', 'quick+0a1b2c3d']
+    """
+    return bool(re.fullmatch(r"[\w+-][\w+. -]{0,199}(?<![. ])", name, re.ASCII)) and not _RESERVED.fullmatch(name)
 
 
 class Store:
@@ -134,7 +159,14 @@ class Store:
         self.root = root
 
     def folder(self, sweep: str, protocol: str, cell: str) -> Path:
-        """Where the runs of a cell are."""
+        """Where the runs of a cell are.
+
+        Raises:
+            UserError: a name is no plain name, so that the place would be outside the results folder.
+        """
+        for name in (sweep, protocol, cell):
+            if not is_plain(name):
+                raise UserError(f"{name!r} cannot name a folder of results; use letters, digits, '-', '_', '+' and '.'")
         return self.root / sweep / protocol / cell
 
     def path(self, sweep: str, protocol: str, cell: str, seed: int) -> Path:
@@ -145,7 +177,7 @@ class Store:
         """The record in a file; None when there is none or it is not whole."""
         try:
             return parse(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, ValidationError, RecursionError):
+        except (OSError, ValueError, RecursionError):
             return None
 
     def find(self, sweep: str, protocol: str, cell: str, seed: int, run_digest: str) -> Record | None:
@@ -154,41 +186,74 @@ class Store:
         return record if record and record.provenance.get("run_digest") == run_digest else None
 
     def publish(self, records: list[tuple[Path, Record]]) -> None:
-        """Write the records of a group to their paths: all to temporary files first, then each renamed into place.
+        """Write the records of a group to their paths: all to temporary files first, then each put in place at once.
 
-        What lies there under another identity (an older spec or method version) or torn is set aside, never deleted.
+        Of two processes that publish the same run the later yields. What lies there under another identity (an older
+        spec or method version) or torn is set aside, never deleted.
+
+        Raises:
+            EnvironmentFault: the disk is full, say; no record is there in part.
         """
-        written = []
+        staged: list[tuple[Path, Record, Path]] = []
         try:
             for path, record in records:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                temporary = path.with_suffix(f".json.tmp-{os.getpid()}")
-                with temporary.open("w", encoding="utf-8") as file:
-                    file.write(to_json(record))
-                    file.flush()
-                    os.fsync(file.fileno())
-                written.append(temporary)
-            for (path, record), temporary in zip(records, written, strict=True):
-                self._set_aside(path, record.run_digest)
-                temporary.replace(path)
-        except OSError as error:
-            raise EnvironmentFault(
-                f"cannot write records under {self.root}: {error.strerror}; free space or choose another --results"
-            ) from error
+                staged.append((path, record, atomic.stage(path, to_json(record).encode())))
+            for path, record, temporary in staged:
+                self._put(path, record, temporary)
+        finally:
+            for _, _, temporary in staged:
+                atomic.discard(temporary)
 
-    def _set_aside(self, path: Path, run_digest: str) -> None:
-        if not path.exists():
-            return
+    def _put(self, path: Path, record: Record, temporary: Path) -> None:
         old = self.read(path)
-        if old and old.run_digest == run_digest:
+        if old and old.run_digest == record.run_digest:
             return
-        label = old.run_digest[:8] if old else "unreadable"
-        path.replace(path.with_name(f"{path.stem}.superseded-{label}.json"))
+        try:
+            if path.exists():
+                keep_aside(path, old.run_digest[:8] if old else "unreadable")
+            temporary.replace(path)
+        except OSError as error:
+            raise atomic.fault(path, error) from error
 
     def records(self, protocol: str | None = None, sweep: str | None = None) -> Iterator[tuple[Path, Record]]:
         """All readable records, in the order of their paths, of one protocol or sweep where asked."""
-        for path in sorted(self.root.glob(f"{sweep or '*'}/{protocol or '*'}/*/seed-*.json")):
-            if path.stem.removeprefix("seed-").isdigit():
-                record = self.read(path)
-                if record:
-                    yield path, record
+        for path in self._paths(protocol, sweep):
+            record = self.read(path)
+            if record:
+                yield path, record
+
+    def unreadable(self, protocol: str | None = None, sweep: str | None = None) -> Iterator[tuple[Path, str]]:
+        """The files in the places of records that are none, and why."""
+        for path in self._paths(protocol, sweep):
+            try:
+                parse(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError, RecursionError) as error:
+                yield path, _reason(error)
+
+    def _paths(self, protocol: str | None, sweep: str | None) -> Iterator[Path]:
+        for path in sorted(self.root.glob("*/*/*/seed-*.json")):
+            place = path.relative_to(self.root).parts
+            wanted = sweep in (None, place[0]) and protocol in (None, place[1])
+            if wanted and path.stem.removeprefix("seed-").isdecimal():
+                yield path
+
+
+def keep_aside(path: Path, label: str) -> None:
+    """Keep a file that is about to be replaced under a name of its own, which says what it was.
+
+    A copy, named by its content: the file itself is never missing, and two processes that do this keep the same.
+    """
+    content = path.read_bytes()
+    label = label if label.isalnum() else "unnamed"  # a digest that a hostile record has may be a path
+    aside = path.with_name(f"{path.stem}.superseded-{label}-{hashlib.sha256(content).hexdigest()[:8]}{path.suffix}")
+    atomic.write(aside, content)
+    _log.warning("%s is of another run, spec or version, or torn: it is kept as %s", path, aside.name)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc'])).replace('schema_', 'schema')}: {first['msg']}"
+    if isinstance(error, OSError):
+        return str(error.strerror)
+    return "nested too deep" if isinstance(error, RecursionError) else str(error)

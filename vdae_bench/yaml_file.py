@@ -22,17 +22,16 @@ class YamlFile:
 
     def __init__(self, path: Path, text: str) -> None:
         from ruamel.yaml import YAML
-        from ruamel.yaml.error import YAMLError
 
         self.path = path
         self._lines: dict[Location, int] = {}
         self._nodes = 0
         try:
             content = YAML(typ="rt").load(text)
-        except (YAMLError, ValueError, RecursionError) as error:
+        except Exception as error:  # of what is no YAML; on hostile files its reader fails in any way
             mark = getattr(error, "problem_mark", None)
             place = f", line {mark.line + 1}" if mark else ""
-            problem = getattr(error, "problem", None) or type(error).__name__
+            problem = getattr(error, "problem", None) or f"its reader says: {error or type(error).__name__}"
             raise UserError(f"{path}{place}: this is not YAML ({problem})") from None
         self.content: Any = self._plain(content, ())
 

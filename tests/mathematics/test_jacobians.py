@@ -228,3 +228,29 @@ def test_cholesky_of_a_singular_gram_matrix_is_not_finite():
     jacobian[0, 1] = torch.eye(3, 5)
     factor = gram_cholesky(jacobian)
     assert torch.isnan(factor[0, 0]).any() and torch.equal(factor[0, 1], torch.eye(3, dtype=torch.float64))
+
+
+def test_jitter_is_added_in_training_alone_and_only_where_it_is_needed():
+    """One image's J has rank 1: its factor is finite with jitter and counted, the other's keeps its bits."""
+    jacobian = torch.randn(2, 2, 8, 30, generator=torch.Generator().manual_seed(0))
+    jacobian[1, 0] = jacobian[1, 0, :1].clone()
+    jacobian.requires_grad_()
+    plain = gram_cholesky(jacobian)
+    counted = torch.zeros(2, dtype=torch.int64)
+    factor = gram_cholesky(jacobian, counted)
+    assert counted.tolist() == [0, 1] and factor.isfinite().all() and not plain[1, 0].isfinite().any()
+    torch.testing.assert_close(factor[0], plain[0], rtol=0, atol=0)
+    torch.testing.assert_close(factor[1, 1], plain[1, 1], rtol=0, atol=0)
+    exact = (jacobian @ jacobian.mT)[1, 0]
+    torch.testing.assert_close(factor[1, 0] @ factor[1, 0].mT, exact, rtol=0, atol=1e-5 * exact.trace().item())
+    (gradient,) = torch.autograd.grad(log_det_gram(factor).sum(), jacobian)
+    assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("latents", [4, 32, 128])
+def test_the_jitter_is_enough_for_any_rank(latents):
+    for rank in (1, latents // 2, latents - 1):
+        parts = torch.randn(2, 1, 20, 784, latents, generator=torch.Generator().manual_seed(rank))
+        jacobian = parts[0].mT[..., :latents, :rank] @ parts[1].mT[..., :rank, :]
+        counted = torch.zeros(1, dtype=torch.int64)
+        assert gram_cholesky(jacobian, counted).isfinite().all() and counted > 0

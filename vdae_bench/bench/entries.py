@@ -6,14 +6,14 @@ Its first seven fields are a contract; the others say how they came about.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from vdae_bench.errors import EnvironmentFault, UserError
+from vdae_bench import atomic
+from vdae_bench.errors import UserError
 from vdae_bench.precision import Precision
 
 
@@ -120,14 +120,7 @@ def read(path: Path) -> list[Entry]:
 def write(path: Path, entries: Sequence[Entry]) -> None:
     """Replace a raw file: whole or not at all."""
     text = json.dumps([_plain(entry) for entry in entries], indent=1, allow_nan=False) + "\n"
-    temporary = path.with_suffix(f".json.tmp-{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise EnvironmentFault(f"cannot write {path}: {error.strerror}; free space or choose --results") from error
+    atomic.write(path, text.encode())
 
 
 def _plain(entry: Entry) -> dict[str, Any]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import io
 import pickle
-from contextlib import suppress
 from pathlib import Path
 
 import torch
 
-from vdae_bench.errors import EnvironmentFault, UserError
+from vdae_bench import atomic
+from vdae_bench.errors import UserError
 from vdae_bench.models.model import Model
 from vdae_bench.models.registry import Problem, get_method
 
@@ -27,17 +27,9 @@ def save_model(record: Path, run_digest: str, model: Model, replica: int) -> Non
     """
     path = model_path(record)
     state = {name: value[replica : replica + 1].cpu().clone() for name, value in model.state_dict().items()}
-    temporary = path.with_suffix(f".tmp-{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save({"run_digest": run_digest, "state": state}, temporary)
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise EnvironmentFault(
-            f"cannot write {path}: {error.strerror}; free space or choose another --results"
-        ) from error
+    buffer = io.BytesIO()  # torch reports a full disk in words of its own
+    torch.save({"run_digest": run_digest, "state": state}, buffer)
+    atomic.write(path, buffer.getvalue())
 
 
 def load_model(record: Path, run_digest: str, method: str, problem: Problem) -> Model:

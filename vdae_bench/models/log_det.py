@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from vdae_bench.precision import full_precision
@@ -14,15 +14,35 @@ Estimator: TypeAlias = Literal["exact", "subset", "projected"]
 """Of L-VDAE's training objective, see `posteriors.LinearisedFlow`."""
 
 
-def gram_cholesky(jacobian: Float[Tensor, "R N m n"]) -> Float[Tensor, "R N m m"]:
+JITTER = 10.0
+"""Times the rounding error of C, eps tr C: what is added to the diagonal in training where C needs it."""
+
+
+def gram_cholesky(
+    jacobian: Float[Tensor, "R N m n"], jittered: Int[Tensor, " R"] | None = None
+) -> Float[Tensor, "R N m m"]:
     """Lower Cholesky factor L of C = J J^T for each image.
 
-    No check and no jitter: where C is not positive definite in floating point the factor is not finite, the loss of
-    that replica becomes NaN and its run is recorded as diverged. (`cholesky_ex` does not synchronise on a GPU.)
+    Without `jittered`, which is how everything is evaluated, C is taken as it is: where it is not positive definite in
+    floating point the factor is not finite, and the run is recorded as diverged. With it, in training, such a C alone
+    gets a fixed jitter on its diagonal, and is counted there for its replica.
+
+    C is factored twice then: nothing here waits for a GPU, and no gradient passes a factor that is not finite.
     """
     with full_precision(jacobian.device):
-        factor, info = torch.linalg.cholesky_ex(jacobian @ jacobian.mT, check_errors=False)
+        gram = jacobian @ jacobian.mT
+        if jittered is not None:
+            gram = gram + torch.diag_embed(_jitter(gram.detach(), jittered))
+        factor, info = torch.linalg.cholesky_ex(gram, check_errors=False)
     return torch.where((info == 0)[..., None, None], factor, torch.nan)
+
+
+def _jitter(gram: Float[Tensor, "R N m m"], jittered: Int[Tensor, " R"]) -> Float[Tensor, "R N m"]:
+    """For the diagonal of each C: 0 but where it cannot be factored as it is, which is counted."""
+    failed = torch.linalg.cholesky_ex(gram, check_errors=False).info != 0
+    jittered += failed.sum(1)
+    size = JITTER * torch.finfo(gram.dtype).eps * gram.diagonal(dim1=-2, dim2=-1).sum(-1)
+    return torch.where(failed, size, 0)[..., None].expand(gram.shape[:-1])
 
 
 def log_det_gram(factor: Float[Tensor, "R N m m"]) -> Float[Tensor, "R N"]:

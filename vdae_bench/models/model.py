@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from vdae_bench.data.statistics import PixelStatistics
@@ -108,6 +108,11 @@ class Model(nn.Module):
             parameter.clamp_(min=SCALAR_FLOOR)
         return touched
 
+    @property
+    def jittered(self) -> Int[Tensor, " R"] | None:
+        """How many C of each replica got jitter in training so far; None without any C."""
+        return None
+
 
 class LatentVariableModel(Model):
     """p(z) p(x|z) with a posterior q(z|x): the VAE and all its relatives; only the posterior differs."""
@@ -127,6 +132,11 @@ class LatentVariableModel(Model):
         """Posterior first, then the decoder."""
         self.posterior.initialise(generators)
         self.decoder.initialise(generators)
+
+    @property
+    def jittered(self) -> Int[Tensor, " R"] | None:
+        """The posterior's."""
+        return self.posterior.jittered
 
     def jacobian_rows(self, samples: int) -> int:
         """The posterior's."""

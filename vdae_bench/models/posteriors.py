@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from vdae_bench.models.flows import NICE
@@ -36,6 +36,11 @@ class Posterior(nn.Module):
     noise_dim: int
     mean_is_exact = False
     """Whether `mean` is E_q[z] whatever the noise."""
+
+    @property
+    def jittered(self) -> Int[Tensor, " R"] | None:
+        """How many C of each replica got jitter in training so far (`log_det.gram_cholesky`); None without any C."""
+        return None
 
     @property
     def training_noise_dim(self) -> int:
@@ -146,6 +151,9 @@ class LinearisedFlow(Posterior):
 
     log_sigma: Tensor
 
+    jitters: Tensor
+    """(R,): how many C got jitter in training."""
+
     def __init__(
         self,
         encoder: Layer,
@@ -165,6 +173,12 @@ class LinearisedFlow(Posterior):
             self.log_sigma = nn.Parameter(torch.zeros(replicas, 1, 1))
         else:
             self.register_buffer("log_sigma", torch.tensor(fixed_log_sigma, dtype=torch.float32).view(-1, 1, 1))
+        self.register_buffer("jitters", torch.zeros(replicas, dtype=torch.int64), persistent=False)
+
+    @property
+    def jittered(self) -> Int[Tensor, " R"]:
+        """Counted in training."""
+        return self.jitters
 
     @property
     def training_noise_dim(self) -> int:
@@ -190,10 +204,12 @@ class LinearisedFlow(Posterior):
         return pull(Cotangents(unit.expand(x.shape[0], images, -1, -1))).dense().to(x.dtype)
 
     @torch.no_grad()
-    def _projected(self, pull: Pullback, x: Float[Tensor, "R N n"], eta: Float[Tensor, "R N m"]) -> Tensor:
+    def _projected(
+        self, pull: Pullback, x: Float[Tensor, "R N n"], eta: Float[Tensor, "R N m"], jittered: Tensor | None
+    ) -> Tensor:
         """The w = J^T L^-T eta in the row space of J for which J w = L eta; no gradient passes."""
         jacobian = self._jacobian(pull, x, x.shape[1])
-        factor = gram_cholesky(jacobian)
+        factor = gram_cholesky(jacobian, jittered)
         with full_precision(x.device):
             solved = torch.linalg.solve_triangular(factor.mT, eta[..., None], upper=True)
             return (jacobian.mT @ solved)[..., 0]
@@ -233,13 +249,14 @@ class LinearisedFlow(Posterior):
         mean, push, pull = self.encoder.linearise(x)
         images = x.shape[1] if self.log_det == "exact" else min(x.shape[1], max(1, round(log_det_rows / m)))
         jacobian = self._jacobian(pull, x, images)
-        factor = gram_cholesky(jacobian)
+        jittered = self.jitters if torch.is_grad_enabled() else None  # in training, not in validation
+        factor = gram_cholesky(jacobian, jittered)
         sigma = self.log_sigma.exp()
         if self.log_det == "exact":
             with full_precision(x.device):
                 deviation = (factor @ noise[..., None])[..., 0]
         else:
-            w = self._projected(pull, x, noise) if self.log_det == "projected" else noise
+            w = self._projected(pull, x, noise, jittered) if self.log_det == "projected" else noise
             deviation = push(w[:, :, None])[:, :, 0]
         trace = jacobian.square().sum((2, 3)).mean(1)
         variance_terms = sigma.square()[:, 0, 0] * trace - log_det_gram(factor).mean(1)

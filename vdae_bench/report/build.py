@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vdae_bench.errors import EnvironmentFault, UserError
+from vdae_bench import atomic
+from vdae_bench.errors import UserError
 from vdae_bench.models.registry import nearest
 from vdae_bench.report import equal_compute, figures, noise_grid, samples, search_figures
 from vdae_bench.report.claims import FILE as CLAIMS_FILE
@@ -72,13 +73,7 @@ def build_reports(
     rendered = list(render_reports(store, reports, protocol=protocol, sweep=sweep, formats=formats))
     for each in rendered:
         for path, content in each.files.items():
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
-            except OSError as error:
-                raise EnvironmentFault(
-                    f"cannot write {path}: {error.strerror}; free space or choose another --reports folder"
-                ) from error
+            atomic.write(path, content, option="--reports")
     return [each.report for each in rendered]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from vdae_bench import atomic
 from vdae_bench.bench.entries import folder as bench_folder
 from vdae_bench.errors import UserError, VdaeBenchError
 from vdae_bench.protocol import PROTOCOLS
@@ -30,7 +31,8 @@ from vdae_bench.report.claims import (
 )
 from vdae_bench.report.compare import compare, compare_content, compare_text
 from vdae_bench.report.explain import explain
-from vdae_bench.report.performance import build_performance, render_performance
+from vdae_bench.report.performance import render_performance
+from vdae_bench.report.reliability import render_reliability
 from vdae_bench.report.runs import load_runs
 from vdae_bench.search.winner import all_winners
 from vdae_bench.store import Store
@@ -53,12 +55,15 @@ def write_reports(
     if check:
         check_reports(store, reports, protocol, sweep, chosen)
         return
-    measured = _is_measured(results) and not (protocol or sweep)
-    if has_results(store) or not measured:
+    beside = {} if protocol or sweep else _beside_records(results, reports)
+    for path, reason in store.unreadable(protocol, sweep):
+        click.echo(f"{path} is not read: {reason}", err=True)
+    if has_results(store) or not beside:
         for written in build_reports(store, reports, protocol=protocol, sweep=sweep, formats=chosen):
             click.echo(written.path)
-    if measured:
-        click.echo(build_performance(results, reports))
+    for path, content in beside.items():
+        atomic.write(path, content, option="--reports")
+        click.echo(path)
 
 
 def check_reports(store: Store, reports: Path, protocol: str | None, sweep: str | None, formats: Sequence[str]) -> None:
@@ -70,8 +75,7 @@ def check_reports(store: Store, reports: Path, protocol: str | None, sweep: str 
     if has_results(store) or protocol or sweep:
         rendered += render_reports(store, reports, protocol=protocol, sweep=sweep, formats=formats)
     everything = not protocol and not sweep
-    if everything and _is_measured(store.root):
-        files = render_performance(store.root, reports)
+    if everything and (files := _beside_records(store.root, reports)):
         rendered.append(RenderedReport(WrittenReport("", "", next(iter(files)), ""), files))
     lines = [f"{path} {'differs' if path.is_file() else 'is missing'}" for path in differing_files(rendered)]
     if everything and set(formats) == set(FORMATS):
@@ -86,8 +90,10 @@ def has_results(store: Store) -> bool:
     return any(True for _ in store.records()) or any(True for _ in all_winners(store))
 
 
-def _is_measured(results: Path) -> bool:
-    return any(bench_folder(results).glob("*.json"))
+def _beside_records(results: Path, reports: Path) -> dict[Path, bytes]:
+    """The pages about the code itself, from what `vdae-bench bench` and `make chaos` left: content by path."""
+    performance = render_performance(results, reports) if any(bench_folder(results).glob("*.json")) else {}
+    return performance | render_reliability(results, reports)
 
 
 def show_claims(results: Path, reports: Path, protocol: str | None, form: str, check: bool) -> None:

@@ -14,8 +14,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
+from vdae_bench import atomic
 from vdae_bench.bench.entries import Entry, Surrounding, folder, read
-from vdae_bench.errors import EnvironmentFault, UserError
+from vdae_bench.errors import UserError
 from vdae_bench.report.figures import GREY, STYLES, saved
 from vdae_bench.report.markdown import bullets, code, escape, table
 
@@ -49,11 +50,7 @@ def build_performance(results: Path, reports: Path) -> Path:
         EnvironmentFault: a file cannot be written.
     """
     for path, content in render_performance(results, reports).items():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        except OSError as error:
-            raise EnvironmentFault(f"cannot write {path}: {error.strerror}; free space or choose --reports") from error
+        atomic.write(path, content, option="--reports")
     return reports / f"{NAME}.md"
 
 

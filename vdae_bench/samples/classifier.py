@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
+import io
 import pickle
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,8 +23,10 @@ from platformdirs import user_cache_path
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vdae_bench import atomic
 from vdae_bench.data.images import Images, Labels
 from vdae_bench.data.views import binarise, dequantise
+from vdae_bench.errors import EnvironmentFault
 from vdae_bench.noise import stream_seed
 from vdae_bench.protocol import digest
 
@@ -117,7 +119,7 @@ def trained_classifier(
         classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if not _load(classifier, path):
             _train(classifier, images.train.to(device), labels.train.to(device), settings, report)
-            with suppress(OSError):  # without a place to keep it, the next process trains it again
+            with suppress(EnvironmentFault):  # without a place to keep it, the next process trains it again
                 _save(classifier, path)
     return classifier.eval().requires_grad_(False)
 
@@ -131,10 +133,9 @@ def _load(classifier: Classifier, path: Path) -> bool:
 
 
 def _save(classifier: Classifier, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".tmp-{os.getpid()}")
-    torch.save(classifier.state_dict(), temporary)
-    temporary.replace(path)
+    buffer = io.BytesIO()
+    torch.save(classifier.state_dict(), buffer)
+    atomic.write(path, buffer.getvalue())
 
 
 def _train(

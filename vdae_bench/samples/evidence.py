@@ -9,9 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import zipfile
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from vdae_bench.errors import EnvironmentFault
+from vdae_bench import atomic
 from vdae_bench.samples.quality import Kind, Quality
 
 SCHEMA = 1
@@ -86,20 +84,7 @@ def write_evidence(record: Path, evidence: Evidence) -> None:
             content |= {"kind": kind, **{name: content["quality"][kind][name] for name in HEADLINE}}
     text = json.dumps(content, indent=1, allow_nan=False) + "\n"
     for path, written in zip(evidence_paths(record), (arrays, text.encode()), strict=True):
-        temporary = path.with_suffix(f"{path.suffix}.tmp-{os.getpid()}")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                file.write(written)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except OSError as error:
-            with suppress(OSError):
-                temporary.unlink()
-            raise EnvironmentFault(
-                f"cannot write {path}: {error.strerror}; free space or choose another --results"
-            ) from error
+        atomic.write(path, written)
 
 
 def read_evidence(record: Path, run_digest: str) -> Evidence | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from vdae_bench.errors import EnvironmentFault, UserError
+from vdae_bench.lease import Held, Lease
 from vdae_bench.search.sampling import quiet_optuna
 from vdae_bench.search.space import distributions
 from vdae_bench.search.studies import Study
@@ -36,20 +37,19 @@ def alone(folder: Path) -> Iterator[None]:
     Raises:
         EnvironmentFault: another one is.
     """
-    from filelock import FileLock, Timeout
-
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".search.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise EnvironmentFault(
-            f"another search works in {folder}; wait for its end, or give another --results"
-        ) from None
-    try:
+    lease = Lease(folder / "search.lease")
+    while True:
+        try:
+            lease.take()
+            break
+        except Held as held:
+            if held.lives:
+                raise EnvironmentFault(
+                    f"another search works in {folder} ({held}); wait for its end, or give another --results"
+                ) from None
+            time.sleep(1)  # on another machine: its next beat tells, or that there is none
+    with lease.kept():
         yield
-    finally:
-        lock.release()
 
 
 def mend(journal: Path) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vdae_bench import atomic
 from vdae_bench.progress import Progress, duration
 from vdae_bench.runner import StopRequest, Surroundings
 from vdae_bench.search.ledger import Ledger
@@ -161,13 +161,7 @@ class _Results:
             "trials": [trial.model_dump(mode="json") for trial in trials],
             "checkpoints": [path.name for path in checkpoints],
         }
-        self._folder.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_suffix(f".json.tmp-{os.getpid()}")
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(content, allow_nan=False))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._path)
+        atomic.write(self._path, json.dumps(content, allow_nan=False).encode())
 
     def remove(self) -> None:
         """All are told: results and checkpoints have served."""

@@ -7,7 +7,6 @@ the winning trial. What a file of another search leaves behind is set aside, nev
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -17,12 +16,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from vdae_bench import atomic
 from vdae_bench.errors import EnvironmentFault, UserError
 from vdae_bench.protocol import digest, with_limits
 from vdae_bench.provenance import code_state
 from vdae_bench.search.studies import SCHEMA, Study, studies_of
 from vdae_bench.spec import Searched, SweepSpec
-from vdae_bench.store import Store
+from vdae_bench.store import Store, keep_aside
 
 METRIC = "validation -ELBO at beta = 1 after the last epoch, nats an image, lower is better"
 
@@ -192,31 +192,19 @@ def all_winners(store: Store, sweep: str = "*", protocol: str = "*") -> Iterator
 
 def write(path: Path, winner: Winner) -> None:
     """Put the file in place at once; another that lies there is set aside."""
-    temporary = path.with_suffix(f".json.tmp-{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(to_json(winner))
-            file.flush()
-            os.fsync(file.fileno())
-        set_aside(path)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise EnvironmentFault(
-            f"cannot write {path}: {error.strerror}; free space or choose another --results"
-        ) from error
+    set_aside(path)
+    atomic.write(path, to_json(winner).encode())
 
 
 def set_aside(path: Path) -> None:
-    """Give the file of another search a name that no search writes."""
+    """Keep what lies there under a name that no search writes: a copy, so that it is never missing."""
     try:
         old = read(path)
     except UserError:
-        path.replace(path.with_name(f"{path.stem}.superseded-unreadable.json"))
+        keep_aside(path, "unreadable")
         return
     if old:
-        path.replace(path.with_name(f"{path.stem}.superseded-{old.digest[:8]}.json"))
+        keep_aside(path, old.digest[:8])
 
 
 def trials_frozen(study: Study, store: Store) -> int:

@@ -1,28 +1,35 @@
-"""Checkpoints: atomic, the previous one kept, loaded without executing code."""
+"""Checkpoints: atomic, the previous one kept, checked by their SHA-256, loaded without executing code."""
 
 from __future__ import annotations
 
-import os
+import hashlib
+import io
+import logging
 import pickle
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from vdae_bench.errors import EnvironmentFault
+from vdae_bench import atomic
 
-FORMAT = 2
+FORMAT = 3
 """Of what a checkpoint holds; one of another format is not used."""
 SECONDS_BETWEEN = 60.0
 COST_SHARE = 0.02
 """A checkpoint that takes long to write is written less often, so that writing costs about 2% at most."""
+DIGEST_BYTES = hashlib.sha256().digest_size
+
+_log = logging.getLogger(__name__)
 
 
 class Checkpoint:
     """The state of one replica group on disk, bound to the identity of what it trains.
 
-    A file that is torn, or of another run or format, is set aside under another name, never used and never deleted.
+    The file is torch's, followed by the SHA-256 of it. One that is torn, changed, or of another run or format is set
+    aside under another name, never used and never deleted.
     """
 
     def __init__(self, path: Path, identity: str, seconds_between: float = SECONDS_BETWEEN) -> None:
@@ -38,41 +45,59 @@ class Checkpoint:
         return time.monotonic() >= self._due
 
     def save(self, state: dict[str, Any]) -> None:
-        """Write the state beside the old one, then swap them: a kill at any moment leaves one that loads."""
+        """Write the state beside the old one, then swap them: a kill at any moment leaves one that loads.
+
+        Raises:
+            EnvironmentFault: it cannot be written; the one before is still there.
+        """
         started = time.monotonic()
-        temporary = self.path.with_suffix(f".tmp-{os.getpid()}")
+        buffer = io.BytesIO()  # torch reports a full disk in words of its own
+        torch.save({"format": FORMAT, "identity": self.identity, "state": state}, buffer)
+        content = buffer.getvalue()
+        temporary = atomic.stage(self.path, content + hashlib.sha256(content).digest())
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                torch.save({"format": FORMAT, "identity": self.identity, "state": state}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            if self.path.exists():
+            with suppress(FileNotFoundError):  # the first, or another process has just moved it
                 self.path.replace(self.previous)
             temporary.replace(self.path)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise EnvironmentFault(
-                f"cannot write the checkpoint {self.path}: {error.strerror}; free space or choose --results"
-            ) from error
+            atomic.discard(temporary)
+            raise atomic.fault(self.path, error) from error
         now = time.monotonic()
         self._due = now + max(self.seconds_between, (now - started) / COST_SHARE)
 
     def load(self) -> dict[str, Any] | None:
         """The newest state that is whole and of this identity, or None."""
         for path in (self.path, self.previous):
-            if not path.exists():
-                continue
             try:
-                content = torch.load(path, map_location="cpu", weights_only=True)
-                if (content["format"], content["identity"]) == (FORMAT, self.identity):
-                    return content["state"]
-            except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError):
-                pass
-            path.replace(path.with_name(f"{path.name}.unusable-{time.time_ns()}"))
+                return self._read(path)
+            except FileNotFoundError:
+                continue
+            except (Unusable, OSError) as error:
+                aside = path.with_name(f"{path.name}.unusable-{time.time_ns()}")
+                with suppress(FileNotFoundError):
+                    path.replace(aside)
+                    _log.warning("%s is not used, for it is %s; it is kept as %s", path, error, aside.name)
         return None
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        file = path.read_bytes()
+        content, checksum = file[:-DIGEST_BYTES], file[-DIGEST_BYTES:]
+        if hashlib.sha256(content).digest() != checksum:
+            raise Unusable("torn, changed or of an older version")
+        try:
+            loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            found, state = (loaded["format"], loaded["identity"]), loaded["state"]
+        except (RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError):
+            raise Unusable("no checkpoint") from None
+        if found != (FORMAT, self.identity):
+            raise Unusable("of another run or version")
+        return dict(state)
 
     def remove(self) -> None:
         """Forget the state: its records are published."""
         self.path.unlink(missing_ok=True)
         self.previous.unlink(missing_ok=True)
+
+
+class Unusable(Exception):
+    """Why a file is no checkpoint of this run."""

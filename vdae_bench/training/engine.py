@@ -96,6 +96,8 @@ class Trainer:
         self._floored = {
             name: torch.zeros(replicas, dtype=torch.bool, device=device) for name in model.floored_parameters()
         }
+        jittered = model.jittered
+        self._jittered = torch.zeros_like(self._diverged_at) if jittered is None else jittered
 
     @property
     def steps_per_epoch(self) -> int:
@@ -217,10 +219,13 @@ class Trainer:
 
     def flags(self) -> list[list[str]]:
         """What happened to each replica that a reader of its record should know."""
-        return [
-            [f"{name} reached its floor of {SCALAR_FLOOR}" for name, hit in self._floored.items() if hit[replica]]
-            for replica in range(len(self._epoch_sum))
-        ]
+        flags = []
+        for replica, jittered in enumerate(self._jittered.tolist()):
+            floored = [name for name, hit in self._floored.items() if hit[replica]]
+            flags.append([f"{name} reached its floor of {SCALAR_FLOOR}" for name in floored])
+            if jittered:
+                flags[-1].append(f"C = J J^T of {jittered} images in training was not positive definite: it got jitter")
+        return flags
 
     def diverged_at(self) -> list[int | None]:
         """The first step with a loss that is not finite, for each replica."""
@@ -236,6 +241,7 @@ class Trainer:
             "epoch_sum": self._epoch_sum,
             "diverged_at": self._diverged_at,
             "floored": self._floored,
+            "jittered": self._jittered,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -245,5 +251,6 @@ class Trainer:
         self.curve, self.seconds = state["curve"], state["seconds"]
         self._epoch_sum.copy_(state["epoch_sum"])
         self._diverged_at.copy_(state["diverged_at"])
+        self._jittered.copy_(state["jittered"])
         for name, flags in state["floored"].items():
             self._floored[name].copy_(flags)

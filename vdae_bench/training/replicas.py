@@ -21,5 +21,6 @@ def keep_replicas(state: dict[str, Any], kept: Sequence[int]) -> dict[str, Any]:
         "seconds": dict(state["seconds"]),
         "epoch_sum": state["epoch_sum"][rows],
         "diverged_at": state["diverged_at"][rows],
+        "jittered": state["jittered"][rows],
         "floored": {name: flags[rows] for name, flags in state["floored"].items()},
     }

@@ -1,0 +1,49 @@
+"""The raw files of `make chaos`."""
+
+from __future__ import annotations
+
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from vdae_bench.provenance import code_state
+from vdae_bench.report.reliability import Ordeal, write
+
+RESULTS = Path("results")
+
+
+def keep(name: str, title: str, method: str, done: dict[str, int], faults: dict[str, int], started: datetime) -> None:
+    """Write the figures of one ordeal, with the commit and the command."""
+    commit, dirty = code_state()
+    ended = datetime.now(UTC)
+    ordeal = Ordeal(
+        title=title,
+        method=method,
+        done=done,
+        faults=faults,
+        seconds=(ended - started).total_seconds(),
+        started_at=started.isoformat(timespec="seconds"),
+        git_commit=commit,
+        git_dirty=dirty,
+        platform=f"{platform.system()} {platform.machine()}",
+        python=platform.python_version(),
+        torch=torch.__version__,
+        command="make chaos",
+    )
+    write(RESULTS, name, ordeal)
+
+
+def keep_inputs(tried: dict[str, int], started: datetime) -> None:
+    """What `pytest tests/chaos` tried; it fails, and nothing is kept, where any of them gets through."""
+    keep(
+        "inputs",
+        "Hostile inputs",
+        "Valid specs, records, checkpoints, data files and command lines with parts replaced, removed, repeated, cut "
+        "or flipped, and plain rubbish (Hypothesis). Each has to end in success, or in an exit code and a sentence; "
+        "what is torn is set aside whole; a checkpoint with any bit changed is not used.",
+        {f"hostile {kind}": count for kind, count in sorted(tried.items())} | {"in all": sum(tried.values())},
+        {"tracebacks, partial writes, or files used that should not be": 0},
+        started,
+    )

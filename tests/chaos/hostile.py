@@ -1,0 +1,81 @@
+"""Hostile inputs: valid ones with parts replaced, removed, repeated or cut, and plain rubbish."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from hypothesis import strategies as st
+
+WORDS = "nul CON c: .. ../x /etc/passwd a/b a\\b vae nice binary-mnist quick quick+0 * ** [ {} %s é"
+ODD = [
+    *(None, True, False, 0, 1, -1, 3, 10**6, 10**30, 0.5, -math.inf, math.nan, 1e308),
+    *("", " ", "\0", "\n", "\ud800", "x" * 5000, "!!python/object/apply:os.system [id]"),
+    *WORDS.split(),
+    *([], {}, [[]], {"": ""}, [None], {"a": {"b": [1]}}),
+]
+"""Values that have broken programs."""
+
+odd = st.one_of(
+    st.sampled_from(ODD).map(copy.deepcopy),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=20),
+    st.recursive(st.none() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3), max_leaves=5),
+)
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where something can be replaced in a tree of dicts and lists."""
+    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield (*at, key)
+        yield from places(value[key], (*at, key))
+
+
+@st.composite
+def mutated(draw: st.DrawFn, valid: Any) -> Any:
+    """A tree with one to three of its parts replaced, removed, or given a neighbour."""
+    tree = copy.deepcopy(valid)
+    for _ in range(draw(st.integers(1, 3))):
+        there = list(places(tree))
+        if not there:
+            break
+        *path, last = draw(st.sampled_from(there))
+        parent = tree
+        for key in path:
+            parent = parent[key]
+        kind = draw(st.sampled_from(["replace", "replace", "remove", "add"]))
+        if kind == "replace":
+            parent[last] = draw(odd)
+        elif kind == "remove":
+            del parent[last]
+        elif isinstance(parent, dict):
+            parent[str(draw(st.text(max_size=8) | st.sampled_from(["seeds", "options", "search", "schema"])))] = draw(
+                odd
+            )
+        else:
+            parent.append(draw(odd))
+    return tree
+
+
+@st.composite
+def damaged(draw: st.DrawFn, valid: bytes) -> bytes:
+    """Bytes that were cut, flipped, overwritten, repeated, or are rubbish altogether."""
+    kind = draw(st.sampled_from(["cut", "flip", "overwrite", "repeat", "rubbish"]))
+    if kind == "rubbish":
+        return draw(st.binary(max_size=300))
+    at = draw(st.integers(0, max(0, len(valid) - 1)))
+    if kind == "cut":
+        return valid[:at]
+    if kind == "flip":
+        return valid[:at] + bytes([valid[at] ^ (1 << draw(st.integers(0, 7)))]) + valid[at + 1 :]
+    other = draw(st.binary(min_size=1, max_size=20))
+    return valid[:at] + other + valid[at + (len(other) if kind == "overwrite" else 0) :]
+
+
+def as_json(tree: Any) -> str:
+    """JSON, which is YAML too; with NaN where there is one, as hostile writers do."""
+    return json.dumps(tree, ensure_ascii=True)

@@ -1,0 +1,155 @@
+"""Several processes on one results folder: no record lost, none doubled, whether leases hold or not."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.test_cli import numbers
+from tests.test_runner import SPEC
+from tests.test_store import make_record
+from vdae_bench import lease as lease_module
+from vdae_bench.lease import Held, Lease
+from vdae_bench.store import Store
+
+SMALL = "\n".join(line for line in SPEC.splitlines() if "independent" not in line and "nice" not in line)
+SMALL = SMALL.replace("include:\n", "").replace("[binary-tiny, continuous-tiny]", "[binary-tiny]")
+
+WORKER = """\
+import sys, time
+from pathlib import Path
+from vdae_bench import commands, lease, runner
+from vdae_bench.cli import main
+
+start, leases = Path(sys.argv.pop(1)), sys.argv.pop(1)
+if leases == "no-leases":  # as on a file system on which nothing excludes anybody
+    lease.Lease._create = lambda self: True
+    lease.Lease._is_own = lambda self: False
+runner.SECONDS_BETWEEN_QUESTIONS = 0.05
+commands.report_sweep = lambda *_: None  # drawing takes longer than all the rest
+start.with_name(f"ready-{sys.argv.pop(1)}").touch()
+while not start.exists():
+    time.sleep(0.002)
+main()
+"""
+
+
+@pytest.mark.parametrize("leases", ["leases", "no-leases"])
+def test_processes_on_one_folder_end_with_one_set_of_records(leases, tmp_path, tiny_data):
+    (tmp_path / "tiny.yaml").write_text(SMALL)
+    (tmp_path / "worker.py").write_text(WORKER)
+    environment = {**os.environ, "VDAE_BENCH_DATA": str(tiny_data[0]), "OMP_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = str(Path(__file__).parents[1])
+    words = ["--plugin", str(tiny_data[1]), "sweep", "tiny.yaml", "--checkpoint-every", "0.05s", "--threads", "1"]
+
+    def start(name: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "worker.py", "start", leases, name, *words],
+            cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    workers = [start(name) for name in "ab"]
+    while len(list(tmp_path.glob("ready-*"))) < 2 and all(worker.poll() is None for worker in workers):
+        time.sleep(0.01)
+    (tmp_path / "start").touch()
+    said = [worker.communicate(timeout=300)[1] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], said
+    results = tmp_path / "results"
+    assert len(numbers(results)) == 4
+    left = {path.name for path in results.rglob("*") if path.is_file()}
+    assert not [name for name in left if "superseded" in name or "tmp" in name or name.endswith((".pt", ".lease"))]
+    trained = [line for each in said for line in each.splitlines() if line.startswith("[")]
+    assert len(trained) == 2 if leases == "leases" else 2 <= len(trained) <= 4, said
+
+
+def test_of_equal_runs_the_later_yields_and_an_older_one_is_never_lost(tmp_path):
+    store = Store(tmp_path)
+    path = store.path("s", "quick", "c", 0)
+    old, first, second = make_record(0, "a" * 64), make_record(0, "b" * 64), make_record(0, "b" * 64)
+    second.cost.train_seconds = 99.0
+    for record in (old, first, second):
+        store.publish([(path, record)])
+    assert store.read(path) == first
+    (aside,) = path.parent.glob("*superseded*")
+    assert store.read(aside) == old
+    store.publish([(path, old)])  # and back: nothing that was kept is overwritten
+    store.publish([(path, first)])
+    assert {store.read(each).run_digest for each in path.parent.glob("*superseded*")} == {"a" * 64, "b" * 64}
+
+
+def test_a_lease_excludes_until_it_is_given_back(tmp_path):
+    mine, other = Lease(tmp_path / "x.lease"), Lease(tmp_path / "x.lease")
+    mine.take()
+    with mine.kept():
+        with pytest.raises(Held, match="works on it") as held:
+            other.take()
+        assert held.value.lives
+    other.take()
+
+
+def test_the_lease_of_a_process_that_is_gone_is_taken_over(tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    lease = Lease(tmp_path / "x.lease")
+    owner = {"host": lease._own["host"], "process": gone.pid, "token": "t", "beats": 3}
+    lease.path.write_text(json.dumps(owner))
+    lease.take()
+    assert lease._is_own()
+
+
+@pytest.mark.parametrize("content", ['{"host": "elsewhere", "process": 1, "token": "t", "beats": 3}', "torn", "[]"])
+def test_another_machines_lease_is_taken_over_once_its_beats_stop(tmp_path, monkeypatch, content):
+    now = [1000.0]
+    monkeypatch.setattr(lease_module.time, "monotonic", lambda: now[0])
+    lease = Lease(tmp_path / "x.lease")
+    lease.path.write_text(content)
+    for seconds in (0, 80):
+        now[0] += seconds
+        with pytest.raises(Held):
+            lease.take()
+    if "elsewhere" in content:  # it beats: it lives
+        lease.path.write_text(content.replace("3}", "4}"))
+        with pytest.raises(Held) as held:
+            lease.take()
+        assert held.value.lives
+        now[0] += 80
+        with pytest.raises(Held):
+            lease.take()
+    now[0] += 20
+    lease.take()
+    assert lease._is_own()
+
+
+def test_a_lease_beats_while_it_is_kept_and_not_once_it_is_lost(tmp_path, monkeypatch):
+    monkeypatch.setattr(lease_module, "SECONDS_BETWEEN_BEATS", 0.01)
+    lease = Lease(tmp_path / "x.lease")
+    lease.take()
+    with lease.kept():
+        deadline = time.monotonic() + 10
+        while json.loads(lease.path.read_text())["beats"] < 3 and time.monotonic() < deadline:
+            time.sleep(0.005)
+        assert json.loads(lease.path.read_text())["beats"] >= 3
+    assert not lease.path.exists()
+    lease.take()
+    lease.path.write_text('{"token": "another"}')
+    with lease.kept():
+        time.sleep(0.05)
+    assert json.loads(lease.path.read_text()) == {"token": "another"}
+
+
+def test_a_file_system_without_hard_links_has_leases_too(tmp_path, monkeypatch):
+    def no_links(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(lease_module.os, "link", no_links)
+    mine, other = Lease(tmp_path / "x.lease"), Lease(tmp_path / "x.lease")
+    mine.take()
+    with mine.kept(), pytest.raises(Held):
+        other.take()
+    assert not list(tmp_path.iterdir())

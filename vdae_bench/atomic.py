@@ -1,0 +1,59 @@
+"""Files that are there whole or not at all, whatever kills the process and whoever else writes them."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+from vdae_bench.errors import EnvironmentFault
+
+
+def temporary_beside(path: Path) -> Path:
+    """A name in the folder of `path` that no other process takes, here or on another machine that shares it."""
+    return path.with_name(f"{path.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
+
+
+def stage(path: Path, content: bytes, option: str = "--results") -> Path:
+    """Write `content` to a temporary file beside `path`, on the disk for good, and return its place.
+
+    Raises:
+        EnvironmentFault: it cannot be written; `option` is what names another folder on the command line.
+    """
+    temporary = temporary_beside(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        discard(temporary)
+        raise fault(path, error, option) from error
+    return temporary
+
+
+def write(path: Path, content: bytes, option: str = "--results") -> None:
+    """Put a file in place at once; what was there is replaced.
+
+    Raises:
+        EnvironmentFault: it cannot be written, and nothing has changed.
+    """
+    temporary = stage(path, content, option)
+    try:
+        temporary.replace(path)
+    except OSError as error:
+        discard(temporary)
+        raise fault(path, error, option) from error
+
+
+def discard(path: Path) -> None:
+    """Remove a file, if it is there and can be."""
+    with suppress(OSError):
+        path.unlink()
+
+
+def fault(path: Path, error: OSError, option: str = "--results") -> EnvironmentFault:
+    """What a user reads of a file that cannot be written."""
+    return EnvironmentFault(f"cannot write {path}: {error.strerror}; free or permit it, or choose another {option}")
