@@ -84,6 +84,37 @@ def test_stated_error_covers_the_spread_of_repeated_estimates():
     assert 0.6 < spread / stated < 1.6
 
 
+def test_stated_error_of_the_elbo_covers_the_spread_of_repeated_estimates():
+    """Ten images with 200 samples tell how much the other twenty, with two each, scatter."""
+    model, x = build("lvdae", seeds=(0,), randomise=False), images(30)
+    results = []
+    for seed in range(60):
+        evaluator = Evaluator(model, x, (seed,), EvaluationSettings(200, 10, 30, 2))
+        evaluator.run(lambda: False, lambda: None)
+        results.append(evaluator.metrics()[0])
+    spread = torch.tensor([each["neg_elbo_nats"] for each in results]).std().item()
+    stated = sum(each["neg_elbo_standard_error_nats"] for each in results) / len(results)
+    assert 0.7 < spread / stated < 1.4
+
+
+def test_variance_over_blocks_of_samples_is_that_of_all_samples(monkeypatch):
+    model = build("vae", seeds=(0,))
+    seen = []
+    original = model.condition
+
+    def watched(x, samples):
+        sampler = original(x, samples)
+        return lambda eta: seen.append(sampler(eta).double()) or seen[-1]
+
+    monkeypatch.setattr(model, "condition", watched)
+    evaluator = Evaluator(model, images(), SEEDS[:1], EvaluationSettings(600, 3, 3, 1))
+    evaluator.run(lambda: False, lambda: None)
+    log_w = torch.cat(seen, 2)
+    assert log_w.shape[2] == 600 and len(seen) == 3
+    found = evaluator.scores.variance[:, evaluator.nll_images]
+    torch.testing.assert_close(found, log_w.var(2), rtol=1e-9, atol=1e-12)
+
+
 def test_evenly_spaced_covers_the_set():
     assert evenly_spaced(10_000, 500).tolist() == list(range(0, 10_000, 20))
     assert evenly_spaced(5, 50).tolist() == [0, 1, 2, 3, 4]

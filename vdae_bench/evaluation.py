@@ -61,11 +61,13 @@ class ImageScores:
     neg_elbo: Float[Tensor, "R N"]
     nll: Float[Tensor, "R N"]
     effective_samples: Float[Tensor, "R N"]
+    variance: Float[Tensor, "R N"]
+    """Of log w between samples of the posterior; NaN where there is one alone."""
 
     @classmethod
     def empty(cls, replicas: int, images: int) -> ImageScores:
         """No image scored."""
-        return cls(*(torch.full((replicas, images), torch.nan, dtype=torch.float64) for _ in range(3)))
+        return cls(*(torch.full((replicas, images), torch.nan, dtype=torch.float64) for _ in range(4)))
 
 
 @torch.no_grad()
@@ -79,7 +81,7 @@ def score_images(
     """Score the images x, whose indices in the test set are `images`, with `samples` importance samples each."""
     replicas = len(noise.seeds)
     sampler = model.condition(x.expand(replicas, -1, -1), samples)
-    total = log_sum = log_square_sum = torch.tensor(0.0)
+    total = log_sum = log_square_sum = about = squares = torch.tensor(0.0)
     for block in range(-(-samples // SAMPLE_BLOCK)):
         count = min(SAMPLE_BLOCK, samples - block * SAMPLE_BLOCK)
         eta = x.new_empty(replicas, len(images), count, model.noise_dim)
@@ -87,14 +89,19 @@ def score_images(
         sums = log_w.sum(2), log_w.logsumexp(2), (2 * log_w).logsumexp(2)
         if block == 0:
             total, log_sum, log_square_sum = sums
+            about = log_w.mean(2)  # close to the mean, so that the sum of squares loses no digits
         else:
             total = total + sums[0]
             log_sum = torch.logaddexp(log_sum, sums[1])
             log_square_sum = torch.logaddexp(log_square_sum, sums[2])
+        squares = squares + (log_w - about[:, :, None]).square().sum(2)
+    mean = total / samples
+    variance = (squares - samples * (mean - about).square()) / (samples - 1) if samples > 1 else mean * torch.nan
     return ImageScores(
-        neg_elbo=(-total / samples).cpu(),
+        neg_elbo=-mean.cpu(),
         nll=(math.log(samples) - log_sum).cpu(),
         effective_samples=(2 * log_sum - log_square_sum).exp().cpu(),
+        variance=variance.cpu(),
     )
 
 
@@ -107,13 +114,14 @@ class Evaluator:
         self.model, self.x, self.precision = model, x, settings.precision
         exact = model.noise_dim == 0  # one log weight says all
         self.samples = 1 if exact else settings.importance_samples
+        self.elbo_samples = 1 if exact else settings.elbo_samples
         self.noise = NoiseSource(seeds, x.device)
         self.scores = ImageScores.empty(len(seeds), len(x))
         nll_images = evenly_spaced(len(x), settings.nll_images).tolist()
         elbo_images = evenly_spaced(len(x), settings.elbo_images).tolist()
         rest = sorted(set(elbo_images) - set(nll_images))
         self.nll_images, self.images = nll_images, nll_images + rest
-        self.chunks = self._split(nll_images, self.samples) + self._split(rest, 1 if exact else settings.elbo_samples)
+        self.chunks = self._split(nll_images, self.samples) + self._split(rest, self.elbo_samples)
         self.done = 0
         self.halvings = 0
 
@@ -126,8 +134,8 @@ class Evaluator:
         images, samples = self.chunks[self.done]
         with arithmetic(self.precision, self.x.device):
             scores = score_images(self.model, self.x[images], images, self.noise, samples)
-        for name in ("neg_elbo", "nll", "effective_samples"):
-            getattr(self.scores, name)[:, images] = getattr(scores, name)
+        for name, values in vars(scores).items():
+            getattr(self.scores, name)[:, images] = values
         self.done += 1
 
     def run(self, stop: Callable[[], bool], after_chunk: Callable[[], None]) -> bool:
@@ -162,11 +170,16 @@ class Evaluator:
         return [f"evaluated in chunks of 1/{2**self.halvings} of the images for want of memory; changes no number"]
 
     def metrics(self) -> list[dict[str, float]]:
-        """The test metrics of each replica (see `summarise`)."""
-        return [
+        """The test metrics of each replica (see `summarise` and `elbo_standard_error`)."""
+        metrics = [
             summarise(*scores, images=self.images, nll_images=self.nll_images, samples=self.samples)
             for scores in zip(self.scores.neg_elbo, self.scores.nll, self.scores.effective_samples, strict=True)
         ]
+        if self.samples > 1:
+            for own, variance in zip(metrics, self.scores.variance[:, self.nll_images], strict=True):
+                error = elbo_standard_error(variance, self.samples, len(self.images), self.elbo_samples)
+                own["neg_elbo_standard_error_nats"] = error
+        return metrics
 
     def state(self) -> dict[str, Any]:
         """What a continuation needs."""
@@ -176,7 +189,17 @@ class Evaluator:
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from `state()`."""
         self.done, self.chunks, self.halvings = state["done"], state["chunks"], state["halvings"]
-        self.scores = ImageScores(state["neg_elbo"], state["nll"], state["effective_samples"])
+        self.scores = ImageScores(**{name: state[name] for name in vars(self.scores)})
+
+
+def elbo_standard_error(variance: Float[Tensor, " n"], samples: int, images: int, elbo_samples: int) -> float:
+    """Standard error (nats) of a model's -ELBO on these test images, from the noise of the posterior's samples alone.
+
+    `variance` is that of log w on the images with `samples` samples; the others of the `images` in all have
+    `elbo_samples` each, and are taken to vary as much on average.
+    """
+    others = (images - len(variance)) * variance.mean() / elbo_samples
+    return (variance.sum() / samples + others).sqrt().item() / images
 
 
 def summarise(

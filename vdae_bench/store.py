@@ -48,6 +48,7 @@ class TestMetrics(BaseModel):
     effective_sample_size: float
     nll_standard_error_nats: float = 0.0
     nll_bias_nats: float = 0.0
+    neg_elbo_standard_error_nats: float | None = None
 
 
 class ValidationMetrics(BaseModel):

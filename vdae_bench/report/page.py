@@ -115,8 +115,8 @@ def _verdicts(sheet: Sheet) -> Iterator[str]:
 def _variance(sheets: Sequence[Sheet], searches: Sequence[Frozen]) -> Iterator[str]:
     yield (
         "Three sources, kept apart. Seeds: standard deviation between training runs, the only one that ± and intervals "
-        "on this page are made of. Evaluation: standard error of the NLL of one model, from its samples and images "
-        "(records carry none for -ELBO). Search: how far the worst of the best tenth of trials is above the best."
+        "on this page are made of. Evaluation: standard error of one model's NLL, from its samples and images, and of "
+        "its -ELBO, from its samples alone. Search: how far the worst of the best tenth of trials is above the best."
     )
     for sheet in sheets:
         if varies := variance_table(sheet, searches):

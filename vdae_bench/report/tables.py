@@ -172,19 +172,20 @@ def variance_table(sheet: Sheet, searches: Sequence[Frozen]) -> str:
         if row.ran is None or not row.ran.completed:
             continue
         deviations = [summary.standard_deviation if summary else None for summary in _scores(row, sheet.unit)]
-        error = row.ran.metric("nll_standard_error_nats")
-        evaluation = None if row.ran.exact or not error else sheet.unit.of_nats(error.mean, sheet.dataset)
+        errors = [None if row.ran.exact else row.ran.metric(f"{score}_standard_error_nats") for _, score in SCORES]
+        evaluation = [sheet.unit.of_nats(error.mean, sheet.dataset) if error else None for error in errors]
         frozen = by_source.get(str(row.ran.completed[0].record.hyperparameters.get("source")))
         body.append(
             [
                 row.latents,
                 escape(row.method),
                 *(ABSENT if each is None else sheet.unit.show(each) for each in deviations),
-                ABSENT if evaluation is None else f"{evaluation:.2g}",
+                *(ABSENT if each is None else f"{each:.2g}" for each in evaluation),
                 sheet.unit.show(frozen.spread) if frozen else "no search",
             ]
         )
-    headers = ["latents", "method", "seeds, NLL", "seeds, -ELBO", "evaluation, NLL", "search, validation"]
+    varied = [f"{source}, {score}" for source in ("seeds", "evaluation") for score, _ in SCORES]
+    headers = ["latents", "method", *varied, "search, validation"]
     return table(headers, body, right=[headers[0], *headers[2:]]) if body else ""
 
 

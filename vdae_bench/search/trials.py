@@ -213,15 +213,15 @@ class _Thinned(Exception):
     """Some replicas of a group have ended; the others go on without them."""
 
 
-def groups_of(study: Study, members: Mapping[int, dict[str, Any]]) -> Iterator[Group]:
-    """Trials of a batch by their architecture, as many together as the memory bound allows."""
+def groups_of(study: Study, members: Mapping[int, dict[str, Any]], memory: int = GROUP_BYTES) -> Iterator[Group]:
+    """Trials of a batch by their architecture, as many together as fit `memory` bytes."""
     by_architecture: dict[str, dict[int, dict[str, Any]]] = {}
     for number, parameters in members.items():
         by_architecture.setdefault(digest(architecture_of(parameters)), {})[number] = parameters
     for alike in by_architecture.values():
         numbers = list(alike)
         job = study.job(architecture_of(alike[numbers[0]]))
-        size = max(1, min(MAX_REPLICAS, GROUP_BYTES // max(1, price(job).train_bytes)))
+        size = max(1, min(MAX_REPLICAS, memory // max(1, price(job).train_bytes)))
         for start in range(0, len(numbers), size):
             yield Group(study, {number: alike[number] for number in numbers[start : start + size]})
 

@@ -15,7 +15,7 @@ import torch
 
 from vdae_bench import atomic
 
-FORMAT = 3
+FORMAT = 4
 """Of what a checkpoint holds; one of another format is not used."""
 SECONDS_BETWEEN = 60.0
 COST_SHARE = 0.02
