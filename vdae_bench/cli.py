@@ -278,6 +278,22 @@ def validate(spec: str) -> None:
     commands.validate(spec)
 
 
+@cli.command()
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@results_option
+@reports_option
+@data_option
+@click.pass_context
+def doctor(context: click.Context, form: str, results: Path, reports: Path, data: Path | None) -> None:
+    """Whether this machine can run: libraries, threads, memory, disk, permissions, data; each with what to do.
+
+    Exit code 2 when something would stop a run.
+    """
+    from vdae_bench import commands
+
+    context.exit(commands.show_health(results, reports, data, form))
+
+
 @cli.group()
 def data() -> None:
     """Obtain and check the data."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import shlex
 import sys
@@ -19,6 +18,7 @@ from tabulate import tabulate
 from vdae_bench import devices
 from vdae_bench.budget import fit_budget
 from vdae_bench.data.fetch import verify
+from vdae_bench.doctor import examine
 from vdae_bench.errors import UserError, VdaeBenchError
 from vdae_bench.plan import Calibration, Group, Plan, calibrate, foretell, plan, price
 from vdae_bench.progress import choose_progress, duration
@@ -62,16 +62,11 @@ def surroundings(
     """Device, threads and folders, set up for this process."""
     code_state()  # now, before the tree can change under a long run
     chosen = devices.choose(device)
-    count = threads or usable_processors()
+    count = threads or devices.usable_processors()
     torch.set_num_threads(count)
     torch.set_flush_denormal(True)  # Adam's moments of dead weights would become slow denormal numbers
     seconds = parse_duration(checkpoint_every)
     return Surroundings(Store(results), chosen, count, data, seconds, keep_checkpoints)
-
-
-def usable_processors() -> int:
-    """Processors that this process may use, which in a container can be fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def parse_settings(settings: Sequence[str], epochs: int | None) -> dict[str, Any]:
@@ -435,3 +430,15 @@ def verify_data(dataset: str, folder: Path | None) -> int:
     for name, right, digest in checks:
         click.echo(f"{'ok   ' if right else 'WRONG'} {name} {digest or 'missing'}")
     return 0 if all(right for _, right, _ in checks) else 2
+
+
+def show_health(results: Path, reports: Path, folder: Path | None, form: str) -> int:
+    """Print what the machine has for a run; 0 when it can start, else 2."""
+    findings = list(examine(results, reports, folder))
+    if form == "json":
+        click.echo(json.dumps([vars(each) for each in findings], indent=1))
+    for each in findings if form == "text" else ():
+        click.echo(f"{each.state:5} {each.name}: {each.found}")
+        if each.remedy:
+            click.echo(f"      {each.remedy}")
+    return 2 if any(each.state == "wrong" for each in findings) else 0

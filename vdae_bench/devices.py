@@ -1,14 +1,23 @@
-"""The device that computes: its choice, its name, waiting for it."""
+"""The device that computes: its choice, its name, what of it and of this machine may be used, waiting for it."""
 
 from __future__ import annotations
 
 import gc
+import math
 import os
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 import torch
 
 from vdae_bench.errors import UserError
+
+CONTROL_GROUPS = Path("/sys/fs/cgroup")
+MEMORY_FILES = (
+    ("memory.max", "memory.current"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+)
+"""A container's limit and what of it is used, in control groups 2 and 1."""
 
 Choice: TypeAlias = Literal["auto", "cpu", "cuda"]
 
@@ -30,11 +39,44 @@ def describe(device: torch.device) -> str:
     return "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device)
 
 
+def usable_processors() -> int:
+    """Processors that this process may use: its affinity, and no more than the container's share of time."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    share = container_share()
+    return min(allowed, max(1, math.ceil(share))) if share else allowed
+
+
+def container_share() -> float | None:
+    """Processors that a container's CPU limit comes to (control groups 2, then 1); None without a limit."""
+    limit = _words(CONTROL_GROUPS / "cpu.max") or [
+        *_words(CONTROL_GROUPS / "cpu" / "cpu.cfs_quota_us"),
+        *_words(CONTROL_GROUPS / "cpu" / "cpu.cfs_period_us"),
+    ]
+    if len(limit) == 2 and all(word.isdigit() for word in limit) and int(limit[1]):
+        return int(limit[0]) / int(limit[1])
+    return None
+
+
+def available_memory() -> int | None:
+    """Bytes that are free for this process: the machine's, and no more than the container's limit leaves."""
+    free = []
+    for line in _lines(Path("/proc/meminfo")):
+        if line.startswith("MemAvailable:"):
+            free.append(int(line.split()[1]) * 1024)
+    for limit, used in MEMORY_FILES:
+        words = [*_words(CONTROL_GROUPS / limit), *_words(CONTROL_GROUPS / used)]
+        if len(words) == 2 and all(word.isdigit() for word in words):
+            free.append(max(0, int(words[0]) - int(words[1])))
+    return min(free, default=None)
+
+
 def group_bytes(device: torch.device) -> int:
     """What a replica group may take: a third of the device's memory, the same at every start."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory // 3
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 3
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limits = [int(word) for name, _ in MEMORY_FILES for word in _words(CONTROL_GROUPS / name) if word.isdigit()]
+    return min(machine, *limits) // 3 if limits else machine // 3
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -55,3 +97,14 @@ def wait(device: torch.device) -> None:
     """Until the device has done what it was given: what a clock must do before it is read."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except (OSError, ValueError):
+        return []
+
+
+def _words(path: Path) -> list[str]:
+    return " ".join(_lines(path)).split()
