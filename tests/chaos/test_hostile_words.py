@@ -81,7 +81,7 @@ def run(words: list[str], capsys) -> tuple[int, str]:
         with pytest.raises(SystemExit) as ended:
             cli.main()
     said = capsys.readouterr()
-    return int(ended.value.code or 0), said.err
+    return int(ended.value.code or 0), said.out + said.err
 
 
 @examples("words")
