@@ -14,7 +14,9 @@ from vdae_bench.report.reliability import Ordeal, write
 RESULTS = Path("results")
 
 
-def keep(name: str, title: str, method: str, done: dict[str, int], faults: dict[str, int], started: datetime) -> None:
+def keep(
+    name: str, title: str, method: str, done: dict[str, int], faults: dict[str, int], started: datetime, command: str
+) -> None:
     """Write the figures of one ordeal, with the commit and the command."""
     commit, dirty = code_state()
     ended = datetime.now(UTC)
@@ -30,7 +32,7 @@ def keep(name: str, title: str, method: str, done: dict[str, int], faults: dict[
         platform=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
         torch=torch.__version__,
-        command="make chaos",
+        command=command,
     )
     write(RESULTS, name, ordeal)
 
@@ -46,4 +48,5 @@ def keep_inputs(tried: dict[str, int], started: datetime) -> None:
         {f"hostile {kind}": count for kind, count in sorted(tried.items())} | {"in all": sum(tried.values())},
         {"tracebacks, partial writes, or files used that should not be": 0},
         started,
+        "VDAE_BENCH_CHAOS=1 python -m pytest tests/chaos",
     )

@@ -194,7 +194,7 @@ def ordeal(what: str) -> bool:
         f"Random SIGKILLs over a {what}",
         f"A short {what} on real MNIST, started again with the same command after each SIGKILL until it comes to its "
         f"end, then compared with an undisturbed one. A life lasts up to {LIFE_SECONDS[what]:g} s, at random."
-        + (" Half of the lives have a sibling: two processes on one results folder." if what == "sweep" else ""),
+        + (" Every other time, at random, two start at once on one results folder." if what == "sweep" else ""),
         {
             "kills survived": counts["kills"],
             "lives": counts["lives"],
@@ -204,6 +204,7 @@ def ordeal(what: str) -> bool:
         },
         faults,
         started,
+        "python -m tests.chaos.kills",
     )
     return not sum(faults.values())
 

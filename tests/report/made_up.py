@@ -133,7 +133,9 @@ def made_up_record(
 
 
 def publish(store: Store, sweep: str, protocol: str, slug: str, records: list[Record]) -> None:
-    """Put records where the runner puts them."""
+    """Put records where the runner puts them, in the place of equal ones, to which they would yield."""
+    for record in records:
+        store.path(sweep, protocol, slug, record.seed).unlink(missing_ok=True)
     store.publish([(store.path(sweep, protocol, slug, record.seed), record) for record in records])
 
 

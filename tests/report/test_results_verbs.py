@@ -75,7 +75,6 @@ def test_a_figure_of_another_matplotlib_counts_by_its_values(
     monkeypatch.setattr(plotted.matplotlib, "__version__", "99.1")
     again = list(render_reports(store, reports, formats=("md", "html")))
     assert differing_files(again) == []
-    store.path("mini", "quick", cell.slug, 0).unlink()
     publish(store, "mini", "quick", cell.slug, [made_up_record(cell, 0, curve=[120.0, 110.0, 100.001])])
     changed = {path.name for path in differing_files(list(render_reports(store, reports, formats=("md", "html"))))}
     assert figures <= changed
