@@ -3,69 +3,72 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.test_cli import numbers
 from tests.test_runner import SPEC
 from tests.test_store import make_record
+from vdae_bench import cli, commands, runner
 from vdae_bench import lease as lease_module
 from vdae_bench.lease import Held, Lease
+from vdae_bench.plan import plan
+from vdae_bench.spec import load_spec
 from vdae_bench.store import Store
 
 SMALL = "\n".join(line for line in SPEC.splitlines() if "independent" not in line and "nice" not in line)
 SMALL = SMALL.replace("include:\n", "").replace("[binary-tiny, continuous-tiny]", "[binary-tiny]")
 
-WORKER = """\
-import sys, time
-from pathlib import Path
-from vdae_bench import commands, lease, runner
-from vdae_bench.cli import main
 
-start, leases = Path(sys.argv.pop(1)), sys.argv.pop(1)
-if leases == "no-leases":  # as on a file system on which nothing excludes anybody
-    lease.Lease._create = lambda self: True
-    lease.Lease._is_own = lambda self: False
-runner.SECONDS_BETWEEN_QUESTIONS = 0.05
-commands.report_sweep = lambda *_: None  # drawing takes longer than all the rest
-start.with_name(f"ready-{sys.argv.pop(1)}").touch()
-while not start.exists():
-    time.sleep(0.002)
-main()
-"""
+def work(name: str, words: list[str], leases: bool, ready: Any, start: Any) -> None:
+    """A process of its own: `vdae-bench` with these words, from the moment at which all are ready."""
+    with Path(f"said-{name}").open("w") as said:
+        os.dup2(said.fileno(), 1)
+        os.dup2(said.fileno(), 2)
+    sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+    if not leases:  # as on a file system on which nothing excludes anybody
+        Lease._create = lambda self: True
+        Lease._is_own = lambda self: False
+    runner.SECONDS_BETWEEN_QUESTIONS = 0.05
+    commands.report_sweep = lambda *_: None  # drawing takes longer than all the rest
+    sys.argv = ["vdae-bench", *words]
+    ready.release()
+    start.wait()
+    cli.main()
 
 
-@pytest.mark.parametrize("leases", ["leases", "no-leases"])
-def test_processes_on_one_folder_end_with_one_set_of_records(leases, tmp_path, tiny_data):
+@pytest.mark.parametrize("leases", [True, False])
+def test_processes_on_one_folder_end_with_one_set_of_records(leases, tmp_path, tiny_data, monkeypatch):
     (tmp_path / "tiny.yaml").write_text(SMALL)
-    (tmp_path / "worker.py").write_text(WORKER)
-    environment = {**os.environ, "VDAE_BENCH_DATA": str(tiny_data[0]), "OMP_NUM_THREADS": "1"}
-    environment["PYTHONPATH"] = str(Path(__file__).parents[1])
-    words = ["--plugin", str(tiny_data[1]), "sweep", "tiny.yaml", "--checkpoint-every", "0.05s", "--threads", "1"]
-
-    def start(name: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "worker.py", "start", leases, name, *words],
-            cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-
-    workers = [start(name) for name in "ab"]
-    while len(list(tmp_path.glob("ready-*"))) < 2 and all(worker.poll() is None for worker in workers):
-        time.sleep(0.01)
-    (tmp_path / "start").touch()
-    said = [worker.communicate(timeout=300)[1] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], said
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VDAE_BENCH_DATA", str(tiny_data[0]))
+    plan(load_spec(tmp_path / "tiny.yaml"), Store(tmp_path / "results"))  # what is slow to import, once for both
+    processes = multiprocessing.get_context("fork")
+    ready, start = processes.Semaphore(0), processes.Event()
+    words = ["sweep", "tiny.yaml", "--checkpoint-every", "0.05s", "--threads", "1"]
+    workers = [processes.Process(target=work, args=(name, words, leases, ready, start)) for name in "ab"]
+    for worker in workers:
+        worker.start()
+    for _ in workers:
+        ready.acquire()
+    start.set()
+    for worker in workers:
+        worker.join(120)
+    said = [Path(f"said-{name}").read_text() for name in "ab"]
+    assert [worker.exitcode for worker in workers] == [0, 0], said
     results = tmp_path / "results"
     assert len(numbers(results)) == 4
     left = {path.name for path in results.rglob("*") if path.is_file()}
     assert not [name for name in left if "superseded" in name or "tmp" in name or name.endswith((".pt", ".lease"))]
     trained = [line for each in said for line in each.splitlines() if line.startswith("[")]
-    assert len(trained) == 2 if leases == "leases" else 2 <= len(trained) <= 4, said
+    assert len(trained) == 2 if leases else 2 <= len(trained) <= 4, said
 
 
 def test_of_equal_runs_the_later_yields_and_an_older_one_is_never_lost(tmp_path):

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 CHAOS = os.environ.get("VDAE_BENCH_CHAOS") == "1"
 EXAMPLES = {"specs": 2500, "records": 2500, "checkpoints": 1500, "data": 1500, "words": 2000}
 """Of each kind in `make chaos`: 10,000."""
-ONE_IN = 25
+ONE_IN = 30
 """Of these in `make test`."""
 
 settings.register_profile(

@@ -76,7 +76,7 @@ LAUGHS = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(
 EXPLOSIVE = {
     "billion laughs": LAUGHS,
     "itself": "a: &a [*a]",
-    "deep": "x: " + "[" * 2000,
+    "deep": "x: " + "[" * 500,
     "alias": "&a *a",
     "key": "? {a: [b]} : c",
     "code": "a: !!python/object/apply:os.getpid []",
