@@ -133,10 +133,11 @@ def made_up_record(
 
 
 def publish(store: Store, sweep: str, protocol: str, slug: str, records: list[Record]) -> None:
-    """Put records where the runner puts them, in the place of equal ones, to which they would yield."""
-    for record in records:
-        store.path(sweep, protocol, slug, record.seed).unlink(missing_ok=True)
-    store.publish([(store.path(sweep, protocol, slug, record.seed), record) for record in records])
+    """Put records where the runner puts them, in the place of what a test put there before."""
+    placed = [(store.path(sweep, protocol, slug, record.seed), record) for record in records]
+    for path, _ in placed:
+        path.unlink(missing_ok=True)
+    store.publish(placed)
 
 
 def publish_table(store: Store, name: str = "table1", protocol: Protocol | None = None, seeds: int = 2) -> list[Record]:
