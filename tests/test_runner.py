@@ -10,10 +10,11 @@ import torch
 from vdae_bench.errors import EnvironmentFault
 from vdae_bench.plan import Group, Job, foretell, plan, price
 from vdae_bench.progress import QuietProgress
-from vdae_bench.runner import StopRequest, Surroundings, Workbench, run_group, run_plan
+from vdae_bench.runner import StopRequest, Surroundings, Workbench, clear_leftovers, run_group, run_plan
 from vdae_bench.spec import load_spec
 from vdae_bench.store import Store
 from vdae_bench.training import engine
+from vdae_bench.training.checkpoint import Checkpoint
 from vdae_bench.training.engine import Interrupted
 
 SPEC = """\
@@ -263,3 +264,20 @@ def test_the_parameters_after_the_last_epoch_are_evaluated(sweep, around):
     assert evaluator.run(lambda: False, lambda: None)
     for record, metrics in zip(records, evaluator.metrics(), strict=True):
         assert record.metrics.test.nll_nats == pytest.approx(metrics["nll_nats"], rel=1e-6)
+
+
+def test_what_a_kill_after_the_publication_left_is_cleared(sweep, around):
+    planned = plan(sweep, around.store)
+    run(sweep, around)
+    group, other = planned.groups[:2]
+    checkpoint = Checkpoint(group.checkpoint_path(around.store), group.identity)
+    for _ in range(2):
+        checkpoint.save({"step": 9})
+    checkpoint.path.with_suffix(".lease").write_text("{}")
+    foreign = other.checkpoint_path(around.store).with_name("0123456789abcdef.pt")
+    foreign.write_text("of another spec")
+    clear_leftovers(plan(sweep, around.store), around.store)
+    assert checkpoint.path.exists()  # whoever has that lease is not known to be dead
+    checkpoint.path.with_suffix(".lease").unlink()
+    clear_leftovers(plan(sweep, around.store), around.store)
+    assert list(foreign.parent.iterdir()) == [foreign]

@@ -23,7 +23,7 @@ from vdae_bench.errors import UserError, VdaeBenchError
 from vdae_bench.plan import Calibration, Group, Plan, calibrate, foretell, plan, price
 from vdae_bench.progress import choose_progress, duration
 from vdae_bench.provenance import code_state
-from vdae_bench.runner import Outcome, StopRequest, Surroundings, Workbench, group_work, run_plan
+from vdae_bench.runner import Outcome, StopRequest, Surroundings, Workbench, clear_leftovers, group_work, run_plan
 from vdae_bench.search.studies import Study, search_folder, studies_of, studies_to_run
 from vdae_bench.search.winner import all_winners, frozen, trials_frozen, with_winners
 from vdae_bench.spec import SweepSpec, find_spec, load_spec
@@ -131,6 +131,7 @@ def run_sweeps(names: Sequence[str], *, reports: Path, dry_run: bool, quiet: boo
 
 def run_spec(planned: Plan, around: Surroundings, quiet: bool) -> Outcome:
     """Run what has no record; a signal ends it after a checkpoint."""
+    clear_leftovers(planned, around.store)
     if not planned.groups:
         return Outcome()
     stop = StopRequest()

@@ -194,6 +194,15 @@ class Plan:
 
     cells: tuple[CellPlan, ...]
     groups: tuple[Group, ...]
+    memory: int = GROUP_BYTES
+
+    def finished(self) -> Iterator[Group]:
+        """The groups that ran where the sweep ran from its start, and have all their records."""
+        done = {(each.job.cell, seed) for each in self.cells for seed in each.done}
+        everything = [replace(each, missing=tuple(sorted((*each.done, *each.missing)))) for each in self.cells]
+        for group in _groups(everything, self.memory):
+            if all((job.cell, seed) in done for job, seed in group.runs):
+                yield group
 
 
 def plan(spec: SweepSpec, store: Store, memory: int = GROUP_BYTES) -> Plan:
@@ -213,7 +222,7 @@ def plan(spec: SweepSpec, store: Store, memory: int = GROUP_BYTES) -> Plan:
                 missing=tuple(seed for seed, record in records.items() if record is None),
             )
         )
-    return Plan(tuple(cells), tuple(_groups(cells, memory)))
+    return Plan(tuple(cells), tuple(_groups(cells, memory)), memory)
 
 
 def _groups(cells: list[CellPlan], memory: int) -> Iterator[Group]:

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -430,6 +430,21 @@ def run_plan(
         else:
             raise error
     return outcome
+
+
+def clear_leftovers(planned: Plan, store: Store) -> None:
+    """Remove what a kill after the publication left of a group: its checkpoint, and the lease of a dead process."""
+    job = planned.cells[0].job
+    if not any(store.folder(job.sweep, job.protocol.name, "checkpoints").glob("*")):
+        return
+    for group in planned.finished():
+        path = group.checkpoint_path(store)
+        checkpoint, lease = Checkpoint(path, group.identity), Lease(path.with_suffix(".lease"))
+        if any(each.exists() for each in (checkpoint.path, checkpoint.previous, lease.path)):
+            with suppress(Held, EnvironmentFault):  # another process is at it, or nothing can be changed here
+                lease.take()
+                with lease.kept():
+                    checkpoint.remove()
 
 
 def _pause(stop: StopRequest) -> None:

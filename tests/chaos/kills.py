@@ -110,6 +110,7 @@ def kill_until_done(what: str, results: Path, chance: random.Random, counts: Cou
         counts["lives with a sibling"] += together if together > 1 else 0
         counts["failures"] += sum(code not in (0, -signal.SIGKILL) for code in codes)
         if 0 in codes:
+            end(start(command(what, results)), 600.0)  # once more: it finds all done, and clears what a kill left
             return
 
 
