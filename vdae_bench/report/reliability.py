@@ -62,8 +62,8 @@ def render_reliability(results: Path, reports: Path) -> dict[Path, bytes]:
 
 
 LEFTOVERS = (
-    "Checkpoints and leases left over are counted after the command was given once more at the end, which clears what a "
-    "kill after the last record left. A run that counted without that call had one left over and was stopped; which "
+    "Checkpoints and leases left over are counted after the command was given once more at the end, which clears what "
+    "a kill after the last record left. A run that counted without that call had one left over and was stopped; which "
     "one it was is not known, and the call was added after it."
 )
 """What the count of leftovers does and does not say."""
