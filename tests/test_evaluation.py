@@ -70,31 +70,25 @@ def test_summary_takes_the_gap_from_some_images_and_the_level_from_all():
     assert everything["nll_nats"] == everything["nll_images_nll_nats"] == 23.5
 
 
-def test_stated_error_covers_the_spread_of_repeated_estimates():
-    """On one fixed model the scatter of NLL over independent noise has the size that is stated."""
-    model = build("vae", seeds=(0,), randomise=False)
-    x = images(30)
+def scatter_over_stated(method, settings, times, score):
+    """The scatter of a score of one fixed model over independent noise, in units of the error that is stated."""
+    model, x = build(method, seeds=(0,), randomise=False), images(30)
     results = []
-    for seed in range(40):
-        evaluator = Evaluator(model, x, (seed,), EvaluationSettings(200, 30, 30, 1))
+    for seed in range(times):
+        evaluator = Evaluator(model, x, (seed,), settings)
         evaluator.run(lambda: False, lambda: None)
         results.append(evaluator.metrics()[0])
-    spread = torch.tensor([each["nll_nats"] for each in results]).std().item()
-    stated = sum(each["nll_standard_error_nats"] for each in results) / len(results)
-    assert 0.6 < spread / stated < 1.6
+    spread = torch.tensor([each[f"{score}_nats"] for each in results]).std().item()
+    return spread / (sum(each[f"{score}_standard_error_nats"] for each in results) / len(results))
+
+
+def test_stated_error_covers_the_spread_of_repeated_estimates():
+    assert 0.6 < scatter_over_stated("vae", EvaluationSettings(200, 30, 30, 1), 40, "nll") < 1.6
 
 
 def test_stated_error_of_the_elbo_covers_the_spread_of_repeated_estimates():
     """Ten images with 200 samples tell how much the other twenty, with two each, scatter."""
-    model, x = build("lvdae", seeds=(0,), randomise=False), images(30)
-    results = []
-    for seed in range(60):
-        evaluator = Evaluator(model, x, (seed,), EvaluationSettings(200, 10, 30, 2))
-        evaluator.run(lambda: False, lambda: None)
-        results.append(evaluator.metrics()[0])
-    spread = torch.tensor([each["neg_elbo_nats"] for each in results]).std().item()
-    stated = sum(each["neg_elbo_standard_error_nats"] for each in results) / len(results)
-    assert 0.7 < spread / stated < 1.4
+    assert 0.7 < scatter_over_stated("lvdae", EvaluationSettings(200, 10, 30, 2), 60, "neg_elbo") < 1.4
 
 
 def test_variance_over_blocks_of_samples_is_that_of_all_samples(monkeypatch):

@@ -16,6 +16,7 @@ from vdae_bench.data.images import load_images
 from vdae_bench.data.registry import find_dataset, parse_dataset_id
 from vdae_bench.data.views import Split, ViewedImages
 from vdae_bench.errors import UserError
+from vdae_bench.evaluation import MAX_ROWS
 from vdae_bench.models.kept import load_model
 from vdae_bench.models.model import Model
 from vdae_bench.models.registry import Problem
@@ -26,8 +27,6 @@ from vdae_bench.samples.pictures import sample_batches
 from vdae_bench.store import Record, Store
 
 CPU = torch.device("cpu")
-SAMPLE_ROWS = 8192
-"""Importance samples that are decoded at a time."""
 
 
 def records(results: Path | str = "results", protocol: str | None = None, sweep: str | None = None) -> pd.DataFrame:
@@ -72,7 +71,7 @@ class TrainedModel:
         noise = NoiseSource([seed], CPU)
         count = samples if self.model.noise_dim else 1
         rows = []
-        for part, batch in enumerate(x.split(max(1, SAMPLE_ROWS // count))):
+        for part, batch in enumerate(x.split(max(1, MAX_ROWS // count))):
             eta = noise.normal_("log-weights", part, batch.new_empty(1, len(batch), count, self.model.noise_dim))
             rows.append(self.model.condition(batch[None], count)(eta)[0])
         return torch.cat(rows)

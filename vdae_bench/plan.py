@@ -233,9 +233,14 @@ def _groups(cells: list[CellPlan], memory: int) -> Iterator[Group]:
         by_architecture.setdefault(key, []).extend((each.job, seed) for seed in each.missing)
     for runs in by_architecture.values():
         if runs:
-            size = max(1, min(MAX_REPLICAS, memory // max(1, price(runs[0][0]).train_bytes)))
+            size = replicas_within(memory, runs[0][0])
             for start in range(0, len(runs), size):
                 yield Group(tuple(runs[start : start + size]))
+
+
+def replicas_within(memory: int, job: Job) -> int:
+    """How many replicas of a job train together in so many bytes; one in any case."""
+    return max(1, min(MAX_REPLICAS, memory // max(1, price(job).train_bytes)))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from vdae_bench.report import equal_compute, figures, noise_grid, samples, searc
 from vdae_bench.report.claims import FILE as CLAIMS_FILE
 from vdae_bench.report.claims import Judgement, claims_json, claims_page, claims_protocol, concerning, judge_claims
 from vdae_bench.report.console import console_text, short
+from vdae_bench.report.evidence import families_of
 from vdae_bench.report.page import page, search_page
 from vdae_bench.report.plotted import same_file
 from vdae_bench.report.rows import sheets_of
@@ -226,8 +227,9 @@ def _rendered_page(
     about = (
         concerning(judged, {each.cell for each in cells}) if claims_protocol(selection.sweep, path.parent.name) else []
     )
+    families = families_of(selection)
     files = {
-        path: page(selection, path, bool(curves), searches, contests, about, claims).encode(),
+        path: page(selection, path, bool(curves), searches, contests, families, about, claims).encode(),
         **_search_files(searches, path),
     }
     grid = noise_grid.curves_of(cells)
@@ -236,7 +238,7 @@ def _rendered_page(
         drawn["noise"] = noise_grid.draw(grid, noise_grid.reference_nll(cells), noise_grid.note(selection))
         values = noise_grid.values_table(grid).to_csv(index=False, lineterminator="\n")
         files[path.with_name(f"{path.stem}-noise.csv")] = values.encode()
-    files |= samples.files(selection, path)
+    files |= samples.files(selection, families, path)
     for name, contents in drawn.items():
         files |= {path.with_name(f"{path.stem}-{name}.{ending}"): content for ending, content in contents.items()}
     report = WrittenReport(selection.sweep, selection.protocol.name, path, console_text(selection, path, searches))

@@ -19,6 +19,7 @@ from vdae_bench.report.runs import Run, load_runs, select
 from vdae_bench.report.statistics import CellRuns, cells_of, mean_of
 from vdae_bench.report.units import Unit, unit_of
 from vdae_bench.report.verdict import Finding, Verdict, below, why_not_comparable
+from vdae_bench.samples.evidence import evidence_paths
 from vdae_bench.spec import Cell, find_spec, load_spec, shipped_sweeps
 from vdae_bench.store import Store
 
@@ -81,7 +82,7 @@ def evidence(store: Store, protocol: str) -> Evidence:
         except UserError:  # records of another version of the package alone
             here = []
         for each in here:
-            measured = dict(_samples(each.runs[0].path.parents[1] / "samples", each))
+            measured = dict(_samples(each))
             if measured:
                 samples.setdefault(each.cell, measured)
             cells.setdefault(each.cell, each)
@@ -94,10 +95,10 @@ def _runs_under(store: Store, sweep: str, protocol: str) -> list[Run]:
     return runs or (load_runs(store, folder_of(sweep, protocol), sweep) if sweep in shipped_sweeps() else [])
 
 
-def _samples(folder: Path, cell: CellRuns) -> Iterator[tuple[int, dict[str, Any]]]:
+def _samples(cell: CellRuns) -> Iterator[tuple[int, dict[str, Any]]]:
     """What was measured on the samples of each run; numbers of another run under the same name do not count."""
     for run in cell.completed:
-        path = folder / f"{cell.cell.slug}-seed{run.seed}.json"
+        _, path = evidence_paths(run.path)
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:

@@ -26,6 +26,11 @@ def _commit(run: Run) -> str:
     return f"{commit} (dirty: the code was changed after that commit)" if dirty else str(commit)
 
 
+def commit_in_short(commit: str | None, dirty: bool | None) -> str:
+    """The commit behind raw figures, and whether the code was changed since."""
+    return (commit or "no commit")[:12] + (", changed since" if dirty else "")
+
+
 def anchor(run: Run) -> str:
     """What a page calls the list of a cell's records."""
     return run.cell.slug.replace("+", "-")

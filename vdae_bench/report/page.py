@@ -12,6 +12,7 @@ from vdae_bench.report.cost import costs_table
 from vdae_bench.report.deviations import deviations_table
 from vdae_bench.report.equal_compute import Contest
 from vdae_bench.report.estimates import estimates, redraw_sentence
+from vdae_bench.report.evidence import Family
 from vdae_bench.report.markdown import bullets, code, escape, table
 from vdae_bench.report.origin import anchor, origin, portable
 from vdae_bench.report.rows import Sheet, sheets_of
@@ -34,13 +35,15 @@ def page(
     curves: bool,
     searches: Sequence[Frozen] = (),
     contests: Sequence[Contest] = (),
+    families: Sequence[Family] = (),
     judged: Sequence[Judgement] = (),
     claims: Path = Path("claims.md"),
 ) -> str:
     """The page that is to lie at `path`; `curves` is whether the learning curves lie beside it.
 
-    `searches` are the winners of the sweep's hyper-parameter search, `contests` what L-VDAE and VAE cost, `judged` the
-    paper's claims that the sweep is evidence for, `claims` where all of them stand.
+    `searches` are the winners of the sweep's hyper-parameter search, `contests` what L-VDAE and VAE cost,
+    `families` the cells whose samples were kept, `judged` the paper's claims that the sweep is evidence for, `claims`
+    where all of them stand.
     """
     sheets = sheets_of(selection)
     paper = load_table(selection.sweep) if selection.sweep in table_names() else None
@@ -48,7 +51,7 @@ def page(
     for sheet in sheets:
         sections += [f"## {sheet.dataset}"] if len(sheets) > 1 else []
         sections += _results(sheet, paper, searches, path)
-    sections += samples.section(selection)
+    sections += samples.section(selection.sweep, families)
     if judged:
         part_by_part = f"All of them, part by part: {link(claims, path, 'claims.md')}."
         sections += ["## The paper's claims", part_by_part, claims_table(judged)]

@@ -19,6 +19,7 @@ from vdae_bench.bench.entries import Entry, Surrounding, folder, read
 from vdae_bench.errors import UserError
 from vdae_bench.report.figures import GREY, STYLES, saved
 from vdae_bench.report.markdown import bullets, code, escape, table
+from vdae_bench.report.origin import commit_in_short
 
 NAME = "performance"
 SUBJECTS = {"VAE": STYLES[0], "VAE NLL": STYLES[2], "L-VDAE": STYLES[1], "NICE": STYLES[5], "start-up": STYLES[6]}
@@ -110,7 +111,7 @@ def _runs(entries: Sequence[Entry]) -> list[Surrounding]:
 
 def _origin(run: Surrounding) -> str:
     libraries = ", ".join(f"{name} {version or 'not installed'}" for name, version in run.libraries.items())
-    commit = (run.git_commit or "no commit")[:12] + (", changed since" if run.git_dirty else "")
+    commit = commit_in_short(run.git_commit, run.git_dirty)
     threads = f"{run.threads} thread{'s' if run.threads > 1 else ''}"
     return (
         f"{escape(run.platform)}, {threads}; torch {run.torch}, Python {run.python}; {libraries}; data: {run.data}; "

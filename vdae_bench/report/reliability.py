@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from vdae_bench import atomic
 from vdae_bench.errors import UserError
 from vdae_bench.report.markdown import code, escape, table
+from vdae_bench.report.origin import commit_in_short
 
 NAME = "reliability"
 
@@ -83,7 +84,7 @@ def _about(ordeal: Ordeal) -> Iterator[str]:
     rows = [[escape(name), f"{count:,}"] for name, count in ordeal.done.items()]
     rows += [[escape(name), f"**{count:,}**" if count else "0"] for name, count in ordeal.faults.items()]
     yield table(["what", "count"], rows, right=["count"])
-    commit = (ordeal.git_commit or "no commit")[:12] + (", changed since" if ordeal.git_dirty else "")
+    commit = commit_in_short(ordeal.git_commit, ordeal.git_dirty)
     yield (
         f"{code(ordeal.command)}, {ordeal.seconds:.0f} s; {ordeal.started_at}; {commit}; {escape(ordeal.platform)}; "
         f"torch {ordeal.torch}, Python {ordeal.python}"

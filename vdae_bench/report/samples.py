@@ -9,7 +9,7 @@ from typing import get_args
 import pandas as pd
 
 from vdae_bench.report import sample_figures
-from vdae_bench.report.evidence import Family, SampledCell, families_of
+from vdae_bench.report.evidence import Family, SampledCell
 from vdae_bench.report.markdown import bullets, escape, table
 from vdae_bench.report.runs import Selection
 from vdae_bench.report.statistics import summarise
@@ -24,12 +24,10 @@ FIGURES = {
 }
 
 
-def section(selection: Selection) -> Iterator[str]:
-    """The section of a page, empty where no run has evidence."""
-    families = families_of(selection)
+def section(name: str, families: Sequence[Family]) -> Iterator[str]:
+    """The section of a sweep's page, empty where no run has evidence."""
     if not families:
         return
-    name = selection.sweep
     yield "## Samples"
     if name in FIGURES:
         yield FIGURES[name]
@@ -44,9 +42,8 @@ def section(selection: Selection) -> Iterator[str]:
     yield from _latents(name, families)
 
 
-def files(selection: Selection, path: Path) -> dict[Path, bytes]:
+def files(selection: Selection, families: Sequence[Family], path: Path) -> dict[Path, bytes]:
     """The figures of that section and the values behind them, for the page at `path`."""
-    families = families_of(selection)
     if not families:
         return {}
     drawn = {

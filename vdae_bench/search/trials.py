@@ -22,7 +22,7 @@ from vdae_bench.data.images import load_images
 from vdae_bench.data.statistics import PixelStatistics
 from vdae_bench.data.views import Split, ViewedImages
 from vdae_bench.models.registry import get_method
-from vdae_bench.plan import GROUP_BYTES, MAX_REPLICAS, price
+from vdae_bench.plan import GROUP_BYTES, price, replicas_within
 from vdae_bench.protocol import digest
 from vdae_bench.runner import StopRequest, Surroundings
 from vdae_bench.search.space import architecture_of
@@ -220,8 +220,7 @@ def groups_of(study: Study, members: Mapping[int, dict[str, Any]], memory: int =
         by_architecture.setdefault(digest(architecture_of(parameters)), {})[number] = parameters
     for alike in by_architecture.values():
         numbers = list(alike)
-        job = study.job(architecture_of(alike[numbers[0]]))
-        size = max(1, min(MAX_REPLICAS, memory // max(1, price(job).train_bytes)))
+        size = replicas_within(memory, study.job(architecture_of(alike[numbers[0]])))
         for start in range(0, len(numbers), size):
             yield Group(study, {number: alike[number] for number in numbers[start : start + size]})
 
