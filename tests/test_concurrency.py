@@ -7,7 +7,9 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +86,24 @@ def test_of_equal_runs_the_later_yields_and_an_older_one_is_never_lost(tmp_path)
     store.publish([(path, old)])  # and back: nothing that was kept is overwritten
     store.publish([(path, first)])
     assert {store.read(each).run_digest for each in path.parent.glob("*superseded*")} == {"a" * 64, "b" * 64}
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_many_that_publish_the_same_run_at_once_leave_one_record(links, tmp_path, monkeypatch):
+    if not links:
+        monkeypatch.setattr("vdae_bench.atomic.os.link", lambda *_: (_ for _ in ()).throw(OSError(95, "no links")))
+    store, together = Store(tmp_path), threading.Barrier(4)
+    places = [store.path("s", "quick", "c", seed) for seed in range(50)]
+
+    def publish() -> None:
+        for seed, path in enumerate(places):
+            together.wait()
+            store.publish([(path, make_record(seed, "a" * 64))])
+
+    with ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(publish) for _ in range(4)]:
+            done.result()
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(places)
 
 
 def test_a_lease_excludes_until_it_is_given_back(tmp_path):

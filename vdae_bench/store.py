@@ -177,8 +177,8 @@ class Store:
     def read(self, path: Path) -> Record | None:
         """The record in a file; None when there is none or it is not whole."""
         try:
-            return parse(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
+            return _record(path.read_bytes())
+        except OSError:
             return None
 
     def find(self, sweep: str, protocol: str, cell: str, seed: int, run_digest: str) -> Record | None:
@@ -206,12 +206,14 @@ class Store:
                 atomic.discard(temporary)
 
     def _put(self, path: Path, record: Record, temporary: Path) -> None:
-        old = self.read(path)
-        if old and old.run_digest == record.run_digest:
-            return
         try:
-            if path.exists():
-                keep_aside(path, old.run_digest[:8] if old else "unreadable")
+            if atomic.put_where_nothing_is(path, temporary):
+                return
+            content = path.read_bytes()  # once: it is judged and kept as it was read, whoever replaces it meanwhile
+            old = _record(content)
+            if old and old.run_digest == record.run_digest:
+                return
+            keep_aside(path, content, old.run_digest[:8] if old else "unreadable")
             temporary.replace(path)
         except OSError as error:
             raise atomic.fault(path, error) from error
@@ -239,12 +241,18 @@ class Store:
                 yield path
 
 
-def keep_aside(path: Path, label: str) -> None:
-    """Keep a file that is about to be replaced under a name of its own, which says what it was.
+def _record(content: bytes) -> Record | None:
+    try:
+        return parse(content.decode())
+    except (ValueError, RecursionError):
+        return None
+
+
+def keep_aside(path: Path, content: bytes, label: str) -> None:
+    """Keep the content of a file that is about to be replaced under a name of its own, which says what it was.
 
     A copy, named by its content: the file itself is never missing, and two processes that do this keep the same.
     """
-    content = path.read_bytes()
     label = label if label.isalnum() else "unnamed"  # a digest that a hostile record has may be a path
     aside = path.with_name(f"{path.stem}.superseded-{label}-{hashlib.sha256(content).hexdigest()[:8]}{path.suffix}")
     atomic.write(aside, content)

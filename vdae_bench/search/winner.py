@@ -200,11 +200,11 @@ def set_aside(path: Path) -> None:
     """Keep what lies there under a name that no search writes: a copy, so that it is never missing."""
     try:
         old = read(path)
+        label = old.digest[:8] if old else ""
     except UserError:
-        keep_aside(path, "unreadable")
-        return
-    if old:
-        keep_aside(path, old.digest[:8])
+        label = "unreadable"
+    if label:
+        keep_aside(path, path.read_bytes(), label)
 
 
 def trials_frozen(study: Study, store: Store) -> int:
