@@ -126,7 +126,7 @@ class Heard(Progress):
     """Keeps what is said."""
 
     def __init__(self) -> None:
-        super().__init__(1.0)
+        super().__init__(lambda: 1.0)
         self.lines: list[str] = []
 
     def say(self, line: str) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from vdae_bench.errors import EnvironmentFault
-from vdae_bench.plan import Group, Job, foretell, plan, price
+from vdae_bench.models.registry import get_method
+from vdae_bench.plan import Group, Job, foretell, plan, price, train_bytes
 from vdae_bench.progress import QuietProgress
 from vdae_bench.runner import StopRequest, Surroundings, Workbench, clear_leftovers, run_group, run_plan
 from vdae_bench.spec import load_spec
@@ -44,7 +47,7 @@ def around(tiny_data, tmp_path):
 
 
 def run(sweep, around, stop=None):
-    return run_plan(plan(sweep, around.store), around, QuietProgress(1.0), stop or StopRequest())
+    return run_plan(plan(sweep, around.store), around, QuietProgress(lambda: 1.0), stop or StopRequest())
 
 
 def without_time(record):
@@ -199,11 +202,38 @@ def test_seconds_on_another_device_are_flops_over_its_rate(sweep, tmp_path):
 
 def test_a_group_fits_the_memory_that_it_is_given(sweep, tmp_path):
     whole = plan(sweep, Store(tmp_path)).groups[0]
-    need = price(whole.job).train_bytes
+    need = train_bytes(whole.job)
     assert len(whole.runs) == 2
     for memory, sizes in ((2 * need, [2]), (2 * need - 1, [1, 1]), (1, [1, 1])):
         groups = [group for group in plan(sweep, Store(tmp_path), memory).groups if group.job.cell == whole.job.cell]
         assert [len(group.runs) for group in groups] == sizes
+
+
+@pytest.mark.parametrize("method", ["vae", "lvdae", "lvdae-nice", "nice", "vdae-resnet"])
+@pytest.mark.parametrize("log_det", ["subset", "exact"])
+def test_the_memory_of_a_step_is_what_the_whole_step_keeps(sweep, method, log_det):
+    latents = 36 if "nice" in method or "resnet" in method else 4
+    job = plan(sweep, Store(Path())).groups[0].job
+    cell = replace(job.cell, dataset="continuous-tiny", method=method, latents=latents, options=(("log_det", log_det),))
+    method_options = get_method(method).options
+    cell = cell if "log_det" in method_options else replace(cell, options=())
+    job = replace(job, cell=cell, hyperparameters=sweep.resolved_hyperparameters(cell))
+    model = get_method(method).build(job.problem(1))
+    images = job.protocol.batch_size
+    places = {parameter.data_ptr() for parameter in model.parameters()}
+    kept = {}
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        noise = torch.zeros(1, images, model.training_noise_dim)
+        model.bound_terms(torch.rand(1, images, 36), noise, round(job.protocol.log_det_rows * images))
+    activations = sum(tensor.untyped_storage().nbytes() for place, tensor in kept.items() if place not in places)
+    parameters = 4 * sum(parameter.numel() for parameter in model.parameters())
+    need = 4 * parameters + activations
+    assert 0.97 * need < train_bytes(job) < 1.2 * need  # small batches multiply some Jacobians in another order
 
 
 GRID = """\

@@ -20,7 +20,7 @@ from vdae_bench.budget import fit_budget
 from vdae_bench.data.fetch import verify
 from vdae_bench.doctor import examine
 from vdae_bench.errors import UserError, VdaeBenchError
-from vdae_bench.plan import Calibration, Group, Plan, calibrate, foretell, plan, price
+from vdae_bench.plan import Calibration, Group, Plan, calibrate, foretell, plan, price, train_bytes
 from vdae_bench.progress import choose_progress, duration
 from vdae_bench.provenance import code_state
 from vdae_bench.runner import Outcome, StopRequest, Surroundings, Workbench, clear_leftovers, group_work, run_plan
@@ -135,7 +135,7 @@ def run_spec(planned: Plan, around: Surroundings, quiet: bool) -> Outcome:
     if not planned.groups:
         return Outcome()
     stop = StopRequest()
-    with stop.listening(), choose_progress(sum(map(group_work, planned.groups)), quiet) as progress:
+    with stop.listening(), choose_progress(lambda: sum(map(group_work, planned.groups)), quiet) as progress:
         try:
             return run_plan(planned, around, progress, stop)
         except Interrupted:
@@ -171,7 +171,10 @@ def run_studies(studies: Sequence[Study], around: Surroundings, storage: str | N
     folder = search_folder(around.store, studies[0].sweep, studies[0].protocol.name)
     failures = []
     stop = StopRequest()
-    work = sum(work_of(study, around.store) for study in studies)
+
+    def work() -> float:
+        return sum(work_of(study, around.store) for study in studies)
+
     with alone(folder), stop.listening(), choose_progress(work, quiet) as progress:
         for study in studies:
             try:
@@ -291,7 +294,7 @@ def plan_text(spec: SweepSpec, planned: Plan, timings: Sequence[Calibration] = (
     for each in planned.cells:
         cost = price(each.job)
         runs += len(each.missing)
-        flops += (cost.train_flops + cost.evaluation_flops) * len(each.missing)
+        flops += cost.flops * len(each.missing)
         rows.append(
             [
                 each.job.cell.slug,
@@ -300,7 +303,7 @@ def plan_text(spec: SweepSpec, planned: Plan, timings: Sequence[Calibration] = (
                 f"{cost.parameters / 1e6:.2f} M",
                 f"{cost.train_flops / 1e12:.2f}",
                 f"{cost.evaluation_flops / 1e12:.2f}",
-                f"{cost.train_bytes / 2**20:.0f} MiB",
+                f"{train_bytes(each.job) / 2**20:.0f} MiB",
             ]
         )
         if timed:
@@ -361,6 +364,7 @@ def show_plan(spec: str, *, measure: bool, flops_per_second: float | None, form:
                 "to_run": list(each.missing),
                 "hyperparameters": each.job.hyperparameters,
                 **vars(price(each.job)),
+                "train_bytes": train_bytes(each.job),
             }
             for each in planned.cells
         ],

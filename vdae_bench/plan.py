@@ -240,7 +240,57 @@ def _groups(cells: list[CellPlan], memory: int) -> Iterator[Group]:
 
 def replicas_within(memory: int, job: Job) -> int:
     """How many replicas of a job train together in so many bytes; one in any case."""
-    return max(1, min(MAX_REPLICAS, memory // max(1, price(job).train_bytes)))
+    return max(1, min(MAX_REPLICAS, memory // max(1, train_bytes(job))))
+
+
+_counts: dict[str, int] = {}
+
+
+def train_bytes(job: Job) -> int:
+    """Memory of one seed of a job in training: parameters, gradients, Adam's moments, and what a step keeps for its
+    backward pass. That is weighed on forward passes of a few images: it grows with images, and with those that have a
+    Jacobian. `price` would load torch's compiler, and this comes before the first step.
+    """
+    key = digest([job.cell.as_record(), job.hyperparameters, job.protocol.content()])
+    if key not in _counts:
+        method = get_method(job.cell.method)
+        model = method.build(job.problem(1))
+        parameters = 4 * sum(parameter.numel() for parameter in model.parameters())
+        _counts[key] = 4 * parameters + _kept_bytes(model, job) if method.trains else parameters
+    return _counts[key]
+
+
+def _kept_bytes(model: Model, job: Job) -> int:
+    latents = job.cell.latents
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.uniform_(-0.1, 0.1)  # none is zero, so that C = J J^T needs no jitter
+    base, more_images, more_jacobians = (
+        _weigh(model, job, images, rows) for images, rows in ((2, latents), (4, latents), (4, 2 * latents))
+    )
+    images = _micro_batch(model, job)
+    jacobians = max(1, round(job.protocol.log_det_rows * images / latents)) if more_jacobians > more_images else 1
+    return round(base + (images - 2) / 2 * (more_images - base) + (jacobians - 1) * (more_jacobians - more_images))
+
+
+def _weigh(model: Model, job: Job, images: int, log_det_rows: int) -> int:
+    """Bytes that a step on so many images keeps for its backward pass, parameters left out."""
+    x, noise = torch.zeros(1, images, job.data_dim), torch.zeros(1, images, model.training_noise_dim)
+    parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    kept: dict[int, Tensor] = {}  # held until they are counted, so that no place is given away twice
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        model.bound_terms(x, noise, log_det_rows)
+    return sum(each.untyped_storage().nbytes() for place, each in kept.items() if place not in parameters)
+
+
+def _micro_batch(model: Model, job: Job) -> int:
+    """How many images of a batch a step takes at a time (`training.engine`)."""
+    return min(job.protocol.batch_size, max(1, MAX_ROWS // model.training_jacobian_rows))
 
 
 @dataclass(frozen=True)
@@ -252,15 +302,23 @@ class Price:
     evaluation_flops: int
     nll_flops: int
     """The part of the evaluation's on images that have K importance samples each."""
-    train_bytes: int
-    """Parameters, gradients, Adam's moments, and what a step keeps for its backward pass."""
+
+    @property
+    def flops(self) -> int:
+        """Of training and evaluation."""
+        return self.train_flops + self.evaluation_flops
+
+    @property
+    def evaluation_share(self) -> float:
+        """Of the FLOPs; 0 where there are none."""
+        return self.evaluation_flops / (self.flops or 1)
 
 
 _prices: dict[str, Price] = {}
 
 
 def price(job: Job) -> Price:
-    """Parameters, FLOPs (torch's counter: matrix products) and memory of one seed of a job; counted once a process."""
+    """Parameters and FLOPs (torch's counter: matrix products) of one seed of a job; counted once a process."""
     key = digest([job.cell.as_record(), job.hyperparameters, job.protocol.content()])
     if key not in _prices:
         _prices[key] = _count(job)
@@ -274,32 +332,24 @@ def _count(job: Job) -> Price:
     with torch.device("meta"):
         model = method.build(job.problem(1))
         parameters = sum(parameter.numel() for parameter in model.parameters())
-        step, kept = _step_flops(model, job) if method.trains else (0, 0)
+        step = _step_flops(model, job) if method.trains else 0
         nll, elbo = _evaluation_flops(model, job)
     return Price(
         parameters=parameters,
         train_flops=round(step / protocol.batch_size * images * protocol.epochs),
         evaluation_flops=nll + elbo,
         nll_flops=nll,
-        train_bytes=4 * parameters * (4 if method.trains else 1) + kept,
     )
 
 
-def _step_flops(model: Model, job: Job) -> tuple[int, int]:
-    batch = min(job.protocol.batch_size, max(1, MAX_ROWS // model.training_jacobian_rows))
+def _step_flops(model: Model, job: Job) -> int:
+    batch = _micro_batch(model, job)
     x = torch.empty(1, batch, job.data_dim, device="meta")
     noise = torch.empty(1, batch, model.training_noise_dim, device="meta")
-    kept: dict[int, int] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        kept[id(tensor.untyped_storage())] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+    with FlopCounterMode(display=False) as counter:
         terms = model.bound_terms(x, noise, round(job.protocol.log_det_rows * batch))
         (terms.reconstruction + terms.divergence).sum().backward()
-    scale = job.protocol.batch_size / batch
-    return round(counter.get_total_flops() * scale), sum(kept.values())
+    return round(counter.get_total_flops() * job.protocol.batch_size / batch)
 
 
 @torch.no_grad()

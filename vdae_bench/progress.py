@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -27,9 +29,9 @@ class Progress:
 
     SECONDS_BETWEEN = 10.0
 
-    def __init__(self, total: float) -> None:
-        """`total` is the work of all groups, in any unit (FLOPs)."""
-        self.total = max(total, 1e-9)
+    def __init__(self, total: Callable[[], float]) -> None:
+        """`total` says the work of all groups, in any unit (FLOPs); not asked before there is something to show."""
+        self._reckon = total
         self.before = 0.0
         self.started = time.monotonic()
         self._last = 0.0
@@ -41,6 +43,11 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Nothing to close."""
+
+    @functools.cached_property
+    def total(self) -> float:
+        """The work of all groups."""
+        return max(self._reckon(), 1e-9)
 
     def say(self, line: str) -> None:
         """A line of its own."""
@@ -89,7 +96,7 @@ class QuietProgress(Progress):
 class LiveProgress(Progress):
     """Two bars: the sweep with the time left, and the group with its epoch and -ELBO."""
 
-    def __init__(self, total: float) -> None:
+    def __init__(self, total: Callable[[], float]) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as Bars
@@ -103,7 +110,7 @@ class LiveProgress(Progress):
             console=Console(stderr=True),
             refresh_per_second=4,
         )
-        self._sweep = self._bars.add_task("sweep", total=self.total, note="")
+        self._sweep = self._bars.add_task("sweep", total=None, note="")
         self._group: Any = None
 
     def __enter__(self) -> Progress:
@@ -128,17 +135,17 @@ class LiveProgress(Progress):
         """Move both bars."""
         self._bars.update(self._group, completed=fraction, note=phase)
         done = self.before + work * fraction
-        self._bars.update(self._sweep, completed=done, note=self.time_left(work * fraction))
+        self._bars.update(self._sweep, total=self.total, completed=done, note=self.time_left(work * fraction))
 
     def group_ended(self, label: str, outcome: str, work: float) -> None:
         """The bar makes way for a line."""
         if self._group is not None:
             self._bars.remove_task(self._group)
         super().group_ended(label, outcome, work)
-        self._bars.update(self._sweep, completed=self.before, note=self.time_left(0))
+        self._bars.update(self._sweep, total=self.total, completed=self.before, note=self.time_left(0))
 
 
-def choose_progress(total: float, quiet: bool) -> Progress:
+def choose_progress(total: Callable[[], float], quiet: bool) -> Progress:
     """The display that fits: silent, live on a terminal, else plain lines."""
     if quiet:
         return QuietProgress(total)

@@ -137,7 +137,7 @@ def run_group(
     """
     started_at = datetime.now(UTC)
     job = group.job
-    cost = price(job)
+    cost = functools.cache(lambda: price(job))  # not counted before the first step: it takes a second
     bench = Workbench(group, around)
     trainer = bench.trainer
     checkpoint = Checkpoint(group.checkpoint_path(around.store), group.identity, around.seconds_between_checkpoints)
@@ -145,7 +145,6 @@ def run_group(
     if state:
         trainer.load_state(state["trainer"])
         started_at = datetime.fromisoformat(state["started_at"])
-    total_flops = cost.train_flops + cost.evaluation_flops or 1
     evaluation: dict[str, Any] = {"state": state["evaluator"] if state else None, "seconds": 0.0}
     if state:
         evaluation["seconds"] = state["evaluation_seconds"]
@@ -161,8 +160,7 @@ def run_group(
         )
 
     def show_training(trainer: Trainer) -> None:
-        fraction = trainer.step / trainer.steps * cost.train_flops / total_flops
-        report(_training_phase(trainer), fraction)
+        report(_training_phase(trainer), trainer.step / trainer.steps * (1 - cost().evaluation_share))
 
     trainer.run(save, lambda: checkpoint.due, stop, show_training)
 
@@ -172,7 +170,7 @@ def run_group(
         evaluator.load_state(evaluation["state"])
 
     def after_chunk() -> None:
-        share = cost.evaluation_flops / total_flops
+        share = cost().evaluation_share
         report("evaluating", 1 - share + share * evaluator.done / len(evaluator.chunks))
         if checkpoint.due:
             save_evaluation()
@@ -189,7 +187,7 @@ def run_group(
         spread = redraw_standard_deviation(bench)
         metrics = [{**each, "redraw_standard_deviation_nats": spread} for each in metrics]
     seconds = time.perf_counter() - began
-    records = _records(group, trainer, metrics, evaluator.flags, cost, seconds, started_at, around)
+    records = _records(group, trainer, metrics, evaluator.flags, cost(), seconds, started_at, around)
     published = list(zip(paths_of(group, around.store), records, strict=True))
 
     def show_classifier(fraction: float) -> None:
@@ -406,17 +404,17 @@ def run_plan(
                 continue
             started += 1
             progress.group_started(group.label, started, started + len(left))
-            work = group_work(group)
+            work = functools.cache(functools.partial(group_work, group))
 
-            def report(phase: str, fraction: float, group: Group = group, work: float = work) -> None:
-                progress.update(group.label, phase, work, fraction)
+            def report(phase: str, fraction: float, label: str = group.label, work: Callable[[], float] = work) -> None:
+                progress.update(label, phase, work(), fraction)
 
             future = executor.submit(run_group, group, around, report, stop)
             error = future.exception()
         if error is None:
             records = future.result()
             outcome.records += records
-            progress.group_ended(group.label, _outcome_line(records), work)
+            progress.group_ended(group.label, _outcome_line(records), work())
         elif is_out_of_memory(error) and len(group.runs) > 1:
             del future, error  # and with them what the failed run held
             release_memory()
@@ -426,7 +424,7 @@ def run_plan(
             if is_out_of_memory(error):
                 error = EnvironmentFault(OUT_OF_MEMORY)
             outcome.failures.append((group, error))
-            progress.group_ended(group.label, f"failed: {error}", work)
+            progress.group_ended(group.label, f"failed: {error}", work())
         else:
             raise error
     return outcome
@@ -457,7 +455,7 @@ def _pause(stop: StopRequest) -> None:
 def group_work(group: Group) -> float:
     """FLOPs of a group, for the progress display."""
     cost = price(group.job)
-    return float((cost.train_flops + cost.evaluation_flops) * len(group.seeds)) or 1.0
+    return float(cost.flops * len(group.seeds)) or 1.0
 
 
 def _outcome_line(records: list[Record]) -> str:

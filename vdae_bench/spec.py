@@ -83,13 +83,15 @@ class Metric(BaseModel):
 
 
 class Comparison(BaseModel):
-    """Studies beside the spec's own, multiplied out: the same search by other samplers, seeds or numbers of epochs."""
+    """Studies beside the spec's own, multiplied out: the same search by other samplers, seeds, numbers of
+    epochs or of trials asked at once."""
 
     model_config = ConfigDict(extra="forbid")
 
     sampler: list[Literal["gp", "tpe", "random"]] = []
     seed: list[Annotated[int, Field(ge=0, le=MAX_SEEDS)]] = []
     epochs: list[Annotated[int, Field(ge=1)]] = []
+    batch: list[Annotated[int, Field(ge=1, le=256)]] = []
 
 
 class SearchSpec(BaseModel):

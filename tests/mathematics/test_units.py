@@ -104,7 +104,7 @@ def test_records_convert_continuous_data_and_leave_binary_data_in_nats(tiny_data
     path = tmp_path / "units.yaml"
     path.write_text(SPEC)
     around = Surroundings(Store(tmp_path / "results"), torch.device("cpu"), 1, tiny_data[0])
-    outcome = run_plan(plan(load_spec(path), around.store), around, QuietProgress(1.0), StopRequest())
+    outcome = run_plan(plan(load_spec(path), around.store), around, QuietProgress(lambda: 1.0), StopRequest())
     tests = {(each.cell.dataset, each.cell.method): each.metrics.test for each in outcome.records}
     assert len(tests) == 4 and not outcome.failures
     for (dataset, _), test in tests.items():

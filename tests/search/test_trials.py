@@ -40,6 +40,36 @@ def test_trials_of_one_architecture_are_one_group(make_study):
     assert [list(group.members) for group in groups] == [[0, 2, 3], [1]]
 
 
+def test_without_memory_for_a_whole_group_parts_of_it_train_to_the_same_trials(
+    make_study, around, elsewhere, monkeypatch
+):
+    study = make_study()
+    whole = run(study, MEMBERS, elsewhere)
+    step, sizes = Trainer.train_step, set()
+
+    def fail(self):
+        if len(self.noise.seeds) > 1 and self.step == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        sizes.add(len(self.noise.seeds))
+        step(self)
+
+    monkeypatch.setattr(Trainer, "train_step", fail)
+    groups = list(groups_of(study, MEMBERS))
+    parts = train(groups, lambda curve: False, around, lambda *_: None, StopRequest())
+    assert sorted(parts) == sorted(whole) and sizes == {1, 2, 3}
+    for number, trial in parts.items():
+        assert trial.value == pytest.approx(whole[number].value, rel=1e-5)
+    written = {path.name for path in around.store.root.rglob("checkpoints/*.pt") if "previous" not in path.name}
+    known = {checkpoint.path.name for group in groups for checkpoint in group.checkpoints(around)}
+    assert written and written <= known
+
+
+def test_without_memory_for_one_trial_the_search_says_what_to_do(make_study, around, monkeypatch):
+    monkeypatch.setattr(Trainer, "train_step", lambda self: (_ for _ in ()).throw(MemoryError()))
+    with pytest.raises(EnvironmentFault, match="memory is full with one run alone; lower batch_size"):
+        run(make_study(), MEMBERS, around)
+
+
 def test_a_trial_has_its_own_hyperparameters_and_comes_out_as_if_alone(make_study, around, elsewhere, monkeypatch):
     built = []
     original = Trainer.__init__

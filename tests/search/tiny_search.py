@@ -35,7 +35,9 @@ def search(study: Study, around: Surroundings, stop: StopRequest | None = None, 
     """Run or continue a study as the verb does."""
     folder = search_folder(around.store, study.sweep, study.protocol.name)
     folder.mkdir(parents=True, exist_ok=True)
-    return run_study(study, around, lambda: open_storage(folder, url), QuietProgress(1.0), stop or StopRequest()).winner
+    return run_study(
+        study, around, lambda: open_storage(folder, url), QuietProgress(lambda: 1.0), stop or StopRequest()
+    ).winner
 
 
 def outcome(winner: Winner) -> dict[str, Any]:

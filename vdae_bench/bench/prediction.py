@@ -44,7 +44,7 @@ def foretold_and_taken(setting: Setting, folder: Path) -> tuple[float, float]:
         timing = calibrate(group, lambda group: Workbench(group, around))
         foretold += timing.epoch_seconds * group.job.training_settings().epochs + timing.evaluation_seconds
     started = time.perf_counter()
-    outcome = run_plan(planned, around, QuietProgress(1.0), StopRequest())
+    outcome = run_plan(planned, around, QuietProgress(lambda: 1.0), StopRequest())
     if outcome.failures:
         raise VdaeBenchError(f"the run that was to be timed failed: {outcome.failures[0][1]}")
     return foretold, time.perf_counter() - started

@@ -144,13 +144,16 @@ def section(searches: Sequence[Frozen], path: Path) -> Iterator[str]:
     yield (
         "Each study: trials asked in batches by Optuna, trained on the training images, valued by -ELBO at beta = 1 on "
         "the validation images after the last epoch; lower is better. The test set takes no part. Best tenth: how far "
-        "its worst value is above the best, which says how flat the optimum is."
+        "its worst value is above the best, which says how flat the optimum is. Trials an hour: at the training and "
+        "validation time of these."
     )
     headers = [
         "study",
         "cells",
         "sampler",
         "trials",
+        "asked at once",
+        "trials an hour",
         "pruned",
         "diverged",
         "epochs",
@@ -158,7 +161,7 @@ def section(searches: Sequence[Frozen], path: Path) -> Iterator[str]:
         "best tenth within",
         "file",
     ]
-    yield table(headers, [_summary(each, path) for each in here], right=headers[3:9])
+    yield table(headers, [_summary(each, path) for each in here], right=headers[3:11])
     for each in own:
         name = figure_name(path.stem, each)
         yield f"### Search on {each.dataset}: {code(each.winner.cell)}"
@@ -191,12 +194,15 @@ def comparison_name(stem: str, frozen: Frozen) -> str:
 def _summary(each: Frozen, path: Path) -> list[str]:
     winner = each.winner
     states = [trial.state for trial in winner.trials]
+    seconds = sum(trial.seconds for trial in winner.trials)
     final = "" if winner.epochs == winner.final_epochs else f" (final {winner.final_epochs})"
     return [
         escape(each.name),
         str(len(winner.serves)) if winner.serves else "compared only",
         winner.sampler,
         str(len(states)),
+        str(winner.batch),
+        f"{3600 * len(states) / seconds:.0f}" if seconds else "-",
         str(states.count("pruned")),
         str(states.count("diverged")),
         f"{winner.epochs}{final}",
@@ -267,11 +273,13 @@ class Progression:
 
 
 def compared(here: Sequence[Frozen]) -> list[list[Frozen]]:
-    """Studies of one cell and number of epochs that differ in sampler and seed alone, where there are two samplers."""
-    groups: dict[tuple[str, int, str], list[Frozen]] = {}
+    """Studies alike but for sampler and seed, where there are two samplers."""
+    groups: dict[tuple[str, int, int, str], list[Frozen]] = {}
     for each in here:
         winner = each.winner
-        groups.setdefault((winner.cell, winner.epochs, str((winner.space, winner.fixed))), []).append(each)
+        groups.setdefault((winner.cell, winner.epochs, winner.batch, str((winner.space, winner.fixed))), []).append(
+            each
+        )
     return [group for group in groups.values() if len({each.winner.sampler for each in group}) > 1]
 
 

@@ -121,7 +121,8 @@ def _run_batch(
     trials = train(
         groups, Pruner(study, history), around, lambda phase, part: progress.update(label, phase, work, part), stop
     )
-    results.write([trials[number] for number in missing], [group.checkpoint(around).path for group in groups])
+    checkpoints = [checkpoint.path for group in groups for checkpoint in group.checkpoints(around)]
+    results.write([trials[number] for number in missing], checkpoints)
     ledger.tell([trials[number] for number in missing])
     results.remove()
     progress.group_ended(label, _outcome(list(trials.values()), ledger.best()), work)

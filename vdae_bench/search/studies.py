@@ -174,7 +174,7 @@ def studies_to_run(spec: SweepSpec, *, compare: bool) -> list[Study]:
 
 
 def _compared(own: Study, search: SearchSpec) -> list[Study]:
-    """The same search by the samplers, seeds and epochs of `compare`; no final run uses its winners."""
+    """The same search by the samplers, seeds, epochs and batches of `compare`; no final run uses its winners."""
     axes = {name: values for name, values in search.compare.model_dump().items() if values}
     studies = []
     for values in itertools.product(*axes.values()) if axes else ():

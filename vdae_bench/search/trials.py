@@ -21,10 +21,12 @@ from torch import Tensor
 from vdae_bench.data.images import load_images
 from vdae_bench.data.statistics import PixelStatistics
 from vdae_bench.data.views import Split, ViewedImages
+from vdae_bench.devices import is_out_of_memory, release_memory
+from vdae_bench.errors import EnvironmentFault
 from vdae_bench.models.registry import get_method
 from vdae_bench.plan import GROUP_BYTES, price, replicas_within
 from vdae_bench.protocol import digest
-from vdae_bench.runner import StopRequest, Surroundings
+from vdae_bench.runner import OUT_OF_MEMORY, StopRequest, Surroundings
 from vdae_bench.search.space import architecture_of
 from vdae_bench.search.studies import Study
 from vdae_bench.search.winner import Trial
@@ -89,6 +91,8 @@ class Group:
     seconds: dict[int, float] = field(default_factory=dict)
     counted: float = 0.0
     """Of the trainer's seconds, how many are shared out already."""
+    halves: list[Group] = field(default_factory=list)
+    """Where there was not the memory for all at once."""
 
     def __post_init__(self) -> None:
         self.alive = self.alive or list(self.members)
@@ -99,6 +103,10 @@ class Group:
         """Of all its trials, none pruned."""
         (first, *_) = self.members.values()
         return price(self.study.job(architecture_of(first))).train_flops * len(self.members)
+
+    def checkpoints(self, around: Surroundings) -> list[Checkpoint]:
+        """All that the group may have written."""
+        return [self.checkpoint(around), *(each for half in self.halves for each in half.checkpoints(around))]
 
     def checkpoint(self, around: Surroundings) -> Checkpoint:
         """Where the group is kept while its batch runs."""
@@ -128,7 +136,38 @@ class Group:
         report: Callable[[str, float], None],
         stop: StopRequest,
     ) -> dict[int, Trial]:
-        """Train to the end from the group's checkpoint where there is one; raises `Interrupted` after another."""
+        """Train to the end from the group's checkpoint where there is one; raises `Interrupted` after another.
+
+        Where memory does not suffice for all, half the trials train at a time, from their start: the same numbers.
+
+        Raises:
+            EnvironmentFault: memory does not suffice for one.
+        """
+        try:
+            return self._run(prunes, around, report, stop)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(self.alive) == 1:
+                raise EnvironmentFault(OUT_OF_MEMORY) from error
+        release_memory()
+        middle = len(self.alive) // 2
+        for half, numbers in enumerate((self.alive[:middle], self.alive[middle:])):
+
+            def report_half(phase: str, fraction: float, half: int = half) -> None:
+                report(f"{phase}, half of them at a time for want of memory", (half + fraction) / 2)
+
+            self.halves.append(Group(self.study, {number: self.members[number] for number in numbers}))
+            self.ended |= self.halves[-1].run(prunes, around, report_half, stop)
+        return self.ended
+
+    def _run(
+        self,
+        prunes: Callable[[Curve], bool],
+        around: Surroundings,
+        report: Callable[[str, float], None],
+        stop: StopRequest,
+    ) -> dict[int, Trial]:
         checkpoint = self.checkpoint(around)
         kept = checkpoint.load()
         state = self._restore(kept) if kept else None

@@ -28,10 +28,10 @@ from vdae_bench.training.replay import WARM_UP, Replay
 from vdae_bench.training.schedules import kl_weight
 
 MAX_ROWS = 16384
-"""Rows of a batched product, over all replicas, that a step or a validation pass works on at a time: the memory bound.
+"""Rows of a replica that a step or a validation pass works on at a time, whatever trains beside it: the memory bound.
 
-What a step keeps for its backward pass at this many rows, as `plan.price` counts it at m = 128 with H = 256: 0.9 GiB
-for a VAE, 1.7 GiB for L-VDAE with `subset`, 0.3 GiB with `exact`; with H = 1024 and B = 3, 4.3 GiB for a VAE.
+What a step keeps for its backward pass at this many rows, counted at m = 128 with H = 256: 0.9 GiB for a VAE, 1.7 GiB
+for L-VDAE with `subset`, 0.3 GiB with `exact`; with H = 1024 and B = 3, 4.3 GiB for a VAE.
 """
 VALIDATION_LOG_DET_ROWS = 6.0
 """Jacobian rows for each validation image under `subset`: six times training's, still below 5% of the training cost."""
@@ -149,7 +149,7 @@ class Trainer:
         """The step on the first so many images of what `_prepare` wrote."""
         x = self.data.training_batch(self._indices[:, :images], self._data_noise[:, :images])
         noise = self._posterior_noise[:, :images]
-        part = max(1, MAX_ROWS // (len(x) * self.model.training_jacobian_rows))
+        part = max(1, MAX_ROWS // self.model.training_jacobian_rows)
         neg_elbo = torch.zeros_like(self._epoch_sum)
         for index, (x_part, noise_part) in enumerate(zip(x.split(part, 1), noise.split(part, 1), strict=True)):
             terms = self.bound(x_part, noise_part, self.settings.log_det_rows)
@@ -171,7 +171,7 @@ class Trainer:
         noise = self._validation.new_empty(replicas, images, self.model.training_noise_dim)
         self.noise.normal_("validation", 0, noise)
         total = torch.zeros_like(self._epoch_sum)
-        part = max(1, MAX_ROWS // (replicas * self.model.training_jacobian_rows))
+        part = max(1, MAX_ROWS // self.model.training_jacobian_rows)
         for x_part, noise_part in zip(self._validation.split(part, 1), noise.split(part, 1), strict=True):
             terms = self.bound(x_part, noise_part, VALIDATION_LOG_DET_ROWS)
             total += (terms.reconstruction + terms.divergence) * x_part.shape[1]
