@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import statistics
 from collections.abc import Iterator, Sequence
@@ -237,11 +238,14 @@ def _flatness(each: Frozen, importance: dict[str, float]) -> list[list[str]]:
     rows = []
     for name, chosen in each.winner.chosen.items():
         values = [trial.parameters[name] for trial in each.best_tenth]
-        if isinstance(SPACE.validate_python(each.winner.space[name]), Range):
+        space = SPACE.validate_python(each.winner.space[name])
+        at_the_edge = isinstance(space, Range) and any(math.isclose(chosen, end) for end in (space.min, space.max))
+        if isinstance(space, Range):
             among = f"{min(values):.3g} to {max(values):.3g}"
         else:
             among = ", ".join(f"{value} ({values.count(value)})" for value in sorted(set(values), key=str))
         shown = f"{chosen:.4g}" if isinstance(chosen, float) else str(chosen)
+        shown += " (the end of its interval)" if at_the_edge else ""
         rows.append([code(name), shown, among, f"{importance[name]:.2f}" if name in importance else "-"])
     return rows
 
