@@ -179,7 +179,7 @@ def floor(entry: Entry) -> float | None:
 
 def _about_missed(entry: Entry, measured: Sequence[Entry]) -> str:
     assert entry.value is not None and entry.target is not None
-    words = [f"**{escape(entry.name)}**: {_value(entry)}, target {_target(entry)}"]
+    words = [f"**{escape(entry.name)}**: {_number(entry, entry.value)}, target {_target(entry)}"]
     bound = floor(entry)
     if bound is not None:
         out_of_reach = bound < entry.target if entry.direction == "at least" else bound > entry.target
@@ -199,21 +199,24 @@ def _about_missed(entry: Entry, measured: Sequence[Entry]) -> str:
         None,
     )
     if profiled and profiled.profile:
+        share = profiled.profile.matrix_products
         words.append(
-            f"the profile ({escape(profiled.name)}) has {1 - profiled.profile.matrix_products:.0%} of the time outside "
-            f"matrix products: {_outside(profiled)}"
+            f"the profile ({escape(profiled.name)}) has {1 - share:.0%} of the time outside matrix products: "
+            f"{_outside(profiled)}"
         )
+        if entry.direction == "at least":
+            words.append(_without_the_rest(entry, share))
     if entry.case == "start-up":
         parts = [each for each in measured if each.case == entry.case and each.target is None]
         words += [f"{escape(each.name)} {_time(each.ours_seconds)}" for each in parts]
     return "; ".join(words) + "."
 
 
-def _value(entry: Entry) -> str:
-    assert entry.value is not None
+def _number(entry: Entry, value: float) -> str:
+    """A value of what the entry measures."""
     if entry.measure == "peak_fraction":
-        return f"{entry.value:.1%}"
-    return _time(entry.value) if entry.measure == "ours_seconds" else f"{entry.value:.2f}"
+        return f"{value:.1%}"
+    return _time(value) if entry.measure == "ours_seconds" else f"{value:.2f}"
 
 
 def slope(positions: Sequence[float], values: ArrayLike) -> float:
@@ -301,6 +304,16 @@ def _profiles(measured: Sequence[Entry]) -> Iterator[str]:
         yield "### Where the time of a whole step goes"
         headers = ["step", "time", "matrix products", "outside them", "of that Python", "largest outside"]
         yield table(headers, rows, right=headers[1:5])
+
+
+def _without_the_rest(entry: Entry, share: float) -> str:
+    """What a step would be worth whose matrix products, `share` of its time, are as fast as they are now."""
+    assert entry.value is not None and entry.target is not None
+    allowed = 1 - entry.target * share / entry.value
+    best = f"with nothing beside the products as they run now it would be {_number(entry, entry.value / share)}"
+    if allowed <= 0:
+        return f"{best}: out of reach without faster products"
+    return f"{best}, so that the target leaves at most {allowed:.0%} of the time for everything outside them"
 
 
 def _outside(entry: Entry) -> str:
