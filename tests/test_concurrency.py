@@ -18,7 +18,7 @@ import pytest
 from tests.test_cli import numbers
 from tests.test_runner import SPEC
 from tests.test_store import make_record
-from vdae_bench import cli, commands, runner
+from vdae_bench import cli, commands, schedule
 from vdae_bench import lease as lease_module
 from vdae_bench.lease import Held, Lease
 from vdae_bench.plan import plan
@@ -38,7 +38,7 @@ def work(name: str, words: list[str], leases: bool, ready: Any, start: Any) -> N
     if not leases:  # as on a file system on which nothing excludes anybody
         Lease._create = lambda self: True
         Lease._is_own = lambda self: False
-    runner.SECONDS_BETWEEN_QUESTIONS = 0.05
+    schedule.SECONDS_BETWEEN_QUESTIONS = 0.05
     commands.report_sweep = lambda *_: None  # drawing takes longer than all the rest
     sys.argv = ["vdae-bench", *words]
     ready.release()
@@ -59,7 +59,7 @@ def test_processes_on_one_folder_end_with_one_set_of_records(leases, tmp_path, t
     for worker in workers:
         worker.start()
     for _ in workers:
-        ready.acquire()
+        assert ready.acquire(timeout=60)
     start.set()
     for worker in workers:
         worker.join(120)

@@ -20,7 +20,8 @@ from vdae_bench.errors import EnvironmentFault
 from vdae_bench.evaluation import Evaluator
 from vdae_bench.plan import plan
 from vdae_bench.progress import Progress
-from vdae_bench.runner import StopRequest, Surroundings, run_plan
+from vdae_bench.runner import StopRequest, Surroundings
+from vdae_bench.schedule import run_plan
 from vdae_bench.spec import load_spec
 from vdae_bench.store import Store
 from vdae_bench.training.checkpoint import Checkpoint

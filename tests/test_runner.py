@@ -13,7 +13,8 @@ from vdae_bench.errors import EnvironmentFault
 from vdae_bench.models.registry import get_method
 from vdae_bench.plan import Group, Job, foretell, plan, price, train_bytes
 from vdae_bench.progress import QuietProgress
-from vdae_bench.runner import StopRequest, Surroundings, Workbench, clear_leftovers, run_group, run_plan
+from vdae_bench.runner import StopRequest, Surroundings, Workbench, run_group
+from vdae_bench.schedule import clear_leftovers, run_plan
 from vdae_bench.spec import load_spec
 from vdae_bench.store import Store
 from vdae_bench.training import engine

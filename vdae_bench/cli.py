@@ -85,6 +85,7 @@ run_options = options(
     click.option(
         "--checkpoint-every", default="60s", show_default=True, metavar="TIME", help="What a kill loses at most."
     ),
+    click.option("--time-limit", metavar="TIME", help="Such as 55m: stop after a checkpoint then, with exit code 143."),
     click.option("--keep-checkpoints", is_flag=True, help="Keep each run's weights beside its record, for the API."),
     click.option("--dry-run", is_flag=True, help="Show what would run, run nothing."),
     click.option("-q", "--quiet", is_flag=True, help="No progress."),
@@ -93,6 +94,13 @@ run_options = options(
 trials_option = click.option("--trials", type=click.IntRange(1), help="Of a search, in total; default: the spec's.")
 storage_option = click.option(
     "--storage", metavar="URL", help="Optuna storage of the studies; default: a journal beside the winners."
+)
+cluster_options = options(
+    click.option(
+        "--shard", metavar="I/N", help="A fixed part of the runs, balanced by their cost; auto: this Slurm array job's."
+    ),
+    click.option("--workers", type=click.IntRange(1), help="Processes that share this machine's processors (Dask)."),
+    click.option("--scheduler", metavar="ADDRESS", help="Run on the workers of this Dask scheduler."),
 )
 search_options = options(
     click.option(
@@ -116,6 +124,7 @@ def cli() -> None:
 @click.argument("part", type=click.Choice(PARTS))
 @search_options
 @storage_option
+@cluster_options
 @run_options
 def reproduce(part: str, **words: Any) -> None:
     """Fetch data, train, evaluate, store and report a part of the paper; runs only what has no record yet."""
@@ -131,6 +140,7 @@ def reproduce(part: str, **words: Any) -> None:
 )
 @search_options
 @storage_option
+@cluster_options
 @run_options
 def sweep(spec: str | None, noise_grid: bool, **words: Any) -> None:
     """Run a sweep: a YAML file, or a shipped one by name."""

@@ -12,20 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import click
-import torch
 from tabulate import tabulate
 
 from vdae_bench import devices
 from vdae_bench.budget import fit_budget
 from vdae_bench.data.fetch import verify
 from vdae_bench.doctor import examine
+from vdae_bench.engines import choose_engine
 from vdae_bench.errors import UserError, VdaeBenchError
-from vdae_bench.plan import Calibration, Group, Plan, calibrate, foretell, plan, price, train_bytes
+from vdae_bench.plan import Calibration, Group, Plan, calibrate, foretell, group_work, plan, price, train_bytes
 from vdae_bench.progress import choose_progress, duration
 from vdae_bench.provenance import code_state
-from vdae_bench.runner import Outcome, StopRequest, Surroundings, Workbench, clear_leftovers, group_work, run_plan
+from vdae_bench.runner import StopRequest, Surroundings, Workbench
+from vdae_bench.schedule import Outcome, clear_leftovers, run_plan
 from vdae_bench.search.studies import Study, search_folder, studies_of, studies_to_run
 from vdae_bench.search.winner import all_winners, frozen, trials_frozen, with_winners
+from vdae_bench.shards import parse_shard
 from vdae_bench.spec import SweepSpec, find_spec, load_spec
 from vdae_bench.store import Store
 from vdae_bench.training.engine import Interrupted
@@ -63,8 +65,7 @@ def surroundings(
     code_state()  # now, before the tree can change under a long run
     chosen = devices.choose(device)
     count = threads or devices.usable_processors()
-    torch.set_num_threads(count)
-    torch.set_flush_denormal(True)  # Adam's moments of dead weights would become slow denormal numbers
+    devices.prepare(count)
     seconds = parse_duration(checkpoint_every)
     return Surroundings(Store(results), chosen, count, data, seconds, keep_checkpoints)
 
@@ -109,6 +110,10 @@ def resolve(word: str, around: Surroundings, words: dict[str, Any], *, may_calib
 
 def run_sweeps(names: Sequence[str], *, reports: Path, dry_run: bool, quiet: bool, **words: Any) -> None:
     """Run sweeps one after the other, then draw and print their reports."""
+    stop = StopRequest(parse_duration(words["time_limit"]) if words["time_limit"] else None)
+    shard = parse_shard(words["shard"]) if words["shard"] else None
+    if shard and words["search"]:
+        raise UserError("--shard takes a part of the final runs; search first: vdae-bench search SPEC")
     around = surroundings(**{name: words[name] for name in SURROUNDINGS})
     for name in names:
         if len(names) > 1 and load_spec(find_spec(name)).search is None:
@@ -120,24 +125,28 @@ def run_sweeps(names: Sequence[str], *, reports: Path, dry_run: bool, quiet: boo
             elif words["search"]:
                 search_sweep(spec, around, words["storage"], quiet)
             spec = take_winners(spec, around.store, words["search"], quiet)
-        planned = plan(spec, around.store, devices.group_bytes(around.device))
+        planned = plan(spec, around.store, devices.group_bytes(around.device) // (words["workers"] or 1))
+        if shard:
+            planned = shard.of(planned)
         if dry_run:
             click.echo(plan_text(spec, planned))
             continue
-        outcome = run_spec(planned, around, quiet)
+        outcome = run_spec(planned, around, quiet, stop, words["workers"], words["scheduler"])
         report_sweep(spec, around.store, reports)
         raise_if_failed(outcome, planned)
 
 
-def run_spec(planned: Plan, around: Surroundings, quiet: bool) -> Outcome:
+def run_spec(
+    planned: Plan, around: Surroundings, quiet: bool, stop: StopRequest, workers: int | None, scheduler: str | None
+) -> Outcome:
     """Run what has no record; a signal ends it after a checkpoint."""
     clear_leftovers(planned, around.store)
     if not planned.groups:
         return Outcome()
-    stop = StopRequest()
     with stop.listening(), choose_progress(lambda: sum(map(group_work, planned.groups)), quiet) as progress:
         try:
-            return run_plan(planned, around, progress, stop)
+            with choose_engine(workers, scheduler, around, progress.say) as engine:
+                return run_plan(planned, around, progress, stop, engine)
         except Interrupted:
             assert stop.signal is not None
             raise Stopped(stop.signal) from None
@@ -274,8 +283,7 @@ def illustrate(out: Path, steps: int | None) -> None:
     from vdae_bench.report.illustration import draw, in_words, values_table
 
     out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be is found out before the training
-    torch.set_num_threads(1)  # products this small are slower on two, and their last bits would depend on the number
-    torch.set_flush_denormal(True)
+    devices.prepare(1)  # products this small are slower on two threads, and their last bits would depend on the number
     shown = train(steps or STEPS)
     table = values_table(shown).to_csv(index=False, lineterminator="\n")
     for ending, content in {**draw(shown), "csv": table.encode()}.items():

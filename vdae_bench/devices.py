@@ -34,6 +34,12 @@ def choose(name: Choice) -> torch.device:
     return torch.device("cuda" if there and name != "cpu" else "cpu")
 
 
+def prepare(threads: int) -> None:
+    """Set this process up for that many threads."""
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)  # Adam's moments of dead weights would become slow denormal numbers
+
+
 def describe(device: torch.device) -> str:
     """`cpu`, or the GPU's model."""
     return "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device)

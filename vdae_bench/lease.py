@@ -44,6 +44,8 @@ class Lease:
         self.path = path
         self._own = {"host": _place(), "process": os.getpid(), "token": secrets.token_hex(8)}
         self._beats = 0
+        self.note: dict[str, Any] = {}
+        """What the owner is at, for others to show; on disk with the next beat."""
 
     def take(self) -> None:
         """Take it, if nobody has it or the owner is dead.
@@ -78,7 +80,12 @@ class Lease:
                 atomic.discard(self.path)
 
     def _content(self) -> bytes:
-        return json.dumps({**self._own, "beats": self._beats}).encode()
+        return json.dumps({**self._own, "beats": self._beats, **({"note": self.note} if self.note else {})}).encode()
+
+    def read_note(self) -> dict[str, Any] | None:
+        """What the owner said last that it is at; None where nobody has the lease, or has said anything."""
+        note = _read(self.path).get("note")
+        return note if isinstance(note, dict) and {"label", "phase", "fraction"} <= note.keys() else None
 
     def _create(self) -> bool:
         temporary = atomic.stage(self.path, self._content())

@@ -196,11 +196,21 @@ class Plan:
     groups: tuple[Group, ...]
     memory: int = GROUP_BYTES
 
+    @property
+    def done(self) -> set[tuple[Cell, int]]:
+        """Cell and seed of each run that has a record."""
+        return {(each.job.cell, seed) for each in self.cells for seed in each.done}
+
+    @property
+    def everything(self) -> list[Group]:
+        """The groups of the sweep as if it started now, without any record."""
+        cells = [replace(each, missing=tuple(sorted((*each.done, *each.missing)))) for each in self.cells]
+        return list(_groups(cells, self.memory))
+
     def finished(self) -> Iterator[Group]:
         """The groups that ran where the sweep ran from its start, and have all their records."""
-        done = {(each.job.cell, seed) for each in self.cells for seed in each.done}
-        everything = [replace(each, missing=tuple(sorted((*each.done, *each.missing)))) for each in self.cells]
-        for group in _groups(everything, self.memory):
+        done = self.done
+        for group in self.everything:
             if all((job.cell, seed) in done for job, seed in group.runs):
                 yield group
 
@@ -350,6 +360,11 @@ def _step_flops(model: Model, job: Job) -> int:
         terms = model.bound_terms(x, noise, round(job.protocol.log_det_rows * batch))
         (terms.reconstruction + terms.divergence).sum().backward()
     return round(counter.get_total_flops() * job.protocol.batch_size / batch)
+
+
+def group_work(group: Group) -> float:
+    """FLOPs of a group: what a share of a sweep and the progress display weigh it by."""
+    return float(price(group.job).flops * len(group.runs)) or 1.0
 
 
 @torch.no_grad()

@@ -1,7 +1,6 @@
-"""The runner: a sweep's replica groups to published records, on any `concurrent.futures` executor.
+"""The runner: a replica group to published records. Many groups are for `schedule.py`.
 
 A group trains, evaluates and publishes its records together; from its checkpoint it continues with the same bits.
-What has a record is not run again, and a group that fails does not take the sweep with it.
 """
 
 from __future__ import annotations
@@ -11,11 +10,9 @@ import math
 import signal
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -25,14 +22,13 @@ import torch
 
 from vdae_bench.data.images import Images, load_images
 from vdae_bench.data.views import ViewedImages
-from vdae_bench.devices import describe, is_out_of_memory, release_memory
-from vdae_bench.errors import EnvironmentFault, VdaeBenchError
+from vdae_bench.devices import describe
+from vdae_bench.errors import EnvironmentFault
 from vdae_bench.evaluation import Evaluator
 from vdae_bench.lease import Held, Lease
 from vdae_bench.models.kept import save_model
 from vdae_bench.models.registry import get_method
-from vdae_bench.plan import Group, Plan, Price, price
-from vdae_bench.progress import Progress
+from vdae_bench.plan import Group, Price, price
 from vdae_bench.provenance import provenance
 from vdae_bench.samples.evidence import write_evidence
 from vdae_bench.samples.gather import gather, load_references
@@ -55,7 +51,6 @@ REDRAWS = 5
 """Other draws of the test set's noise on which a model without training is scored, to say how much a draw matters."""
 
 
-SECONDS_BETWEEN_QUESTIONS = 1.0
 OUT_OF_MEMORY = (
     "memory is full with one run alone; lower batch_size or hidden_size with --set, or take a machine with more memory"
 )
@@ -75,13 +70,19 @@ class Surroundings:
 
 
 class StopRequest:
-    """Whether a signal asked the run to stop: it then ends after a checkpoint. A second Ctrl-C ends it at once."""
+    """Whether to stop, which ends the run after a checkpoint: on a signal, or after some time as if SIGTERM had come.
 
-    def __init__(self) -> None:
+    A second Ctrl-C ends it at once.
+    """
+
+    def __init__(self, seconds: float | None = None) -> None:
         self.signal: int | None = None
+        self._deadline = None if seconds is None else time.monotonic() + seconds
 
     def __call__(self) -> bool:
-        """Whether a signal came."""
+        """Whether a signal came, or the time is up."""
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            self.signal = self.signal or signal.SIGTERM
         return self.signal is not None
 
     @contextmanager
@@ -129,7 +130,7 @@ class Workbench:
 
 
 def run_group(
-    group: Group, around: Surroundings, report: Callable[[str, float], None], stop: StopRequest
+    group: Group, around: Surroundings, report: Callable[[str, float], None], stop: Callable[[], bool]
 ) -> list[Record]:
     """Train, evaluate and publish a group, from its checkpoint where there is one.
 
@@ -345,129 +346,36 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-class SerialExecutor(Executor):
-    """Runs each call at once, in this process."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Call and return a finished future; `Interrupted` and Ctrl-C pass through."""
-        future: Future[Any] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except (Interrupted, KeyboardInterrupt):
-            raise
-        except Exception as error:
-            future.set_exception(error)
-        return future
+class CannotWrite(EnvironmentFault):
+    """The results folder cannot be written, which no other group would survive either."""
 
 
-@dataclass
-class Outcome:
-    """What came of a sweep."""
+def attend(
+    group: Group, around: Surroundings, stop: Callable[[], bool], report: Callable[[str, float], None] | None = None
+) -> list[Record] | str:
+    """Run a group, or take the records that others have published; where another process works on it, who that is.
 
-    records: list[Record] = field(default_factory=list)
-    failures: list[tuple[Group, Exception]] = field(default_factory=list)
+    What `report(phase, fraction)` hears, at first ("", 0), stands in the group's lease for other processes too.
 
-    @property
-    def diverged(self) -> list[Record]:
-        """Runs that did not stay finite."""
-        return [record for record in self.records if record.status == "diverged"]
-
-
-def run_plan(
-    planned: Plan, around: Surroundings, progress: Progress, stop: StopRequest, executor: Executor | None = None
-) -> Outcome:
-    """Run all groups of a plan; what fails is kept and reported, what follows still runs.
-
-    A group that another process works on comes last, and is waited for. One that does not fit the memory runs as two.
+    Raises:
+        CannotWrite: not even the lease.
     """
-    outcome = Outcome()
-    executor = executor or SerialExecutor()
-    left, in_vain, started = deque(planned.groups), 0, 0
-    while left:
-        group = left.popleft()
-        lease = Lease(group.checkpoint_path(around.store).with_suffix(".lease"))
-        try:
-            lease.take()
-        except Held as held:
-            left.append(group)
-            in_vain += 1
-            if in_vain == len(left):
-                progress.say(f"waiting for {group.label}: {held}")
-            if in_vain >= len(left):
-                _pause(stop)
-            continue
-        in_vain = 0
-        with lease.kept():
-            records = finished(group, around.store)
-            if records is not None:
-                outcome.records += records
-                continue
-            started += 1
-            progress.group_started(group.label, started, started + len(left))
-            work = functools.cache(functools.partial(group_work, group))
+    lease = Lease(group.checkpoint_path(around.store).with_suffix(".lease"))
+    try:
+        lease.take()
+    except Held as held:
+        return str(held)
+    except EnvironmentFault as error:
+        raise CannotWrite(str(error)) from error
+    with lease.kept():
+        records = finished(group, around.store)
+        if records is not None:
+            return records
 
-            def report(phase: str, fraction: float, label: str = group.label, work: Callable[[], float] = work) -> None:
-                progress.update(label, phase, work(), fraction)
+        def note(phase: str, fraction: float) -> None:
+            lease.note = {"label": group.label, "phase": phase, "fraction": fraction}
+            if report:
+                report(phase, fraction)
 
-            future = executor.submit(run_group, group, around, report, stop)
-            error = future.exception()
-        if error is None:
-            records = future.result()
-            outcome.records += records
-            progress.group_ended(group.label, _outcome_line(records), work())
-        elif is_out_of_memory(error) and len(group.runs) > 1:
-            del future, error  # and with them what the failed run held
-            release_memory()
-            progress.group_ended(group.label, "memory is full: it goes on as two groups of half the replicas", 0)
-            left.extendleft(reversed(group.halves()))
-        elif isinstance(error, VdaeBenchError | RuntimeError | OSError | MemoryError):
-            if is_out_of_memory(error):
-                error = EnvironmentFault(OUT_OF_MEMORY)
-            outcome.failures.append((group, error))
-            progress.group_ended(group.label, f"failed: {error}", work())
-        else:
-            raise error
-    return outcome
-
-
-def clear_leftovers(planned: Plan, store: Store) -> None:
-    """Remove what a kill after the publication left of a group: its checkpoint, and the lease of a dead process."""
-    job = planned.cells[0].job
-    if not any(store.folder(job.sweep, job.protocol.name, "checkpoints").glob("*")):
-        return
-    for group in planned.finished():
-        path = group.checkpoint_path(store)
-        checkpoint, lease = Checkpoint(path, group.identity), Lease(path.with_suffix(".lease"))
-        if any(each.exists() for each in (checkpoint.path, checkpoint.previous, lease.path)):
-            with suppress(Held, EnvironmentFault):  # another process is at it, or nothing can be changed here
-                lease.take()
-                with lease.kept():
-                    checkpoint.remove()
-
-
-def _pause(stop: StopRequest) -> None:
-    """Before others are asked again."""
-    if stop():
-        raise Interrupted
-    time.sleep(SECONDS_BETWEEN_QUESTIONS)
-
-
-def group_work(group: Group) -> float:
-    """FLOPs of a group, for the progress display."""
-    cost = price(group.job)
-    return float(cost.flops * len(group.seeds)) or 1.0
-
-
-def _outcome_line(records: list[Record]) -> str:
-    done = [record for record in records if record.metrics.test]
-    lost = len(records) - len(done)
-    parts = [f"{lost} diverged"] if lost else []
-    if done:
-        tests = [record.metrics.test for record in done if record.metrics.test]
-        nll = sum(test.nll_nats for test in tests) / len(tests)
-        elbos = [test.neg_elbo_nats for test in tests if test.neg_elbo_nats is not None]
-        parts += [f"-ELBO {sum(elbos) / len(elbos):.2f}"] if elbos else []
-        parts.append(f"NLL {nll:.2f} nats")
-        seconds = sum(record.cost.train_seconds + record.cost.evaluation_seconds for record in records)
-        parts.append(f"{seconds:.0f} s")
-    return ", ".join(parts)
+        note("", 0.0)
+        return run_group(group, around, note, stop)

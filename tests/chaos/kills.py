@@ -24,7 +24,7 @@ import optuna
 import torch
 
 from tests.chaos.figures import keep
-from vdae_bench import cli, commands, runner
+from vdae_bench import cli, commands, runner, schedule
 from vdae_bench.provenance import code_state
 from vdae_bench.search.ledger import JOURNAL, open_storage
 from vdae_bench.search.trials import search_images
@@ -220,7 +220,7 @@ def main() -> None:
     runner._images("mnist", None)
     search_images("mnist", None, "binary", torch.device("cpu"), 400)
     commands.report_sweep = lambda *_: None  # type: ignore[assignment]  # drawing takes longer than all the rest
-    runner.SECONDS_BETWEEN_QUESTIONS = 0.02
+    schedule.SECONDS_BETWEEN_QUESTIONS = 0.02
     right = True
     for what in KILLS:
         with tempfile.TemporaryDirectory() as folder:

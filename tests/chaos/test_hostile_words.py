@@ -15,7 +15,7 @@ from tests.chaos.hostile import ODD
 from tests.report.made_up import made_up_record
 from tests.test_runner import SPEC
 from vdae_bench import cli, commands
-from vdae_bench.runner import Outcome
+from vdae_bench.schedule import Outcome
 from vdae_bench.spec import Cell
 from vdae_bench.store import Store
 

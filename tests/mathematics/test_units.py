@@ -16,7 +16,8 @@ from vdae_bench.data.views import ViewedImages, binarise, dequantise
 from vdae_bench.models.registry import Problem, get_method
 from vdae_bench.plan import plan
 from vdae_bench.progress import QuietProgress
-from vdae_bench.runner import StopRequest, Surroundings, run_plan
+from vdae_bench.runner import StopRequest, Surroundings
+from vdae_bench.schedule import run_plan
 from vdae_bench.spec import load_spec
 from vdae_bench.store import Store
 from vdae_bench.units import bits_per_dim

@@ -10,7 +10,8 @@ from vdae_bench.bench.ours import Setting
 from vdae_bench.errors import VdaeBenchError
 from vdae_bench.plan import calibrate, plan
 from vdae_bench.progress import QuietProgress
-from vdae_bench.runner import StopRequest, Workbench, run_plan
+from vdae_bench.runner import StopRequest, Workbench
+from vdae_bench.schedule import run_plan
 from vdae_bench.spec import load_spec
 from vdae_bench.store import Store
 

@@ -157,6 +157,14 @@ def get_method(method_id: str) -> Method:
     return _registered[method_id]
 
 
+_plugins: list[Path] = []
+
+
+def loaded_plugins() -> tuple[Path, ...]:
+    """The files that `load_plugin` has imported, for other processes to do the same."""
+    return tuple(_plugins)
+
+
 def load_plugin(path: Path) -> None:
     """Import a Python file that registers methods or data sets (`--plugin FILE`)."""
     if not path.is_file():
@@ -169,6 +177,7 @@ def load_plugin(path: Path) -> None:
         spec.loader.exec_module(module)
     except Exception as error:
         raise UserError(f"plugin {path} cannot be imported: {type(error).__name__}: {error}") from error
+    _plugins.append(path.resolve())
 
 
 def nearest(word: str, known: Any) -> str:

@@ -1,0 +1,183 @@
+"""What runs replica groups beside each other: Dask on this machine or on a cluster, or any executor of your own.
+
+What runs groups knows `concurrent.futures.Executor` alone; what a group needs in another process is in `Attendant`.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from vdae_bench import atomic, devices
+from vdae_bench.errors import EnvironmentFault, UserError
+from vdae_bench.models.registry import load_plugin, loaded_plugins
+from vdae_bench.plan import Group
+from vdae_bench.runner import Surroundings, attend
+from vdae_bench.store import Record, Store
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+SECONDS_BETWEEN_LOOKS = 1.0
+SECONDS_TO_CONNECT = 30
+HOW_TO_INSTALL = "pip install -c constraints.txt '.[cluster]'"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An executor whose calls run in other processes, and how many groups it takes at a time."""
+
+    executor: Executor
+    slots: Callable[[], int]
+    around: Surroundings
+    """Of a worker: its device, its share of this machine's threads."""
+
+
+class StopFile:
+    """How a stop reaches other processes: they look for a file, once a second at most."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._looked = -SECONDS_BETWEEN_LOOKS
+        self._there = False
+
+    def __call__(self) -> bool:
+        """Whether to stop."""
+        now = time.monotonic()
+        if not self._there and now - self._looked >= SECONDS_BETWEEN_LOOKS:
+            self._looked, self._there = now, self.path.exists()
+        return self._there
+
+
+@dataclass(frozen=True)
+class Attendant:
+    """Attends to groups in another process as this one would: same folders, threads, plugins and command in records."""
+
+    around: Surroundings
+    stop_file: Path
+    words: tuple[str, ...]
+    plugins: tuple[Path, ...]
+
+    @classmethod
+    def of(cls, around: Surroundings, stop_file: Path) -> Attendant:
+        """For a process that may stand in another folder."""
+        folder = around.data_folder and around.data_folder.resolve()
+        around = replace(around, store=Store(around.store.root.resolve()), data_folder=folder)
+        return cls(around, stop_file.resolve(), tuple(sys.argv), loaded_plugins())
+
+    def prepare(self) -> None:
+        """Set this process up."""
+        sys.argv = list(self.words)
+        devices.prepare(self.around.threads)
+        for plugin in self.plugins:
+            _load_once(plugin)
+
+    def __call__(self, group: Group) -> list[Record] | str:
+        """See `runner.attend`."""
+        self.prepare()
+        return attend(group, self.around, StopFile(self.stop_file))
+
+
+@functools.cache
+def _load_once(plugin: Path) -> None:
+    if plugin not in loaded_plugins():
+        load_plugin(plugin)
+
+
+@contextmanager
+def stop_file(folder: Path, name: str) -> Iterator[Path]:
+    """The place of a stop file, which is gone after the block."""
+    path = folder / f"stop-{name}"
+    try:
+        yield path
+    finally:
+        atomic.discard(path)
+
+
+def choose_engine(
+    workers: int | None, scheduler: str | None, around: Surroundings, say: Callable[[str], None]
+) -> AbstractContextManager[Engine | None]:
+    """The engine that the command line asks for; None runs groups in this process, one after the other.
+
+    Raises:
+        UserError: both are asked for, or workers on a GPU.
+        EnvironmentFault: Dask is not installed, or no scheduler answers.
+    """
+    if workers and scheduler:
+        raise UserError("--workers starts workers here, --scheduler uses those of a cluster; give one of them")
+    if scheduler:
+        return _cluster(scheduler, around, say)
+    if workers and workers > 1:
+        if around.device.type == "cuda":
+            raise UserError(
+                "--workers shares processors, not a GPU; start `dask worker ADDRESS --nthreads 1 --resources GPU=1` "
+                "for each GPU, with its CUDA_VISIBLE_DEVICES, and give --scheduler ADDRESS"
+            )
+        return _local(workers, around, say)
+    return nullcontext(None)
+
+
+@contextmanager
+def _local(workers: int, around: Surroundings, say: Callable[[str], None]) -> Iterator[Engine]:
+    _import_distributed()
+    from distributed import Client, LocalCluster
+
+    threads = max(1, around.threads // workers)
+    with (
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            resources={"CPU": 1},
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.ERROR,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        say(f"{workers} workers of {threads} thread{'s'[: threads - 1]} each; dashboard: {client.dashboard_link}")
+        executor = client.get_executor(pure=False, resources={"CPU": 1})
+        yield Engine(executor, lambda: workers, replace(around, threads=threads))
+
+
+@contextmanager
+def _cluster(address: str, around: Surroundings, say: Callable[[str], None]) -> Iterator[Engine]:
+    _import_distributed()
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=SECONDS_TO_CONNECT)
+    except (OSError, ValueError, TypeError) as error:
+        raise EnvironmentFault(
+            f"no Dask scheduler answers at {address} ({type(error).__name__}); start one with `dask scheduler`, and "
+            "workers with `dask worker ADDRESS --nthreads 1 --resources CPU=1`"
+        ) from error
+    with client:
+        resource = "GPU" if around.device.type == "cuda" or _places(client, "GPU") else "CPU"
+        say(f"scheduler {address}, groups on its {resource} resources; dashboard: {client.dashboard_link}")
+        if not _places(client, resource):
+            say(f"no worker has that resource yet; `dask worker {address} --nthreads 1 --resources {resource}=1` has")
+        executor = client.get_executor(pure=False, resources={resource: 1})
+        device = torch.device("cuda" if resource == "GPU" else "cpu")
+        yield Engine(executor, lambda: max(1, _places(client, resource)), replace(around, device=device))
+
+
+def _places(client: Client, resource: str) -> int:
+    """How many groups the workers that are there now take at a time."""
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    return sum(int(worker["resources"].get(resource, 0)) for worker in workers)
+
+
+def _import_distributed() -> None:
+    try:
+        import distributed  # noqa: F401
+    except ImportError as error:
+        raise EnvironmentFault(f"several workers need Dask, which is not installed: {HOW_TO_INSTALL}") from error

@@ -1,0 +1,231 @@
+"""A sweep's groups, one after the other here or beside each other on an engine, until each has its records.
+
+What has a record is not run again, what fails does not take the sweep with it, and what another process works on is
+waited for.
+"""
+
+from __future__ import annotations
+
+import functools
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from vdae_bench.devices import is_out_of_memory, release_memory
+from vdae_bench.engines import Attendant, Engine, stop_file
+from vdae_bench.errors import EnvironmentFault, VdaeBenchError
+from vdae_bench.lease import Held, Lease
+from vdae_bench.plan import Group, Plan, group_work
+from vdae_bench.progress import Progress
+from vdae_bench.runner import OUT_OF_MEMORY, CannotWrite, StopRequest, Surroundings, attend
+from vdae_bench.store import Record, Store
+from vdae_bench.training.checkpoint import Checkpoint
+from vdae_bench.training.engine import Interrupted
+
+SECONDS_BETWEEN_QUESTIONS = 1.0
+Attended = Future[list[Record] | str]
+
+
+class SerialExecutor(Executor):
+    """Runs each call at once, in this process."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Call and return a finished future; `Interrupted` and Ctrl-C pass through."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except (Interrupted, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+@dataclass
+class Outcome:
+    """What came of a sweep."""
+
+    records: list[Record] = field(default_factory=list)
+    failures: list[tuple[Group, Exception]] = field(default_factory=list)
+
+    @property
+    def diverged(self) -> list[Record]:
+        """Runs that did not stay finite."""
+        return [record for record in self.records if record.status == "diverged"]
+
+
+class _Board:
+    """What the display shows of the groups that run."""
+
+    def __init__(self, progress: Progress, groups: int) -> None:
+        self.progress, self.groups = progress, groups
+        self.shown: set[str] = set()
+
+    def update(self, group: Group, work: Callable[[], float], phase: str, fraction: float) -> None:
+        """A group is at some point; a line of its own at its start."""
+        if group.identity not in self.shown:
+            self.shown.add(group.identity)
+            self.progress.group_started(group.label, len(self.shown), self.groups)
+        if phase:
+            self.progress.update(group.label, phase, work(), fraction)
+
+
+def run_plan(
+    planned: Plan, around: Surroundings, progress: Progress, stop: StopRequest, engine: Engine | None = None
+) -> Outcome:
+    """Run all groups of a plan; what fails is kept and reported, what follows still runs.
+
+    A group that another process works on comes last, and is waited for. One that does not fit the memory runs as two.
+    An engine runs as many groups at a time as it has places, those with the most work first.
+
+    Raises:
+        Interrupted: `stop` said so; all that ran has a checkpoint.
+        EnvironmentFault: the engine is gone.
+    """
+    folder = around.store.folder(planned.cells[0].job.sweep, planned.cells[0].job.protocol.name, "checkpoints")
+    with stop_file(folder, secrets.token_hex(4)) as stop_path:
+        crew = _Crew(around, stop, engine, Attendant.of(engine.around, stop_path) if engine else None)
+        try:
+            return _run_all(planned, crew, progress, stop)
+        except BaseException:
+            crew.end(stop_path)
+            raise
+
+
+def _run_all(planned: Plan, crew: _Crew, progress: Progress, stop: StopRequest) -> Outcome:
+    outcome, board = Outcome(), _Board(progress, len(planned.groups))
+    waiting, in_vain = deque(crew.order(planned.groups)), 0
+    while waiting or crew.running:
+        while waiting and len(crew.running) < crew.slots():
+            crew.submit(waiting.popleft(), board)
+        for group, future in crew.ended(board):
+            work = functools.partial(group_work, group)
+            error = future.exception()
+            if error is None:
+                result = future.result()
+                if isinstance(result, str):  # another process has it
+                    waiting.append(group)
+                    in_vain += 1
+                    if in_vain == len(waiting):
+                        progress.say(f"waiting for {group.label}: {result}")
+                    continue
+                outcome.records += result
+                if group.identity in board.shown:
+                    progress.group_ended(group.label, _outcome_line(result), work())
+            elif isinstance(error, Interrupted | KeyboardInterrupt | CannotWrite):
+                raise error
+            elif is_out_of_memory(error) and len(group.runs) > 1:
+                del future, error  # and with them what the failed run held
+                release_memory()
+                progress.group_ended(group.label, "memory is full: it goes on as two groups of half the replicas", 0)
+                waiting.extendleft(reversed(group.halves()))
+            elif crew.is_expected(error):
+                if is_out_of_memory(error):
+                    error = EnvironmentFault(OUT_OF_MEMORY)
+                assert isinstance(error, Exception)
+                outcome.failures.append((group, error))
+                progress.group_ended(group.label, f"failed: {error}", work())
+            else:
+                raise error
+            in_vain = 0
+        if stop() and (waiting or crew.running):
+            raise Interrupted
+        if waiting and in_vain >= len(waiting):
+            time.sleep(SECONDS_BETWEEN_QUESTIONS)
+    return outcome
+
+
+class _Crew:
+    """The groups that run now: in this process, or in those of an engine."""
+
+    def __init__(
+        self, around: Surroundings, stop: StopRequest, engine: Engine | None, attendant: Attendant | None
+    ) -> None:
+        self.around, self.stop, self.engine, self.attendant = around, stop, engine, attendant
+        self.running: dict[Attended, Group] = {}
+
+    def order(self, groups: Sequence[Group]) -> list[Group]:
+        """Those with the most work first, where some run beside each other; else as the sweep has them."""
+        return sorted(groups, key=group_work, reverse=True) if self.engine else list(groups)
+
+    def slots(self) -> int:
+        """How many groups run at a time."""
+        return self.engine.slots() if self.engine else 1
+
+    def submit(self, group: Group, board: _Board) -> None:
+        """Begin a group; in this process it is over when this returns."""
+        if self.engine and self.attendant:
+            future = self.engine.executor.submit(self.attendant, group)
+        else:
+            report = functools.partial(board.update, group, functools.cache(functools.partial(group_work, group)))
+            future = SerialExecutor().submit(attend, group, self.around, self.stop, report)
+        self.running[future] = group
+
+    def ended(self, board: _Board) -> list[tuple[Group, Attended]]:
+        """Groups that are over, after a moment's wait.
+
+        Raises:
+            EnvironmentFault: the engine has given them up.
+        """
+        over = wait(self.running, SECONDS_BETWEEN_QUESTIONS, FIRST_COMPLETED).done
+        if any(future.cancelled() for future in over):
+            raise EnvironmentFault("the scheduler is gone, or has dropped the work; start it and repeat the command")
+        found = [(group, future) for future, group in self.running.items() if future in over]
+        self.running = {future: group for future, group in self.running.items() if future not in over}
+        for group in self.running.values():
+            note = Lease(group.checkpoint_path(self.around.store).with_suffix(".lease")).read_note()
+            if note:
+                board.update(group, functools.partial(group_work, group), note["phase"], note["fraction"])
+        return found
+
+    def is_expected(self, error: BaseException) -> bool:
+        """Whether an error is one of the group, which the others survive; any is, in another process."""
+        known = isinstance(error, VdaeBenchError | RuntimeError | OSError | MemoryError)
+        return known or (self.engine is not None and isinstance(error, Exception))
+
+    def end(self, stop_path: Any) -> None:
+        """Have what runs elsewhere write its checkpoints, and wait for that."""
+        if not self.running:
+            return
+        with suppress(OSError):
+            stop_path.parent.mkdir(parents=True, exist_ok=True)
+            stop_path.touch()
+        for future in self.running:
+            future.cancel()
+        with suppress(CancelledError):
+            wait(self.running)
+
+
+def clear_leftovers(planned: Plan, store: Store) -> None:
+    """Remove what a kill after the publication left of a group: its checkpoint, and the lease of a dead process."""
+    job = planned.cells[0].job
+    if not any(store.folder(job.sweep, job.protocol.name, "checkpoints").glob("*")):
+        return
+    for group in planned.finished():
+        path = group.checkpoint_path(store)
+        checkpoint, lease = Checkpoint(path, group.identity), Lease(path.with_suffix(".lease"))
+        if any(each.exists() for each in (checkpoint.path, checkpoint.previous, lease.path)):
+            with suppress(Held, EnvironmentFault):  # another process is at it, or nothing can be changed here
+                lease.take()
+                with lease.kept():
+                    checkpoint.remove()
+
+
+def _outcome_line(records: list[Record]) -> str:
+    done = [record for record in records if record.metrics.test]
+    lost = len(records) - len(done)
+    parts = [f"{lost} diverged"] if lost else []
+    if done:
+        tests = [record.metrics.test for record in done if record.metrics.test]
+        nll = sum(test.nll_nats for test in tests) / len(tests)
+        elbos = [test.neg_elbo_nats for test in tests if test.neg_elbo_nats is not None]
+        parts += [f"-ELBO {sum(elbos) / len(elbos):.2f}"] if elbos else []
+        parts.append(f"NLL {nll:.2f} nats")
+        seconds = sum(record.cost.train_seconds + record.cost.evaluation_seconds for record in records)
+        parts.append(f"{seconds:.0f} s")
+    return ", ".join(parts)
