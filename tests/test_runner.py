@@ -47,8 +47,8 @@ def around(tiny_data, tmp_path):
     return Surroundings(Store(tmp_path / "results"), torch.device("cpu"), 1, tiny_data[0], 0.0)
 
 
-def run(sweep, around, stop=None):
-    return run_plan(plan(sweep, around.store), around, QuietProgress(lambda: 1.0), stop or StopRequest())
+def run(sweep, around, stop=None, planned=None):
+    return run_plan(planned or plan(sweep, around.store), around, QuietProgress(lambda: 1.0), stop or StopRequest())
 
 
 def without_time(record):

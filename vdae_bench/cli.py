@@ -173,7 +173,18 @@ def search_verb(spec: str, **words: Any) -> None:
     type=click.FloatRange(min=0, min_open=True),
     help="Seconds on another device, which achieves so many FLOP/s (1.5e13, say).",
 )
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "slurm"]),
+    default="text",
+    show_default=True,
+    help="slurm: a job array, ready to submit.",
+)
+@click.option("--shards", type=click.IntRange(1), help="Of the Slurm array; default: one for each group of runs.")
+@click.option(
+    "--time-limit", metavar="TIME", default="55m", show_default=True, help="Of a task of the array before it requeues."
+)
 def plan(spec: str, calibrate: bool, flops_per_second: float | None, form: str, **words: Any) -> None:
     """What a sweep would run and cost, and what of it is there already; runs nothing."""
     from vdae_bench import commands

@@ -20,6 +20,8 @@ from vdae_bench.data.fetch import verify
 from vdae_bench.doctor import examine
 from vdae_bench.engines import choose_engine
 from vdae_bench.errors import UserError, VdaeBenchError
+from vdae_bench.lease import Lease
+from vdae_bench.models.registry import loaded_plugins
 from vdae_bench.plan import Calibration, Group, Plan, calibrate, foretell, group_work, plan, price, train_bytes
 from vdae_bench.progress import choose_progress, duration
 from vdae_bench.provenance import code_state
@@ -27,7 +29,8 @@ from vdae_bench.runner import StopRequest, Surroundings, Workbench
 from vdae_bench.schedule import Outcome, clear_leftovers, run_plan
 from vdae_bench.search.studies import Study, search_folder, studies_of, studies_to_run
 from vdae_bench.search.winner import all_winners, frozen, trials_frozen, with_winners
-from vdae_bench.shards import parse_shard
+from vdae_bench.shards import parse_shard, shares
+from vdae_bench.slurm import job_array
 from vdae_bench.spec import SweepSpec, find_spec, load_spec
 from vdae_bench.store import Store
 from vdae_bench.training.engine import Interrupted
@@ -357,6 +360,9 @@ def show_plan(spec: str, *, measure: bool, flops_per_second: float | None, form:
         where = f"at {flops_per_second / 1e12:.4g} TFLOP/s"
     elif measure:
         timings = [calibrate(group, lambda group: Workbench(group, around)) for group in planned.groups]
+    if form == "slurm":
+        click.echo(_slurm_script(spec, planned, timings, around, words), nl=False)
+        return
     if form == "text":
         if studies:
             click.echo(search_text(resolved, studies, around.store))
@@ -399,6 +405,37 @@ def show_plan(spec: str, *, measure: bool, flops_per_second: float | None, form:
     click.echo(json.dumps(content, indent=1))
 
 
+def _slurm_script(
+    name: str, planned: Plan, timings: Sequence[Calibration], around: Surroundings, words: dict[str, Any]
+) -> str:
+    """A job array for the command line's sweep; as many shares as asked for, else one a group."""
+    if words["budget"]:
+        raise UserError("--budget is for this machine; give --epochs and --seeds for a cluster")
+    groups = planned.everything
+    count = words["shards"] or len(groups)
+    options: list[str] = []
+    for plugin in loaded_plugins():
+        options += ["--plugin", str(plugin)]
+    options += ["sweep", name]
+    for option in ("protocol", "epochs", "seeds", "data"):
+        if words[option] is not None:
+            options += [f"--{option}", str(words[option])]
+    for setting in words["settings"]:
+        options += ["--set", setting]
+    options += ["--results", str(words["results"]), "--device", words["device"]]
+    if words["search"] is False:
+        options += ["--no-search"]
+    longest = None
+    if timings:
+        timed = zip(planned.groups, timings, strict=True)
+        seconds = {group.identity: sum(_seconds_of(group, timing).values()) for group, timing in timed}
+        parts = shares([group_work(group) for group in groups], count)
+        longest = max(sum(seconds.get(groups[index].identity, 0.0) for index in part) for part in parts)
+    limit = parse_duration(words["time_limit"])
+    gpu = words["device"] == "cuda"
+    return job_array(planned.cells[0].job.sweep, options, count, limit, around.threads, gpu, longest)
+
+
 def _seconds_of(group: Group, timing: Calibration) -> dict[str, float]:
     epochs = group.job.training_settings().epochs
     return {"train": timing.epoch_seconds * epochs, "nll": timing.nll_seconds, "elbo": timing.elbo_seconds}
@@ -428,6 +465,10 @@ def show_status(word: str, protocol: str | None, results: Path) -> None:
             click.echo(f"{path} is not read, and kept aside when its run is run again: {reason}")
         click.echo(f"{spec.name}, protocol {spec.protocol.name}")
         click.echo(tabulate(rows, ["cell", "finished", "checkpoint", "diverged", "missing"]))
+        for lease in sorted(store.folder(spec.name, spec.protocol.name, "checkpoints").glob("*.lease")):
+            if note := Lease(lease).read_note():
+                at = f"{note['phase']}, {note['fraction']:.0%}" if note["phase"] else "starts"
+                click.echo(f"process {note['process']} on {note['host']}: {note['label']}: {at}")
         click.echo()
 
 

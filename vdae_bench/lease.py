@@ -83,9 +83,12 @@ class Lease:
         return json.dumps({**self._own, "beats": self._beats, **({"note": self.note} if self.note else {})}).encode()
 
     def read_note(self) -> dict[str, Any] | None:
-        """What the owner said last that it is at; None where nobody has the lease, or has said anything."""
-        note = _read(self.path).get("note")
-        return note if isinstance(note, dict) and {"label", "phase", "fraction"} <= note.keys() else None
+        """What the owner, on `host`, said last that it is at; None where nobody has the lease, or has said anything."""
+        content = _read(self.path)
+        note = content.get("note")
+        if not isinstance(note, dict) or not {"label", "phase", "fraction"} <= note.keys():
+            return None
+        return {**note, "host": str(content.get("host", "")).partition(" ")[0], "process": content.get("process")}
 
     def _create(self) -> bool:
         temporary = atomic.stage(self.path, self._content())

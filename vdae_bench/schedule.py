@@ -66,11 +66,15 @@ class _Board:
         self.progress, self.groups = progress, groups
         self.shown: set[str] = set()
 
-    def update(self, group: Group, work: Callable[[], float], phase: str, fraction: float) -> None:
-        """A group is at some point; a line of its own at its start."""
+    def start(self, group: Group) -> None:
+        """A group has started: a line of its own, once."""
         if group.identity not in self.shown:
             self.shown.add(group.identity)
             self.progress.group_started(group.label, len(self.shown), self.groups)
+
+    def update(self, group: Group, work: Callable[[], float], phase: str, fraction: float) -> None:
+        """A group is at some point."""
+        self.start(group)
         if phase:
             self.progress.update(group.label, phase, work(), fraction)
 
@@ -115,6 +119,8 @@ def _run_all(planned: Plan, crew: _Crew, progress: Progress, stop: StopRequest) 
                         progress.say(f"waiting for {group.label}: {result}")
                     continue
                 outcome.records += result
+                if crew.engine:  # where it may be over before anybody looked
+                    board.start(group)
                 if group.identity in board.shown:
                     progress.group_ended(group.label, _outcome_line(result), work())
             elif isinstance(error, Interrupted | KeyboardInterrupt | CannotWrite):

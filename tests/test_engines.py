@@ -1,0 +1,187 @@
+"""Groups beside each other in real processes: any executor, Dask's workers; killed, late, without a scheduler."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+
+from tests.test_cli import LONG, Shell, numbers, shell  # noqa: F401
+from tests.test_faults import Heard
+from tests.test_runner import around, sweep, without_time  # noqa: F401
+from vdae_bench.engines import Engine
+from vdae_bench.plan import plan
+from vdae_bench.runner import StopRequest
+from vdae_bench.schedule import run_plan
+from vdae_bench.store import Store
+from vdae_bench.training.engine import Interrupted
+
+
+def test_any_executor_will_do(sweep, around, tmp_path):  # noqa: F811
+    alone = replace(around, store=Store(tmp_path / "alone"))
+    expected = run_plan(plan(sweep, alone.store), alone, Heard(), StopRequest())
+    heard = Heard()
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        outcome = run_plan(plan(sweep, around.store), around, heard, StopRequest(), Engine(pool, lambda: 2, around))
+    assert not outcome.failures and len(outcome.records) == len(expected.records)
+    assert dict(found(around.store)) == dict(found(alone.store))
+    assert sorted(around.store.root.rglob("checkpoints/*")) == []
+
+
+def found(store: Store):
+    for path, record in store.records():
+        yield str(path.relative_to(store.root)), without_time(record)
+
+
+def test_a_stop_reaches_other_processes_which_write_checkpoints(sweep, around):  # noqa: F811
+    stop, planned = StopRequest(), plan(sweep, around.store)
+    long = replace(around, seconds_between_checkpoints=1e9)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+
+        class Impatient(Heard):
+            def group_started(self, label, number, groups):
+                stop.signal = signal.SIGTERM
+
+        with pytest.raises(Interrupted):
+            run_plan(planned, long, Impatient(), stop, Engine(pool, lambda: 1, long))
+    left = [path.name for path in around.store.root.rglob("checkpoints/*")]
+    assert not [name for name in left if name.startswith("stop-") or name.endswith(".lease")]
+
+
+class Cluster:
+    """A scheduler and workers of its own, as a user starts them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.address = f"tcp://127.0.0.1:{self.port}"
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def _start(self, module: str, *words: str) -> subprocess.Popen[bytes]:
+        with (self.folder / f"{module}-{len(self.processes)}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", f"distributed.cli.{module}", *words], cwd=self.folder, stdout=log, stderr=log
+            )
+        self.processes.append(process)
+        return process
+
+    def start_scheduler(self) -> subprocess.Popen[bytes]:
+        words = ["--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard"]
+        process = self._start("dask_scheduler", *words)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return process
+            time.sleep(0.1)
+        raise AssertionError("the scheduler did not start")
+
+    def start_worker(self) -> subprocess.Popen[bytes]:
+        words = ["--nthreads", "1", "--resources", "CPU=1", "--no-nanny", "--no-dashboard", "--death-timeout", "30"]
+        return self._start("dask_worker", self.address, *words, "--local-directory", str(self.folder))
+
+    def stop(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    pytest.importorskip("distributed", reason="needs pip install '.[cluster]'")
+    found = Cluster(tmp_path)
+    yield found
+    found.stop()
+
+
+SWEEP = LONG.replace("[lvdae]", "[vae, lvdae]").replace("epochs: 150", "epochs: 60")
+
+
+def working(results: Path) -> set[int]:
+    """Process numbers in the leases of a results folder."""
+    numbers = set()
+    for path in results.rglob("*.lease"):
+        try:
+            numbers.add(json.loads(path.read_bytes())["process"])
+        except (OSError, ValueError):
+            continue
+    return numbers
+
+
+def wait_for(condition, seconds=120.0):
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+    return value
+
+
+def test_workers_of_a_cluster_one_killed_one_late_and_the_scheduler_lost(shell, cluster):  # noqa: F811
+    (shell.folder / "tiny.yaml").write_text(SWEEP)
+    assert shell.run("sweep", "tiny.yaml", "--results", "whole", "-q", "--threads", "1").returncode == 0
+    words = ["sweep", "tiny.yaml", "--scheduler", cluster.address, "--threads", "1", "--checkpoint-every", "0.1s"]
+    results = shell.folder / "results"
+
+    scheduler = cluster.start_scheduler()
+    first = cluster.start_worker()
+    process = shell.start(*words)
+    assert wait_for(lambda: working(results)) == {first.pid}
+    first.kill()  # in mid-run; the lease of a process that is gone is taken over
+    first.wait()
+    late = cluster.start_worker()
+    wait_for(lambda: working(results) == {late.pid})
+    scheduler.kill()
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1 and "scheduler" in err, err
+    late.kill()
+    late.wait()
+
+    cluster.start_scheduler()
+    cluster.start_worker()
+    done = shell.run(*words)
+    assert done.returncode == 0, done.stderr
+    assert numbers(results) == numbers(shell.folder / "whole")
+    left = [path.name for path in results.rglob("*") if path.suffix in (".pt", ".lease") or "superseded" in path.name]
+    assert left == []
+
+
+def test_workers_on_this_machine(shell):  # noqa: F811
+    pytest.importorskip("distributed", reason="needs pip install '.[cluster]'")
+    (shell.folder / "tiny.yaml").write_text(SWEEP.replace("epochs: 60", "epochs: 4"))
+    for words in (["--results", "whole"], ["--workers", "2"]):
+        done = shell.run("sweep", "tiny.yaml", *words, "--threads", "2")
+        assert done.returncode == 0, done.stderr
+    assert "2 workers of 1 thread each; dashboard: http" in done.stderr
+    ours, whole = numbers(shell.folder / "results"), numbers(shell.folder / "whole")
+    assert ours.keys() == whole.keys() and len(ours) == 4
+    for path, record in ours.items():
+        test = record["metrics"]["test"]
+        for name, value in whole[path]["metrics"]["test"].items():
+            assert test[name] == (value and pytest.approx(value, rel=1e-4)), (path, name)  # one thread beside two
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--workers", "2", "--scheduler", "tcp://127.0.0.1:9"], 2, "give one of them"),
+        (["--scheduler", "nonsense://x"], 1, "no Dask scheduler answers"),
+        (["--shard", "3/2"], 2, "--shard takes I/N"),
+        (["--time-limit", "soon"], 2, "a time is written"),
+    ],
+)
+def test_bad_words_for_a_cluster_are_one_sentence(shell, words, code, said):  # noqa: F811
+    (shell.folder / "tiny.yaml").write_text(SWEEP)
+    done = shell.run("sweep", "tiny.yaml", *words, "-q")
+    assert (done.returncode, said in done.stderr, "Traceback" in done.stderr) == (code, True, False), done.stderr
+    assert not numbers(shell.folder)

@@ -1,0 +1,89 @@
+"""Shares of a sweep: fixed, disjoint, complete, balanced; a job array that stops in time and goes on."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.test_cli import LONG, Shell, numbers, shell  # noqa: F401
+from tests.test_runner import around, run, sweep  # noqa: F401
+from vdae_bench.errors import UserError
+from vdae_bench.plan import plan
+from vdae_bench.shards import Shard, parse_shard, shares
+
+
+@given(st.lists(st.floats(0, 1e15), max_size=30), st.integers(1, 12))
+def test_shares_are_disjoint_complete_and_balanced(works, count):
+    parts = shares(works, count)
+    assert len(parts) == count and sorted(index for part in parts for index in part) == list(range(len(works)))
+    loads = [sum(works[index] for index in part) for part in parts]
+    assert max(loads) - min(loads) <= max(works, default=0) * (1 + 1e-9)
+
+
+def test_a_share_is_the_same_whatever_has_a_record(sweep, around):  # noqa: F811
+    before = plan(sweep, around.store)
+    parts = [Shard(number, 3).of(before) for number in (1, 2, 3)]
+    runs = [{run_ for group in part.groups for run_ in map(str, group.runs)} for part in parts]
+    assert sum(map(len, runs)) == sum(len(group.runs) for group in before.groups) == len(set.union(*runs))
+    assert all(part.groups for part in parts)
+    for each in parts[:2]:
+        run(sweep, around, planned=each)
+    after = plan(sweep, around.store)
+    assert [Shard(number, 3).of(after).groups for number in (1, 2)] == [(), ()]
+    assert Shard(3, 3).of(after).groups == parts[2].groups
+
+
+@pytest.mark.parametrize(
+    ("task", "first", "step", "count", "number"),
+    [("1", "1", "1", "4", 1), ("4", "1", "1", "4", 4), ("0", "0", "1", "3", 1), ("14", "10", "2", "3", 3)],
+)
+def test_auto_is_the_place_in_the_array(task, first, step, count, number):
+    told = {"ID": task, "MIN": first, "STEP": step, "COUNT": count}
+    environment = {f"SLURM_ARRAY_TASK_{name}": value for name, value in told.items()}
+    assert parse_shard("auto", environment) == Shard(number, int(count))
+
+
+@pytest.mark.parametrize("word", ["0/4", "5/4", "1", "a/b", "1/0", "-1/4", "1/4/2", "", "auto", "AUTO", "1/99999999"])
+def test_a_bad_share_is_refused(word):
+    with pytest.raises(UserError, match="--shard"):
+        parse_shard(word, {})
+
+
+def test_shares_by_hand_come_to_the_records_of_one_process(shell):  # noqa: F811
+    (shell.folder / "tiny.yaml").write_text(LONG.replace("epochs: 150", "epochs: 4").replace("[lvdae]", "[vae, lvdae]"))
+    for words in (["--results", "whole"], ["--results", "parts", "--shard", "1/2"]):
+        assert shell.run("sweep", "tiny.yaml", *words, "-q").returncode == 0
+    assert 0 < len(numbers(shell.folder / "parts")) < len(numbers(shell.folder / "whole"))
+    assert shell.run("sweep", "tiny.yaml", "--results", "parts", "--shard", "2/2", "-q").returncode == 0
+    assert numbers(shell.folder / "parts") == numbers(shell.folder / "whole")
+
+
+def test_at_its_time_limit_a_run_stops_after_a_checkpoint_and_goes_on(shell):  # noqa: F811
+    (shell.folder / "tiny.yaml").write_text(LONG)
+    assert shell.run("sweep", "tiny.yaml", "--results", "whole", "-q").returncode == 0
+    stopped = shell.run("sweep", "tiny.yaml", "--time-limit", "0.2s", "-q")
+    assert (stopped.returncode, "the same command goes on" in stopped.stderr) == (143, True)
+    assert list((shell.folder / "results").rglob("*.pt")) and not numbers(shell.folder / "results")
+    assert shell.run("sweep", "tiny.yaml", "-q").returncode == 0
+    assert numbers(shell.folder / "results") == numbers(shell.folder / "whole")
+
+
+def test_the_job_array_is_a_script_whose_command_runs(shell):  # noqa: F811
+    (shell.folder / "tiny.yaml").write_text(LONG.replace("epochs: 150", "epochs: 2"))
+    words = ["plan", "tiny.yaml", "--format", "slurm", "--set", "hidden_size=4", "--flops-per-second", "1e12"]
+    script = shell.run(*words).stdout
+    path = Path(shell.folder / "array.sh")
+    path.write_text(script)
+    subprocess.run(["bash", "-n", path], check=True)
+    assert re.search(r"^#SBATCH --array=1-1$", script, re.MULTILINE) and "the longest about" in script
+    (command,) = (line for line in script.splitlines() if line.startswith("vdae-bench "))
+    assert "--set hidden_size=4" in command and "--shard auto --time-limit 55m" in command
+    assert "exit code" not in script and "scontrol requeue" in script
+    done = shell.run(*command.replace("--shard auto", "--shard 1/1").split()[1:])
+    assert done.returncode == 0, done.stderr
+    assert len(numbers(shell.folder / "results")) == 2
