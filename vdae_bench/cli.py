@@ -95,10 +95,10 @@ trials_option = click.option("--trials", type=click.IntRange(1), help="Of a sear
 storage_option = click.option(
     "--storage", metavar="URL", help="Optuna storage of the studies; default: a journal beside the winners."
 )
+shard_option = click.option(
+    "--shard", metavar="I/N", help="A fixed part of the runs, balanced by their cost; auto: this Slurm array job's."
+)
 cluster_options = options(
-    click.option(
-        "--shard", metavar="I/N", help="A fixed part of the runs, balanced by their cost; auto: this Slurm array job's."
-    ),
     click.option("--workers", type=click.IntRange(1), help="Processes that share this machine's processors (Dask)."),
     click.option("--scheduler", metavar="ADDRESS", help="Run on the workers of this Dask scheduler."),
 )
@@ -124,6 +124,7 @@ def cli() -> None:
 @click.argument("part", type=click.Choice(PARTS))
 @search_options
 @storage_option
+@shard_option
 @cluster_options
 @run_options
 def reproduce(part: str, **words: Any) -> None:
@@ -140,6 +141,7 @@ def reproduce(part: str, **words: Any) -> None:
 )
 @search_options
 @storage_option
+@shard_option
 @cluster_options
 @run_options
 def sweep(spec: str | None, noise_grid: bool, **words: Any) -> None:
@@ -155,6 +157,7 @@ def sweep(spec: str | None, noise_grid: bool, **words: Any) -> None:
 @click.argument("spec")
 @trials_option
 @storage_option
+@cluster_options
 @run_options
 def search_verb(spec: str, **words: Any) -> None:
     """Run the hyper-parameter search of a spec alone and freeze its winners; continues where it was stopped."""

@@ -126,7 +126,7 @@ def run_sweeps(names: Sequence[str], *, reports: Path, dry_run: bool, quiet: boo
             if words["search"] and dry_run:
                 click.echo(search_text(spec, studies_of(spec), around.store))
             elif words["search"]:
-                search_sweep(spec, around, words["storage"], quiet)
+                search_sweep(spec, around, words, quiet, stop)
             spec = take_winners(spec, around.store, words["search"], quiet)
         planned = plan(spec, around.store, devices.group_bytes(around.device) // (words["workers"] or 1))
         if shard:
@@ -163,34 +163,41 @@ def run_search(word: str, *, reports: Path, dry_run: bool, quiet: bool, **words:
     if dry_run:
         click.echo(search_text(spec, studies, around.store))
         return
-    run_studies(studies, around, words["storage"], quiet)
+    stop = StopRequest(parse_duration(words["time_limit"]) if words["time_limit"] else None)
+    run_studies(studies, around, words, quiet, stop)
     report_sweep(spec, around.store, reports)
 
 
-def search_sweep(spec: SweepSpec, around: Surroundings, storage: str | None, quiet: bool) -> None:
+def search_sweep(spec: SweepSpec, around: Surroundings, words: dict[str, Any], quiet: bool, stop: StopRequest) -> None:
     """Bring the studies that final runs need to their trials; what is frozen of another search is not used."""
     studies = studies_to_run(spec, compare=False)
     for study in studies:
         frozen(study, around.store)
-    run_studies(studies, around, storage, quiet)
+    run_studies(studies, around, words, quiet, stop)
 
 
-def run_studies(studies: Sequence[Study], around: Surroundings, storage: str | None, quiet: bool) -> None:
-    """Run studies one after the other; one that fails spares the rest."""
+def run_studies(
+    studies: Sequence[Study], around: Surroundings, words: dict[str, Any], quiet: bool, stop: StopRequest
+) -> None:
+    """Run studies one after the other, where and on what the command line says; one that fails spares the rest."""
     from vdae_bench.search.ledger import alone, open_storage
     from vdae_bench.search.search import run_study, work_of
 
     folder = search_folder(around.store, studies[0].sweep, studies[0].protocol.name)
     failures = []
-    stop = StopRequest()
 
     def work() -> float:
         return sum(work_of(study, around.store) for study in studies)
 
-    with alone(folder), stop.listening(), choose_progress(work, quiet) as progress:
+    with (
+        alone(folder),
+        stop.listening(),
+        choose_progress(work, quiet) as progress,
+        choose_engine(words["workers"], words["scheduler"], around, progress.say) as engine,
+    ):
         for study in studies:
             try:
-                found = run_study(study, around, lambda: open_storage(folder, storage), progress, stop)
+                found = run_study(study, around, lambda: open_storage(folder, words["storage"]), progress, stop, engine)
             except Interrupted:
                 assert stop.signal is not None
                 raise Stopped(stop.signal) from None

@@ -28,8 +28,12 @@ from vdae_bench.store import Record, Store
 if TYPE_CHECKING:
     from distributed import Client
 
+    from vdae_bench.search.trials import Curve
+    from vdae_bench.search.trials import Group as TrialGroup
+
 SECONDS_BETWEEN_LOOKS = 1.0
 SECONDS_TO_CONNECT = 30
+GONE = "the scheduler is gone, or has dropped the work; start it again and repeat the command"
 HOW_TO_INSTALL = "pip install -c constraints.txt '.[cluster]'"
 
 
@@ -86,6 +90,12 @@ class Attendant:
         """See `runner.attend`."""
         self.prepare()
         return attend(group, self.around, StopFile(self.stop_file))
+
+    def train(self, trials: TrialGroup, prunes: Callable[[Curve], bool]) -> TrialGroup:
+        """Trials of one architecture, with what they came to."""
+        self.prepare()
+        trials.run(prunes, self.around, lambda *_: None, StopFile(self.stop_file))
+        return trials
 
 
 @functools.cache

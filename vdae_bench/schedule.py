@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vdae_bench.devices import is_out_of_memory, release_memory
-from vdae_bench.engines import Attendant, Engine, stop_file
+from vdae_bench.engines import GONE, Attendant, Engine, stop_file
 from vdae_bench.errors import EnvironmentFault, VdaeBenchError
 from vdae_bench.lease import Held, Lease
 from vdae_bench.plan import Group, Plan, group_work
@@ -180,7 +180,7 @@ class _Crew:
         """
         over = wait(self.running, SECONDS_BETWEEN_QUESTIONS, FIRST_COMPLETED).done
         if any(future.cancelled() for future in over):
-            raise EnvironmentFault("the scheduler is gone, or has dropped the work; start it and repeat the command")
+            raise EnvironmentFault(GONE)
         found = [(group, future) for future, group in self.running.items() if future in over]
         self.running = {future: group for future, group in self.running.items() if future not in over}
         for group in self.running.values():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vdae_bench import atomic
 from vdae_bench.devices import group_bytes
+from vdae_bench.engines import Engine
 from vdae_bench.progress import Progress, duration
 from vdae_bench.runner import StopRequest, Surroundings
 from vdae_bench.search.ledger import Ledger
@@ -55,7 +56,12 @@ def work_of(study: Study, store: Store) -> float:
 
 
 def run_study(
-    study: Study, around: Surroundings, storage: Callable[[], BaseStorage], progress: Progress, stop: StopRequest
+    study: Study,
+    around: Surroundings,
+    storage: Callable[[], BaseStorage],
+    progress: Progress,
+    stop: StopRequest,
+    engine: Engine | None = None,
 ) -> Found:
     """Bring a study to its number of trials and freeze its winner; nothing runs where that is done.
 
@@ -72,7 +78,7 @@ def run_study(
     ledger.release_stale()
     trained = 0
     for batch in range(-(-study.trials // study.batch)):
-        trained += _run_batch(study, batch, ledger, around, progress, stop)
+        trained += _run_batch(study, batch, ledger, around, progress, stop, engine)
     ended = ledger.ended()
     winner = freeze(study, [ended[number] for number in range(study.trials)])
     write(path, winner)
@@ -86,7 +92,13 @@ def _own(study: Study, path: Path) -> Winner | None:
 
 
 def _run_batch(
-    study: Study, batch: int, ledger: Ledger, around: Surroundings, progress: Progress, stop: StopRequest
+    study: Study,
+    batch: int,
+    ledger: Ledger,
+    around: Surroundings,
+    progress: Progress,
+    stop: StopRequest,
+    engine: Engine | None,
 ) -> int:
     """Ask, train and tell what of a batch has not ended; how many that were."""
     first = batch * study.batch
@@ -111,7 +123,7 @@ def _run_batch(
         ledger.begin({number: parameters[number] for number in told})
         ledger.tell([known[number] for number in told])
         results.remove()
-        return len(told) + _run_batch(study, batch, ledger, around, progress, stop)
+        return len(told) + _run_batch(study, batch, ledger, around, progress, stop, engine)
     members = {number: parameters[number] for number in missing}
     ledger.begin(members)
     groups = list(groups_of(study, members, group_bytes(around.device)))
@@ -119,7 +131,12 @@ def _run_batch(
     label = f"search {study.slug}, trials {missing[0]} to {missing[-1]}"
     progress.group_started(label, batch + 1, -(-study.trials // study.batch))
     trials = train(
-        groups, Pruner(study, history), around, lambda phase, part: progress.update(label, phase, work, part), stop
+        groups,
+        Pruner(study, history),
+        around,
+        lambda phase, part: progress.update(label, phase, work, part),
+        stop,
+        engine,
     )
     checkpoints = [checkpoint.path for group in groups for checkpoint in group.checkpoints(around)]
     results.write([trials[number] for number in missing], checkpoints)

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vdae_bench import atomic
 from vdae_bench.data.images import load_images
 from vdae_bench.data.statistics import PixelStatistics
 from vdae_bench.data.views import Split, ViewedImages
 from vdae_bench.devices import is_out_of_memory, release_memory
+from vdae_bench.engines import GONE, SECONDS_BETWEEN_LOOKS, Attendant, Engine, stop_file
 from vdae_bench.errors import EnvironmentFault
 from vdae_bench.models.registry import get_method
 from vdae_bench.plan import GROUP_BYTES, price, replicas_within
@@ -33,7 +36,7 @@ from vdae_bench.search.winner import Trial
 from vdae_bench.spec import OPTIMISER_DEFAULTS
 from vdae_bench.training.adam import AdamSettings
 from vdae_bench.training.checkpoint import Checkpoint
-from vdae_bench.training.engine import Trainer
+from vdae_bench.training.engine import Interrupted, Trainer
 from vdae_bench.training.replicas import keep_replicas
 
 RUNGS = 100
@@ -134,7 +137,7 @@ class Group:
         prunes: Callable[[Curve], bool],
         around: Surroundings,
         report: Callable[[str, float], None],
-        stop: StopRequest,
+        stop: Callable[[], bool],
     ) -> dict[int, Trial]:
         """Train to the end from the group's checkpoint where there is one; raises `Interrupted` after another.
 
@@ -166,7 +169,7 @@ class Group:
         prunes: Callable[[Curve], bool],
         around: Surroundings,
         report: Callable[[str, float], None],
-        stop: StopRequest,
+        stop: Callable[[], bool],
     ) -> dict[int, Trial]:
         checkpoint = self.checkpoint(around)
         kept = checkpoint.load()
@@ -265,15 +268,21 @@ def groups_of(study: Study, members: Mapping[int, dict[str, Any]], memory: int =
 
 
 def train(
-    groups: Sequence[Group],
+    groups: list[Group],
     prunes: Callable[[Curve], bool],
     around: Surroundings,
     report: Callable[[str, float], None],
     stop: StopRequest,
+    engine: Engine | None = None,
 ) -> dict[int, Trial]:
-    """Train what is not trained yet of a batch; its trials by their numbers. `report(phase, fraction)` as it goes."""
+    """Train what is not trained yet of a batch; its trials by their numbers. `report(phase, fraction)` as it goes.
+
+    Groups train one after the other here, or beside each other on an engine; `groups` then are those that it returned.
+    """
     works = [group.flops for group in groups]
     total = sum(works) or 1
+    if engine:
+        return _train_elsewhere(groups, works, prunes, around, report, stop, engine)
     trials: dict[int, Trial] = {}
     for place, group in enumerate(groups):
 
@@ -283,3 +292,45 @@ def train(
 
         trials |= group.run(prunes, around, report_group, stop)
     return trials
+
+
+def _train_elsewhere(
+    groups: list[Group],
+    works: Sequence[int],
+    prunes: Callable[[Curve], bool],
+    around: Surroundings,
+    report: Callable[[str, float], None],
+    stop: StopRequest,
+    engine: Engine,
+) -> dict[int, Trial]:
+    """On an engine's workers; one that dies is replaced by another, which goes on from the checkpoint.
+
+    Raises:
+        Interrupted: `stop` said so; what trained has a checkpoint.
+        EnvironmentFault: the engine is gone.
+    """
+    first = groups[0].checkpoint(around).path
+    with stop_file(first.parent, first.stem) as stop_path:
+        attendant = Attendant.of(engine.around, stop_path)
+        order = sorted(range(len(groups)), key=lambda place: -works[place])
+        places = {engine.executor.submit(attendant.train, groups[place], prunes): place for place in order}
+        waiting, done = set(places), 0
+        while waiting:
+            over, waiting = wait(waiting, SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
+            if any(future.cancelled() for future in over):
+                raise EnvironmentFault(GONE)
+            for future in over:
+                if isinstance(future.exception(), Interrupted):
+                    continue
+                groups[places[future]] = future.result()
+                done += works[places[future]]
+            report(f"{len(places) - len(waiting)} of {len(groups)} groups trained", done / (sum(works) or 1))
+            if stop() and waiting:
+                atomic.write(stop_path, b"")
+                for future in waiting:
+                    future.cancel()
+                wait(waiting)
+                raise Interrupted
+    if stop():
+        raise Interrupted
+    return {number: trial for group in groups for number, trial in group.ended.items()}

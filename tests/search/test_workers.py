@@ -1,0 +1,68 @@
+"""A search on several workers, its study in a real PostgreSQL server; a worker is killed and nothing is lost."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import optuna
+import psutil
+import pytest
+
+from tests.search.tiny_search import SPEC
+from tests.test_cli import shell  # noqa: F401
+from vdae_bench.search.winner import Winner, all_winners
+from vdae_bench.store import Store
+
+LONG = SPEC.replace("epochs: 3", "epochs: 60").replace("[vae, lvdae]", "[lvdae]")
+
+
+@pytest.fixture
+def postgresql():
+    """The address of a server of its own."""
+    with warnings.catch_warnings(action="ignore"):
+        import pgserver
+
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))  # the server's own user must reach it, and its socket's path be short
+    folder.chmod(0o777)
+    server = pgserver.get_server(folder)
+    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def only_winner(results: Path) -> Winner:
+    (found,) = (winner for _, winner in all_winners(Store(results)))
+    return found
+
+
+def test_workers_share_a_study_in_postgresql_and_one_is_killed(shell, postgresql):  # noqa: F811
+    (shell.folder / "tiny.yaml").write_text(LONG)
+    alone = shell.run("search", "tiny.yaml", "--results", "alone", "--threads", "1", "-q")
+    assert alone.returncode == 0, alone.stderr
+    process = shell.start(
+        "search", "tiny.yaml", "--workers", "2", "--storage", postgresql, "--threads", "2", "--checkpoint-every", "0.1s"
+    )
+    parent, deadline = psutil.Process(process.pid), time.monotonic() + 120
+    while not list((shell.folder / "results").rglob("search-*.pt")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    workers = [each for each in parent.children(recursive=True) if "spawn_main" in " ".join(each.cmdline())]
+    busiest = max(workers, key=lambda each: sum(each.cpu_times()[:2]))
+    busiest.kill()
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+
+    ours, expected = only_winner(shell.folder / "results"), only_winner(shell.folder / "alone")
+    assert [trial.parameters for trial in ours.trials] == [trial.parameters for trial in expected.trials]
+    assert (ours.winner, ours.chosen) == (expected.winner, expected.chosen)
+    for trial, same in zip(ours.trials, expected.trials, strict=True):
+        assert trial.value == pytest.approx(same.value, rel=1e-4)
+    (name,) = optuna.get_all_study_names(postgresql)
+    trials = optuna.load_study(study_name=name, storage=postgresql).trials
+    assert [trial.user_attrs["number"] for trial in trials] == list(range(6))
+    assert {trial.state.name for trial in trials} == {"COMPLETE"}
+    assert not list((shell.folder / "results").rglob("checkpoints/*"))
