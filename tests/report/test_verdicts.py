@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.report.made_up import made_up_record, publish
+from tests.report.made_up import QUALITY, made_up_record, publish
 from vdae_bench.paper.claims import DECOUPLED, LATENTS, NOISE_LEVELS, noise_cell
 from vdae_bench.paper.published import PrintedValue
 from vdae_bench.protocol import Protocol, load_protocol
 from vdae_bench.report.claims import claims_protocol, evidence, folder_of, judge_claims
+from vdae_bench.report.runs import load_runs
 from vdae_bench.report.statistics import CellRuns, difference_to_printed, mean_of, summarise
 from vdae_bench.report.verdict import Verdict, judge_cell
+from vdae_bench.samples.evidence import Evidence, Numbers, evidence_paths, write_evidence
 from vdae_bench.spec import Cell
 from vdae_bench.store import Store
 
@@ -54,11 +56,11 @@ def put(
 
 
 def cell_of(store: Store, cell: Cell, protocol: str) -> CellRuns:
-    return evidence(store, protocol).cells[cell]
+    return evidence(load_runs(store), protocol).cells[cell]
 
 
 def verdicts(store: Store, protocol: str = "paper") -> dict[str, Verdict]:
-    return {each.claim.id: each.verdict for each in judge_claims(store, protocol)}
+    return {each.claim.id: each.verdict for each in judge_claims(load_runs(store), protocol)}
 
 
 # -- intervals -------------------------------------------------------------------------------------------------------
@@ -116,7 +118,7 @@ def test_the_nll_needs_the_papers_samples_or_a_small_error(store: Store) -> None
     few = PAPER.model_copy(update={"importance_samples": 100})
     put(store, VAE, 87.3, few, test={"nll_standard_error_nats": 0.05, "nll_bias_nats": 0.02})
     put(store, Cell("binary-mnist", "vae", 32), 87.0, few, test={"nll_standard_error_nats": 0.5, "nll_bias_nats": 0.2})
-    known = evidence(store, "paper").cells
+    known = evidence(load_runs(store), "paper").cells
     sure, unsure = (judge_cell(known[Cell("binary-mnist", "vae", m)], "nll") for m in (16, 32))
     assert sure and sure.verdict is Verdict.REPRODUCED
     assert unsure and unsure.verdict is Verdict.NOT_COMPARABLE and "K = 100" in unsure.reason
@@ -234,7 +236,7 @@ def test_differences_are_paired_by_seed(store: Store) -> None:
     """Seeds differ by 0.4 nats and the gap is 0.05, the same in every seed: pairing decides it."""
     put(store, VAE, 87.0)
     put(store, LVDAE, 86.95)
-    claim = next(each for each in judge_claims(store, "paper") if each.claim.id == "1")
+    claim = next(each for each in judge_claims(load_runs(store), "paper") if each.claim.id == "1")
     part = dict(claim.parts)["binary-mnist, m = 16"]
     assert part.verdict is Verdict.REPRODUCED
     assert part.estimate and part.estimate.mean == pytest.approx(-0.05)
@@ -252,38 +254,60 @@ def test_protocols_do_not_meet_in_a_comparison(store: Store) -> None:
     other = PAPER.model_copy(update={"epochs": 2000})
     publish(store, "figure4", "paper", fixed.slug, [made_up_record(fixed, seed, other) for seed in range(3)])
     for sweep, cell in (("table1", Cell("continuous-mnist", "vdae-resnet", 784)), ("figure4", fixed)):
-        samples(store, sweep, cell, {"frechet": 10.0 if sweep == "table1" else 5.0})
-    claim = next(each for each in judge_claims(store, "paper") if each.claim.id == "11")
+        samples(store, sweep, cell, 10.0 if sweep == "table1" else 5.0)
+    claim = next(each for each in judge_claims(load_runs(store), "paper") if each.claim.id == "11")
     finding = dict(claim.parts)["best fixed sigma below the model as it is"]
     assert finding.verdict is Verdict.NOT_COMPARABLE and "different protocols" in finding.reason
 
 
-def samples(store: Store, sweep: str, cell: Cell, content: dict[str, Any], seeds: int = 3) -> None:
-    folder = store.root / sweep / "paper" / "samples"
-    folder.mkdir(parents=True, exist_ok=True)
+def samples(store: Store, sweep: str, cell: Cell, frechet: float, seeds: int = 3, run_digest: str = "") -> None:
+    """Numbers of the samples of each seed's run, or of another run."""
     for seed in range(seeds):
-        values = {name: value + 0.1 * SPREAD[seed] for name, value in content.items() if isinstance(value, float)}
-        (folder / f"{cell.slug}-seed{seed}.json").write_text(json.dumps({**content, **values}))
+        path = store.path(sweep, "paper", cell.slug, seed)
+        record = store.read(path)
+        assert record
+        quality = QUALITY.model_copy(update={"frechet": frechet + 0.1 * SPREAD[seed]})
+        numbers = Numbers(
+            run_digest=run_digest or record.run_digest,
+            quality={"means": quality, "drawn": QUALITY},
+            image_shape=(28, 28),
+            seconds=0.1,
+        )
+        write_evidence(path, Evidence(numbers, {}))
 
 
 def test_sample_claims_read_what_was_measured_on_samples(store: Store) -> None:
     learned = Cell("continuous-mnist", "vdae-resnet", 784)
     put(store, learned, -900.0)
-    samples(store, "table1", learned, {"frechet": 30.0})
+    samples(store, "table1", learned, 30.0)
     for level, frechet in ((-6.0, 40.0), (-3.0, 9.0), (-2.0, 10.0), (1.0, 50.0)):
         cell = Cell("continuous-mnist", "vdae-resnet", 784, (("log_sigma", level),))
         publish(store, "figure4", "paper", cell.slug, [made_up_record(cell, seed, PAPER) for seed in range(3)])
-        samples(store, "figure4", cell, {"frechet": frechet})
+        samples(store, "figure4", cell, frechet)
     found = verdicts(store)
     assert (found["9"], found["11"]) == (Verdict.REPRODUCED, Verdict.NOT_RUN)
     for option, frechet in (("log_lambda", 20.0), ("kl_weight", 25.0)):
         arm = Cell("continuous-mnist", "vdae-resnet", 784, ((option, 4.0),))
         publish(store, "sample-arms", "paper", arm.slug, [made_up_record(arm, seed, PAPER) for seed in range(3)])
-        samples(store, "sample-arms", arm, {"frechet": frechet})
+        samples(store, "sample-arms", arm, frechet)
     assert verdicts(store)["11"] is Verdict.REPRODUCED
-    samples(store, "sample-arms", arm, {"frechet": 35.0})
+    samples(store, "sample-arms", arm, 35.0)
     assert verdicts(store)["11"] is Verdict.NOT_REPRODUCED
-    samples(store, "figure4", cell, {"frechet": 5.0})
+    samples(store, "figure4", cell, 5.0)
     assert verdicts(store)["9"] is Verdict.NOT_REPRODUCED
-    samples(store, "figure4", cell, {"frechet": 5.0, "run_digest": "of another run"})
+    samples(store, "figure4", cell, 5.0, run_digest="of another run")
     assert verdicts(store)["9"] is Verdict.REPRODUCED  # without that level, -2 is an end
+
+
+def test_numbers_that_name_no_run_are_no_evidence(store: Store) -> None:
+    """As figures and tables of samples take them: one reader."""
+    learned = Cell("continuous-mnist", "vdae-resnet", 784)
+    put(store, learned, -900.0, seeds=3)
+    samples(store, "table1", learned, 30.0)
+    assert learned in evidence(load_runs(store), "paper").samples
+    for seed in range(3):
+        path = evidence_paths(store.path("table1", "paper", learned.slug, seed))[1]
+        content = json.loads(path.read_text())
+        del content["run_digest"]
+        path.write_text(json.dumps(content))
+    assert not evidence(load_runs(store), "paper").samples

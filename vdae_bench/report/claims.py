@@ -15,13 +15,13 @@ from vdae_bench.paper.claims import CLAIMS, Claim, Comparison, Score, Term
 from vdae_bench.paper.published import load_table
 from vdae_bench.protocol import PROTOCOLS
 from vdae_bench.report.markdown import bullets, escape, table
-from vdae_bench.report.runs import Run, load_runs, select
+from vdae_bench.report.runs import Run, grouped, select
 from vdae_bench.report.statistics import CellRuns, cells_of, mean_of
 from vdae_bench.report.units import Unit, unit_of
 from vdae_bench.report.verdict import Finding, Verdict, below, why_not_comparable
-from vdae_bench.samples.evidence import evidence_paths
+from vdae_bench.samples.evidence import read_numbers
+from vdae_bench.samples.quality import Quality
 from vdae_bench.spec import Cell, find_spec, load_spec, shipped_sweeps
-from vdae_bench.store import Store
 
 SWEEPS = ("table1", "table2", "figure1", "figure2", "figure3", "figure4", "sample-arms")
 """Where evidence is looked for; a cell that several of them have counts from the first."""
@@ -42,18 +42,30 @@ class Judgement:
 
 
 @dataclass(frozen=True)
+class Sampled:
+    """The runs of a cell whose samples were measured, and the quality of each seed's."""
+
+    runs: CellRuns
+    qualities: Mapping[int, Quality]
+
+
+@dataclass(frozen=True)
 class Evidence:
-    """The cells that ran under a protocol, and what was measured on their samples: `{cell: {seed: {name: value}}}`."""
+    """The cells that ran under a protocol, and what was measured on their samples."""
 
     cells: Mapping[Cell, CellRuns]
-    samples: Mapping[Cell, Mapping[int, Mapping[str, Any]]]
+    samples: Mapping[Cell, Sampled]
 
     def by_seed(self, cell: Cell, score: Score) -> dict[int, float]:
         """A score of each seed; empty where the cell has none."""
         if score in SAMPLE_UNITS:
-            found = self.samples.get(cell, {})
-            return {seed: float(each[score]) for seed, each in found.items() if each.get(score) is not None}
+            found = self.samples[cell].qualities if cell in self.samples else {}
+            return {seed: float(getattr(each, score)) for seed, each in found.items()}
         return self.cells[cell].by_seed(score, unit_of(cell.dataset)) if cell in self.cells else {}
+
+    def runs(self, cell: Cell, score: Score) -> CellRuns:
+        """The runs that a cell's scores are from."""
+        return self.samples[cell].runs if score in SAMPLE_UNITS else self.cells[cell]
 
 
 @functools.cache
@@ -71,42 +83,31 @@ def claims_protocol(sweep: str, folder: str) -> str | None:
     return next((each for each in PROTOCOLS if folder_of(sweep, each) == folder), folder)
 
 
-def evidence(store: Store, protocol: str) -> Evidence:
-    """All evidence under a protocol."""
+def evidence(runs: Iterable[Run], protocol: str) -> Evidence:
+    """Of all runs, those that are evidence under a protocol."""
     cells: dict[Cell, CellRuns] = {}
-    samples: dict[Cell, dict[int, dict[str, Any]]] = {}
+    samples: dict[Cell, Sampled] = {}
+    folders = grouped(runs, lambda run: (run.sweep, run.protocol))
     for sweep in SWEEPS:
-        runs = _runs_under(store, sweep, protocol)
+        # Its folder under the protocol, else that of the override which the sweep's own spec makes.
+        under = [protocol, *([folder_of(sweep, protocol)] if sweep in shipped_sweeps() else [])]
+        found = next((folders[sweep, name] for name in under if (sweep, name) in folders), [])
         try:
-            here = cells_of(select(runs)) if runs else []
+            here = cells_of(select(found)) if found else []
         except UserError:  # records of another version of the package alone
             here = []
         for each in here:
-            measured = dict(_samples(each))
-            if measured:
-                samples.setdefault(each.cell, measured)
+            if qualities := dict(_qualities(each)):
+                samples.setdefault(each.cell, Sampled(each, qualities))
             cells.setdefault(each.cell, each)
     return Evidence(cells, samples)
 
 
-def _runs_under(store: Store, sweep: str, protocol: str) -> list[Run]:
-    """A sweep's runs under a protocol: in its folder, else in that of the override which the sweep's own spec makes."""
-    runs = load_runs(store, protocol, sweep)
-    return runs or (load_runs(store, folder_of(sweep, protocol), sweep) if sweep in shipped_sweeps() else [])
-
-
-def _samples(cell: CellRuns) -> Iterator[tuple[int, dict[str, Any]]]:
-    """What was measured on the samples of each run; numbers of another run under the same name do not count."""
+def _qualities(cell: CellRuns) -> Iterator[tuple[int, Quality]]:
     for run in cell.completed:
-        _, path = evidence_paths(run.path)
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError):
-            raise UserError(f"{path} is damaged; delete it and draw the samples again") from None
-        if isinstance(content, dict) and content.get("run_digest", run.record.run_digest) == run.record.run_digest:
-            yield run.seed, content
+        numbers = read_numbers(run.path, run.record.run_digest)
+        if numbers and numbers.headline:
+            yield run.seed, numbers.headline
 
 
 def concerning(judged: Iterable[Judgement], cells: Collection[Cell]) -> list[Judgement]:
@@ -118,9 +119,9 @@ def _cells(parts: Iterable[Comparison]) -> set[Cell]:
     return {cell for part in parts for term in part.terms for cell in term.cells}
 
 
-def judge_claims(store: Store, protocol: str) -> list[Judgement]:
-    """Every claim, judged from what ran under a protocol."""
-    known = evidence(store, protocol)
+def judge_claims(runs: Iterable[Run], protocol: str) -> list[Judgement]:
+    """Every claim, judged from those of the runs that ran under a protocol."""
+    known = evidence(runs, protocol)
     return [judge(claim, known) for claim in CLAIMS]
 
 
@@ -165,7 +166,7 @@ def find(part: Comparison, known: Evidence, alternatives: int) -> Finding:
     sums = [sum(term.weight * of[seed] for term, of in zip(part.terms, scores, strict=True)) for seed in seeds]
     unit = SAMPLE_UNITS.get(part.score) or unit_of(cells[0].dataset)
     estimate = mean_of(sums)
-    ran = [known.cells[cell] for cell in cells]
+    ran = [known.runs(cell, part.score) for cell in cells]
     # Learning curves are of -ELBO: samples are comparable where it has stopped moving by as much as matters.
     gap = _margin(cells[0]) if part.score in SAMPLE_UNITS else estimate.mean - part.bound
     reason = why_not_comparable(ran, part.score, gap)
