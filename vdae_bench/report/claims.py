@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -154,6 +155,7 @@ def _verdict(claim: Claim, parts: Sequence[tuple[str, Finding]], why: str = "") 
 def find(part: Comparison, known: Evidence, alternatives: int) -> Finding:
     """What records say of one part, by t interval of its weighted sum over the seeds that all its cells share."""
     chosen = [_best(term, part.score, known) for term in part.terms]
+    choices = math.prod(sum(bool(known.by_seed(cell, part.score)) for cell in term.cells) for term in part.terms)
     cells = [cell for cell in chosen if cell]
     if len(cells) < len(part.terms):
         missing = next(term for term, cell in zip(part.terms, chosen, strict=True) if cell is None)
@@ -173,7 +175,7 @@ def find(part: Comparison, known: Evidence, alternatives: int) -> Finding:
     if reason:
         return Finding(Verdict.NOT_COMPARABLE, unit, estimate, reason)
     reason = "one seed has no interval" if len(seeds) == 1 else ""
-    return Finding(below(estimate, part.bound, alternatives), unit, estimate, reason)
+    return Finding(below(estimate, part.bound, alternatives, choices), unit, estimate, reason)
 
 
 def _best(term: Term, score: Score, known: Evidence) -> Cell | None:
@@ -210,8 +212,10 @@ def _short(each: Judgement) -> str:
 HOW = (
     "A difference is a sum of scores within each seed (cells share the validation and test draws; order and noise of "
     "training come from the seed), then a mean over seeds with its 95% Student interval. A claim of several parts is "
-    "reproduced when all are, and not reproduced when one is against it (with the level shared among the parts). Only "
-    "runs as long as the paper's decide, or runs whose validation curve has flattened to a quarter of the difference."
+    "reproduced when all are, and not reproduced when one is against it (with the level shared among the parts). Where "
+    "the best of several cells is taken, the level for `reproduced` is shared among them. Only runs as long as the "
+    "paper's decide, or runs whose validation curve leaves less than a quarter of the difference open: nine times what "
+    "it ranged over the last tenth of the learning rate spent, as if its excess fell as one over that."
 )
 
 

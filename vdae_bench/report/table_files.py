@@ -9,7 +9,7 @@ from tabulate import tabulate
 
 from vdae_bench.report.rows import Row, Sheet
 from vdae_bench.report.tables import ABSENT, SCORES, ours, seeds
-from vdae_bench.report.verdict import judge_cell
+from vdae_bench.report.verdict import judge_row
 
 
 def results_frame(sheets: list[Sheet]) -> pd.DataFrame:
@@ -26,7 +26,7 @@ def results_frame(sheets: list[Sheet]) -> pd.DataFrame:
 def _numbers(sheet: Sheet, row: Row, score: str) -> dict[str, Any]:
     printed = getattr(row.published, score) if row.published else None
     summary = row.ran.score(score, sheet.unit) if row.ran else None
-    finding = judge_cell(row.ran, score)
+    finding = judge_row(row, score)
     estimate = finding.estimate if finding else None
     low, high = (estimate.interval() if estimate else None) or (None, None)
     return {
