@@ -136,3 +136,11 @@ def test_records_without_evidence_have_no_such_section(store, reports):
     publish(store, "mini", "quick", other.slug, [made_up_record(other, 0)])
     (family,) = families_of(select(load_runs(store)))
     assert [each.cell.cell for each in family.members] == [cell]
+
+
+def test_rows_of_two_data_sets_say_of_which_they_are(store, reports):
+    for dataset in ("binary-mnist", "continuous-mnist"):
+        put(store, "mine", Cell(dataset, "vae", 16), [60.0, 50.0])
+    page = build_reports(store, reports)[0].path.read_text()
+    for dataset in ("binary-mnist", "continuous-mnist"):
+        assert page.count(f"| {dataset}, VAE, m = 16") == 2  # of samples' quality, of latents

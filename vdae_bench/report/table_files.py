@@ -50,8 +50,9 @@ def _numbers(sheet: Sheet, row: Row, score: str) -> dict[str, Any]:
 
 
 def to_latex(sheets: list[Sheet], title: str, label: str) -> str:
-    """A `table` environment for each data set; needs `\\\\usepackage{booktabs}`."""
-    return "\n".join(_environment(sheet, title, label) for sheet in sheets)
+    """A `table` environment for each data set, no wider than the line; the first line says which packages it needs."""
+    environments = [_environment(sheet, title, label) for sheet in sheets]
+    return "\n".join(["% needs \\usepackage{booktabs,graphicx}", *environments])
 
 
 def _environment(sheet: Sheet, title: str, label: str) -> str:
@@ -73,12 +74,12 @@ def _environment(sheet: Sheet, title: str, label: str) -> str:
         f"{title}. {sheet.dataset}, in {sheet.unit.name}, lower is better; mean and standard deviation over seeds."
     )
     lines = [
-        "% needs \\usepackage{booktabs}",
         "\\begin{table}",
         "\\centering",
         f"\\caption{{{_escape(caption)}}}",
         f"\\label{{tab:{label}-{sheet.dataset}}}",
-        _signs(tabular),
+        "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%",
+        f"{_signs(tabular)}}}",
         "\\end{table}",
     ]
     return "\n".join(lines) + "\n"
