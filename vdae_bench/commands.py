@@ -315,10 +315,17 @@ def plan_text(spec: SweepSpec, planned: Plan, timings: Sequence[Calibration] = (
     if timed:
         headers += ["train", "test"]
         training = sum(timing.epoch_seconds * epochs[group.job.cell] for group, timing in timed)
-        nll, elbo = (sum(getattr(each, f"{part}_seconds") for each in timings) for part in ("nll", "elbo"))
+        parts = ("nll", "elbo", "samples")
+        nll, elbo, samples = (sum(getattr(each, f"{part}_seconds") for each in timings) for part in parts)
         total += (
-            f"\n{where}: about {duration(training + nll + elbo)}, of it "
-            f"{duration(training)} to train and {duration(nll)} for the NLL"
+            f"\n{where}: about {duration(training + nll + elbo + samples)}, of it {duration(training)} to train, "
+            f"{duration(nll)} for the NLL"
+        )
+        total += f", {duration(samples)} for the evidence of samples" if samples else ""
+    if spec.protocol.quality_samples and not any(each.samples_seconds for each in timings):
+        total += (
+            f"\nnot counted: judging {spec.protocol.quality_samples} samples of each run (--calibrate times it), and "
+            "a minute or two for the classifier that does, once a machine"
         )
     protocol = spec.protocol
     return "\n".join(
@@ -393,7 +400,12 @@ def show_plan(spec: str, *, measure: bool, flops_per_second: float | None, form:
 
 def _seconds_of(group: Group, timing: Calibration) -> dict[str, float]:
     epochs = group.job.training_settings().epochs
-    return {"train": timing.epoch_seconds * epochs, "nll": timing.nll_seconds, "elbo": timing.elbo_seconds}
+    return {
+        "train": timing.epoch_seconds * epochs,
+        "nll": timing.nll_seconds,
+        "elbo": timing.elbo_seconds,
+        "samples": timing.samples_seconds,
+    }
 
 
 def show_status(word: str, protocol: str | None, results: Path) -> None:

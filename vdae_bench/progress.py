@@ -33,7 +33,7 @@ class Progress:
         """`total` says the work of all groups, in any unit (FLOPs); not asked before there is something to show."""
         self._reckon = total
         self.before = 0.0
-        self.started = time.monotonic()
+        self.started = self._heard = time.monotonic()
         self._last = 0.0
 
     def __enter__(self) -> Progress:
@@ -57,17 +57,26 @@ class Progress:
         """A group begins."""
         self.say(f"[{number}/{groups}] {label}")
 
-    def update(self, label: str, phase: str, work: float, fraction: float) -> None:
-        """`work` of a group is done to `fraction`."""
+    def update(self, label: str, phase: str, work: float, fraction: float | None) -> None:
+        """`work` of a group is done to `fraction`; None in what is part of no work, such as training the classifier."""
+        within = self._within(work, fraction)
         now = time.monotonic()
         if now - self._last >= self.SECONDS_BETWEEN:
             self._last = now
-            self.say(f"  {label}: {phase}, {self.time_left(work * fraction)}")
+            self.say(f"  {label}: {phase}, {self.time_left(within)}")
 
     def group_ended(self, label: str, outcome: str, work: float) -> None:
         """A group is done."""
         self.before += work
         self.say(f"  {label}: {outcome}")
+
+    def _within(self, work: float, fraction: float | None) -> float:
+        """How much of a group's work is done; time spent on what is part of no work does not count as time of it."""
+        now = time.monotonic()
+        if fraction is None:
+            self.started += now - self._heard
+        self._heard = now
+        return work if fraction is None else work * fraction
 
     def time_left(self, within: float) -> str:
         """The rest at the speed so far."""
@@ -84,7 +93,7 @@ class QuietProgress(Progress):
     def group_started(self, label: str, number: int, groups: int) -> None:
         """Silence."""
 
-    def update(self, label: str, phase: str, work: float, fraction: float) -> None:
+    def update(self, label: str, phase: str, work: float, fraction: float | None) -> None:
         """Silence."""
 
     def group_ended(self, label: str, outcome: str, work: float) -> None:
@@ -131,11 +140,11 @@ class LiveProgress(Progress):
         self._bars.update(self._sweep, description=f"sweep {number}/{groups}")
         self._group = self._bars.add_task(label, total=1.0, note="")
 
-    def update(self, label: str, phase: str, work: float, fraction: float) -> None:
+    def update(self, label: str, phase: str, work: float, fraction: float | None) -> None:
         """Move both bars."""
-        self._bars.update(self._group, completed=fraction, note=phase)
-        done = self.before + work * fraction
-        self._bars.update(self._sweep, total=self.total, completed=done, note=self.time_left(work * fraction))
+        within = self._within(work, fraction)
+        self._bars.update(self._group, completed=1.0 if fraction is None else fraction, note=phase)
+        self._bars.update(self._sweep, total=self.total, completed=self.before + within, note=self.time_left(within))
 
     def group_ended(self, label: str, outcome: str, work: float) -> None:
         """The bar makes way for a line."""
