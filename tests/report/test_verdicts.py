@@ -313,6 +313,15 @@ def test_protocols_do_not_meet_in_a_comparison(store: Store) -> None:
     assert finding.verdict is Verdict.NOT_COMPARABLE and "different protocols" in finding.reason
 
 
+def test_a_cell_whose_records_stand_beside_no_others_is_not_comparable(store: Store) -> None:
+    put(store, VAE, 87.0)
+    put(store, Cell("binary-mnist", "vae", 32), 87.0)
+    put(store, LVDAE, 86.0, PAPER.model_copy(update={"batch_size": 500}))
+    claim = next(each for each in judge_claims(load_runs(store), "paper") if each.claim.id == "1")
+    finding = dict(claim.parts)["binary-mnist, m = 16"]
+    assert finding.verdict is Verdict.NOT_COMPARABLE and "another content of the protocol" in finding.reason
+
+
 def samples(store: Store, sweep: str, cell: Cell, frechet: float, seeds: int = 3, run_digest: str = "") -> None:
     """Numbers of the samples of each seed's run, or of another run."""
     for seed in range(seeds):

@@ -56,6 +56,8 @@ class Evidence:
 
     cells: Mapping[Cell, CellRuns]
     samples: Mapping[Cell, Sampled]
+    left_out: Mapping[Cell, str]
+    """Cells all of whose runs stand in no table with the others, and why."""
 
     def by_seed(self, cell: Cell, score: Score) -> dict[int, float]:
         """A score of each seed; empty where the cell has none."""
@@ -88,20 +90,24 @@ def evidence(runs: Iterable[Run], protocol: str) -> Evidence:
     """Of all runs, those that are evidence under a protocol."""
     cells: dict[Cell, CellRuns] = {}
     samples: dict[Cell, Sampled] = {}
+    left_out: dict[Cell, str] = {}
     folders = grouped(runs, lambda run: (run.sweep, run.protocol))
     for sweep in SWEEPS:
         # Its folder under the protocol, else that of the override which the sweep's own spec makes.
         under = [protocol, *([folder_of(sweep, protocol)] if sweep in shipped_sweeps() else [])]
         found = next((folders[sweep, name] for name in under if (sweep, name) in folders), [])
         try:
-            here = cells_of(select(found)) if found else []
+            selection = select(found) if found else None
         except UserError:  # records of another version of the package alone
-            here = []
-        for each in here:
+            selection = None
+        if selection is None:
+            continue
+        left_out |= {each.run.cell: each.reason for each in selection.left_out}
+        for each in cells_of(selection):
             if qualities := dict(_qualities(each)):
                 samples.setdefault(each.cell, Sampled(each, qualities))
             cells.setdefault(each.cell, each)
-    return Evidence(cells, samples)
+    return Evidence(cells, samples, {cell: reason for cell, reason in left_out.items() if cell not in cells})
 
 
 def _qualities(cell: CellRuns) -> Iterator[tuple[int, Quality]]:
@@ -159,6 +165,8 @@ def find(part: Comparison, known: Evidence, alternatives: int) -> Finding:
     cells = [cell for cell in chosen if cell]
     if len(cells) < len(part.terms):
         missing = next(term for term, cell in zip(part.terms, chosen, strict=True) if cell is None)
+        if reason := known.left_out.get(missing.cells[0]):
+            return Finding(Verdict.NOT_COMPARABLE, reason=f"{missing.cells[0].slug}: {reason}")
         of = "samples of " if part.score in SAMPLE_UNITS else ""
         return Finding(Verdict.NOT_RUN, reason=f"no {of}{missing.cells[0].slug}")
     scores = [known.by_seed(cell, part.score) for cell in cells]

@@ -154,7 +154,7 @@ def judge_row(row: Row, score: str) -> Finding | None:
     if row.ran:
         return judge_cell(row.ran, score)
     wanted = row.published is not None and not row.quoted and getattr(row.published, score) is not None
-    return Finding(Verdict.NOT_RUN, reason="no record") if wanted else None
+    return Finding(Verdict.NOT_RUN, reason="no run in this table") if wanted else None
 
 
 def judge_cell(cell: CellRuns, score: str) -> Finding | None:
