@@ -54,7 +54,7 @@ def fit_budget(spec: SweepSpec, seconds: float, around: Surroundings, *, may_cal
             f"one epoch of one seed of every cell takes about {duration((per_epoch + fixed) / MARGIN)}; "
             f"give a larger --budget, or a protocol with smaller networks"
         )
-    chosen = {"epochs": epochs, "seeds": seeds, "seconds_an_epoch": per_epoch, "seconds_of_evaluation": fixed}
+    chosen = {"epochs": epochs, "seeds": seeds, "seconds_an_epoch": per_epoch, "seconds_beside": fixed}
     atomic.write(path, json.dumps({**asked, **chosen}, indent=1).encode())
     return epochs, seeds
 
@@ -67,4 +67,5 @@ def _totals(spec: SweepSpec, seeds: int, around: Surroundings) -> tuple[float, f
         runs = range(seeds if get_method(cell.method).trains else 1)
         group = Group(tuple((job, seed) for seed in runs))
         timings.append(calibrate(group, lambda group: Workbench(group, around)))
-    return sum(each.epoch_seconds for each in timings), sum(each.evaluation_seconds for each in timings)
+    fixed = sum(each.evaluation_seconds + each.samples_seconds for each in timings)
+    return sum(each.epoch_seconds for each in timings), fixed

@@ -333,10 +333,17 @@ def plan_text(spec: SweepSpec, planned: Plan, timings: Sequence[Calibration] = (
     if timed:
         headers += ["train", "test"]
         training = sum(timing.epoch_seconds * epochs[group.job.cell] for group, timing in timed)
-        nll, elbo = (sum(getattr(each, f"{part}_seconds") for each in timings) for part in ("nll", "elbo"))
+        parts = ("nll", "elbo", "samples")
+        nll, elbo, samples = (sum(getattr(each, f"{part}_seconds") for each in timings) for part in parts)
         total += (
-            f"\n{where}: about {duration(training + nll + elbo)}, of it "
-            f"{duration(training)} to train and {duration(nll)} for the NLL"
+            f"\n{where}: about {duration(training + nll + elbo + samples)}, of it {duration(training)} to train, "
+            f"{duration(nll)} for the NLL"
+        )
+        total += f", {duration(samples)} for the evidence of samples" if samples else ""
+    if spec.protocol.quality_samples and not any(each.samples_seconds for each in timings):
+        total += (
+            f"\nnot counted: judging {spec.protocol.quality_samples} samples of each run (--calibrate times it), and "
+            "a minute or two for the classifier that does, once a machine"
         )
     protocol = spec.protocol
     return "\n".join(
@@ -445,7 +452,12 @@ def _slurm_script(
 
 def _seconds_of(group: Group, timing: Calibration) -> dict[str, float]:
     epochs = group.job.training_settings().epochs
-    return {"train": timing.epoch_seconds * epochs, "nll": timing.nll_seconds, "elbo": timing.elbo_seconds}
+    return {
+        "train": timing.epoch_seconds * epochs,
+        "nll": timing.nll_seconds,
+        "elbo": timing.elbo_seconds,
+        "samples": timing.samples_seconds,
+    }
 
 
 def show_status(word: str, protocol: str | None, results: Path) -> None:
@@ -474,7 +486,8 @@ def show_status(word: str, protocol: str | None, results: Path) -> None:
         click.echo(tabulate(rows, ["cell", "finished", "checkpoint", "diverged", "missing"]))
         for lease in sorted(store.folder(spec.name, spec.protocol.name, "checkpoints").glob("*.lease")):
             if note := Lease(lease).read_note():
-                at = f"{note['phase']}, {note['fraction']:.0%}" if note["phase"] else "starts"
+                share = "" if note["fraction"] is None else f", {note['fraction']:.0%}"
+                at = f"{note['phase']}{share}" if note["phase"] else "starts"
                 click.echo(f"process {note['process']} on {note['host']}: {note['label']}: {at}")
         click.echo()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -397,6 +397,8 @@ class Calibration:
     """Of the images that have K importance samples each."""
     elbo_seconds: float
     """Of the other test images."""
+    samples_seconds: float = 0.0
+    """Of the evidence of samples, where it was measured."""
 
     @property
     def evaluation_seconds(self) -> float:
@@ -406,7 +408,7 @@ class Calibration:
     def per_seed(self, group: Group) -> Calibration:
         """The share of one run of the group."""
         runs = len(group.runs)
-        return Calibration(self.epoch_seconds / runs, self.nll_seconds / runs, self.elbo_seconds / runs)
+        return Calibration(*(seconds / runs for seconds in astuple(self)))
 
 
 STEADY_SECONDS = 1.0
@@ -423,7 +425,7 @@ def foretell(group: Group, flops_per_second: float) -> Calibration:
 
 
 def calibrate(group: Group, prepare: Callable[[Group], Any], steps: int = 3) -> Calibration:
-    """Time a few real steps, a validation pass and a chunk of each kind of evaluation of a group.
+    """Time a few real steps, a validation pass, a chunk of each kind of evaluation and the evidence of a group.
 
     `prepare` builds the group's workbench (see `runner.Workbench`); nothing is stored.
     """
@@ -446,7 +448,9 @@ def calibrate(group: Group, prepare: Callable[[Group], Any], steps: int = 3) -> 
                 evaluator.run_chunk()
 
             seconds[is_nll] = _steady_seconds(chunk, 1, device) * len(indices)
-    return Calibration(epoch, nll_seconds=seconds[True], elbo_seconds=seconds[False])
+    references = bench.references()  # the classifier is trained here, if it never was on this machine
+    samples = _seconds(lambda: bench.evidence([""] * len(group.runs), references), device)
+    return Calibration(epoch, nll_seconds=seconds[True], elbo_seconds=seconds[False], samples_seconds=samples)
 
 
 def _steady_seconds(work: Callable[[], Any], repetitions: int, device: torch.device) -> float:

@@ -33,8 +33,10 @@ class Progress:
         """`total` says the work of all groups, in any unit (FLOPs); not asked before there is something to show."""
         self._reckon = total
         self.before = 0.0
-        self.started = time.monotonic()
+        self.started = self._heard = time.monotonic()
         self._last = 0.0
+        self._running: dict[str, float] = {}
+        """Work that is done of each group that runs."""
 
     def __enter__(self) -> Progress:
         return self
@@ -57,17 +59,28 @@ class Progress:
         """A group begins."""
         self.say(f"[{number}/{groups}] {label}")
 
-    def update(self, label: str, phase: str, work: float, fraction: float) -> None:
-        """`work` of a group is done to `fraction`."""
+    def update(self, label: str, phase: str, work: float, fraction: float | None) -> None:
+        """`work` of a group is done to `fraction`; None in what is part of no work, such as training the classifier."""
+        within = self._within(label, work, fraction)
         now = time.monotonic()
         if now - self._last >= self.SECONDS_BETWEEN:
             self._last = now
-            self.say(f"  {label}: {phase}, {self.time_left(work * fraction)}")
+            self.say(f"  {label}: {phase}, {self.time_left(within)}")
 
     def group_ended(self, label: str, outcome: str, work: float) -> None:
         """A group is done."""
         self.before += work
+        self._running.pop(label, None)
         self.say(f"  {label}: {outcome}")
+
+    def _within(self, label: str, work: float, fraction: float | None) -> float:
+        """Work done of all that runs; the time of what is part of no work does not count as time of it."""
+        now = time.monotonic()
+        if fraction is None:
+            self.started += now - self._heard
+        self._heard = now
+        self._running[label] = work if fraction is None else work * fraction
+        return sum(self._running.values())
 
     def time_left(self, within: float) -> str:
         """The rest at the speed so far."""
@@ -84,7 +97,7 @@ class QuietProgress(Progress):
     def group_started(self, label: str, number: int, groups: int) -> None:
         """Silence."""
 
-    def update(self, label: str, phase: str, work: float, fraction: float) -> None:
+    def update(self, label: str, phase: str, work: float, fraction: float | None) -> None:
         """Silence."""
 
     def group_ended(self, label: str, outcome: str, work: float) -> None:
@@ -94,7 +107,7 @@ class QuietProgress(Progress):
 
 
 class LiveProgress(Progress):
-    """Two bars: the sweep with the time left, and the group with its epoch and -ELBO."""
+    """Bars: the sweep with the time left, and each group that runs with its epoch and -ELBO."""
 
     def __init__(self, total: Callable[[], float]) -> None:
         from rich.console import Console
@@ -111,7 +124,7 @@ class LiveProgress(Progress):
             refresh_per_second=4,
         )
         self._sweep = self._bars.add_task("sweep", total=None, note="")
-        self._group: Any = None
+        self._groups: dict[str, Any] = {}
 
     def __enter__(self) -> Progress:
         self._bars.start()
@@ -129,20 +142,22 @@ class LiveProgress(Progress):
     def group_started(self, label: str, number: int, groups: int) -> None:
         """A new bar for the group."""
         self._bars.update(self._sweep, description=f"sweep {number}/{groups}")
-        self._group = self._bars.add_task(label, total=1.0, note="")
+        self._groups[label] = self._bars.add_task(label, total=1.0, note="")
 
-    def update(self, label: str, phase: str, work: float, fraction: float) -> None:
+    def update(self, label: str, phase: str, work: float, fraction: float | None) -> None:
         """Move both bars."""
-        self._bars.update(self._group, completed=fraction, note=phase)
-        done = self.before + work * fraction
-        self._bars.update(self._sweep, total=self.total, completed=done, note=self.time_left(work * fraction))
+        within = self._within(label, work, fraction)
+        self._bars.update(self._groups[label], completed=1.0 if fraction is None else fraction, note=phase)
+        self._bars.update(self._sweep, total=self.total, completed=self.before + within, note=self.time_left(within))
 
     def group_ended(self, label: str, outcome: str, work: float) -> None:
         """The bar makes way for a line."""
-        if self._group is not None:
-            self._bars.remove_task(self._group)
+        if label in self._groups:
+            self._bars.remove_task(self._groups.pop(label))
         super().group_ended(label, outcome, work)
-        self._bars.update(self._sweep, total=self.total, completed=self.before, note=self.time_left(0))
+        self._bars.update(
+            self._sweep, total=self.total, completed=self.before, note=self.time_left(sum(self._running.values()))
+        )
 
 
 def choose_progress(total: Callable[[], float], quiet: bool) -> Progress:

@@ -10,7 +10,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,8 +30,8 @@ from vdae_bench.models.kept import save_model
 from vdae_bench.models.registry import get_method
 from vdae_bench.plan import Group, Price, price
 from vdae_bench.provenance import provenance
-from vdae_bench.samples.evidence import write_evidence
-from vdae_bench.samples.gather import gather, load_references
+from vdae_bench.samples.evidence import Evidence, write_evidence
+from vdae_bench.samples.gather import References, gather, load_references
 from vdae_bench.store import (
     SCHEMA,
     Cost,
@@ -115,9 +115,9 @@ class Workbench:
 
     def __init__(self, group: Group, around: Surroundings) -> None:
         job = group.job
-        images = _images(job.dataset, around.data_folder)
-        self.data = ViewedImages(images, job.view, around.device, job.protocol.train_images)
-        self.group = group
+        self.images = _images(job.dataset, around.data_folder)
+        self.data = ViewedImages(self.images, job.view, around.device, job.protocol.train_images)
+        self.group, self.around = group, around
         self.model = get_method(job.cell.method).build(group.problem())
         self.trainer = Trainer(
             self.model, self.data, group.seeds, job.adam_settings(len(group.seeds)), job.training_settings()
@@ -128,13 +128,28 @@ class Workbench:
         x = self.data.held_out("test", draw=draw)
         return Evaluator(self.model, x, self.group.seeds, self.group.job.evaluation_settings())
 
+    def references(self, report: Callable[[float], None] = lambda fraction: None) -> References | None:
+        """What samples are judged by, where they are; `report(fraction)` while the classifier trains, which is once."""
+        job, around = self.group.job, self.around
+        count = job.protocol.quality_samples
+        if self.model.latent_dim is None or not count:
+            return None
+        return load_references(self.images, job.view, around.data_folder, around.device, count, report)
+
+    def evidence(self, run_digests: Sequence[str], references: References | None) -> list[Evidence]:
+        """The evidence of each replica's samples; none of a model that cannot be sampled from."""
+        if self.model.latent_dim is None:
+            return []
+        return gather(self.model, self.data, self.images.shape, self.group.seeds, run_digests, references)
+
 
 def run_group(
-    group: Group, around: Surroundings, report: Callable[[str, float], None], stop: Callable[[], bool]
+    group: Group, around: Surroundings, report: Callable[[str, float | None], None], stop: Callable[[], bool]
 ) -> list[Record]:
     """Train, evaluate and publish a group, from its checkpoint where there is one.
 
-    `report(phase, fraction)` is called as it goes. Raises `Interrupted` after a checkpoint when `stop` says so.
+    `report(phase, fraction)` is called as it goes; the fraction is None in work that is done once a machine. Raises
+    `Interrupted` after a checkpoint when `stop` says so.
     """
     started_at = datetime.now(UTC)
     job = group.job
@@ -192,7 +207,7 @@ def run_group(
     published = list(zip(paths_of(group, around.store), records, strict=True))
 
     def show_classifier(fraction: float) -> None:
-        report(f"a classifier to judge samples, trained once: {fraction:.0%}", 1.0)
+        report(f"a classifier to judge samples, trained once: {fraction:.0%}", None)
         if stop():
             evaluation["state"], evaluation["seconds"] = evaluator.state(), seconds
             save(trainer.state())
@@ -227,20 +242,15 @@ def write_beside(
     show_classifier: Callable[[float], None],
 ) -> None:
     """Evidence of the samples of each completed run and, where asked for, its weights; before the records."""
-    job, model = bench.group.job, bench.model
+    model = bench.model
     completed = [(replica, path) for replica, (path, record) in enumerate(published) if record.status == "completed"]
     if around.keep_models:
         for replica, path in completed:
             save_model(path, published[replica][1].run_digest, model, replica)
-    if model.latent_dim is None or not completed:
+    if not completed:
         return
-    images = _images(job.dataset, around.data_folder)
-    references = None
-    if count := job.protocol.quality_samples:
-        references = load_references(images, job.view, around.data_folder, around.device, count, show_classifier)
-    digests = [record.run_digest for _, record in published]
-    evidence = gather(model, bench.data, images.shape, bench.group.seeds, digests, references)
-    for replica, path in completed:
+    evidence = bench.evidence([record.run_digest for _, record in published], bench.references(show_classifier))
+    for replica, path in completed if evidence else ():
         write_evidence(path, evidence[replica])
 
 
@@ -351,7 +361,10 @@ class CannotWrite(EnvironmentFault):
 
 
 def attend(
-    group: Group, around: Surroundings, stop: Callable[[], bool], report: Callable[[str, float], None] | None = None
+    group: Group,
+    around: Surroundings,
+    stop: Callable[[], bool],
+    report: Callable[[str, float | None], None] | None = None,
 ) -> list[Record] | str:
     """Run a group, or take the records that others have published; where another process works on it, who that is.
 
@@ -372,7 +385,7 @@ def attend(
         if records is not None:
             return records
 
-        def note(phase: str, fraction: float) -> None:
+        def note(phase: str, fraction: float | None) -> None:
             lease.note = {"label": group.label, "phase": phase, "fraction": fraction}
             if report:
                 report(phase, fraction)

@@ -72,7 +72,7 @@ class _Board:
             self.shown.add(group.identity)
             self.progress.group_started(group.label, len(self.shown), self.groups)
 
-    def update(self, group: Group, work: Callable[[], float], phase: str, fraction: float) -> None:
+    def update(self, group: Group, work: Callable[[], float], phase: str, fraction: float | None) -> None:
         """A group is at some point."""
         self.start(group)
         if phase:

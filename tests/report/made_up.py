@@ -10,6 +10,7 @@ from vdae_bench.data.registry import parse_dataset_id
 from vdae_bench.models.registry import get_method, method_ids
 from vdae_bench.protocol import Protocol, digest
 from vdae_bench.report.units import dims_of
+from vdae_bench.samples.quality import Quality
 from vdae_bench.spec import OPTIMISER_DEFAULTS, Cell
 from vdae_bench.store import (
     SCHEMA,
@@ -42,6 +43,23 @@ PROTOCOL = Protocol(
     hyperparameters={"hidden_size": 128, "coupling_hidden_size": 256},
 )
 """A short protocol of the tests' own, whatever the shipped one of that name becomes."""
+
+QUALITY = Quality(
+    samples=2000,
+    view="continuous",
+    frechet=50.0,
+    frechet_error=1.5,
+    frechet_floor=5.0,
+    frechet_floor_error=0.7,
+    classifier_entropy=0.3,
+    classifier_entropy_error=0.01,
+    class_entropy=2.2,
+    class_entropy_error=0.02,
+    data_classifier_entropy=0.016,
+    data_class_entropy=2.299,
+    classifier_accuracy=0.9933,
+    classifier="0" * 12,
+)
 
 
 def made_up_record(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import matplotlib
@@ -202,3 +204,20 @@ def test_there_is_no_figure_of_what_was_not_trained(store: Store) -> None:
     cell = Cell("binary-mnist", "independent-pixels", 0)
     publish(store, "mini", "quick", cell.slug, [made_up_record(cell, 0, trained=False, exact=True)])
     assert figures.draw(cells(store)) == {}
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex here")
+def test_latex_compiles_with_the_packages_that_it_names_and_fits_the_line(store: Store, tmp_path: Path) -> None:
+    for name in ("table1", "table2"):
+        publish_table(store, name)
+        odd = Cell("continuous-mnist", "vdae-resnet", 784, (("initial_log_sigma", -6.0),))
+        publish(store, name, "quick", odd.slug, [made_up_record(odd, 0)])  # another data set, a long name, underscores
+    written = build_reports(store, tmp_path, formats=("latex",))
+    tables = [each.path.read_text() for each in written]
+    packages = set(re.findall(r"% needs (.+)", "".join(tables)))
+    document = "\n".join([r"\documentclass{article}", *packages, r"\begin{document}", *tables, r"\end{document}"])
+    (tmp_path / "paper.tex").write_text(document)
+    words = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "paper.pdf").is_file() and "Overfull" not in done.stdout

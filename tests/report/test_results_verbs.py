@@ -207,6 +207,12 @@ def test_compare_says_which_cells_moved(call: Any, tmp_path: Path) -> None:
     assert states[VAE.slug, "NLL"]["change"] == pytest.approx(0.1015)
     assert "1 of 2 cells moved" in call("compare", "a", "b")[1]
     assert call("compare", "a", "nothing")[0] == 2
+    # What no table shows is not compared, and named.
+    odd = made_up_record(other, 0, nll_nats=1, hyperparameters={"adam_eps": 1})
+    publish(stores[1], "table2", "quick", other.slug, [odd])
+    out = call("compare", "a", "b")[1]
+    assert f"left out of B: table2/quick/{other.slug}/seed-0.json, other hyper-parameters" in out
+    assert "1 of 2 cells moved" in out and "unclear" not in out
 
 
 def test_tables_as_csv_and_latex(store: Store, reports: Path) -> None:

@@ -8,30 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.report.made_up import made_up_record, publish
+from tests.report.made_up import QUALITY, made_up_record, publish
 from vdae_bench.report.build import build_reports
 from vdae_bench.report.evidence import families_of
 from vdae_bench.report.runs import load_runs, select
 from vdae_bench.samples.evidence import Evidence, Numbers, write_evidence
-from vdae_bench.samples.quality import Quality
 from vdae_bench.spec import Cell
-
-QUALITY = Quality(
-    samples=2000,
-    view="continuous",
-    frechet=50.0,
-    frechet_error=1.5,
-    frechet_floor=5.0,
-    frechet_floor_error=0.7,
-    classifier_entropy=0.3,
-    classifier_entropy_error=0.01,
-    class_entropy=2.2,
-    class_entropy_error=0.02,
-    data_classifier_entropy=0.016,
-    data_class_entropy=2.299,
-    classifier_accuracy=0.9933,
-    classifier="0" * 12,
-)
 
 
 def put(store, sweep, cell, frechet, scales=None, worst_first=True, classifier="0" * 12) -> None:
@@ -154,3 +136,11 @@ def test_records_without_evidence_have_no_such_section(store, reports):
     publish(store, "mini", "quick", other.slug, [made_up_record(other, 0)])
     (family,) = families_of(select(load_runs(store)))
     assert [each.cell.cell for each in family.members] == [cell]
+
+
+def test_rows_of_two_data_sets_say_of_which_they_are(store, reports):
+    for dataset in ("binary-mnist", "continuous-mnist"):
+        put(store, "mine", Cell(dataset, "vae", 16), [60.0, 50.0])
+    page = build_reports(store, reports)[0].path.read_text()
+    for dataset in ("binary-mnist", "continuous-mnist"):
+        assert page.count(f"| {dataset}, VAE, m = 16") == 2  # of samples' quality, of latents

@@ -120,12 +120,14 @@ def test_the_page_itself_never_scrolls_sideways(page: Path, tmp_path: Path, widt
       const root = page.documentElement, boxes = [...page.querySelectorAll(".scroll, .figure")];
       return {width: root.clientWidth, needed: Math.max(root.scrollWidth, page.body.scrollWidth),
               wide: boxes.filter((box) => box.scrollWidth > box.clientWidth).length,
+              claims: boxes[0].scrollWidth - boxes[0].clientWidth,
               small: [...page.querySelectorAll("p, td, th")].filter((each) => size(each) < 13).length,
               picture: page.querySelector("svg").getBoundingClientRect().width};
     """
     found = in_browser(page, tmp_path, script, width)
     assert found["width"] == width and found["needed"] <= width
     assert found["small"] == 0 and found["picture"] > 500
+    assert width == PHONE or found["claims"] <= 0  # the table of claims is read without scrolling
     if width == PHONE:
         assert found["wide"] > 10  # the tables scroll in boxes of their own
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
 
@@ -14,8 +13,8 @@ from tests.test_cli import blocks
 from tests.test_runner import StopAfter, run, without_time
 from vdae_bench import api
 from vdae_bench.errors import EnvironmentFault, UserError
-from vdae_bench.plan import plan
-from vdae_bench.runner import StopRequest, Surroundings, run_group
+from vdae_bench.plan import calibrate, plan
+from vdae_bench.runner import StopRequest, Surroundings, Workbench, run_group
 from vdae_bench.samples.evidence import evidence_paths, read_evidence, read_numbers
 from vdae_bench.spec import load_spec
 from vdae_bench.store import Store
@@ -69,9 +68,18 @@ def test_evidence_lies_beside_each_record_and_changes_no_number(tmp_path, around
             assert 0 <= quality.classifier_entropy <= quality.class_entropy <= math.log(10)
             assert quality.frechet_error > 0 and quality.frechet > 0 and quality.frechet_floor > 0
         assert ("correlation" in evidence.arrays) == (record.cell.method == "lvdae")
-        content = json.loads(evidence_paths(path)[1].read_text())
-        assert content["frechet"] == content["quality"][content["kind"]]["frechet"]
+        of_means = evidence.numbers.quality.get("means")
+        assert evidence.numbers.headline == (of_means or evidence.numbers.quality["drawn"])
     assert sum(each.stat().st_size for each in around.store.root.rglob("*.npz")) < 9 * 40_000
+
+
+def test_a_calibration_times_the_evidence_too(tmp_path, around, cache):
+    seconds = {}
+    for samples in (0, 1000):
+        group = plan(spec(tmp_path, samples), around.store).groups[0]
+        seconds[samples] = calibrate(group, lambda each: Workbench(each, around)).samples_seconds
+    assert 0 < seconds[0] < seconds[1000]
+    assert list(around.store.root.rglob("*")) == []
 
 
 def test_a_stopped_group_has_the_same_evidence(tmp_path, around, cache):

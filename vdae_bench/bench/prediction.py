@@ -43,7 +43,8 @@ def foretold_and_taken(setting: Setting, folder: Path) -> tuple[float, float]:
     foretold = 0.0
     for group in planned.groups:
         timing = calibrate(group, lambda group: Workbench(group, around))
-        foretold += timing.epoch_seconds * group.job.training_settings().epochs + timing.evaluation_seconds
+        foretold += timing.epoch_seconds * group.job.training_settings().epochs
+        foretold += timing.evaluation_seconds + timing.samples_seconds
     started = time.perf_counter()
     outcome = run_plan(planned, around, QuietProgress(lambda: 1.0), StopRequest())
     if outcome.failures:

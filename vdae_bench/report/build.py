@@ -11,7 +11,7 @@ from vdae_bench.errors import UserError
 from vdae_bench.models.registry import nearest
 from vdae_bench.report import equal_compute, figures, noise_grid, samples, search_figures
 from vdae_bench.report.claims import FILE as CLAIMS_FILE
-from vdae_bench.report.claims import Judgement, claims_json, claims_page, claims_protocol, concerning, judge_claims
+from vdae_bench.report.claims import claims_json, claims_page, claims_protocol, concerning, judge_claims
 from vdae_bench.report.console import console_text, short
 from vdae_bench.report.evidence import families_of
 from vdae_bench.report.page import page, search_page
@@ -107,13 +107,14 @@ def render_reports(
             raise UserError(
                 f"there is no report format {each!r}{nearest(each, FORMATS)}; use one or more of {', '.join(FORMATS)}"
             )
-    runs = load_runs(store, protocol)
+    every = load_runs(store)  # once: each page needs some of them
+    runs = [run for run in every if protocol in (None, run.protocol)]
     searched = searched_alone(store, protocol, sweep, runs) if {"md", "html"} & set(formats) else []
     wanted = {place: members for place, members in by_folder(runs).items() if sweep in (None, place[1])}
     if not wanted and not searched:
         raise UserError(_nothing(store, protocol, sweep))
     for name in sorted({name for name, _ in (*wanted, *searched)}):
-        yield from _Folder(store, reports / name, runs, searched).render(sweep, formats)
+        yield from _Folder(store, reports / name, every, searched).render(sweep, formats)
 
 
 def searched_alone(store: Store, protocol: str | None, sweep: str | None, runs: list[Run]) -> list[tuple[str, str]]:
@@ -137,15 +138,16 @@ def _search_files(searches: list[Frozen], path: Path) -> dict[Path, bytes]:
 
 
 class _Folder:
-    """The reports of one protocol; its pages are drawn once, whatever formats they go into."""
+    """The reports of one protocol, from all runs there are; its pages are drawn once, for all formats they go into."""
 
     def __init__(self, store: Store, path: Path, runs: Iterable[Run], searched: Iterable[tuple[str, str]]) -> None:
         self.store, self.path, self.name = store, path, path.name
-        self.runs = {sweep: members for (name, sweep), members in by_folder(runs).items() if name == self.name}
+        self.every = tuple(runs)
+        self.runs = {sweep: members for (name, sweep), members in by_folder(self.every).items() if name == self.name}
         self.searched = [sweep for name, sweep in searched if name == self.name]
         protocols = {claims_protocol(sweep, self.name) for sweep in self.runs} - {None}
         self.claims_protocol = min(map(str, protocols), default=None)
-        self.judged = judge_claims(store, self.claims_protocol) if self.claims_protocol else []
+        self.judged = judge_claims(self.every, self.claims_protocol) if self.claims_protocol else []
 
     @property
     def claims_path(self) -> Path:
@@ -174,10 +176,36 @@ class _Folder:
         path = self.path / f"{sweep}.md"
         searches = load_searches(self.store, sweep, self.name)
         if sweep in self.runs:
-            return _rendered_page(self.store, self.runs[sweep], path, searches, self.judged, self.claims_path)
+            return self._sweep_page(self.runs[sweep], path, searches)
         files = {path: search_page(sweep, self.name, searches, path).encode(), **_search_files(searches, path)}
         console = f"Searched: {len(current(searches))} studies, no final run yet.\nReport: {short(path)}"
         return RenderedReport(WrittenReport(sweep, self.name, path, console), files)
+
+    def _sweep_page(self, runs: list[Run], path: Path, searches: list[Frozen]) -> RenderedReport:
+        selection = select(runs)
+        cells = cells_of(selection)
+        # A grid of noise levels has its own figure; its learning curves would be a hundred lines in one panel.
+        curves = figures.draw([each for each in cells if "log_sigma" not in dict(each.cell.options)])
+        siblings = equal_compute.siblings(selection, [run for run in self.every if run.sweep == selection.sweep])
+        contests = equal_compute.contests_of(selection, siblings)
+        ours = {each.cell for each in cells} if claims_protocol(selection.sweep, self.name) else set()
+        about = concerning(self.judged, ours)
+        families = families_of(selection)
+        files = {
+            path: page(selection, path, bool(curves), searches, contests, families, about, self.claims_path).encode(),
+            **_search_files(searches, path),
+        }
+        grid = noise_grid.curves_of(cells)
+        drawn = {"curves": curves, "cost": equal_compute.draw(contests)}
+        if grid:
+            drawn["noise"] = noise_grid.draw(grid, noise_grid.reference_nll(cells), noise_grid.note(selection))
+            values = noise_grid.values_table(grid).to_csv(index=False, lineterminator="\n")
+            files[path.with_name(f"{path.stem}-noise.csv")] = values.encode()
+        files |= samples.files(selection, families, path)
+        for name, contents in drawn.items():
+            files |= {path.with_name(f"{path.stem}-{name}.{ending}"): content for ending, content in contents.items()}
+        report = WrittenReport(selection.sweep, selection.protocol.name, path, console_text(selection, path, searches))
+        return RenderedReport(report, files)
 
     def _claims(self) -> Iterator[RenderedReport]:
         if self.claims_protocol:
@@ -213,36 +241,6 @@ class _Folder:
     def _texts(self, pages: Collection[RenderedReport]) -> Iterator[tuple[Path, bytes]]:
         for each in (*self._claims(), *pages):
             yield each.report.path, each.files[each.report.path]
-
-
-def _rendered_page(
-    store: Store, runs: list[Run], path: Path, searches: list[Frozen], judged: list[Judgement], claims: Path
-) -> RenderedReport:
-    selection = select(runs)
-    cells = cells_of(selection)
-    # A grid of noise levels has its own figure; its learning curves would be a hundred lines in one panel.
-    curves = figures.draw([each for each in cells if "log_sigma" not in dict(each.cell.options)])
-    siblings = equal_compute.siblings(selection, load_runs(store, None, selection.sweep))
-    contests = equal_compute.contests_of(selection, siblings)
-    about = (
-        concerning(judged, {each.cell for each in cells}) if claims_protocol(selection.sweep, path.parent.name) else []
-    )
-    families = families_of(selection)
-    files = {
-        path: page(selection, path, bool(curves), searches, contests, families, about, claims).encode(),
-        **_search_files(searches, path),
-    }
-    grid = noise_grid.curves_of(cells)
-    drawn = {"curves": curves, "cost": equal_compute.draw(contests)}
-    if grid:
-        drawn["noise"] = noise_grid.draw(grid, noise_grid.reference_nll(cells), noise_grid.note(selection))
-        values = noise_grid.values_table(grid).to_csv(index=False, lineterminator="\n")
-        files[path.with_name(f"{path.stem}-noise.csv")] = values.encode()
-    files |= samples.files(selection, families, path)
-    for name, contents in drawn.items():
-        files |= {path.with_name(f"{path.stem}-{name}.{ending}"): content for ending, content in contents.items()}
-    report = WrittenReport(selection.sweep, selection.protocol.name, path, console_text(selection, path, searches))
-    return RenderedReport(report, files)
 
 
 def _nothing(store: Store, protocol: str | None, sweep: str | None) -> str:

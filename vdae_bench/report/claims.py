@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +16,13 @@ from vdae_bench.paper.claims import CLAIMS, Claim, Comparison, Score, Term
 from vdae_bench.paper.published import load_table
 from vdae_bench.protocol import PROTOCOLS
 from vdae_bench.report.markdown import bullets, escape, table
-from vdae_bench.report.runs import Run, load_runs, select
+from vdae_bench.report.runs import Run, grouped, select
 from vdae_bench.report.statistics import CellRuns, cells_of, mean_of
 from vdae_bench.report.units import Unit, unit_of
 from vdae_bench.report.verdict import Finding, Verdict, below, why_not_comparable
-from vdae_bench.samples.evidence import evidence_paths
+from vdae_bench.samples.evidence import read_numbers
+from vdae_bench.samples.quality import Quality
 from vdae_bench.spec import Cell, find_spec, load_spec, shipped_sweeps
-from vdae_bench.store import Store
 
 SWEEPS = ("table1", "table2", "figure1", "figure2", "figure3", "figure4", "sample-arms")
 """Where evidence is looked for; a cell that several of them have counts from the first."""
@@ -42,18 +43,32 @@ class Judgement:
 
 
 @dataclass(frozen=True)
+class Sampled:
+    """The runs of a cell whose samples were measured, and the quality of each seed's."""
+
+    runs: CellRuns
+    qualities: Mapping[int, Quality]
+
+
+@dataclass(frozen=True)
 class Evidence:
-    """The cells that ran under a protocol, and what was measured on their samples: `{cell: {seed: {name: value}}}`."""
+    """The cells that ran under a protocol, and what was measured on their samples."""
 
     cells: Mapping[Cell, CellRuns]
-    samples: Mapping[Cell, Mapping[int, Mapping[str, Any]]]
+    samples: Mapping[Cell, Sampled]
+    left_out: Mapping[Cell, str]
+    """Cells all of whose runs stand in no table with the others, and why."""
 
     def by_seed(self, cell: Cell, score: Score) -> dict[int, float]:
         """A score of each seed; empty where the cell has none."""
         if score in SAMPLE_UNITS:
-            found = self.samples.get(cell, {})
-            return {seed: float(each[score]) for seed, each in found.items() if each.get(score) is not None}
+            found = self.samples[cell].qualities if cell in self.samples else {}
+            return {seed: float(getattr(each, score)) for seed, each in found.items()}
         return self.cells[cell].by_seed(score, unit_of(cell.dataset)) if cell in self.cells else {}
+
+    def runs(self, cell: Cell, score: Score) -> CellRuns:
+        """The runs that a cell's scores are from."""
+        return self.samples[cell].runs if score in SAMPLE_UNITS else self.cells[cell]
 
 
 @functools.cache
@@ -71,42 +86,35 @@ def claims_protocol(sweep: str, folder: str) -> str | None:
     return next((each for each in PROTOCOLS if folder_of(sweep, each) == folder), folder)
 
 
-def evidence(store: Store, protocol: str) -> Evidence:
-    """All evidence under a protocol."""
+def evidence(runs: Iterable[Run], protocol: str) -> Evidence:
+    """Of all runs, those that are evidence under a protocol."""
     cells: dict[Cell, CellRuns] = {}
-    samples: dict[Cell, dict[int, dict[str, Any]]] = {}
+    samples: dict[Cell, Sampled] = {}
+    left_out: dict[Cell, str] = {}
+    folders = grouped(runs, lambda run: (run.sweep, run.protocol))
     for sweep in SWEEPS:
-        runs = _runs_under(store, sweep, protocol)
+        # Its folder under the protocol, else that of the override which the sweep's own spec makes.
+        under = [protocol, *([folder_of(sweep, protocol)] if sweep in shipped_sweeps() else [])]
+        found = next((folders[sweep, name] for name in under if (sweep, name) in folders), [])
         try:
-            here = cells_of(select(runs)) if runs else []
+            selection = select(found) if found else None
         except UserError:  # records of another version of the package alone
-            here = []
-        for each in here:
-            measured = dict(_samples(each))
-            if measured:
-                samples.setdefault(each.cell, measured)
-            cells.setdefault(each.cell, each)
-    return Evidence(cells, samples)
-
-
-def _runs_under(store: Store, sweep: str, protocol: str) -> list[Run]:
-    """A sweep's runs under a protocol: in its folder, else in that of the override which the sweep's own spec makes."""
-    runs = load_runs(store, protocol, sweep)
-    return runs or (load_runs(store, folder_of(sweep, protocol), sweep) if sweep in shipped_sweeps() else [])
-
-
-def _samples(cell: CellRuns) -> Iterator[tuple[int, dict[str, Any]]]:
-    """What was measured on the samples of each run; numbers of another run under the same name do not count."""
-    for run in cell.completed:
-        _, path = evidence_paths(run.path)
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+            selection = None
+        if selection is None:
             continue
-        except (OSError, ValueError):
-            raise UserError(f"{path} is damaged; delete it and draw the samples again") from None
-        if isinstance(content, dict) and content.get("run_digest", run.record.run_digest) == run.record.run_digest:
-            yield run.seed, content
+        left_out |= {each.run.cell: each.reason for each in selection.left_out}
+        for each in cells_of(selection):
+            if qualities := dict(_qualities(each)):
+                samples.setdefault(each.cell, Sampled(each, qualities))
+            cells.setdefault(each.cell, each)
+    return Evidence(cells, samples, {cell: reason for cell, reason in left_out.items() if cell not in cells})
+
+
+def _qualities(cell: CellRuns) -> Iterator[tuple[int, Quality]]:
+    for run in cell.completed:
+        numbers = read_numbers(run.path, run.record.run_digest)
+        if numbers and numbers.headline:
+            yield run.seed, numbers.headline
 
 
 def concerning(judged: Iterable[Judgement], cells: Collection[Cell]) -> list[Judgement]:
@@ -118,9 +126,9 @@ def _cells(parts: Iterable[Comparison]) -> set[Cell]:
     return {cell for part in parts for term in part.terms for cell in term.cells}
 
 
-def judge_claims(store: Store, protocol: str) -> list[Judgement]:
-    """Every claim, judged from what ran under a protocol."""
-    known = evidence(store, protocol)
+def judge_claims(runs: Iterable[Run], protocol: str) -> list[Judgement]:
+    """Every claim, judged from those of the runs that ran under a protocol."""
+    known = evidence(runs, protocol)
     return [judge(claim, known) for claim in CLAIMS]
 
 
@@ -153,9 +161,12 @@ def _verdict(claim: Claim, parts: Sequence[tuple[str, Finding]], why: str = "") 
 def find(part: Comparison, known: Evidence, alternatives: int) -> Finding:
     """What records say of one part, by t interval of its weighted sum over the seeds that all its cells share."""
     chosen = [_best(term, part.score, known) for term in part.terms]
+    choices = math.prod(sum(bool(known.by_seed(cell, part.score)) for cell in term.cells) for term in part.terms)
     cells = [cell for cell in chosen if cell]
     if len(cells) < len(part.terms):
         missing = next(term for term, cell in zip(part.terms, chosen, strict=True) if cell is None)
+        if reason := known.left_out.get(missing.cells[0]):
+            return Finding(Verdict.NOT_COMPARABLE, reason=f"{missing.cells[0].slug}: {reason}")
         of = "samples of " if part.score in SAMPLE_UNITS else ""
         return Finding(Verdict.NOT_RUN, reason=f"no {of}{missing.cells[0].slug}")
     scores = [known.by_seed(cell, part.score) for cell in cells]
@@ -165,14 +176,14 @@ def find(part: Comparison, known: Evidence, alternatives: int) -> Finding:
     sums = [sum(term.weight * of[seed] for term, of in zip(part.terms, scores, strict=True)) for seed in seeds]
     unit = SAMPLE_UNITS.get(part.score) or unit_of(cells[0].dataset)
     estimate = mean_of(sums)
-    ran = [known.cells[cell] for cell in cells]
+    ran = [known.runs(cell, part.score) for cell in cells]
     # Learning curves are of -ELBO: samples are comparable where it has stopped moving by as much as matters.
     gap = _margin(cells[0]) if part.score in SAMPLE_UNITS else estimate.mean - part.bound
     reason = why_not_comparable(ran, part.score, gap)
     if reason:
         return Finding(Verdict.NOT_COMPARABLE, unit, estimate, reason)
     reason = "one seed has no interval" if len(seeds) == 1 else ""
-    return Finding(below(estimate, part.bound, alternatives), unit, estimate, reason)
+    return Finding(below(estimate, part.bound, alternatives, choices), unit, estimate, reason)
 
 
 def _best(term: Term, score: Score, known: Evidence) -> Cell | None:
@@ -209,8 +220,10 @@ def _short(each: Judgement) -> str:
 HOW = (
     "A difference is a sum of scores within each seed (cells share the validation and test draws; order and noise of "
     "training come from the seed), then a mean over seeds with its 95% Student interval. A claim of several parts is "
-    "reproduced when all are, and not reproduced when one is against it (with the level shared among the parts). Only "
-    "runs as long as the paper's decide, or runs whose validation curve has flattened to a quarter of the difference."
+    "reproduced when all are, and not reproduced when one is against it (with the level shared among the parts). Where "
+    "the best of several cells is taken, the level for `reproduced` is shared among them. Only runs as long as the "
+    "paper's decide, or runs whose validation curve leaves less than a quarter of the difference open: nine times what "
+    "it ranged over the last tenth of the learning rate spent, as if its excess fell as one over that."
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import click
@@ -33,7 +33,7 @@ from vdae_bench.report.compare import compare, compare_content, compare_text
 from vdae_bench.report.explain import explain
 from vdae_bench.report.performance import render_performance
 from vdae_bench.report.reliability import render_reliability
-from vdae_bench.report.runs import load_runs
+from vdae_bench.report.runs import Run, load_runs
 from vdae_bench.search.winner import all_winners
 from vdae_bench.store import Store
 
@@ -98,29 +98,29 @@ def _beside_records(results: Path, reports: Path) -> dict[Path, bytes]:
 
 def show_claims(results: Path, reports: Path, protocol: str | None, form: str, check: bool) -> None:
     """Print the verdict on every claim; with `check`, raise `Differs` where it is not the committed one."""
-    store = Store(results)
-    names = [protocol] if protocol else _protocols(store, reports, check)
+    runs = load_runs(Store(results))
+    there = _evidenced(runs)
+    names = [protocol] if protocol else _protocols(there, reports, check)
     texts, changed = [], []
     for name in names:
-        judged = judge_claims(store, name)
+        judged = judge_claims(runs, name)
         texts.append(claims_json(judged, name) if form == "json" else f"Protocol {name}\n\n{claims_text(judged)}\n")
         committed = reports / name / FILE
-        if check and (committed.is_file() or name in _evidenced(store)):
+        if check and (committed.is_file() or name in there):
             changed += [f"{name}, {line}" for line in changed_verdicts(judged, committed)]
     click.echo("\n".join(texts), nl=False)
     if changed:
         raise Differs("verdicts differ from the committed ones:\n  " + "\n  ".join(changed))
 
 
-def _evidenced(store: Store) -> list[str]:
+def _evidenced(runs: Iterable[Run]) -> list[str]:
     """The protocols under which there are records of the paper's sweeps, overrides first, then the longest last."""
-    found = {claims_protocol(run.sweep, run.protocol) for run in load_runs(store)}
+    found = {claims_protocol(run.sweep, run.protocol) for run in runs}
     return sorted(filter(None, found), key=lambda name: PROTOCOLS.index(name) if name in PROTOCOLS else -1)
 
 
-def _protocols(store: Store, reports: Path, check: bool) -> list[str]:
+def _protocols(there: list[str], reports: Path, check: bool) -> list[str]:
     """Of all with records or committed verdicts when these are checked; else the longest with records."""
-    there = _evidenced(store)
     if check:
         return sorted({*there, *(path.parent.name for path in reports.glob(f"*/{FILE}"))}) or ["paper"]
     return there[-1:] or ["paper"]

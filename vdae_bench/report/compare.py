@@ -8,7 +8,7 @@ from typing import Any
 from tabulate import tabulate
 
 from vdae_bench.errors import UserError
-from vdae_bench.report.runs import Run, grouped, load_runs
+from vdae_bench.report.runs import Run, by_folder, grouped, load_runs, select
 from vdae_bench.report.statistics import CellRuns, Estimate, mean_of
 from vdae_bench.report.tables import SCORES
 from vdae_bench.report.units import Unit, unit_of
@@ -44,6 +44,8 @@ class Comparison:
     moves: tuple[Move, ...]
     only_first: tuple[str, ...]
     only_second: tuple[str, ...]
+    left_out: tuple[str, ...]
+    """Runs that no table shows and nothing here counts, with the reason."""
 
 
 def compare(first: Store, second: Store) -> Comparison:
@@ -52,19 +54,32 @@ def compare(first: Store, second: Store) -> Comparison:
     Raises:
         UserError: a folder has no records.
     """
-    cells = []
-    for store in (first, second):
-        runs = load_runs(store)
-        if not runs:
-            raise UserError(f"there are no records in {store.root}; give two results folders")
-        cells.append({place: CellRuns(runs[0].cell, tuple(runs)) for place, runs in grouped(runs, _place).items()})
-    here, there = cells
+    (here, out_here), (there, out_there) = _cells(first), _cells(second)
     moves = [move for place in here if place in there for move in _moves(place, here[place], there[place])]
     return Comparison(
         tuple(moves),
         tuple(place for place in here if place not in there),
         tuple(place for place in there if place not in here),
+        (*(f"A: {each}" for each in out_here), *(f"B: {each}" for each in out_there)),
     )
+
+
+def _cells(store: Store) -> tuple[dict[str, CellRuns], list[str]]:
+    """The cells of a folder by their place, of the runs that reports show, and a line for each of the others."""
+    runs = load_runs(store)
+    if not runs:
+        raise UserError(f"there are no records in {store.root}; give two results folders")
+    shown: list[Run] = []
+    left_out: list[str] = []
+    for members in by_folder(runs).values():
+        try:
+            selection = select(members)
+        except UserError:  # all of another version of the package: what it reported is compared all the same
+            shown += members
+        else:
+            shown += selection.runs
+            left_out += [f"{each.run.path.relative_to(store.root)}, {each.reason}" for each in selection.left_out]
+    return {place: CellRuns(of[0].cell, tuple(of)) for place, of in grouped(shown, _place).items()}, left_out
 
 
 def _place(run: Run) -> str:
@@ -107,6 +122,7 @@ def compare_text(found: Comparison) -> str:
     )
     lines += [f"only in A: {place}" for place in found.only_first]
     lines += [f"only in B: {place}" for place in found.only_second]
+    lines += [f"left out of {each}" for each in found.left_out]
     return "\n".join([*lines, f"{moved} of {len({move.place for move in found.moves})} cells moved; paired by seed"])
 
 
@@ -129,4 +145,5 @@ def compare_content(found: Comparison) -> dict[str, Any]:
         ],
         "only_first": list(found.only_first),
         "only_second": list(found.only_second),
+        "left_out": list(found.left_out),
     }

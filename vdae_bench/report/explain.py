@@ -15,7 +15,7 @@ from vdae_bench.plan import Job
 from vdae_bench.protocol import PROTOCOLS, Protocol
 from vdae_bench.report.console import short
 from vdae_bench.report.origin import PROPERTIES
-from vdae_bench.report.runs import Run, grouped, load_runs, protocol_of, select
+from vdae_bench.report.runs import LeftOut, Run, grouped, load_runs, protocol_of, select
 from vdae_bench.report.search import load_searches
 from vdae_bench.report.statistics import CellRuns
 from vdae_bench.report.tables import SCORES, with_deviation
@@ -47,13 +47,13 @@ def explain(store: Store, word: str, protocol: str | None = None, spec: str | No
         there = f"; there are {', '.join(known[:4])}{', ...' if len(known) > 4 else ''}" if known else ""
         raise UserError(f"no records of a cell {word!r}{under} in {store.root}{nearest(parts[-1], known) or there}")
     groups = grouped(found, lambda run: (run.sweep, run.protocol)).values()
-    return "\n\n".join("\n".join(_about(store, group, spec)) for group in groups)
+    return "\n\n".join("\n".join(_about(store, group, runs, spec)) for group in groups)
 
 
-def _about(store: Store, runs: Sequence[Run], spec: str | None) -> Iterator[str]:
+def _about(store: Store, runs: Sequence[Run], every: Sequence[Run], spec: str | None) -> Iterator[str]:
     first = runs[0]
     yield f"{first.sweep}/{first.protocol}/{first.cell.slug}"
-    reasons = {each.run.path: each.reason for each in _left_out(store, first)}
+    reasons = {each.run.path: each.reason for each in _left_out(first, every)}
     drawn = CellRuns(first.cell, tuple(run for run in runs if run.path not in reasons))
     unit = unit_of(first.cell.dataset)
     for name, score in SCORES:
@@ -77,9 +77,9 @@ def _about(store: Store, runs: Sequence[Run], spec: str | None) -> Iterator[str]
     yield from _again(store, runs, spec)
 
 
-def _left_out(store: Store, run: Run) -> Sequence[Any]:
+def _left_out(run: Run, every: Sequence[Run]) -> Sequence[LeftOut]:
     with contextlib.suppress(UserError):
-        return select(load_runs(store, run.protocol, run.sweep)).left_out
+        return select([each for each in every if (each.sweep, each.protocol) == (run.sweep, run.protocol)]).left_out
     return ()
 
 

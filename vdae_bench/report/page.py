@@ -109,8 +109,8 @@ def _verdicts(sheet: Sheet) -> Iterator[str]:
             "Is it the paper's number? `reproduced`: the 95% interval of the difference (Welch's t over seeds; where "
             f"the paper prints no ±, the rounding of its number) lies within ±{margin:g} {sheet.unit.name}, as far as "
             "faithful implementations differ; `not reproduced`: it lies outside. A number is comparable at the paper's "
-            "length, K and images, or where the validation curve has flattened to a quarter of the difference (or of "
-            "that margin), with the paper's networks."
+            "length, K and images, or where the validation curve leaves less open than a quarter of the difference (or "
+            "of that margin), with the paper's networks."
         )
         yield judged
 

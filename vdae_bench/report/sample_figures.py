@@ -225,7 +225,7 @@ def _active_units(axes: Axes, members: Sequence[SampledCell]) -> None:
             _line(axes, method, sorted(points))
     every = sorted({each.cell.cell.latents for each in members})
     axes.plot(every, every, color=GREY, linewidth=0.8, linestyle=(0, (1, 1.5)))
-    axes.annotate("all", (every[-1], every[-1]), (-3, -10), textcoords="offset points", color=GREY, ha="right")
+    axes.annotate("all", (every[-1], every[-1]), (-18, -3), textcoords="offset points", color=GREY, ha="right")
     axes.set_yscale("log", base=2)
     axes.yaxis.set_major_formatter(ScalarFormatter())
     _over_latents(axes, "active units")

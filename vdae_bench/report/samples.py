@@ -99,7 +99,7 @@ def _quality(sweep: str, families: Sequence[Family]) -> Iterator[str]:
         headline = by_kind[0] or by_kind[1]
         rows.append(
             [
-                _label(family, member),
+                _label(family, member, families),
                 *(_with_error(each, "frechet", 2) for each in by_kind),
                 *(_with_error(each, "frechet_floor", 2) for each in by_kind),
                 _with_error(headline, "classifier_entropy", 3),
@@ -123,8 +123,10 @@ def _about_data(measured: Quality) -> str:
     )
 
 
-def _label(family: Family, member: SampledCell) -> str:
-    return escape(f"{family.title}, {family.label(member)}" if family.levels else family.label(member))
+def _label(family: Family, member: SampledCell, families: Sequence[Family]) -> str:
+    """Of a row of a table that has all families."""
+    of_data = [family.dataset] if len({each.dataset for each in families}) > 1 else []
+    return escape(", ".join([*of_data, *filter(None, [family.title]), family.label(member)]))
 
 
 def _with_error(measured: Sequence[Quality], name: str, decimals: int) -> str:
@@ -158,7 +160,7 @@ def _latents(sweep: str, families: Sequence[Family]) -> Iterator[str]:
             if active:
                 of = f"{active.mean:g} of {member.evidence.numbers.latents}"
                 shown = f"{correlation.mean:.3f}" if correlation else "-"
-                rows.append([_label(family, member), of, shown, ", ".join(scales) or "-"])
+                rows.append([_label(family, member, families), of, shown, ", ".join(scales) or "-"])
     if rows:
         headers = ["model", "active units", "mean absolute correlation", "scales"]
         yield table(headers, rows, right=headers[1:])

@@ -9,7 +9,7 @@ from tabulate import tabulate
 
 from vdae_bench.report.rows import Row, Sheet
 from vdae_bench.report.tables import ABSENT, SCORES, ours, seeds
-from vdae_bench.report.verdict import judge_cell
+from vdae_bench.report.verdict import judge_row
 
 
 def results_frame(sheets: list[Sheet]) -> pd.DataFrame:
@@ -26,7 +26,7 @@ def results_frame(sheets: list[Sheet]) -> pd.DataFrame:
 def _numbers(sheet: Sheet, row: Row, score: str) -> dict[str, Any]:
     printed = getattr(row.published, score) if row.published else None
     summary = row.ran.score(score, sheet.unit) if row.ran else None
-    finding = judge_cell(row.ran, score)
+    finding = judge_row(row, score)
     estimate = finding.estimate if finding else None
     low, high = (estimate.interval() if estimate else None) or (None, None)
     return {
@@ -50,8 +50,9 @@ def _numbers(sheet: Sheet, row: Row, score: str) -> dict[str, Any]:
 
 
 def to_latex(sheets: list[Sheet], title: str, label: str) -> str:
-    """A `table` environment for each data set; needs `\\\\usepackage{booktabs}`."""
-    return "\n".join(_environment(sheet, title, label) for sheet in sheets)
+    """A `table` environment for each data set, no wider than the line; the first line says which packages it needs."""
+    environments = [_environment(sheet, title, label) for sheet in sheets]
+    return "\n".join(["% needs \\usepackage{booktabs,graphicx}", *environments])
 
 
 def _environment(sheet: Sheet, title: str, label: str) -> str:
@@ -73,12 +74,12 @@ def _environment(sheet: Sheet, title: str, label: str) -> str:
         f"{title}. {sheet.dataset}, in {sheet.unit.name}, lower is better; mean and standard deviation over seeds."
     )
     lines = [
-        "% needs \\usepackage{booktabs}",
         "\\begin{table}",
         "\\centering",
         f"\\caption{{{_escape(caption)}}}",
         f"\\label{{tab:{label}-{sheet.dataset}}}",
-        _signs(tabular),
+        "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%",
+        f"{_signs(tabular)}}}",
         "\\end{table}",
     ]
     return "\n".join(lines) + "\n"

@@ -14,7 +14,7 @@ from vdae_bench.report.search import Frozen
 from vdae_bench.report.stamp import label
 from vdae_bench.report.statistics import Summary
 from vdae_bench.report.units import Unit
-from vdae_bench.report.verdict import judge_cell
+from vdae_bench.report.verdict import judge_row
 
 SCORES = (("NLL", "nll"), ("-ELBO", "neg_elbo"))
 ABSENT = "-"
@@ -142,7 +142,7 @@ def verdicts_table(sheet: Sheet) -> str:
     body = []
     for row in sheet.rows:
         for name, score in SCORES:
-            finding = judge_cell(row.ran, score)
+            finding = judge_row(row, score)
             if finding:
                 body.append([row.latents, escape(row.method), name, str(finding.verdict), escape(finding.evidence)])
     headers = ["latents", "method", "score", "verdict", "ours - paper, 95% interval"]

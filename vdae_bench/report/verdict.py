@@ -3,13 +3,15 @@
 Records decide a question only if what they leave open is well below the gap in question:
 
 - `smoke`, and training on a part of the training images, decide nothing;
-- runs as long as the paper's, or runs whose validation curve has flattened: `left_open` by the curve below `WELL_BELOW`
-  of the gap;
+- runs as long as the paper's, or runs whose validation curve has flattened: it leaves less than `WELL_BELOW` of the gap
+  open;
 - for the NLL, the paper's K on all test images, or bias and standard error of the estimate below the same share;
 - a comparison of cells needs one protocol for all of them; a comparison with the paper its network sizes too.
 
-A schedule that falls to zero flattens any curve in the end, so the stretch that has to be flat is measured in learning
-rate spent, not in epochs: the last tenth of it, which with the `linear` schedule is the last third of the epochs.
+A schedule that falls to zero flattens any curve in the end, so flatness is measured in learning rate spent u, not in
+epochs: over the last tenth of it, which with the `linear` schedule is the last third of the epochs. That a curve moves
+little there does not say how far it would still go: of an excess that falls as 1 / u, the last tenth takes a ninth of
+what is left. So nine times the range over that stretch is taken as left open; a curve slower than 1 / u leaves more.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from vdae_bench.models.registry import get_method
 from vdae_bench.paper.published import PublishedTable, find_published, load_table, table_names
 from vdae_bench.protocol import PAPER_EPOCHS, digest, load_protocol
 from vdae_bench.report.deviations import PAPER_SEARCHED
+from vdae_bench.report.rows import Row
 from vdae_bench.report.runs import Run, protocol_of
 from vdae_bench.report.statistics import LEVEL, CellRuns, Estimate, difference_to_printed
 from vdae_bench.report.units import Unit, unit_of
@@ -82,10 +85,8 @@ def why_not_comparable(cells: Sequence[CellRuns], score: str, gap: float) -> str
     if protocol.epochs < PAPER_EPOCHS:
         open_ = max(_left_open_by_curve(each) for each in cells)
         if not open_ < bar:
-            moved = (
-                f"still moved by {unit.show(open_)} {unit.name} at its end" if math.isfinite(open_) else "is too short"
-            )
-            return f"{protocol.epochs} epochs, and a validation curve {moved}"
+            state = f"leaves {unit.show(open_)} {unit.name} open" if math.isfinite(open_) else "is too short to say"
+            return f"{protocol.epochs} epochs, and the validation curve {state}"
     as_paper = protocol.importance_samples >= paper.importance_samples and protocol.nll_images >= paper.nll_images
     if score == "nll" and not as_paper:
         open_ = max(_left_open_by_estimate(each) for each in cells)
@@ -95,22 +96,23 @@ def why_not_comparable(cells: Sequence[CellRuns], score: str, gap: float) -> str
 
 
 def _left_open_by_curve(cell: CellRuns) -> float:
-    """How much validation moved over the last part of the training, mean over seeds; infinite if it cannot be told."""
+    """How much further validation would fall, mean over seeds; infinite if it cannot be told."""
     if not cell.trained:
         return 0.0
-    moves = [_move(run) for run in cell.completed]
-    return unit_of(cell.cell.dataset).of_nats(statistics.fmean(moves), cell.cell.dataset)
+    nats = statistics.fmean(_range_at_the_end(run) for run in cell.completed) * (1 - LAST) / LAST
+    return unit_of(cell.cell.dataset).of_nats(nats, cell.cell.dataset)
 
 
-def _move(run: Run) -> float:
+def _range_at_the_end(run: Run) -> float:
+    """Of the validation curve, in nats, over the last part of the learning rate spent."""
     curve = run.record.curve.validation_neg_elbo_nats
     linear = run.record.hyperparameters.get("schedule") == "linear"
     # The rate of `linear` at time t of 1 is 1 - t: the stretch that spends LAST of it all is sqrt(LAST) long.
     stretch = max(1, round(len(curve) * (math.sqrt(LAST) if linear else LAST)))
     if len(curve) <= stretch:
         return math.inf
-    before, end = curve[-1 - stretch], curve[-1]
-    return math.inf if before is None or end is None else abs(before - end)
+    last = [math.inf if value is None else value for value in curve[-1 - stretch :]]
+    return max(last) - min(last) if all(map(math.isfinite, last)) else math.inf
 
 
 def _left_open_by_estimate(cell: CellRuns) -> float:
@@ -121,16 +123,17 @@ def _left_open_by_estimate(cell: CellRuns) -> float:
     return unit_of(cell.cell.dataset).of_nats(nats, cell.cell.dataset)
 
 
-def below(estimate: Estimate, bound: float = 0.0, alternatives: int = 1) -> Verdict:
+def below(estimate: Estimate, bound: float = 0.0, alternatives: int = 1, choices: int = 1) -> Verdict:
     """Whether a difference is below a bound: decided when its interval lies on one side.
 
     A claim of several parts needs all of them, so that no part is corrected for; one part against it overturns the
-    claim, so that there the level is shared among the `alternatives` (Bonferroni).
+    claim, so that there the level is shared among the `alternatives` (Bonferroni). Where the best of several cells was
+    taken, being below is corrected for the `choices`.
     """
-    interval, strict = estimate.interval(), estimate.interval(1 - (1 - LEVEL) / alternatives)
-    if interval is None or strict is None:
+    chosen, strict = (estimate.interval(1 - (1 - LEVEL) / shared) for shared in (choices, alternatives))
+    if chosen is None or strict is None:
         return Verdict.TOO_CLOSE
-    if interval[1] < bound:
+    if chosen[1] < bound:
         return Verdict.REPRODUCED
     return Verdict.NOT_REPRODUCED if strict[0] > bound else Verdict.TOO_CLOSE
 
@@ -146,11 +149,19 @@ def within(estimate: Estimate, margin: float) -> Verdict:
     return Verdict.NOT_REPRODUCED if low > margin or high < -margin else Verdict.TOO_CLOSE
 
 
-def judge_cell(cell: CellRuns | None, score: str) -> Finding | None:
-    """Our number for a cell beside the paper's; None where the paper prints none."""
-    published = find_published(cell.cell) if cell else None
+def judge_row(row: Row, score: str) -> Finding | None:
+    """Our number for a row of a table beside the paper's; None where the paper measured none."""
+    if row.ran:
+        return judge_cell(row.ran, score)
+    wanted = row.published is not None and not row.quoted and getattr(row.published, score) is not None
+    return Finding(Verdict.NOT_RUN, reason="no run in this table") if wanted else None
+
+
+def judge_cell(cell: CellRuns, score: str) -> Finding | None:
+    """Our number for a cell that ran beside the paper's; None where the paper prints none."""
+    published = find_published(cell.cell)
     printed = getattr(published, score) if published else None
-    if cell is None or printed is None:
+    if printed is None:
         return None
     unit = unit_of(cell.cell.dataset)
     summary = cell.score(score, unit)
@@ -162,8 +173,9 @@ def judge_cell(cell: CellRuns | None, score: str) -> Finding | None:
     reason = _other_network(cell) or why_not_comparable([cell], score, gap)
     if reason:
         return Finding(Verdict.NOT_COMPARABLE, unit, estimate, reason)
-    reason = "one seed has no interval" if estimate.interval() is None else ""
-    return Finding(within(estimate, table.margin), unit, estimate, reason)
+    reasons = ["one seed has no interval"] if estimate.interval() is None else []
+    reasons += [f"{cell.diverged} more diverged"] if cell.diverged else []
+    return Finding(within(estimate, table.margin), unit, estimate, "; ".join(reasons))
 
 
 def _table_of(cell: CellRuns) -> PublishedTable:

@@ -22,15 +22,13 @@ from vdae_bench import atomic
 from vdae_bench.samples.quality import Kind, Quality
 
 SCHEMA = 1
-HEADLINE = ("frechet", "frechet_error", "frechet_floor", "classifier_entropy", "class_entropy", "classifier_accuracy")
 
 
 class Numbers(BaseModel):
     """The JSON of a run's evidence.
 
-    `quality` is by kind of image: `means` are E[x|z], `drawn` are x ~ p(x|z). The file has the `HEADLINE` of the means
-    (of a flow: of the images) at its top too, with the `kind`. `active_units` is of `latents` latents, None for models
-    without a posterior, `mean_absolute_correlation` that of L-VDAE's C.
+    `quality` is by kind of image: `means` are E[x|z], `drawn` are x ~ p(x|z). `active_units` is of `latents` latents,
+    None for models without a posterior, `mean_absolute_correlation` that of L-VDAE's C.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -47,6 +45,11 @@ class Numbers(BaseModel):
     image_shape: tuple[int, int]
     seconds: float
     """This seed's share of the wall time that the evidence took, in none of the record's costs."""
+
+    @property
+    def headline(self) -> Quality | None:
+        """The quality that claims are judged by: of the mean images, of a flow that of its images."""
+        return self.quality.get("means") or self.quality.get("drawn")
 
 
 @dataclass(frozen=True)
@@ -78,11 +81,7 @@ def write_evidence(record: Path, evidence: Evidence) -> None:
     np.savez_compressed(buffer, allow_pickle=False, **evidence.arrays)
     arrays = buffer.getvalue()
     numbers = evidence.numbers.model_copy(update={"arrays_sha256": hashlib.sha256(arrays).hexdigest()})
-    content = numbers.model_dump()
-    for kind in ("drawn", "means"):
-        if kind in numbers.quality:
-            content |= {"kind": kind, **{name: content["quality"][kind][name] for name in HEADLINE}}
-    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    text = json.dumps(numbers.model_dump(), indent=1, allow_nan=False) + "\n"
     for path, written in zip(evidence_paths(record), (arrays, text.encode()), strict=True):
         atomic.write(path, written)
 
