@@ -107,6 +107,23 @@ def test_many_that_publish_the_same_run_at_once_leave_one_record(links, tmp_path
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(places)
 
 
+def test_of_different_runs_published_to_one_place_at_once_none_is_lost(tmp_path):
+    store, together = Store(tmp_path), threading.Barrier(4)
+    places = [store.path("s", "quick", "c", seed) for seed in range(50)]
+
+    def publish(digest: str) -> None:
+        for seed, path in enumerate(places):
+            together.wait()
+            store.publish([(path, make_record(seed, digest))])
+
+    with ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(publish, letter * 64) for letter in "abcd"]:
+            done.result()
+    for path in places:
+        kept = [store.read(each).run_digest[0] for each in path.parent.glob(f"{path.stem}.*")]
+        assert sorted(kept) == list("abcd")
+
+
 def test_a_lease_excludes_until_it_is_given_back(tmp_path):
     mine, other = Lease(tmp_path / "x.lease"), Lease(tmp_path / "x.lease")
     mine.take()
