@@ -405,7 +405,7 @@ def show_status(word: str, protocol: str | None, results: Path) -> None:
         with contextlib.suppress(UserError):  # a winner of another search says nothing of what is missing
             spec = take_winners(spec, store, asked=None, quiet=True)
         planned = plan(spec, store)
-        started = {cell for group in planned.groups if group.checkpoint_path(store).exists() for cell in group.cells}
+        started = {cell for group in planned.groups if group.begun(store) for cell in group.cells}
         rows = [
             [
                 each.job.cell.slug,

@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 
+from vdae_bench import atomic
 from vdae_bench.data.images import Images, load_images
 from vdae_bench.data.views import ViewedImages
 from vdae_bench.devices import describe, is_out_of_memory, release_memory
@@ -47,7 +48,7 @@ from vdae_bench.store import (
     TestMetrics,
     ValidationMetrics,
 )
-from vdae_bench.training.checkpoint import Checkpoint
+from vdae_bench.training.checkpoint import Checkpoint, Unusable, read_state
 from vdae_bench.training.engine import Interrupted, Trainer
 from vdae_bench.units import bits_per_dim
 
@@ -141,13 +142,14 @@ def run_group(
     bench = Workbench(group, around)
     trainer = bench.trainer
     checkpoint = Checkpoint(group.checkpoint_path(around.store), group.identity, around.seconds_between_checkpoints)
-    state = checkpoint.load()
-    if state:
-        trainer.load_state(state["trainer"])
-        started_at = datetime.fromisoformat(state["started_at"])
-    evaluation: dict[str, Any] = {"state": state["evaluator"] if state else None, "seconds": 0.0}
-    if state:
-        evaluation["seconds"] = state["evaluation_seconds"]
+    evaluation: dict[str, Any] = {"state": None, "seconds": 0.0}
+    with checkpoint.restoring():
+        if state := checkpoint.load():
+            trainer.load_state(state["trainer"])
+            started_at = datetime.fromisoformat(state["started_at"])
+            evaluation = {"state": state["evaluator"], "seconds": float(state["evaluation_seconds"])}
+            if evaluation["state"]:
+                bench.evaluator().load_state(evaluation["state"])  # of another form it is found out now
 
     def save(trainer_state: dict[str, Any]) -> None:
         checkpoint.save(
@@ -156,6 +158,7 @@ def run_group(
                 "evaluator": evaluation["state"],
                 "evaluation_seconds": evaluation["seconds"],
                 "started_at": started_at.isoformat(),
+                "runs": [job.run_digest(seed) for job, seed in group.runs],
             }
         )
 
@@ -206,17 +209,6 @@ def run_group(
 def paths_of(group: Group, store: Store) -> list[Path]:
     """Where the records of a group's runs are, or will be."""
     return [store.path(job.sweep, job.protocol.name, job.cell.slug, seed) for job, seed in group.runs]
-
-
-def finished(group: Group, store: Store) -> list[Record] | None:
-    """The records of a group, where another process has published them all."""
-    found = []
-    for job, seed in group.runs:
-        record = store.find(job.sweep, job.protocol.name, job.cell.slug, seed, job.run_digest(seed))
-        if record is None:
-            return None
-        found.append(record)
-    return found
 
 
 def write_beside(
@@ -398,9 +390,15 @@ def run_plan(
             continue
         in_vain = 0
         with lease.kept():
-            records = finished(group, around.store)
-            if records is not None:
-                outcome.records += records
+            found = group.records(around.store)
+            there = [record for record in found if record]
+            if len(there) == len(found):
+                Checkpoint(group.checkpoint_path(around.store), group.identity).remove()  # whoever published was killed
+                outcome.records += there
+                continue
+            if there and not group.begun(around.store):  # processes that group the same runs in other ways
+                outcome.records += there
+                left.appendleft(Group(tuple(run for run, record in zip(group.runs, found, strict=True) if not record)))
                 continue
             started += 1
             progress.group_started(group.label, started, started + len(left))
@@ -431,18 +429,25 @@ def run_plan(
 
 
 def clear_leftovers(planned: Plan, store: Store) -> None:
-    """Remove what a kill after the publication left of a group: its checkpoint, and the lease of a dead process."""
+    """Remove what kills left of a sweep: temporary files and leases of dead processes, checkpoints of recorded runs."""
     job = planned.cells[0].job
-    if not any(store.folder(job.sweep, job.protocol.name, "checkpoints").glob("*")):
-        return
-    for group in planned.finished():
-        path = group.checkpoint_path(store)
-        checkpoint, lease = Checkpoint(path, group.identity), Lease(path.with_suffix(".lease"))
-        if any(each.exists() for each in (checkpoint.path, checkpoint.previous, lease.path)):
-            with suppress(Held, EnvironmentFault):  # another process is at it, or nothing can be changed here
+    folder = store.folder(job.sweep, job.protocol.name, "checkpoints")
+    for each in folder.parent.glob("*/"):
+        atomic.clear(each)
+        for path in each.glob("*.lease"):
+            Lease(path).clear()
+    waiting = {group.checkpoint_path(store).stem for group in planned.groups}
+    left = [path for path in folder.glob("*.pt") if path.stem.removesuffix(".previous") not in waiting]
+    left = [path for path in left if not path.name.startswith("search-")]
+    recorded = {record.run_digest for _, record in store.records(job.protocol.name, job.sweep)} if left else set()
+    for path in left:
+        lease = Lease(folder / f"{path.stem.removesuffix('.previous')}.lease")
+        with suppress(Held, EnvironmentFault, Unusable, OSError):  # another process is at it, or it is none of ours
+            runs = read_state(path).get("runs")
+            if isinstance(runs, list) and runs and recorded.issuperset(map(str, runs)):
                 lease.take()
                 with lease.kept():
-                    checkpoint.remove()
+                    path.unlink()
 
 
 def _pause(stop: StopRequest) -> None:

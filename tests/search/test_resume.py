@@ -128,6 +128,24 @@ def test_killed_at_any_phase(make_study, around, elsewhere, whole_of, monkeypatc
     assert not list(around.store.root.rglob("*superseded*"))
 
 
+@pytest.mark.parametrize(
+    "content", ["", "[", "{}", "null", "[[]]", '{"trials": [], "checkpoints": ["../../../kept.pt"]}']
+)
+def test_damaged_results_of_a_batch_are_set_aside_and_nothing_outside_is_touched(
+    make_study, around, elsewhere, whole_of, tmp_path, content
+):
+    study = make_study(search={"trials": 4, "batch": 2})
+    with pytest.raises(Interrupted):
+        search(study, around, StopAfter(4))
+    kept = tmp_path / "kept.pt"
+    kept.touch()
+    folder = around.store.folder(study.sweep, study.protocol.name, "checkpoints")
+    (folder / f"{study.batch_name(0)}.json").write_text(content)
+    (folder / f"{study.batch_name(0)}-0123456789abcdef.pt").touch()  # of a group that memory no longer holds
+    assert outcome(search(study, around)) == whole_of(study, elsewhere)
+    assert [path.read_text() for path in folder.iterdir()] == [content] and kept.exists()
+
+
 @pytest.mark.parametrize("asked", [0, 1, 4, 9])
 def test_stopped_on_request_after_a_checkpoint(make_study, around, elsewhere, whole_of, asked):
     study = make_study(search={"trials": 4, "batch": 2})
