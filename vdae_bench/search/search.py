@@ -14,7 +14,7 @@ from vdae_bench import atomic
 from vdae_bench.devices import group_bytes
 from vdae_bench.progress import Progress, duration
 from vdae_bench.runner import StopRequest, Surroundings
-from vdae_bench.search.ledger import Ledger
+from vdae_bench.search.ledger import Ledger, damaged
 from vdae_bench.search.sampling import Pruner, propose
 from vdae_bench.search.space import in_words
 from vdae_bench.search.studies import Study
@@ -69,10 +69,7 @@ def run_study(
     there = _own(study, path)
     if there and len(there.trials) >= study.trials:
         return Found(there, 0, 0.0)
-    ledger = Ledger(study, storage())
-    if there:
-        ledger.restore(there.trials)
-    ledger.release_stale()
+    ledger = _open(study, storage(), there)
     trained = 0
     for batch in range(-(-study.trials // study.batch)):
         trained += _run_batch(study, batch, ledger, around, progress, stop)
@@ -80,6 +77,28 @@ def run_study(
     winner = freeze(study, [ended[number] for number in range(study.trials)])
     write(path, winner)
     return Found(winner, trained, time.monotonic() - started)
+
+
+def _open(study: Study, storage: BaseStorage, there: Winner | None) -> Ledger:
+    """The study's ledger, read once: what was told makes sense.
+
+    Raises:
+        UserError: it does not.
+    """
+    try:
+        ledger = Ledger(study, storage)
+        if there:
+            ledger.restore(there.trials)
+        ledger.release_stale()
+        known = {**ledger.asked(), **{number: trial.parameters for number, trial in ledger.ended().items()}}
+        wrong = [number for number, parameters in known.items() if not study.has(parameters)]
+        if wrong:
+            raise ValueError(f"parameters of trial {wrong[0]} are not of its space")
+    except OSError:
+        raise
+    except Exception as error:  # of a storage that someone has changed; Optuna fails in any way
+        raise damaged(f"the storage of study {study.name}", error) from None
+    return ledger
 
 
 def _own(study: Study, path: Path) -> Winner | None:

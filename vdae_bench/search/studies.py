@@ -88,6 +88,11 @@ class Study:
             }
         )
 
+    def has(self, parameters: Mapping[str, Any]) -> bool:
+        """Whether a trial's parameters are of the space."""
+        space = self.space
+        return parameters.keys() == space.keys() and all(space[name].has(value) for name, value in parameters.items())
+
     def space_as_json(self) -> dict[str, Any]:
         """The space as the spec has it."""
         return {name: space.model_dump() for name, space in self.space.items()}
