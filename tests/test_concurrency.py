@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ import pytest
 from tests.test_cli import numbers
 from tests.test_runner import SPEC
 from tests.test_store import make_record
-from vdae_bench import cli, commands, schedule
+from vdae_bench import atomic, cli, commands, processes, schedule
 from vdae_bench import lease as lease_module
 from vdae_bench.lease import Held, Lease
 from vdae_bench.plan import plan
@@ -52,10 +53,10 @@ def test_processes_on_one_folder_end_with_one_set_of_records(leases, tmp_path, t
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VDAE_BENCH_DATA", str(tiny_data[0]))
     plan(load_spec(tmp_path / "tiny.yaml"), Store(tmp_path / "results"))  # what is slow to import, once for both
-    processes = multiprocessing.get_context("fork")
-    ready, start = processes.Semaphore(0), processes.Event()
+    forks = multiprocessing.get_context("fork")
+    ready, start = forks.Semaphore(0), forks.Event()
     words = ["sweep", "tiny.yaml", "--checkpoint-every", "0.05s", "--threads", "1"]
-    workers = [processes.Process(target=work, args=(name, words, leases, ready, start)) for name in "ab"]
+    workers = [forks.Process(target=work, args=(name, words, leases, ready, start)) for name in "ab"]
     for worker in workers:
         worker.start()
     for _ in workers:
@@ -106,6 +107,23 @@ def test_many_that_publish_the_same_run_at_once_leave_one_record(links, tmp_path
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(places)
 
 
+def test_of_different_runs_published_to_one_place_at_once_none_is_lost(tmp_path):
+    store, together = Store(tmp_path), threading.Barrier(4)
+    places = [store.path("s", "quick", "c", seed) for seed in range(50)]
+
+    def publish(digest: str) -> None:
+        for seed, path in enumerate(places):
+            together.wait()
+            store.publish([(path, make_record(seed, digest))])
+
+    with ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(publish, letter * 64) for letter in "abcd"]:
+            done.result()
+    for path in places:
+        kept = [store.read(each).run_digest[0] for each in path.parent.glob(f"{path.stem}.*")]
+        assert sorted(kept) == list("abcd")
+
+
 def test_a_lease_excludes_until_it_is_given_back(tmp_path):
     mine, other = Lease(tmp_path / "x.lease"), Lease(tmp_path / "x.lease")
     mine.take()
@@ -124,6 +142,44 @@ def test_the_lease_of_a_process_that_is_gone_is_taken_over(tmp_path):
     lease.path.write_text(json.dumps(owner))
     lease.take()
     assert lease._is_own()
+
+
+def test_the_lease_of_a_killed_process_that_nobody_has_asked_after_is_taken_over(tmp_path):
+    killed = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    lease = Lease(tmp_path / "x.lease")
+    owner = {**lease._own, "process": killed.pid, "started": processes.started(killed.pid), "token": "t", "beats": 3}
+    lease.path.write_text(json.dumps(owner))
+    with pytest.raises(Held) as held:
+        lease.take()
+    assert held.value.lives
+    killed.kill()
+    os.waitid(os.P_PID, killed.pid, os.WEXITED | os.WNOWAIT)  # it stays a zombie, as in a container without an init
+    lease.take()
+    assert lease._is_own()
+    killed.wait()
+
+
+@pytest.mark.parametrize("number", [os.getpid(), 0, -1, 10**30])
+def test_the_lease_of_a_dead_process_whose_number_another_has_is_taken_over(tmp_path, number):
+    lease = Lease(tmp_path / "x.lease")
+    lease.path.write_text(json.dumps({**lease._own, "process": number, "started": 1, "token": "t", "beats": 3}))
+    lease.take()
+    assert lease._is_own()
+
+
+def test_temporary_files_of_dead_processes_are_removed_and_no_others(tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    mine = atomic.temporary_beside(tmp_path / "x.json")
+    dead = mine.with_name(mine.name.replace(f"-{os.getpid()}-", f"-{gone.pid}-"))
+    elsewhere = dead.with_name(re.sub(r"tmp-[0-9a-f]{8}", "tmp-00000000", dead.name))
+    forgotten = elsewhere.with_name(f"y.{elsewhere.name}")
+    others = [tmp_path / name for name in ("x.json", "x.tmp-1-2", "notes.tmp-mine", "seed-0.superseded-a-b.json")]
+    for path in (mine, dead, elsewhere, forgotten, *others):
+        path.touch()
+    os.utime(forgotten, (0, time.time() - 2 * atomic.SECONDS_TO_ABANDONMENT))
+    atomic.write(tmp_path / "new.json", b"content")
+    assert set(tmp_path.iterdir()) == {mine, elsewhere, *others, tmp_path / "new.json"}
 
 
 @pytest.mark.parametrize("content", ['{"host": "elsewhere", "process": 1, "token": "t", "beats": 3}', "torn", "[]"])

@@ -83,3 +83,8 @@ def test_a_full_disk_is_found(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: type("usage", (), {"free": 10**6}))
     finding = by_name(tmp_path)["results"]
     assert finding.state == "wrong" and "free space" in finding.remedy
+
+
+def test_a_name_that_no_file_system_takes_is_found(tmp_path):
+    finding = {each.name: each for each in examine(tmp_path / ("x" * 5000), tmp_path, None)}["results"]
+    assert finding.state == "wrong" and "File name too long" in finding.found and "--results" in finding.remedy

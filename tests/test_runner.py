@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from vdae_bench import atomic, runner
 from vdae_bench.errors import EnvironmentFault
+from vdae_bench.lease import Lease
 from vdae_bench.models.registry import get_method
-from vdae_bench.plan import Group, Job, foretell, plan, price, train_bytes
+from vdae_bench.plan import Group, Job, Plan, foretell, plan, price, train_bytes
 from vdae_bench.progress import QuietProgress
 from vdae_bench.runner import StopRequest, Surroundings, Workbench, run_group
 from vdae_bench.schedule import clear_leftovers, run_plan
@@ -19,7 +23,7 @@ from vdae_bench.spec import load_spec
 from vdae_bench.store import Store
 from vdae_bench.training import engine
 from vdae_bench.training.checkpoint import Checkpoint
-from vdae_bench.training.engine import Interrupted
+from vdae_bench.training.engine import Interrupted, Trainer
 
 SPEC = """\
 version: 1
@@ -298,17 +302,89 @@ def test_the_parameters_after_the_last_epoch_are_evaluated(sweep, around):
 
 
 def test_what_a_kill_after_the_publication_left_is_cleared(sweep, around):
+    """Whatever the group was: of other seeds, or of another memory."""
     planned = plan(sweep, around.store)
     run(sweep, around)
     group, other = planned.groups[:2]
-    checkpoint = Checkpoint(group.checkpoint_path(around.store), group.identity)
+    left = Group((group.runs[1], other.runs[0]))
+    checkpoint = Checkpoint(left.checkpoint_path(around.store), left.identity)
     for _ in range(2):
-        checkpoint.save({"step": 9})
-    checkpoint.path.with_suffix(".lease").write_text("{}")
-    foreign = other.checkpoint_path(around.store).with_name("0123456789abcdef.pt")
+        checkpoint.save({"runs": [job.run_digest(seed) for job, seed in left.runs]})
+    lease = checkpoint.path.with_suffix(".lease")
+    lease.write_text("{}")
+    foreign = checkpoint.path.with_name("0123456789abcdef.pt")
+    unfinished = Checkpoint(checkpoint.path.with_name("fedcba9876543210.pt"), "another")
     foreign.write_text("of another spec")
+    unfinished.save({"runs": [group.job.run_digest(0), "of a run without a record"]})
+    stale = atomic.temporary_beside(around.store.path("tiny", sweep.protocol.name, "binary-tiny_vae_4", 0))
+    stale = stale.with_name(stale.name.replace(f"-{os.getpid()}-", "-9999999999-"))
+    stale.touch()
     clear_leftovers(plan(sweep, around.store), around.store)
-    assert checkpoint.path.exists()  # whoever has that lease is not known to be dead
-    checkpoint.path.with_suffix(".lease").unlink()
+    assert checkpoint.path.exists() and not stale.exists()  # whoever has that lease is not known to be dead
+    lease.write_text(json.dumps({**Lease(lease)._own, "process": 9999999999}))
     clear_leftovers(plan(sweep, around.store), around.store)
-    assert list(foreign.parent.iterdir()) == [foreign]
+    assert set(foreign.parent.iterdir()) == {foreign, unfinished.path}
+
+
+def test_killed_while_it_publishes_a_group_goes_on_from_its_checkpoint(sweep, around, monkeypatch):
+    (group, *_) = plan(sweep, around.store).groups
+    put, puts = Store._put, iter([True])
+
+    def put_one(self, path, record, temporary):
+        if next(puts, None) is None:
+            raise KeyboardInterrupt
+        put(self, path, record, temporary)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Store, "_put", put_one)
+        run(sweep, around)
+    ((_, first),) = around.store.records()
+    again, *_ = plan(sweep, around.store).groups
+    assert again == group
+    step, steps = Trainer.train_step, []
+    monkeypatch.setattr(Trainer, "train_step", lambda self: steps.append(self.step) or step(self))
+    records = run_group(again, around, lambda *_: None, StopRequest())
+    assert steps[0] > 0 and [record.seed for record in records] == list(group.seeds)
+    assert without_time(records[0]) == without_time(first)
+    assert len([path for path in around.store.root.rglob("seed-*") if "binary-tiny_vae_4" in str(path)]) == 2
+
+
+def test_runs_that_another_grouping_has_recorded_are_left_out(sweep, around, monkeypatch):
+    planned = plan(sweep, around.store)
+    (group, *_) = planned.groups
+    run_group(Group(group.runs[1:]), around, lambda *_: None, StopRequest())
+    ran = []
+    monkeypatch.setattr(runner, "run_group", lambda group, *words: ran.append(group) or run_group(group, *words))
+    outcome = run_plan(Plan(planned.cells, (group,)), around, QuietProgress(lambda: 1.0), StopRequest())
+    assert [each.runs for each in ran] == [group.runs[:1]]
+    assert sorted(record.seed for record in outcome.records) == [0, 1]
+
+
+def test_a_group_that_was_killed_after_it_had_published_leaves_nothing_to_who_waited(sweep, around):
+    planned = plan(sweep, around.store)
+    run(sweep, around)
+    (group, *_) = planned.groups
+    Checkpoint(group.checkpoint_path(around.store), group.identity).save({})
+    run_plan(Plan(planned.cells, (group,)), around, QuietProgress(lambda: 1.0), StopRequest())
+    assert not list(group.checkpoint_path(around.store).parent.iterdir())
+
+
+@pytest.mark.parametrize("part", ["trainer", "evaluator", "started_at", "evaluation_seconds"])
+@pytest.mark.parametrize("value", [None, {}, {"step": "x"}, [1], "x"])
+def test_a_checkpoint_of_another_form_is_set_aside_with_a_sentence(sweep, around, part, value):
+    (group, *_) = plan(sweep, around.store).groups
+    with pytest.raises(Interrupted):
+        run_group(group, around, lambda *_: None, StopAfter(4))
+    checkpoint = Checkpoint(group.checkpoint_path(around.store), group.identity)
+    whole = checkpoint.load()
+    checkpoint.remove()
+    checkpoint.save({**whole, part: value})
+    outcome = run_plan(Plan((), (group,)), around, QuietProgress(lambda: 1.0), StopRequest())
+    if outcome.failures:
+        ((_, error),) = outcome.failures
+        assert "is set aside; give the same command again" in str(error)
+        assert list(checkpoint.path.parent.glob("*.unusable-*"))
+        outcome = run_plan(Plan((), (group,)), around, QuietProgress(lambda: 1.0), StopRequest())
+    else:
+        assert part == "evaluator" and not value  # there was none yet
+    assert len(outcome.records) == 2

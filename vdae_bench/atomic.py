@@ -2,17 +2,49 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
+import re
 import secrets
 from contextlib import suppress
 from pathlib import Path
 
+from vdae_bench import processes
 from vdae_bench.errors import EnvironmentFault
+
+SECONDS_TO_ABANDONMENT = 24 * 3600.0
+"""A temporary file that is older by this than its neighbours was left behind, on whatever machine."""
 
 
 def temporary_beside(path: Path) -> Path:
     """A name in the folder of `path` that no other process takes, here or on another machine that shares it."""
-    return path.with_name(f"{path.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
+    return path.with_name(f"{path.name}.tmp-{_place()}-{os.getpid()}-{secrets.token_hex(4)}")
+
+
+@functools.cache
+def _place() -> str:
+    return hashlib.sha256(processes.place().encode()).hexdigest()[:8]
+
+
+def clear(folder: Path) -> None:
+    """Remove the temporary files that dead processes of this machine left in a folder, and those of any machine that
+    are older by a day than the newest file there: by the file system's clock, no machine's own.
+    """
+    times: dict[Path, float] = {}
+    with suppress(OSError):
+        for path in folder.iterdir():
+            with suppress(OSError):
+                times[path] = path.lstat().st_mtime
+    for path, time in times.items():
+        owner = re.search(r"\.tmp-([0-9a-f]{8})-(\d{1,10})-[0-9a-f]{8}$", path.name)
+        if owner:
+            dead = owner[1] == _place() and processes.lives(int(owner[2]), None) is False
+            if dead or max(times.values()) - time > SECONDS_TO_ABANDONMENT:
+                discard(path)
+
+
+_clear_once = functools.cache(clear)
 
 
 def stage(path: Path, content: bytes, option: str = "--results") -> Path:
@@ -24,6 +56,7 @@ def stage(path: Path, content: bytes, option: str = "--results") -> Path:
     temporary = temporary_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _clear_once(path.parent)
         with temporary.open("xb") as file:
             file.write(content)
             file.flush()

@@ -388,6 +388,11 @@ def main() -> None:
         place = f" ({error.filename})" if error.filename else ""
         click.echo(f"vdae-bench: {error.strerror or error}{place}", err=True)
         code = 1
+    except MemoryError:
+        if debug:
+            raise
+        click.echo("vdae-bench: memory is full; close other programs, or take a machine with more of it", err=True)
+        code = 1
     except Exception as error:
         if debug:
             raise

@@ -130,7 +130,7 @@ def run_sweeps(names: Sequence[str], *, reports: Path, dry_run: bool, quiet: boo
             spec = take_winners(spec, around.store, words["search"], quiet)
         planned = plan(spec, around.store, devices.group_bytes(around.device) // (words["workers"] or 1))
         if shard:
-            planned = shard.of(planned)
+            planned = shard.of(planned, around.store)
         if dry_run:
             click.echo(plan_text(spec, planned))
             continue
@@ -469,7 +469,7 @@ def show_status(word: str, protocol: str | None, results: Path) -> None:
         with contextlib.suppress(UserError):  # a winner of another search says nothing of what is missing
             spec = take_winners(spec, store, asked=None, quiet=True)
         planned = plan(spec, store)
-        started = {cell for group in planned.groups if group.checkpoint_path(store).exists() for cell in group.cells}
+        started = {cell for group in planned.groups if group.begun(store) for cell in group.cells}
         rows = [
             [
                 each.job.cell.slug,

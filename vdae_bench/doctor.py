@@ -80,9 +80,9 @@ def _device() -> Finding:
 def _folder(name: str, folder: Path, elsewhere: str) -> Finding:
     """Whether a file can be written into a folder, or into one that would be made, and the space there."""
     there = folder.absolute()
-    while not there.exists() and there != there.parent:
-        there = there.parent
     try:
+        while not there.exists() and there != there.parent:
+            there = there.parent
         if not there.is_dir():
             raise NotADirectoryError(20, f"{there} is a file")
         trial = atomic.temporary_beside(there / "doctor")

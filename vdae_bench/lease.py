@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import secrets
 import threading
 import time
@@ -18,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from vdae_bench import atomic
+from vdae_bench import atomic, processes
 from vdae_bench.errors import EnvironmentFault, VdaeBenchError
 
 SECONDS_BETWEEN_BEATS = 10.0
@@ -42,7 +41,13 @@ class Lease:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._own = {"host": _place(), "process": os.getpid(), "token": secrets.token_hex(8)}
+        number = os.getpid()
+        self._own = {
+            "host": processes.place(),
+            "process": number,
+            "started": processes.started(number),
+            "token": secrets.token_hex(8),
+        }
         self._beats = 0
         self.note: dict[str, Any] = {}
         """What the owner is at, for others to show; on disk with the next beat."""
@@ -64,6 +69,12 @@ class Lease:
                 return
         place = str(other.get("host", "another machine")).partition(" ")[0]
         raise Held(f"process {other.get('process', '?')} on {place} works on it", lives is True)
+
+    def clear(self) -> None:
+        """Remove what a dead owner left behind."""
+        other = _read(self.path)
+        if self._lives(other) is False:
+            self._break(other)
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -114,14 +125,11 @@ class Lease:
 
     def _lives(self, other: dict[str, Any]) -> bool | None:
         """Whether the owner lives: not if its process is gone from this machine, or its beats have stopped for long."""
-        if other.get("host") == self._own["host"] and isinstance(other.get("process"), int):
-            try:
-                os.kill(other["process"], 0)
-                return True
-            except ProcessLookupError:
-                return False
-            except (OSError, OverflowError):  # another user's
-                pass
+        number, start = other.get("process"), other.get("started")
+        if other.get("host") == self._own["host"] and isinstance(number, int):
+            lives = processes.lives(number, start if isinstance(start, int) else None)
+            if lives is not None:
+                return lives
         before, since = _seen.get(self.path, (None, 0.0))
         if before != other:
             _seen[self.path] = (other, time.monotonic())
@@ -155,12 +163,3 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _place() -> str:
-    """Where process numbers are unique: a machine, since it was started, or a container of it."""
-    known = [platform.node() or "unknown"]
-    with suppress(OSError):
-        known.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
-        known.append(str(Path("/proc/self/ns/pid").readlink()))
-    return " ".join(known)

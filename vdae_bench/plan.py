@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,9 @@ from vdae_bench.models.model import Model
 from vdae_bench.models.registry import Problem, get_method
 from vdae_bench.protocol import Protocol, digest
 from vdae_bench.spec import Cell, SweepSpec
-from vdae_bench.store import SCHEMA, Store
+from vdae_bench.store import SCHEMA, Record, Store
 from vdae_bench.training.adam import AdamSettings
+from vdae_bench.training.checkpoint import Checkpoint
 from vdae_bench.training.engine import MAX_ROWS, TrainingSettings
 
 MAX_REPLICAS = 32
@@ -177,6 +178,18 @@ class Group:
         """Where the group's checkpoint is while it runs."""
         return store.folder(self.job.sweep, self.job.protocol.name, "checkpoints") / f"{self.identity[:16]}.pt"
 
+    def begun(self, store: Store) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        checkpoint = Checkpoint(self.checkpoint_path(store), self.identity)
+        return checkpoint.path.exists() or checkpoint.previous.exists()
+
+    def records(self, store: Store) -> list[Record | None]:
+        """The record of each run; None where there is none yet."""
+        return [
+            store.find(job.sweep, job.protocol.name, job.cell.slug, seed, job.run_digest(seed))
+            for job, seed in self.runs
+        ]
+
 
 @dataclass(frozen=True)
 class CellPlan:
@@ -204,15 +217,7 @@ class Plan:
     @property
     def everything(self) -> list[Group]:
         """The groups of the sweep as if it started now, without any record."""
-        cells = [replace(each, missing=tuple(sorted((*each.done, *each.missing)))) for each in self.cells]
-        return list(_groups(cells, self.memory))
-
-    def finished(self) -> Iterator[Group]:
-        """The groups that ran where the sweep ran from its start, and have all their records."""
-        done = self.done
-        for group in self.everything:
-            if all((job.cell, seed) in done for job, seed in group.runs):
-                yield group
+        return [group for alike in _alike(self.cells) for group in _whole(alike, self.memory)]
 
 
 def plan(spec: SweepSpec, store: Store, memory: int = GROUP_BYTES) -> Plan:
@@ -232,20 +237,46 @@ def plan(spec: SweepSpec, store: Store, memory: int = GROUP_BYTES) -> Plan:
                 missing=tuple(seed for seed, record in records.items() if record is None),
             )
         )
-    return Plan(tuple(cells), tuple(_groups(cells, memory)), memory)
+    return Plan(tuple(cells), tuple(_groups(cells, store, memory)), memory)
 
 
-def _groups(cells: list[CellPlan], memory: int) -> Iterator[Group]:
-    """The missing runs, those of one architecture together, as many as fit `memory` bytes."""
-    by_architecture: dict[str, list[tuple[Job, int]]] = {}
+def _groups(cells: list[CellPlan], store: Store, memory: int) -> Iterator[Group]:
+    """The missing runs, those of one architecture together, as many as fit `memory` bytes.
+
+    A group that a kill stopped while it published has a checkpoint and some of its records: it goes on as it was.
+    """
+    for alike in _alike(cells):
+        missing = {(each.job.cell, seed) for each in alike for seed in each.missing}
+        if not missing:
+            continue
+        left = []
+        for group in _whole(alike, memory):
+            lacking = [(job, seed) for job, seed in group.runs if (job.cell, seed) in missing]
+            if lacking and group.begun(store):
+                yield group
+            else:
+                left += lacking
+        yield from _of_size(replicas_within(memory, alike[0].job), left)
+
+
+def _alike(cells: Sequence[CellPlan]) -> Iterable[list[CellPlan]]:
+    """Cells whose runs may train together, as they are of one architecture."""
+    by_architecture: dict[str, list[CellPlan]] = {}
     for each in cells:
         key = digest([each.job.architecture.cell.slug, each.job.hyperparameters])
-        by_architecture.setdefault(key, []).extend((each.job, seed) for seed in each.missing)
-    for runs in by_architecture.values():
-        if runs:
-            size = replicas_within(memory, runs[0][0])
-            for start in range(0, len(runs), size):
-                yield Group(tuple(runs[start : start + size]))
+        by_architecture.setdefault(key, []).append(each)
+    return by_architecture.values()
+
+
+def _whole(alike: list[CellPlan], memory: int) -> Iterator[Group]:
+    """All runs of such cells in groups, whether they have a record or not."""
+    runs = [(each.job, seed) for each in alike for seed in sorted((*each.done, *each.missing))]
+    return _of_size(replicas_within(memory, alike[0].job), runs)
+
+
+def _of_size(size: int, runs: list[tuple[Job, int]]) -> Iterator[Group]:
+    for start in range(0, len(runs), size):
+        yield Group(tuple(runs[start : start + size]))
 
 
 def replicas_within(memory: int, job: Job) -> int:

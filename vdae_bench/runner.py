@@ -157,13 +157,14 @@ def run_group(
     bench = Workbench(group, around)
     trainer = bench.trainer
     checkpoint = Checkpoint(group.checkpoint_path(around.store), group.identity, around.seconds_between_checkpoints)
-    state = checkpoint.load()
-    if state:
-        trainer.load_state(state["trainer"])
-        started_at = datetime.fromisoformat(state["started_at"])
-    evaluation: dict[str, Any] = {"state": state["evaluator"] if state else None, "seconds": 0.0}
-    if state:
-        evaluation["seconds"] = state["evaluation_seconds"]
+    evaluation: dict[str, Any] = {"state": None, "seconds": 0.0}
+    with checkpoint.restoring():
+        if state := checkpoint.load():
+            trainer.load_state(state["trainer"])
+            started_at = datetime.fromisoformat(state["started_at"])
+            evaluation = {"state": state["evaluator"], "seconds": float(state["evaluation_seconds"])}
+            if evaluation["state"]:
+                bench.evaluator().load_state(evaluation["state"])  # of another form it is found out now
 
     def save(trainer_state: dict[str, Any]) -> None:
         checkpoint.save(
@@ -172,6 +173,7 @@ def run_group(
                 "evaluator": evaluation["state"],
                 "evaluation_seconds": evaluation["seconds"],
                 "started_at": started_at.isoformat(),
+                "runs": [job.run_digest(seed) for job, seed in group.runs],
             }
         )
 
@@ -222,17 +224,6 @@ def run_group(
 def paths_of(group: Group, store: Store) -> list[Path]:
     """Where the records of a group's runs are, or will be."""
     return [store.path(job.sweep, job.protocol.name, job.cell.slug, seed) for job, seed in group.runs]
-
-
-def finished(group: Group, store: Store) -> list[Record] | None:
-    """The records of a group, where another process has published them all."""
-    found = []
-    for job, seed in group.runs:
-        record = store.find(job.sweep, job.protocol.name, job.cell.slug, seed, job.run_digest(seed))
-        if record is None:
-            return None
-        found.append(record)
-    return found
 
 
 def write_beside(
@@ -381,9 +372,15 @@ def attend(
     except EnvironmentFault as error:
         raise CannotWrite(str(error)) from error
     with lease.kept():
-        records = finished(group, around.store)
-        if records is not None:
-            return records
+        found = group.records(around.store)
+        there = [record for record in found if record]
+        if len(there) == len(found):
+            Checkpoint(group.checkpoint_path(around.store), group.identity).remove()  # whoever published was killed
+            return there
+        if there and not group.begun(around.store):  # processes that group the same runs in other ways
+            lacking = tuple(run for run, record in zip(group.runs, found, strict=True) if not record)
+            rest = attend(Group(lacking), around, stop, report)
+            return rest if isinstance(rest, str) else [*there, *rest]
 
         def note(phase: str, fraction: float | None) -> None:
             lease.note = {"label": group.label, "phase": phase, "fraction": fraction}

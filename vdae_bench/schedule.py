@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from vdae_bench import atomic
 from vdae_bench.devices import is_out_of_memory, release_memory
 from vdae_bench.engines import GONE, Attendant, Engine, stop_file
 from vdae_bench.errors import EnvironmentFault, VdaeBenchError
@@ -24,7 +25,7 @@ from vdae_bench.plan import Group, Plan, group_work
 from vdae_bench.progress import Progress
 from vdae_bench.runner import OUT_OF_MEMORY, CannotWrite, StopRequest, Surroundings, attend
 from vdae_bench.store import Record, Store
-from vdae_bench.training.checkpoint import Checkpoint
+from vdae_bench.training.checkpoint import Unusable, read_state
 from vdae_bench.training.engine import Interrupted
 
 SECONDS_BETWEEN_QUESTIONS = 1.0
@@ -91,7 +92,9 @@ def run_plan(
         Interrupted: `stop` said so; all that ran has a checkpoint.
         EnvironmentFault: the engine is gone.
     """
-    folder = around.store.folder(planned.cells[0].job.sweep, planned.cells[0].job.protocol.name, "checkpoints")
+    if not planned.groups:
+        return Outcome()
+    folder = planned.groups[0].checkpoint_path(around.store).parent
     with stop_file(folder, secrets.token_hex(4)) as stop_path:
         crew = _Crew(around, stop, engine, Attendant.of(engine.around, stop_path) if engine else None)
         try:
@@ -208,18 +211,25 @@ class _Crew:
 
 
 def clear_leftovers(planned: Plan, store: Store) -> None:
-    """Remove what a kill after the publication left of a group: its checkpoint, and the lease of a dead process."""
+    """Remove what kills left of a sweep: temporary files and leases of dead processes, checkpoints of recorded runs."""
     job = planned.cells[0].job
-    if not any(store.folder(job.sweep, job.protocol.name, "checkpoints").glob("*")):
-        return
-    for group in planned.finished():
-        path = group.checkpoint_path(store)
-        checkpoint, lease = Checkpoint(path, group.identity), Lease(path.with_suffix(".lease"))
-        if any(each.exists() for each in (checkpoint.path, checkpoint.previous, lease.path)):
-            with suppress(Held, EnvironmentFault):  # another process is at it, or nothing can be changed here
+    folder = store.folder(job.sweep, job.protocol.name, "checkpoints")
+    for each in folder.parent.glob("*/"):
+        atomic.clear(each)
+        for path in each.glob("*.lease"):
+            Lease(path).clear()
+    waiting = {group.checkpoint_path(store).stem for group in planned.groups}
+    left = [path for path in folder.glob("*.pt") if path.stem.removesuffix(".previous") not in waiting]
+    left = [path for path in left if not path.name.startswith("search-")]
+    recorded = {record.run_digest for _, record in store.records(job.protocol.name, job.sweep)} if left else set()
+    for path in left:
+        lease = Lease(folder / f"{path.stem.removesuffix('.previous')}.lease")
+        with suppress(Held, EnvironmentFault, Unusable, OSError):  # another process is at it, or it is none of ours
+            runs = read_state(path).get("runs")
+            if isinstance(runs, list) and runs and recorded.issuperset(map(str, runs)):
                 lease.take()
                 with lease.kept():
-                    checkpoint.remove()
+                    path.unlink()
 
 
 def _outcome_line(records: list[Record]) -> str:

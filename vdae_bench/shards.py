@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from vdae_bench.errors import UserError
 from vdae_bench.plan import Group, Plan, group_work
+from vdae_bench.store import Store
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,15 @@ class Shard:
     def __str__(self) -> str:
         return f"{self.number}/{self.count}"
 
-    def of(self, planned: Plan) -> Plan:
+    def of(self, planned: Plan, store: Store) -> Plan:
         """The plan with this part of its groups; the same part whichever runs have a record already."""
-        everything = planned.everything
-        mine = shares([group_work(group) for group in everything], self.count)[self.number - 1]
-        done = planned.done
-        left = [tuple(run for run in everything[index].runs if (run[0].cell, run[1]) not in done) for index in mine]
-        return replace(planned, groups=tuple(Group(runs) for runs in left if runs))
+        everything, done, left = planned.everything, planned.done, []
+        for index in shares([group_work(group) for group in everything], self.count)[self.number - 1]:
+            group = everything[index]
+            lacking = tuple((job, seed) for job, seed in group.runs if (job.cell, seed) not in done)
+            if lacking:
+                left.append(group if group.begun(store) else Group(lacking))
+        return replace(planned, groups=tuple(left))
 
 
 def shares(works: Sequence[float], count: int) -> list[list[int]]:

@@ -64,6 +64,12 @@ class Range(BaseModel):
     min: float = Field(allow_inf_nan=False)
     max: float = Field(allow_inf_nan=False)
 
+    def has(self, value: Any) -> bool:
+        """Whether a value is in it, to rounding."""
+        kinds = (int,) if self.distribution == "int_uniform" else (int, float)
+        slack = 1e-9 * max(abs(self.min), abs(self.max))
+        return type(value) in kinds and self.min - slack <= value <= self.max + slack
+
 
 class Choices(BaseModel):
     """A categorical set of a search."""
@@ -71,6 +77,10 @@ class Choices(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     values: list[str | int | float] = Field(min_length=1)
+
+    def has(self, value: Any) -> bool:
+        """Whether a value is one of them."""
+        return type(value) in (str, int, float) and value in self.values
 
 
 class Metric(BaseModel):

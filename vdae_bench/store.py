@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import re
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -207,14 +208,11 @@ class Store:
 
     def _put(self, path: Path, record: Record, temporary: Path) -> None:
         try:
-            if atomic.put_where_nothing_is(path, temporary):
-                return
-            content = path.read_bytes()  # once: it is judged and kept as it was read, whoever replaces it meanwhile
-            old = _record(content)
-            if old and old.run_digest == record.run_digest:
-                return
-            keep_aside(path, content, old.run_digest[:8] if old else "unreadable")
-            temporary.replace(path)
+            while not atomic.put_where_nothing_is(path, temporary):
+                old = self.read(path)
+                if old and old.run_digest == record.run_digest:
+                    return
+                _move_aside(path, record.run_digest)
         except OSError as error:
             raise atomic.fault(path, error) from error
 
@@ -248,15 +246,35 @@ def _record(content: bytes) -> Record | None:
         return None
 
 
-def keep_aside(path: Path, content: bytes, label: str) -> None:
-    """Keep the content of a file that is about to be replaced under a name of its own, which says what it was.
+def _move_aside(path: Path, run_digest: str) -> None:
+    """Take away what lies in a record's place, and keep it unless it is of the same run.
 
-    A copy, named by its content: the file itself is never missing, and two processes that do this keep the same.
+    Moved first and looked at then: whatever another process puts there at the same moment is kept as well.
     """
+    moved = path.with_name(f"{path.stem}.superseded-{secrets.token_hex(8)}{path.suffix}")
+    try:
+        path.rename(moved)
+    except FileNotFoundError:  # another process was faster
+        return
+    content = moved.read_bytes()
+    old = _record(content)
+    if not old or old.run_digest != run_digest:
+        moved.replace(_aside(path, content, old.run_digest[:8] if old else "unreadable"))
+    else:
+        moved.unlink()
+
+
+def keep_aside(path: Path, content: bytes, label: str) -> None:
+    """Keep a copy of a file that is about to be replaced under a name of its own, which says what it was."""
+    atomic.write(_aside(path, content, label), content)
+
+
+def _aside(path: Path, content: bytes, label: str) -> Path:
+    """A name that goes with the content, so that two processes keep the same under the same."""
     label = label if label.isalnum() else "unnamed"  # a digest that a hostile record has may be a path
     aside = path.with_name(f"{path.stem}.superseded-{label}-{hashlib.sha256(content).hexdigest()[:8]}{path.suffix}")
-    atomic.write(aside, content)
     _log.warning("%s is of another run, spec or version, or torn: it is kept as %s", path, aside.name)
+    return aside
 
 
 def _reason(error: Exception) -> str:

@@ -176,7 +176,7 @@ def ordeal(what: str) -> bool:
         compare(read(Path("killed")), whole, counts)
         if what == "search":
             counts["doubled"] += told_twice(Path("killed"))
-        left = [path for path in Path("killed").rglob("*") if path.suffix in (".pt", ".lease")]
+        left = [path for path in Path("killed").rglob("*") if path.suffix in (".pt", ".lease") or ".tmp-" in path.name]
         counts["left over"] += len(left)
         counts["brought to the end"] += 1
         print(f"{what}: {dict(counts)}", flush=True)
@@ -187,7 +187,7 @@ def ordeal(what: str) -> bool:
         f"{things} doubled": counts["doubled"],
         f"{things} that differ from the undisturbed run's": counts["different"],
         "lives that ended in an error": counts["failures"],
-        "checkpoints or leases left over": counts["left over"],
+        "checkpoints, leases or temporary files left over": counts["left over"],
     }
     os.chdir(ROOT)
     keep(

@@ -1,6 +1,7 @@
 """The IDX format: what is written is read back, and nothing else is taken for IDX."""
 
 import gzip
+import math
 import struct
 import time
 from collections.abc import Callable
@@ -102,3 +103,11 @@ def test_only_arrays_of_bytes_are_written(tmp_path: Path, array: np.ndarray) -> 
     with pytest.raises(UserError, match="uint8"):
         write_idx(tmp_path / "data", np.asarray(array))
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("shape", [(2**32 - 1, 0, 2**32 - 1), (1,) * 65])
+def test_a_shape_that_no_array_has_is_a_sentence(tmp_path, shape):
+    path = tmp_path / "file"
+    path.write_bytes(struct.pack(f">HBB{len(shape)}I", 0, 8, len(shape), *shape) + b"x" * math.prod(shape))
+    with pytest.raises(UserError, match="a shape that no images have"):
+        read_idx(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 from pathlib import Path
 
@@ -11,13 +12,15 @@ import optuna
 import pytest
 from optuna.storages.journal import JournalFileBackend
 
+from tests.search.made_up import made_up_winner
 from tests.search.tiny_search import outcome, search
 from tests.test_runner import StopAfter
 from vdae_bench.errors import UserError
 from vdae_bench.search import search as search_module
 from vdae_bench.search import winner as winner_module
 from vdae_bench.search.ledger import JOURNAL, mend, open_storage
-from vdae_bench.search.studies import search_folder
+from vdae_bench.search.studies import search_folder, studies_of
+from vdae_bench.search.winner import to_json, with_winners
 from vdae_bench.training.checkpoint import Checkpoint
 from vdae_bench.training.engine import Interrupted
 
@@ -128,6 +131,24 @@ def test_killed_at_any_phase(make_study, around, elsewhere, whole_of, monkeypatc
     assert not list(around.store.root.rglob("*superseded*"))
 
 
+@pytest.mark.parametrize(
+    "content", ["", "[", "{}", "null", "[[]]", '{"trials": [], "checkpoints": ["../../../kept.pt"]}']
+)
+def test_damaged_results_of_a_batch_are_set_aside_and_nothing_outside_is_touched(
+    make_study, around, elsewhere, whole_of, tmp_path, content
+):
+    study = make_study(search={"trials": 4, "batch": 2})
+    with pytest.raises(Interrupted):
+        search(study, around, StopAfter(4))
+    kept = tmp_path / "kept.pt"
+    kept.touch()
+    folder = around.store.folder(study.sweep, study.protocol.name, "checkpoints")
+    (folder / f"{study.batch_name(0)}.json").write_text(content)
+    (folder / f"{study.batch_name(0)}-0123456789abcdef.pt").touch()  # of a group that memory no longer holds
+    assert outcome(search(study, around)) == whole_of(study, elsewhere)
+    assert [path.read_text() for path in folder.iterdir()] == [content] and kept.exists()
+
+
 @pytest.mark.parametrize("asked", [0, 1, 4, 9])
 def test_stopped_on_request_after_a_checkpoint(make_study, around, elsewhere, whole_of, asked):
     study = make_study(search={"trials": 4, "batch": 2})
@@ -187,6 +208,31 @@ def test_a_journal_is_mended_at_its_end_alone(tmp_path):
         open_storage(tmp_path, None)
 
 
+WRONG_LINES = ["[]", "1", "null", '{"op_code": 99}', "[" * 100_000]
+WRONG_PARTS = [("trial_id", []), ("user_attr", 1), ("user_attr", {"epochs": None}), ("values", [])]
+WRONG_PARTS += [("step", None), ("params", {"hidden_size": "x"})]
+
+
+@pytest.mark.parametrize("wrong", [*WRONG_LINES, *WRONG_PARTS], ids=lambda wrong: str(wrong)[:30])
+def test_a_journal_that_makes_no_sense_is_named_with_a_remedy(make_study, around, wrong):
+    study = make_study(search={"trials": 2, "batch": 2})
+    search(study, around)
+    study.path(around.store).unlink()
+    journal = search_folder(around.store, study.sweep, study.protocol.name) / JOURNAL
+    lines = journal.read_text().splitlines()
+    if isinstance(wrong, str):
+        lines[-1:] = [wrong, lines[-1]]
+    else:
+        part, value = wrong
+        at = max((at for at, line in enumerate(lines) if part in json.loads(line)), default=None)
+        if at is None:
+            pytest.skip(f"this Optuna writes no {part}")
+        lines[at] = json.dumps({**json.loads(lines[at]), part: value})
+    journal.write_text("\n".join(lines) + "\n")
+    with pytest.raises(UserError, match=r"is damaged .*; take it from a backup, or delete it"):
+        search(make_study(search={"trials": 4, "batch": 2}), around)
+
+
 def test_a_lock_left_by_a_kill_does_not_hold_up_the_next(make_study, around):
     study = make_study(search={"trials": 1})
     folder = search_folder(around.store, study.sweep, study.protocol.name)
@@ -196,3 +242,33 @@ def test_a_lock_left_by_a_kill_does_not_hold_up_the_next(make_study, around):
     os.utime(lock, (1, 1), follow_symlinks=False)
     assert len(search(study, around).trials) == 1
     assert not lock.is_symlink()
+
+
+GOOD = {"learning_rate": 1e-3, "schedule": "linear", "hidden_size": 4}
+WRONG_WINNERS = {
+    "not in the space": {"chosen": {**GOOD, "hidden_size": 5}},
+    "not a size": {"chosen": {**GOOD, "hidden_size": None}},
+    "not a number": {"chosen": {**GOOD, "learning_rate": math.nan}},
+    "nothing chosen": {"chosen": {}},
+    "value": {"value": math.nan},
+    "another trial": {"winner": 1},
+    "no trial": {"trials": []},
+    "deep": "[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("case", WRONG_WINNERS)
+@pytest.mark.parametrize("agrees", [True, False])
+def test_a_winner_that_makes_no_sense_is_damaged(make_spec, around, case, agrees):
+    spec = make_spec()
+    study = studies_of(spec)[0]
+    path, change = study.path(around.store), WRONG_WINNERS[case]
+    content = json.loads(to_json(made_up_winner(study, [GOOD, GOOD])))
+    if isinstance(change, dict):
+        content |= change
+        if agrees and "chosen" in change:  # the trial says the same
+            content["trials"][0]["parameters"] = change["chosen"]
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(content) if isinstance(change, dict) else change)
+    with pytest.raises(UserError, match="is damaged"):
+        with_winners(spec, around.store)

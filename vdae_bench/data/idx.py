@@ -64,7 +64,10 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     if len(values) != count:
         length = "is truncated" if len(values) < count else "has bytes after its end"
         raise UserError(f"{path} {length}: its header promises {count} values; obtain it again")
-    return np.frombuffer(values, dtype=np.uint8).reshape(shape)
+    try:
+        return np.frombuffer(values, dtype=np.uint8).reshape(shape)
+    except ValueError:  # more dimensions than NumPy has, or a size beyond its numbers beside a size of 0
+        raise UserError(f"{path} has a shape that no images have: {'x'.join(map(str, shape))}") from None
 
 
 def write_idx(path: Path, array: NDArray[np.uint8]) -> None:

@@ -95,15 +95,21 @@ def open_storage(folder: Path, url: str | None) -> BaseStorage:
             mend(journal)
             try:
                 return optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
-            except (ValueError, KeyError) as error:
-                raise UserError(
-                    f"{journal} is damaged ({error}); take it from a backup, or delete it: frozen winners are kept"
-                ) from None
+            except OSError:
+                raise
+            except Exception as error:  # of what is no journal; on hostile files Optuna fails in any way
+                raise damaged(journal, error) from None
         try:
             return optuna.storages.get_storage(url)
         except Exception as error:  # SQLAlchemy's and drivers' own, of any kind
             shown = url.rpartition("@")[2]
             raise UserError(f"cannot open the storage {shown}: {str(error).splitlines()[0]}") from None
+
+
+def damaged(what: object, error: Exception) -> UserError:
+    """What a user reads of a storage that makes no sense."""
+    reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    return UserError(f"{what} is damaged ({reason}); take it from a backup, or delete it: frozen winners are kept")
 
 
 class Ledger:

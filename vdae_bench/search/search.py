@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter
 
 from vdae_bench import atomic
 from vdae_bench.devices import group_bytes
 from vdae_bench.engines import Engine
 from vdae_bench.progress import Progress, duration
 from vdae_bench.runner import StopRequest, Surroundings
-from vdae_bench.search.ledger import Ledger
+from vdae_bench.search.ledger import Ledger, damaged
 from vdae_bench.search.sampling import Pruner, propose
 from vdae_bench.search.space import in_words
 from vdae_bench.search.studies import Study
 from vdae_bench.search.trials import groups_of, train
 from vdae_bench.search.winner import Trial, Winner, freeze, read, trials_frozen, write
-from vdae_bench.store import Store
-from vdae_bench.training.checkpoint import Checkpoint
+from vdae_bench.store import Store, keep_aside
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
+
+
+_TRIALS = TypeAdapter(list[Trial])
 
 
 @dataclass(frozen=True)
@@ -72,10 +75,7 @@ def run_study(
     there = _own(study, path)
     if there and len(there.trials) >= study.trials:
         return Found(there, 0, 0.0)
-    ledger = Ledger(study, storage())
-    if there:
-        ledger.restore(there.trials)
-    ledger.release_stale()
+    ledger = _open(study, storage(), there)
     trained = 0
     for batch in range(-(-study.trials // study.batch)):
         trained += _run_batch(study, batch, ledger, around, progress, stop, engine)
@@ -83,6 +83,28 @@ def run_study(
     winner = freeze(study, [ended[number] for number in range(study.trials)])
     write(path, winner)
     return Found(winner, trained, time.monotonic() - started)
+
+
+def _open(study: Study, storage: BaseStorage, there: Winner | None) -> Ledger:
+    """The study's ledger, read once: what was told makes sense.
+
+    Raises:
+        UserError: it does not.
+    """
+    try:
+        ledger = Ledger(study, storage)
+        if there:
+            ledger.restore(there.trials)
+        ledger.release_stale()
+        known = {**ledger.asked(), **{number: trial.parameters for number, trial in ledger.ended().items()}}
+        wrong = [number for number, parameters in known.items() if not study.has(parameters)]
+        if wrong:
+            raise ValueError(f"parameters of trial {wrong[0]} are not of its space")
+    except OSError:
+        raise
+    except Exception as error:  # of a storage that someone has changed; Optuna fails in any way
+        raise damaged(f"the storage of study {study.name}", error) from None
+    return ledger
 
 
 def _own(study: Study, path: Path) -> Winner | None:
@@ -138,8 +160,7 @@ def _run_batch(
         stop,
         engine,
     )
-    checkpoints = [checkpoint.path for group in groups for checkpoint in group.checkpoints(around)]
-    results.write([trials[number] for number in missing], checkpoints)
+    results.write([trials[number] for number in missing])
     ledger.tell([trials[number] for number in missing])
     results.remove()
     progress.group_ended(label, _outcome(list(trials.values()), ledger.best()), work)
@@ -161,29 +182,25 @@ class _Results:
 
     def __init__(self, study: Study, batch: int, around: Surroundings) -> None:
         self._folder = around.store.folder(study.sweep, study.protocol.name, "checkpoints")
-        self._path = self._folder / f"search-{study.spec_digest[:16]}-{batch}.json"
+        self._name = study.batch_name(batch)
+        self._path = self._folder / f"{self._name}.json"
 
     def read(self) -> dict[int, Trial]:
-        """The trials by number; none where there is no file."""
-        trials = [Trial.model_validate(each) for each in self._content()["trials"]]
+        """The trials by number; none where there is no file, or one that is damaged, which is set aside."""
+        try:
+            trials = _TRIALS.validate_json(self._path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except ValueError:
+            keep_aside(self._path, self._path.read_bytes(), "unreadable")
+            return {}
         return {trial.number: trial for trial in trials}
 
-    def _content(self) -> dict[str, Any]:
-        if not self._path.exists():
-            return {"trials": [], "checkpoints": []}
-        content: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
-        return content
-
-    def write(self, trials: list[Trial], checkpoints: list[Path]) -> None:
-        """Keep results, and which checkpoints they make superfluous."""
-        content = {
-            "trials": [trial.model_dump(mode="json") for trial in trials],
-            "checkpoints": [path.name for path in checkpoints],
-        }
-        atomic.write(self._path, json.dumps(content, allow_nan=False).encode())
+    def write(self, trials: list[Trial]) -> None:
+        """Keep results."""
+        atomic.write(self._path, _TRIALS.dump_json(trials))
 
     def remove(self) -> None:
-        """All are told: results and checkpoints have served."""
-        for name in self._content()["checkpoints"]:
-            Checkpoint(self._folder / name, "").remove()
-        self._path.unlink(missing_ok=True)
+        """All are told: the batch's checkpoints have served, and then its results."""
+        for path in (*self._folder.glob(f"{self._name}-*.pt"), self._path):
+            path.unlink(missing_ok=True)

@@ -62,6 +62,10 @@ class Study:
         """The training seed of a trial."""
         return TRIAL_SEEDS + MAX_TRIALS * self.seed + index
 
+    def batch_name(self, batch: int) -> str:
+        """What the names of the files begin with that a batch leaves until it is told."""
+        return f"search-{self.spec_digest[:16]}-{batch}"
+
     @property
     def spec_digest(self) -> str:
         """The identity of the study: what determines its trials, but for how many there are."""
@@ -83,6 +87,11 @@ class Study:
                 "method_version": get_method(self.cell.method).version,
             }
         )
+
+    def has(self, parameters: Mapping[str, Any]) -> bool:
+        """Whether a trial's parameters are of the space."""
+        space = self.space
+        return parameters.keys() == space.keys() and all(space[name].has(value) for name, value in parameters.items())
 
     def space_as_json(self) -> dict[str, Any]:
         """The space as the spec has it."""

@@ -94,8 +94,6 @@ class Group:
     seconds: dict[int, float] = field(default_factory=dict)
     counted: float = 0.0
     """Of the trainer's seconds, how many are shared out already."""
-    halves: list[Group] = field(default_factory=list)
-    """Where there was not the memory for all at once."""
 
     def __post_init__(self) -> None:
         self.alive = self.alive or list(self.members)
@@ -107,16 +105,13 @@ class Group:
         (first, *_) = self.members.values()
         return price(self.study.job(architecture_of(first))).train_flops * len(self.members)
 
-    def checkpoints(self, around: Surroundings) -> list[Checkpoint]:
-        """All that the group may have written."""
-        return [self.checkpoint(around), *(each for half in self.halves for each in half.checkpoints(around))]
-
     def checkpoint(self, around: Surroundings) -> Checkpoint:
         """Where the group is kept while its batch runs."""
         members = [[number, self.study.trial_seed(number), parameters] for number, parameters in self.members.items()]
         identity = digest([self.study.spec_digest, members])
         folder = around.store.folder(self.study.sweep, self.study.protocol.name, "checkpoints")
-        return Checkpoint(folder / f"search-{identity[:16]}.pt", identity, around.seconds_between_checkpoints)
+        batch = self.study.batch_name(min(self.members) // self.study.batch)
+        return Checkpoint(folder / f"{batch}-{identity[:16]}.pt", identity, around.seconds_between_checkpoints)
 
     def trainer(self, around: Surroundings) -> Trainer:
         """A trainer of the replicas that are alive, at their start."""
@@ -160,8 +155,8 @@ class Group:
             def report_half(phase: str, fraction: float, half: int = half) -> None:
                 report(f"{phase}, half of them at a time for want of memory", (half + fraction) / 2)
 
-            self.halves.append(Group(self.study, {number: self.members[number] for number in numbers}))
-            self.ended |= self.halves[-1].run(prunes, around, report_half, stop)
+            members = {number: self.members[number] for number in numbers}
+            self.ended |= Group(self.study, members).run(prunes, around, report_half, stop)
         return self.ended
 
     def _run(
@@ -172,8 +167,9 @@ class Group:
         stop: Callable[[], bool],
     ) -> dict[int, Trial]:
         checkpoint = self.checkpoint(around)
-        kept = checkpoint.load()
-        state = self._restore(kept) if kept else None
+        with checkpoint.restoring():
+            kept = checkpoint.load()
+            state = self._restore(kept) if kept else None
         if not self.alive:
             return self.ended
 
@@ -190,7 +186,8 @@ class Group:
         while self.alive:
             trainer = self.trainer(around)
             if state:
-                trainer.load_state(state)
+                with checkpoint.restoring():
+                    trainer.load_state(state)
             before = list(self.alive)
             try:
                 trainer.run(save, lambda: checkpoint.due, stop, after_step)

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from vdae_bench import atomic
 from vdae_bench.errors import EnvironmentFault, UserError
@@ -172,10 +172,15 @@ def read(path: Path) -> Winner | None:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return Winner.model_validate({"schema_": content.pop("schema"), **content})
+        found = Winner.model_validate({"schema_": content.pop("schema"), **content})
+        best = best_of(found.trials)
+        if best is None or (best.number, best.parameters, best.value) != (found.winner, found.chosen, found.value):
+            raise ValueError("its winner is not its best trial")
+        to_json(found)  # no number in it is infinite
+        return found
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError, RecursionError):
         raise UserError(f"{path} is damaged; take it from a backup, or delete it and search again") from None
 
 
@@ -227,6 +232,8 @@ def frozen(study: Study, store: Store) -> Winner | None:
             "hyper-parameters changed): search anew with `vdae-bench search` (the file is set aside), "
             "take the spec back, or give --no-search"
         )
+    if found and not study.has(found.chosen):
+        raise UserError(f"{path} is damaged: what it chose is not of its space; take it from a backup, or delete it")
     return found
 
 

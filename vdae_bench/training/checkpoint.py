@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-import pickle
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from vdae_bench import atomic
+from vdae_bench.devices import is_out_of_memory
+from vdae_bench.errors import EnvironmentFault
 
 FORMAT = 4
 """Of what a checkpoint holds; one of another format is not used."""
@@ -69,29 +71,30 @@ class Checkpoint:
         """The newest state that is whole and of this identity, or None."""
         for path in (self.path, self.previous):
             try:
-                return self._read(path)
+                return read_state(path, self.identity)
             except FileNotFoundError:
                 continue
             except (Unusable, OSError) as error:
-                aside = path.with_name(f"{path.name}.unusable-{time.time_ns()}")
-                with suppress(FileNotFoundError):
-                    path.replace(aside)
-                    _log.warning("%s is not used, for it is %s; it is kept as %s", path, error, aside.name)
+                _set_aside(path, error)
         return None
 
-    def _read(self, path: Path) -> dict[str, Any]:
-        file = path.read_bytes()
-        content, checksum = file[:-DIGEST_BYTES], file[-DIGEST_BYTES:]
-        if hashlib.sha256(content).digest() != checksum:
-            raise Unusable("torn, changed or of an older version")
+    @contextmanager
+    def restoring(self) -> Iterator[None]:
+        """Take over a loaded state in the block; one of another form than this version's is set aside.
+
+        Raises:
+            EnvironmentFault: it was.
+        """
         try:
-            loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-            found, state = (loaded["format"], loaded["identity"]), loaded["state"]
-        except (RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError):
-            raise Unusable("no checkpoint") from None
-        if found != (FORMAT, self.identity):
-            raise Unusable("of another run or version")
-        return dict(state)
+            yield
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                raise
+            path = self.path if self.path.exists() else self.previous
+            _set_aside(path, Unusable("of another form"))
+            raise EnvironmentFault(
+                f"{path} was of another form and is set aside; give the same command again"
+            ) from error
 
     def remove(self) -> None:
         """Forget the state: its records are published."""
@@ -101,3 +104,31 @@ class Checkpoint:
 
 class Unusable(Exception):
     """Why a file is no checkpoint of this run."""
+
+
+def _set_aside(path: Path, reason: Exception) -> None:
+    aside = path.with_name(f"{path.name}.unusable-{time.time_ns()}")
+    with suppress(FileNotFoundError):
+        path.replace(aside)
+        _log.warning("%s is not used, for it is %s; it is kept as %s", path, reason, aside.name)
+
+
+def read_state(path: Path, identity: str | None = None) -> dict[str, Any]:
+    """The state in a checkpoint, of that identity or of any.
+
+    Raises:
+        Unusable: the file is none, or of another identity or format.
+        OSError: it is not there or cannot be read.
+    """
+    file = path.read_bytes()
+    content, checksum = file[:-DIGEST_BYTES], file[-DIGEST_BYTES:]
+    if hashlib.sha256(content).digest() != checksum:
+        raise Unusable("torn, changed or of an older version")
+    try:
+        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        found, state = (loaded["format"], loaded["identity"]), dict(loaded["state"])
+    except Exception:  # of what is no checkpoint; on hostile files torch's reader fails in any way
+        raise Unusable("no checkpoint") from None
+    if found[0] != FORMAT or identity not in (None, found[1]):
+        raise Unusable("of another run or version")
+    return state
