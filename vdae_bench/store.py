@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import re
 import secrets
 from collections.abc import Iterator
@@ -131,7 +132,7 @@ def parse(text: str) -> Record:
     A record is read whatever later versions added to it: what they do not know they keep. Raise `SCHEMA` only where the
     meaning of a field changes, and read the older here: a test holds a sample of each.
     """
-    content = json.loads(text)
+    content = json.loads(text, parse_float=_finite, parse_constant=_finite)
     if not isinstance(content, dict) or "schema" not in content:
         raise ValueError("it is no record")
     schema = content.pop("schema")
@@ -140,6 +141,13 @@ def parse(text: str) -> Record:
             f"its schema is {schema!r}, this version knows {SCHEMA}: read it with the vdae-bench it is from"
         )
     return Record.model_validate({**content, "schema_": schema})
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):  # no record is written with one
+        raise ValueError(f"it has the number {text}")
+    return value
 
 
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
