@@ -97,3 +97,11 @@ def test_a_record_with_a_number_that_is_not_finite_is_none(tmp_path, number):
     assert store.read(path) is None
     ((_, reason),) = store.unreadable()
     assert reason == f"it has the number {number}"
+
+
+@pytest.mark.parametrize(("part", "name", "value"), [("hyperparameters", "adam_beta2", []), ("curve", "epoch", [])])
+def test_a_record_whose_parts_do_not_fit_is_none(tmp_path, part, name, value):
+    content = json.loads(to_json(make_record(seed=0)))
+    content[part][name] = value
+    with pytest.raises(ValueError, match=part):
+        parse(json.dumps(content))

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from vdae_bench import atomic
 from vdae_bench.errors import UserError
@@ -80,6 +80,12 @@ class Curve(BaseModel):
     train_neg_elbo_nats: list[float | None]
     validation_neg_elbo_nats: list[float | None]
 
+    @model_validator(mode="after")
+    def _of_one_length(self) -> Curve:
+        if not len(self.epoch) == len(self.train_neg_elbo_nats) == len(self.validation_neg_elbo_nats):
+            raise ValueError("its columns are not of one length")
+        return self
+
 
 class Cost(BaseModel):
     """Price of the run: this seed's share of its group's wall time, and FLOPs by torch's counter."""
@@ -107,7 +113,7 @@ class Record(BaseModel):
     cell: RecordedCell
     seed: int
     protocol: dict[str, Any]
-    hyperparameters: dict[str, Any]
+    hyperparameters: dict[str, str | int | float | bool | None]
     metrics: Metrics
     curve: Curve
     flags: list[str]
