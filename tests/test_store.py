@@ -84,3 +84,24 @@ def test_records_are_chosen_by_protocol_and_sweep(tmp_path):
         publish(store, sweep, protocol, "c", make_record(seed=0))
     assert len(list(store.records())) == 3
     assert len(list(store.records("quick"))) == 2 and len(list(store.records("quick", "b"))) == 1
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_record_with_a_number_that_is_not_finite_is_none(tmp_path, number):
+    store = Store(tmp_path)
+    publish(store, "s", "quick", "c", make_record(seed=0))
+    path = store.path("s", "quick", "c", 0)
+    content = json.loads(path.read_text())
+    content["metrics"]["test"]["neg_elbo_nats"] = "here"
+    path.write_text(json.dumps(content).replace('"here"', number))
+    assert store.read(path) is None
+    ((_, reason),) = store.unreadable()
+    assert reason == f"it has the number {number}"
+
+
+@pytest.mark.parametrize(("part", "name", "value"), [("hyperparameters", "adam_beta2", []), ("curve", "epoch", [])])
+def test_a_record_whose_parts_do_not_fit_is_none(tmp_path, part, name, value):
+    content = json.loads(to_json(make_record(seed=0)))
+    content[part][name] = value
+    with pytest.raises(ValueError, match=part):
+        parse(json.dumps(content))

@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from vdae_bench import atomic
 from vdae_bench.errors import UserError
@@ -79,6 +80,12 @@ class Curve(BaseModel):
     train_neg_elbo_nats: list[float | None]
     validation_neg_elbo_nats: list[float | None]
 
+    @model_validator(mode="after")
+    def _of_one_length(self) -> Curve:
+        if not len(self.epoch) == len(self.train_neg_elbo_nats) == len(self.validation_neg_elbo_nats):
+            raise ValueError("its columns are not of one length")
+        return self
+
 
 class Cost(BaseModel):
     """Price of the run: this seed's share of its group's wall time, and FLOPs by torch's counter."""
@@ -106,7 +113,7 @@ class Record(BaseModel):
     cell: RecordedCell
     seed: int
     protocol: dict[str, Any]
-    hyperparameters: dict[str, Any]
+    hyperparameters: dict[str, str | int | float | bool | None]
     metrics: Metrics
     curve: Curve
     flags: list[str]
@@ -131,7 +138,7 @@ def parse(text: str) -> Record:
     A record is read whatever later versions added to it: what they do not know they keep. Raise `SCHEMA` only where the
     meaning of a field changes, and read the older here: a test holds a sample of each.
     """
-    content = json.loads(text)
+    content = json.loads(text, parse_float=_finite, parse_constant=_finite)
     if not isinstance(content, dict) or "schema" not in content:
         raise ValueError("it is no record")
     schema = content.pop("schema")
@@ -140,6 +147,13 @@ def parse(text: str) -> Record:
             f"its schema is {schema!r}, this version knows {SCHEMA}: read it with the vdae-bench it is from"
         )
     return Record.model_validate({**content, "schema_": schema})
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):  # no record is written with one
+        raise ValueError(f"it has the number {text}")
+    return value
 
 
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)

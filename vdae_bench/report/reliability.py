@@ -65,8 +65,8 @@ def render_reliability(results: Path, reports: Path) -> dict[Path, bytes]:
 LEFTOVERS = (
     "Checkpoints, leases and temporary files left over are counted after the command was given once more at the end, "
     "which clears what a kill after the last record left: before the checkpoint is removed, both it and the lease; "
-    "after that, the lease; and where a waiting process took that lease over and found the records, the checkpoint. "
-    "An early run that counted without that call had one left over; which of these it was was not recorded."
+    "after that, the lease; and where a waiting process took that lease over and found the records, the checkpoint "
+    "alone. An early run that counted without that call had one left over; which of these it was was not recorded."
 )
 """What the count of leftovers does and does not say."""
 
