@@ -105,7 +105,7 @@ def cluster(tmp_path):
     found.stop()
 
 
-SWEEP = LONG.replace("[lvdae]", "[vae, lvdae]").replace("epochs: 150", "epochs: 60")
+SWEEP = LONG.replace("[lvdae]", "[vae, lvdae]").replace("epochs: 150", "epochs: 40")
 
 
 def working(results: Path) -> set[int]:
@@ -158,7 +158,7 @@ def test_workers_of_a_cluster_one_killed_one_late_and_the_scheduler_lost(shell, 
 
 def test_workers_on_this_machine(shell):  # noqa: F811
     pytest.importorskip("distributed", reason="needs pip install '.[cluster]'")
-    (shell.folder / "tiny.yaml").write_text(SWEEP.replace("epochs: 60", "epochs: 4"))
+    (shell.folder / "tiny.yaml").write_text(SWEEP.replace("epochs: 40", "epochs: 3"))
     for words in (["--results", "whole"], ["--workers", "2"]):
         done = shell.run("sweep", "tiny.yaml", *words, "--threads", "2")
         assert done.returncode == 0, done.stderr

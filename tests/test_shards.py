@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tests.test_runner import around, run, sweep  # noqa: F401
 from vdae_bench.errors import UserError
 from vdae_bench.plan import plan
 from vdae_bench.shards import Shard, parse_shard, shares
+from vdae_bench.store import Store
 
 
 @given(st.lists(st.integers(0, 10**15), max_size=30), st.integers(1, 12))
@@ -54,19 +56,19 @@ def test_a_bad_share_is_refused(word):
         parse_shard(word, {})
 
 
-def test_shares_by_hand_come_to_the_records_of_one_process(shell):  # noqa: F811
-    (shell.folder / "tiny.yaml").write_text(LONG.replace("epochs: 150", "epochs: 4").replace("[lvdae]", "[vae, lvdae]"))
-    for words in (["--results", "whole"], ["--results", "parts", "--shard", "1/2"]):
-        assert shell.run("sweep", "tiny.yaml", *words, "-q").returncode == 0
-    assert 0 < len(numbers(shell.folder / "parts")) < len(numbers(shell.folder / "whole"))
-    assert shell.run("sweep", "tiny.yaml", "--results", "parts", "--shard", "2/2", "-q").returncode == 0
-    assert numbers(shell.folder / "parts") == numbers(shell.folder / "whole")
+def test_shares_by_hand_come_to_the_records_of_one_process(sweep, around, tmp_path):  # noqa: F811
+    whole = replace(around, store=Store(tmp_path / "whole"))
+    run(sweep, whole)
+    for number in (1, 2, 3):
+        run(sweep, around, planned=Shard(number, 3).of(plan(sweep, around.store), around.store))
+    assert numbers(around.store.root) == numbers(whole.store.root)
 
 
 def test_at_its_time_limit_a_run_stops_after_a_checkpoint_and_goes_on(shell):  # noqa: F811
-    (shell.folder / "tiny.yaml").write_text(LONG)
-    assert shell.run("sweep", "tiny.yaml", "--results", "whole", "-q").returncode == 0
-    stopped = shell.run("sweep", "tiny.yaml", "--time-limit", "0.2s", "-q")
+    (shell.folder / "tiny.yaml").write_text(LONG.replace("epochs: 150", "epochs: 30"))
+    words = ["--results", "whole", "--shard", "1/1"]
+    assert shell.run("sweep", "tiny.yaml", *words, "-q").returncode == 0
+    stopped = shell.run("sweep", "tiny.yaml", "--time-limit", "0.1s", "-q")
     assert (stopped.returncode, "the same command goes on" in stopped.stderr) == (143, True)
     assert list((shell.folder / "results").rglob("*.pt")) and not numbers(shell.folder / "results")
     assert shell.run("sweep", "tiny.yaml", "-q").returncode == 0

@@ -17,7 +17,7 @@ from tests.test_cli import shell  # noqa: F401
 from vdae_bench.search.winner import Winner, all_winners
 from vdae_bench.store import Store
 
-LONG = SPEC.replace("epochs: 3", "epochs: 60").replace("[vae, lvdae]", "[lvdae]")
+LONG = SPEC.replace("epochs: 3", "epochs: 30").replace("[vae, lvdae]", "[lvdae]")
 
 
 @pytest.fixture
