@@ -34,14 +34,14 @@ class RecordedCell(BaseModel):
     dataset: str
     method: str
     latents: int
-    options: dict[str, Any] = {}
+    options: dict[str, str | int | float | bool | None] = {}
 
 
 class TestMetrics(BaseModel):
     """Test metrics; bits/dim only for continuous data, -ELBO only for methods that have one."""
 
     __test__ = False  # no test class, whatever pytest thinks of its name
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
     neg_elbo_nats: float | None
     nll_nats: float
@@ -56,7 +56,7 @@ class TestMetrics(BaseModel):
 class ValidationMetrics(BaseModel):
     """-ELBO on the validation images after the last epoch, and the (first) epoch at which it was lowest."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
     neg_elbo_nats: float
     best_epoch: int
@@ -65,7 +65,7 @@ class ValidationMetrics(BaseModel):
 class Metrics(BaseModel):
     """What was measured; `test` is missing from a run that diverged."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
     test: TestMetrics | None
     validation: ValidationMetrics | None
@@ -74,7 +74,7 @@ class Metrics(BaseModel):
 class Curve(BaseModel):
     """-ELBO at beta = 1 by epoch (1, 2, ...), in nats an image; null where it was not finite."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
     epoch: list[int]
     train_neg_elbo_nats: list[float | None]
@@ -90,7 +90,7 @@ class Curve(BaseModel):
 class Cost(BaseModel):
     """Price of the run: this seed's share of its group's wall time, and FLOPs by torch's counter."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
     train_seconds: float
     evaluation_seconds: float
@@ -106,7 +106,7 @@ class Cost(BaseModel):
 class Record(BaseModel):
     """One run."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
     schema_: int
     status: Literal["completed", "diverged"]
