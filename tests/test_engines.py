@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,6 +22,7 @@ from vdae_bench.engines import Engine
 from vdae_bench.plan import plan
 from vdae_bench.runner import StopRequest
 from vdae_bench.schedule import run_plan
+from vdae_bench.spec import load_spec
 from vdae_bench.store import Store
 from vdae_bench.training.engine import Interrupted
 
@@ -42,19 +43,23 @@ def found(store: Store):
         yield str(path.relative_to(store.root)), without_time(record)
 
 
-def test_a_stop_reaches_other_processes_which_write_checkpoints(sweep, around):  # noqa: F811
-    stop, planned = StopRequest(), plan(sweep, around.store)
+def test_a_stop_reaches_other_processes_which_write_checkpoints(around, tiny_data, tmp_path):  # noqa: F811
+    (tmp_path / "long.yaml").write_text(LONG.replace("epochs: 150", "epochs: 100000"))
+    planned, stop = plan(load_spec(tmp_path / "long.yaml"), around.store), StopRequest()
     long = replace(around, seconds_between_checkpoints=1e9)
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
 
-        class Impatient(Heard):
-            def group_started(self, label, number, groups):
-                stop.signal = signal.SIGTERM
+    def stop_at_work() -> None:
+        wait_for(lambda: working(around.store.root))
+        stop.signal = signal.SIGTERM
 
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool, ThreadPoolExecutor(1) as thread:
+        watching = thread.submit(stop_at_work)
         with pytest.raises(Interrupted):
-            run_plan(planned, long, Impatient(), stop, Engine(pool, lambda: 1, long))
+            run_plan(planned, long, Heard(), stop, Engine(pool, lambda: 1, long))
+        watching.result()
+    (group,) = planned.groups
     left = [path.name for path in around.store.root.rglob("checkpoints/*")]
-    assert not [name for name in left if name.startswith("stop-") or name.endswith(".lease")]
+    assert left == [group.checkpoint_path(around.store).name]
 
 
 class Cluster:

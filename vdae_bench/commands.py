@@ -111,9 +111,14 @@ def resolve(word: str, around: Surroundings, words: dict[str, Any], *, may_calib
     return load_spec(find_spec(word), words["protocol"], {**overrides, "epochs": epochs}, seeds, search)
 
 
+def stop_request(words: dict[str, Any]) -> StopRequest:
+    """On a signal, or at the time limit of the command line."""
+    return StopRequest(parse_duration(words["time_limit"]) if words["time_limit"] else None)
+
+
 def run_sweeps(names: Sequence[str], *, reports: Path, dry_run: bool, quiet: bool, **words: Any) -> None:
     """Run sweeps one after the other, then draw and print their reports."""
-    stop = StopRequest(parse_duration(words["time_limit"]) if words["time_limit"] else None)
+    stop = stop_request(words)
     shard = parse_shard(words["shard"]) if words["shard"] else None
     if shard and words["search"]:
         raise UserError("--shard takes a part of the final runs; search first: vdae-bench search SPEC")
@@ -163,7 +168,7 @@ def run_search(word: str, *, reports: Path, dry_run: bool, quiet: bool, **words:
     if dry_run:
         click.echo(search_text(spec, studies, around.store))
         return
-    stop = StopRequest(parse_duration(words["time_limit"]) if words["time_limit"] else None)
+    stop = stop_request(words)
     run_studies(studies, around, words, quiet, stop)
     report_sweep(spec, around.store, reports)
 

@@ -9,12 +9,12 @@ import functools
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import CancelledError, Executor, Future, wait
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -112,6 +112,17 @@ def stop_file(folder: Path, name: str) -> Iterator[Path]:
         yield path
     finally:
         atomic.discard(path)
+
+
+def end(running: Collection[Future[Any]], stop_path: Path) -> None:
+    """Have what runs elsewhere write its checkpoints, and wait for that."""
+    if running:
+        with suppress(EnvironmentFault):
+            atomic.write(stop_path, b"")
+        for future in running:
+            future.cancel()
+        with suppress(CancelledError):
+            wait(running)
 
 
 def choose_engine(

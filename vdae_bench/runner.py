@@ -351,6 +351,11 @@ class CannotWrite(EnvironmentFault):
     """The results folder cannot be written, which no other group would survive either."""
 
 
+def lease_of(group: Group, store: Store) -> Lease:
+    """Beside the group's checkpoint."""
+    return Lease(group.checkpoint_path(store).with_suffix(".lease"))
+
+
 def attend(
     group: Group,
     around: Surroundings,
@@ -364,7 +369,7 @@ def attend(
     Raises:
         CannotWrite: not even the lease.
     """
-    lease = Lease(group.checkpoint_path(around.store).with_suffix(".lease"))
+    lease = lease_of(group, around.store)
     try:
         lease.take()
     except Held as held:

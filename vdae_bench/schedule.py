@@ -11,19 +11,19 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from vdae_bench import atomic
 from vdae_bench.devices import is_out_of_memory, release_memory
-from vdae_bench.engines import GONE, Attendant, Engine, stop_file
+from vdae_bench.engines import GONE, Attendant, Engine, end, stop_file
 from vdae_bench.errors import EnvironmentFault, VdaeBenchError
 from vdae_bench.lease import Held, Lease
 from vdae_bench.plan import Group, Plan, group_work
 from vdae_bench.progress import Progress
-from vdae_bench.runner import OUT_OF_MEMORY, CannotWrite, StopRequest, Surroundings, attend
+from vdae_bench.runner import OUT_OF_MEMORY, CannotWrite, StopRequest, Surroundings, attend, lease_of
 from vdae_bench.store import Record, Store
 from vdae_bench.training.checkpoint import Unusable, read_state
 from vdae_bench.training.engine import Interrupted
@@ -100,7 +100,7 @@ def run_plan(
         try:
             return _run_all(planned, crew, progress, stop)
         except BaseException:
-            crew.end(stop_path)
+            end(crew.running, stop_path)
             raise
 
 
@@ -187,7 +187,7 @@ class _Crew:
         found = [(group, future) for future, group in self.running.items() if future in over]
         self.running = {future: group for future, group in self.running.items() if future not in over}
         for group in self.running.values():
-            note = Lease(group.checkpoint_path(self.around.store).with_suffix(".lease")).read_note()
+            note = lease_of(group, self.around.store).read_note()
             if note:
                 board.update(group, functools.partial(group_work, group), note["phase"], note["fraction"])
         return found
@@ -196,18 +196,6 @@ class _Crew:
         """Whether an error is one of the group, which the others survive; any is, in another process."""
         known = isinstance(error, VdaeBenchError | RuntimeError | OSError | MemoryError)
         return known or (self.engine is not None and isinstance(error, Exception))
-
-    def end(self, stop_path: Any) -> None:
-        """Have what runs elsewhere write its checkpoints, and wait for that."""
-        if not self.running:
-            return
-        with suppress(OSError):
-            stop_path.parent.mkdir(parents=True, exist_ok=True)
-            stop_path.touch()
-        for future in self.running:
-            future.cancel()
-        with suppress(CancelledError):
-            wait(self.running)
 
 
 def clear_leftovers(planned: Plan, store: Store) -> None:

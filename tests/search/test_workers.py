@@ -24,7 +24,7 @@ LONG = SPEC.replace("epochs: 3", "epochs: 30").replace("[vae, lvdae]", "[lvdae]"
 def postgresql():
     """The address of a server of its own."""
     with warnings.catch_warnings(action="ignore"):
-        import pgserver
+        pgserver = pytest.importorskip("pgserver", reason="no PostgreSQL server from pip for this Python")
 
     folder = Path(tempfile.mkdtemp(prefix="pg-"))  # the server's own user must reach it, and its socket's path be short
     folder.chmod(0o777)

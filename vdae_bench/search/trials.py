@@ -19,12 +19,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vdae_bench import atomic
 from vdae_bench.data.images import load_images
 from vdae_bench.data.statistics import PixelStatistics
 from vdae_bench.data.views import Split, ViewedImages
 from vdae_bench.devices import is_out_of_memory, release_memory
-from vdae_bench.engines import GONE, SECONDS_BETWEEN_LOOKS, Attendant, Engine, stop_file
+from vdae_bench.engines import GONE, SECONDS_BETWEEN_LOOKS, Attendant, Engine, end, stop_file
 from vdae_bench.errors import EnvironmentFault
 from vdae_bench.models.registry import get_method
 from vdae_bench.plan import GROUP_BYTES, price, replicas_within
@@ -323,10 +322,7 @@ def _train_elsewhere(
                 done += works[places[future]]
             report(f"{len(places) - len(waiting)} of {len(groups)} groups trained", done / (sum(works) or 1))
             if stop() and waiting:
-                atomic.write(stop_path, b"")
-                for future in waiting:
-                    future.cancel()
-                wait(waiting)
+                end(waiting, stop_path)
                 raise Interrupted
     if stop():
         raise Interrupted
