@@ -15,7 +15,7 @@ from vdae_bench import atomic, runner
 from vdae_bench.errors import EnvironmentFault
 from vdae_bench.lease import Lease
 from vdae_bench.models.registry import get_method
-from vdae_bench.plan import Group, Job, Plan, foretell, plan, price, train_bytes
+from vdae_bench.plan import Group, GroupLimit, Job, Plan, foretell, plan, price, train_bytes
 from vdae_bench.progress import QuietProgress
 from vdae_bench.runner import StopRequest, Surroundings, Workbench, run_group
 from vdae_bench.schedule import clear_leftovers, run_plan
@@ -209,8 +209,9 @@ def test_a_group_fits_the_memory_that_it_is_given(sweep, tmp_path):
     whole = plan(sweep, Store(tmp_path)).groups[0]
     need = train_bytes(whole.job)
     assert len(whole.runs) == 2
-    for memory, sizes in ((2 * need, [2]), (2 * need - 1, [1, 1]), (1, [1, 1])):
-        groups = [group for group in plan(sweep, Store(tmp_path), memory).groups if group.job.cell == whole.job.cell]
+    limits = [(GroupLimit(2 * need), [2]), (GroupLimit(2 * need - 1), [1, 1]), (GroupLimit(1), [1, 1])]
+    for limit, sizes in [*limits, (GroupLimit(replicas=1), [1, 1])]:
+        groups = [group for group in plan(sweep, Store(tmp_path), limit).groups if group.job.cell == whole.job.cell]
         assert [len(group.runs) for group in groups] == sizes
 
 

@@ -76,6 +76,9 @@ spec_options = options(
     click.option("--budget", metavar="TIME", help="Such as 30m or 8h: as many epochs (then seeds) as fit."),
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
     click.option("--threads", type=click.IntRange(1), help="Default: the processors this process may use."),
+    click.option(
+        "--replicas", type=click.IntRange(1), help="Train at most so many runs together; default: what fits the memory."
+    ),
     results_option,
     data_option,
 )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import re
 import shlex
 import sys
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from tabulate import tabulate
@@ -22,11 +25,23 @@ from vdae_bench.engines import choose_engine
 from vdae_bench.errors import UserError, VdaeBenchError
 from vdae_bench.lease import Lease
 from vdae_bench.models.registry import loaded_plugins
-from vdae_bench.plan import Calibration, Group, Plan, calibrate, foretell, group_work, plan, price, train_bytes
+from vdae_bench.plan import (
+    MAX_REPLICAS,
+    Calibration,
+    Group,
+    GroupLimit,
+    Plan,
+    calibrate,
+    foretell,
+    group_work,
+    plan,
+    price,
+    train_bytes,
+)
 from vdae_bench.progress import choose_progress, duration
 from vdae_bench.provenance import code_state
 from vdae_bench.runner import StopRequest, Surroundings, Workbench
-from vdae_bench.schedule import Outcome, clear_leftovers, run_plan
+from vdae_bench.schedule import Outcome, SerialExecutor, clear_leftovers, run_plan
 from vdae_bench.search.studies import Study, search_folder, studies_of, studies_to_run
 from vdae_bench.search.winner import all_winners, frozen, trials_frozen, with_winners
 from vdae_bench.shards import parse_shard, shares
@@ -35,6 +50,9 @@ from vdae_bench.spec import SweepSpec, find_spec, load_spec
 from vdae_bench.store import Store
 from vdae_bench.training.engine import Interrupted
 from vdae_bench.yaml_file import YamlFile
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
 
 
 class Failed(VdaeBenchError):
@@ -52,7 +70,7 @@ class Stopped(VdaeBenchError):
         self.exit_code = 128 + number
 
 
-SURROUNDINGS = ("device", "threads", "results", "data", "checkpoint_every", "keep_checkpoints")
+SURROUNDINGS = ("device", "threads", "results", "data", "checkpoint_every", "keep_checkpoints", "replicas", "workers")
 """The words of a verb that runs something which say where and on what."""
 
 
@@ -63,14 +81,17 @@ def surroundings(
     data: Path | None,
     checkpoint_every: str = "60s",
     keep_checkpoints: bool = False,
+    replicas: int | None = None,
+    workers: int | None = None,
 ) -> Surroundings:
-    """Device, threads and folders, set up for this process."""
+    """Device, threads and folders, set up for this process; the memory is that of each of so many workers."""
     code_state()  # now, before the tree can change under a long run
     chosen = devices.choose(device)
     count = threads or devices.usable_processors()
     devices.prepare(count)
     seconds = parse_duration(checkpoint_every)
-    return Surroundings(Store(results), chosen, count, data, seconds, keep_checkpoints)
+    limit = GroupLimit(devices.group_bytes(chosen) // (workers or 1), replicas or MAX_REPLICAS)
+    return Surroundings(Store(results), chosen, count, data, seconds, keep_checkpoints, limit)
 
 
 def parse_settings(settings: Sequence[str], epochs: int | None) -> dict[str, Any]:
@@ -133,7 +154,7 @@ def run_sweeps(names: Sequence[str], *, reports: Path, dry_run: bool, quiet: boo
             elif words["search"]:
                 search_sweep(spec, around, words, quiet, stop)
             spec = take_winners(spec, around.store, words["search"], quiet)
-        planned = plan(spec, around.store, devices.group_bytes(around.device) // (words["workers"] or 1))
+        planned = plan(spec, around.store, around.limit)
         if shard:
             planned = shard.of(planned, around.store)
         if dry_run:
@@ -184,7 +205,11 @@ def search_sweep(spec: SweepSpec, around: Surroundings, words: dict[str, Any], q
 def run_studies(
     studies: Sequence[Study], around: Surroundings, words: dict[str, Any], quiet: bool, stop: StopRequest
 ) -> None:
-    """Run studies one after the other, where and on what the command line says; one that fails spares the rest."""
+    """Run studies where and on what the command line says; one that fails spares the rest.
+
+    They run one after the other in this process, and beside each other on several workers: a study's batches follow
+    each other, and one batch may not keep all workers busy.
+    """
     from vdae_bench.search.ledger import alone, open_storage
     from vdae_bench.search.search import run_study, work_of
 
@@ -194,15 +219,31 @@ def run_studies(
     def work() -> float:
         return sum(work_of(study, around.store) for study in studies)
 
+    @functools.cache
+    def storage() -> BaseStorage:
+        return open_storage(folder, words["storage"])
+
+    opening = threading.Lock()  # a journal is mended as it is opened, by one of the studies
+
+    def opened() -> BaseStorage:
+        with opening:
+            return storage()
+
+    def run(study: Study) -> None:
+        found = run_study(study, around, opened, progress, stop, engine)
+        if not quiet:
+            progress.say(found.in_words())
+
     with (
         alone(folder),
         stop.listening(),
         choose_progress(work, quiet) as progress,
         choose_engine(words["workers"], words["scheduler"], around, progress.say) as engine,
+        ThreadPoolExecutor(len(studies)) if engine else SerialExecutor() as executor,
     ):
-        for study in studies:
+        for study, future in [(study, executor.submit(run, study)) for study in studies]:
             try:
-                found = run_study(study, around, lambda: open_storage(folder, words["storage"]), progress, stop, engine)
+                future.result()
             except Interrupted:
                 assert stop.signal is not None
                 raise Stopped(stop.signal) from None
@@ -210,9 +251,6 @@ def run_studies(
                 if isinstance(error, UserError):
                     raise
                 failures.append(f"{study.slug}: {error}")
-                continue
-            if not quiet:
-                progress.say(found.in_words())
     if failures:
         raise Failed("not all searches came to a result:\n  " + "\n  ".join(failures))
 
@@ -368,11 +406,11 @@ def show_plan(spec: str, *, measure: bool, flops_per_second: float | None, form:
     """Print what a sweep would run, and for how long: on this device, or on one that achieves so many FLOP/s."""
     if measure and flops_per_second:
         raise UserError("--calibrate times this device, --flops-per-second is for another; give one of them")
-    around = surroundings(words["device"], words["threads"], words["results"], words["data"])
+    around = surroundings(**{name: words[name] for name in SURROUNDINGS if name in words})
     resolved = resolve(spec, around, words, may_calibrate=measure)
     studies = studies_of(resolved) if words["search"] else []
     resolved = take_winners(resolved, around.store, words["search"], quiet=form != "text")
-    planned = plan(resolved, around.store, devices.group_bytes(around.device))
+    planned = plan(resolved, around.store, around.limit)
     timings, where = [], "on this device, from a slice of each"
     if flops_per_second:
         timings = [foretell(group, flops_per_second) for group in planned.groups]
@@ -436,7 +474,7 @@ def _slurm_script(
     for plugin in loaded_plugins():
         options += ["--plugin", str(plugin)]
     options += ["sweep", name]
-    for option in ("protocol", "epochs", "seeds", "data"):
+    for option in ("protocol", "epochs", "seeds", "replicas", "data"):
         if words[option] is not None:
             options += [f"--{option}", str(words[option])]
     for setting in words["settings"]:

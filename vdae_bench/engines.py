@@ -144,12 +144,17 @@ def choose_engine(
                 "--workers shares processors, not a GPU; start `dask worker ADDRESS --nthreads 1 --resources GPU=1` "
                 "for each GPU, with its CUDA_VISIBLE_DEVICES, and give --scheduler ADDRESS"
             )
-        return _local(workers, around, say)
+        return local_engine(workers, around, say)
     return nullcontext(None)
 
 
 @contextmanager
-def _local(workers: int, around: Surroundings, say: Callable[[str], None]) -> Iterator[Engine]:
+def local_engine(workers: int, around: Surroundings, say: Callable[[str], None]) -> Iterator[Engine]:
+    """Dask's workers on this machine, which divide its threads.
+
+    Raises:
+        EnvironmentFault: Dask is not installed.
+    """
     _import_distributed()
     from distributed import Client, LocalCluster
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +192,18 @@ class Group:
 
 
 @dataclass(frozen=True)
+class GroupLimit:
+    """How many runs train together at most; the numbers are the same."""
+
+    memory: int = GROUP_BYTES
+    replicas: int = MAX_REPLICAS
+
+    def of(self, job: Job) -> int:
+        """As many as fit the memory; one in any case."""
+        return max(1, min(self.replicas, self.memory // max(1, train_bytes(job))))
+
+
+@dataclass(frozen=True)
 class CellPlan:
     """A cell of a sweep: its job, the seeds that have a record, those that diverged, those that would run."""
 
@@ -207,7 +219,7 @@ class Plan:
 
     cells: tuple[CellPlan, ...]
     groups: tuple[Group, ...]
-    memory: int = GROUP_BYTES
+    limit: GroupLimit = field(default_factory=GroupLimit)
 
     @property
     def done(self) -> set[tuple[Cell, int]]:
@@ -217,11 +229,12 @@ class Plan:
     @property
     def everything(self) -> list[Group]:
         """The groups of the sweep as if it started now, without any record."""
-        return [group for alike in _alike(self.cells) for group in _whole(alike, self.memory)]
+        return [group for alike in _alike(self.cells) for group in _whole(alike, self.limit)]
 
 
-def plan(spec: SweepSpec, store: Store, memory: int = GROUP_BYTES) -> Plan:
-    """What of a sweep is there, and what would run in groups of at most `memory` bytes."""
+def plan(spec: SweepSpec, store: Store, limit: GroupLimit | None = None) -> Plan:
+    """What of a sweep is there, and what would run in groups of at most `limit`."""
+    limit = limit or GroupLimit()
     cells = []
     for cell in spec.cells:
         job = Job(spec.name, cell, spec.protocol, spec.resolved_hyperparameters(cell), spec.source(cell))
@@ -237,11 +250,11 @@ def plan(spec: SweepSpec, store: Store, memory: int = GROUP_BYTES) -> Plan:
                 missing=tuple(seed for seed, record in records.items() if record is None),
             )
         )
-    return Plan(tuple(cells), tuple(_groups(cells, store, memory)), memory)
+    return Plan(tuple(cells), tuple(_groups(cells, store, limit)), limit)
 
 
-def _groups(cells: list[CellPlan], store: Store, memory: int) -> Iterator[Group]:
-    """The missing runs, those of one architecture together, as many as fit `memory` bytes.
+def _groups(cells: list[CellPlan], store: Store, limit: GroupLimit) -> Iterator[Group]:
+    """The missing runs, those of one architecture together, as many as `limit` allows.
 
     A group that a kill stopped while it published has a checkpoint and some of its records: it goes on as it was.
     """
@@ -250,13 +263,13 @@ def _groups(cells: list[CellPlan], store: Store, memory: int) -> Iterator[Group]
         if not missing:
             continue
         left = []
-        for group in _whole(alike, memory):
+        for group in _whole(alike, limit):
             lacking = [(job, seed) for job, seed in group.runs if (job.cell, seed) in missing]
             if lacking and group.begun(store):
                 yield group
             else:
                 left += lacking
-        yield from _of_size(replicas_within(memory, alike[0].job), left)
+        yield from _of_size(limit.of(alike[0].job), left)
 
 
 def _alike(cells: Sequence[CellPlan]) -> Iterable[list[CellPlan]]:
@@ -268,20 +281,15 @@ def _alike(cells: Sequence[CellPlan]) -> Iterable[list[CellPlan]]:
     return by_architecture.values()
 
 
-def _whole(alike: list[CellPlan], memory: int) -> Iterator[Group]:
+def _whole(alike: list[CellPlan], limit: GroupLimit) -> Iterator[Group]:
     """All runs of such cells in groups, whether they have a record or not."""
     runs = [(each.job, seed) for each in alike for seed in sorted((*each.done, *each.missing))]
-    return _of_size(replicas_within(memory, alike[0].job), runs)
+    return _of_size(limit.of(alike[0].job), runs)
 
 
 def _of_size(size: int, runs: list[tuple[Job, int]]) -> Iterator[Group]:
     for start in range(0, len(runs), size):
         yield Group(tuple(runs[start : start + size]))
-
-
-def replicas_within(memory: int, job: Job) -> int:
-    """How many replicas of a job train together in so many bytes; one in any case."""
-    return max(1, min(MAX_REPLICAS, memory // max(1, train_bytes(job))))
 
 
 _counts: dict[str, int] = {}

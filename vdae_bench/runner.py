@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -28,7 +28,7 @@ from vdae_bench.evaluation import Evaluator
 from vdae_bench.lease import Held, Lease
 from vdae_bench.models.kept import save_model
 from vdae_bench.models.registry import get_method
-from vdae_bench.plan import Group, Price, price
+from vdae_bench.plan import Group, GroupLimit, Price, price
 from vdae_bench.provenance import provenance
 from vdae_bench.samples.evidence import Evidence, write_evidence
 from vdae_bench.samples.gather import References, gather, load_references
@@ -67,6 +67,7 @@ class Surroundings:
     seconds_between_checkpoints: float = 60.0
     keep_models: bool = False
     """Whether the weights of each run are kept beside its record, for `api.load`."""
+    limit: GroupLimit = field(default_factory=GroupLimit)
 
 
 class StopRequest:

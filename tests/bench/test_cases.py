@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 
@@ -11,8 +13,12 @@ import pytest
 
 from tests.bench.conftest import SIZES
 from tests.bench.made_up_entries import RUN
+from vdae_bench.bench import workers
 from vdae_bench.bench.cases import Comparison, Prediction, Profiles, StartUp, declared
+from vdae_bench.bench.paper_cost import PaperCost
 from vdae_bench.bench.peers import versions
+from vdae_bench.bench.workers import Workers
+from vdae_bench.engines import Engine
 
 CASES = {case.name: case for case in declared(SIZES)}
 INSTALLED = {name for name, version in versions().items() if version}
@@ -65,7 +71,10 @@ def entries_of(setting):
     return run
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name not in ("start-up", "plan")])
+OF_THEIR_OWN = ("start-up", "plan", "workers", "paper-protocol")
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name not in OF_THEIR_OWN])
 def test_each_case_runs(entries_of, name):
     entries = entries_of(name)
     assert entries
@@ -134,3 +143,46 @@ def test_start_up_times_the_real_command(setting):
     assert 0.1 < torch_alone < plan_alone < 60
     assert all(entry.value == entry.ours_seconds for entry in entries)
     assert [entry.met for entry in entries] == [first <= 3, between <= 3, None, None]
+
+
+PAPER = """version: 1
+name: little
+grid: {dataset: [binary-random-bytes], method: [vae], latents: [3]}
+include: [{dataset: binary-random-bytes, method: independent-pixels, latents: 0}]
+protocol: {base: smoke, epochs: 4, batch_size: 20, importance_samples: 5, nll_images: 4, elbo_images: 10,
+           validation_images: 10, quality_samples: 0, train_images: 60}
+search: {trials: 5, batch: 2, epochs: 2, parameters: {hidden_size: {values: [4, 8]}}}
+seeds: 3
+"""
+
+
+def test_the_paper_costs_what_a_slice_of_each_cell_says(setting, tmp_path):
+    (tmp_path / "little.yaml").write_text(PAPER)
+    entries = PaperCost("cost", (str(tmp_path / "little.yaml"),), None).run(setting, rounds=1, run=RUN)
+    vae, pixels, search = (entry.workload for entry in entries)
+    assert (vae.runs, vae.batch, pixels.runs, search.runs, search.batch) == (3, None, 1, 5, 2)
+    assert all(seconds > 0 for work in (vae, pixels, search) for seconds in work.seconds)
+    assert len(search.seconds) == 2 and search.seconds[0] < search.seconds[1] < vae.seconds[0]
+    assert all(entry.peak_flops_per_second > 1e8 for entry in entries)
+
+
+def test_a_sweep_whose_data_are_not_there_is_skipped(setting, tmp_path):
+    text = PAPER.replace("random-bytes", "fashion-mnist")
+    (tmp_path / "little.yaml").write_text(text)
+    nowhere = replace(setting, around=replace(setting.around, data_folder=tmp_path))
+    (entry,) = PaperCost("cost", (str(tmp_path / "little.yaml"),), None).run(nowhere, rounds=1, run=RUN)
+    assert "data" in entry.skipped and entry.workload is None
+
+
+def test_workers_are_timed_beside_this_process(setting, monkeypatch):
+    @contextmanager
+    def engine(count, around, say):
+        with ThreadPoolExecutor(count) as pool:
+            yield Engine(pool, lambda: count, around)
+
+    monkeypatch.setattr(workers, "local_engine", engine)
+    entries = Workers("workers").run(setting, rounds=1, run=RUN)
+    assert [entry.peer for entry in entries] == ["one worker", "this process", "this process"]
+    for entry in entries:
+        assert entry.ours_seconds > 0 and entry.ratio == pytest.approx(entry.peer_seconds / entry.ours_seconds)
+    assert entries[2].ours_seconds < entries[1].ours_seconds

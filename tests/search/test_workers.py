@@ -1,19 +1,27 @@
-"""A search on several workers, its study in a real PostgreSQL server; a worker is killed and nothing is lost."""
+"""Searches on several workers: studies beside each other; one in a real PostgreSQL server whose worker is killed."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import optuna
 import psutil
 import pytest
 
-from tests.search.tiny_search import SPEC
+from tests.search.tiny_search import SPEC, outcome, search
 from tests.test_cli import shell  # noqa: F401
+from vdae_bench import commands
+from vdae_bench.engines import Engine
+from vdae_bench.runner import StopRequest
+from vdae_bench.search import search as search_module
+from vdae_bench.search.studies import studies_of
 from vdae_bench.search.winner import Winner, all_winners
 from vdae_bench.store import Store
 
@@ -66,3 +74,21 @@ def test_workers_share_a_study_in_postgresql_and_one_is_killed(shell, postgresql
     assert [trial.user_attrs["number"] for trial in trials] == list(range(6))
     assert {trial.state.name for trial in trials} == {"COMPLETE"}
     assert not list((shell.folder / "results").rglob("checkpoints/*"))
+
+
+def test_the_studies_of_a_sweep_run_beside_each_other_to_the_same_winners(make_spec, around, elsewhere, monkeypatch):
+    studies = studies_of(make_spec())
+    expected = {study.slug: outcome(search(study, elsewhere)) for study in studies}
+    together, run_study = threading.Barrier(2, timeout=60), search_module.run_study
+
+    def run_when_both_are_there(*words):
+        together.wait()
+        return run_study(*words)
+
+    monkeypatch.setattr(search_module, "run_study", run_when_both_are_there)
+    with ThreadPoolExecutor(2) as pool:
+        engine = Engine(pool, lambda: 2, around)
+        monkeypatch.setattr(commands, "choose_engine", lambda *_: nullcontext(engine))
+        words = {"workers": 2, "scheduler": None, "storage": None}
+        commands.run_studies(studies, around, words, quiet=True, stop=StopRequest())
+    assert {winner.cell: outcome(winner) for _, winner in all_winners(around.store)} == expected

@@ -17,11 +17,13 @@ from typing import Literal, Protocol
 from vdae_bench.bench import ours, peers
 from vdae_bench.bench.entries import Entry, Surrounding
 from vdae_bench.bench.ours import Setting, Sizes, Subject
+from vdae_bench.bench.paper_cost import PaperCost
 from vdae_bench.bench.plain import PapersWay, PlainLVDAE, VmapJacrev
 from vdae_bench.bench.prediction import foretold_and_taken
 from vdae_bench.bench.profiling import profile_step
 from vdae_bench.bench.startup import start_up
 from vdae_bench.bench.timing import Contestant, Measured, interleave, peak, peak_fraction, ratio
+from vdae_bench.bench.workers import Workers
 from vdae_bench.precision import Precision
 
 Factory = Callable[[Setting], Contestant]
@@ -240,6 +242,8 @@ def declared(sizes: Sizes | None = None) -> list[Case]:
         Profiles("profile", tuple(_profiled())),
         StartUp("start-up"),
         Prediction("plan"),
+        Workers("workers"),
+        PaperCost("paper-protocol"),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from vdae_bench import atomic
 from vdae_bench.bench.entries import Entry, Surrounding, folder, read
 from vdae_bench.errors import UserError
+from vdae_bench.report import scaling
 from vdae_bench.report.figures import GREY, STYLES, saved
 from vdae_bench.report.markdown import bullets, code, escape, table
 from vdae_bench.report.origin import commit_in_short
@@ -62,7 +64,12 @@ def render_performance(results: Path, reports: Path) -> dict[Path, bytes]:
         raise UserError(f"there is nothing in {folder(results)}; run `vdae-bench bench` first")
     files = {reports / f"{NAME}.md": page(machines).encode()}
     chart = saved(lambda: _figure(machines))
-    return files | {reports / f"{NAME}.{ending}": content for ending, content in chart.items()}
+    files |= {reports / f"{NAME}.{ending}": content for ending, content in chart.items()}
+    costs = [entry for entry in itertools.chain(*machines) if entry.workload]
+    if costs:
+        drawn = saved(lambda: scaling.figure([entry for entry in costs if entry.run.machine == costs[0].run.machine]))
+        files |= {reports / f"scaling.{ending}": content for ending, content in drawn.items()}
+    return files
 
 
 def page(machines: Sequence[Sequence[Entry]]) -> str:
@@ -90,7 +97,11 @@ def _machine(entries: Sequence[Entry]) -> Iterator[str]:
     if missed:
         yield "### Missed targets: what the floor is"
         yield bullets([_about_missed(entry, measured) for entry in missed])
-    others = [entry for entry in measured if entry.target is None and not entry.axis and not entry.profile]
+    others = [
+        entry
+        for entry in measured
+        if entry.target is None and not entry.axis and not entry.profile and entry.subject not in scaling.SUBJECTS
+    ]
     if others:
         yield "### Without a target"
         yield _comparisons(others)
@@ -101,6 +112,7 @@ def _machine(entries: Sequence[Entry]) -> Iterator[str]:
     yield from _growth(measured)
     yield from _replicas(measured)
     yield from _profiles(measured)
+    yield from scaling.section(measured)
 
 
 def _runs(entries: Sequence[Entry]) -> list[Surrounding]:

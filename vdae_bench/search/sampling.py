@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,19 +26,22 @@ STARTUP = 8
 """Trials at random before a sampler learns, and complete trials before any is pruned."""
 
 
+_verbosity = threading.RLock()
+
+
 @contextmanager
 def quiet_optuna() -> Iterator[None]:
-    """Optuna without its log lines and its warnings of features that are called experimental."""
+    """Optuna without its log lines and its warnings of features that are called experimental; one thread at a time."""
     import optuna
 
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    with _verbosity, warnings.catch_warnings():
+        before = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        warnings.simplefilter("ignore")
+        try:
             yield
-    finally:
-        optuna.logging.set_verbosity(before)
+        finally:
+            optuna.logging.set_verbosity(before)
 
 
 def _sampler(name: str, seed: int) -> BaseSampler:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter
 
 from vdae_bench import atomic
-from vdae_bench.devices import group_bytes
 from vdae_bench.engines import Engine
 from vdae_bench.progress import Progress, duration
 from vdae_bench.runner import StopRequest, Surroundings
@@ -148,7 +147,7 @@ def _run_batch(
         return len(told) + _run_batch(study, batch, ledger, around, progress, stop, engine)
     members = {number: parameters[number] for number in missing}
     ledger.begin(members)
-    groups = list(groups_of(study, members, group_bytes(around.device)))
+    groups = list(groups_of(study, members, around.limit))
     work = float(sum(group.flops for group in groups))
     label = f"search {study.slug}, trials {missing[0]} to {missing[-1]}"
     progress.group_started(label, batch + 1, -(-study.trials // study.batch))

@@ -114,17 +114,21 @@ class Study:
 
     @property
     def train_flops(self) -> int:
-        """Of one trial that is not pruned: the mean over the space's architectures, as counted by `plan.price`.
+        """Of one trial that is not pruned: the mean over the space's architectures."""
+        return sum(self.architecture_flops) // len(self.architecture_flops)
 
-        An interval of sizes counts with its largest.
+    @property
+    def architecture_flops(self) -> list[int]:
+        """Of a trial of each of the space's architectures, as counted by `plan.price`.
+
+        An interval of sizes counts with its largest, and so do more combinations than can be counted one by one.
         """
         choices = architecture_of(self.space)
         sets = [space.values if isinstance(space, Choices) else [round(space.max)] for space in choices.values()]
         combinations = list(itertools.islice(itertools.product(*sets), MOST_ARCHITECTURES + 1))
         if len(combinations) > MOST_ARCHITECTURES:
             combinations = [tuple(each[-1] for each in sets)]
-        prices = [price(self.job(dict(zip(choices, each, strict=True)))).train_flops for each in combinations]
-        return sum(prices) // len(prices)
+        return [price(self.job(dict(zip(choices, each, strict=True)))).train_flops for each in combinations]
 
 
 def search_folder(store: Store, sweep: str, protocol: str) -> Path:

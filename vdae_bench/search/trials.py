@@ -26,7 +26,7 @@ from vdae_bench.devices import is_out_of_memory, release_memory
 from vdae_bench.engines import GONE, SECONDS_BETWEEN_LOOKS, Attendant, Engine, end, stop_file
 from vdae_bench.errors import EnvironmentFault
 from vdae_bench.models.registry import get_method
-from vdae_bench.plan import GROUP_BYTES, price, replicas_within
+from vdae_bench.plan import GroupLimit, price
 from vdae_bench.protocol import digest
 from vdae_bench.runner import OUT_OF_MEMORY, StopRequest, Surroundings
 from vdae_bench.search.space import architecture_of
@@ -251,14 +251,14 @@ class _Thinned(Exception):
     """Some replicas of a group have ended; the others go on without them."""
 
 
-def groups_of(study: Study, members: Mapping[int, dict[str, Any]], memory: int = GROUP_BYTES) -> Iterator[Group]:
-    """Trials of a batch by their architecture, as many together as fit `memory` bytes."""
+def groups_of(study: Study, members: Mapping[int, dict[str, Any]], limit: GroupLimit | None = None) -> Iterator[Group]:
+    """Trials of a batch by their architecture, as many together as `limit` allows."""
     by_architecture: dict[str, dict[int, dict[str, Any]]] = {}
     for number, parameters in members.items():
         by_architecture.setdefault(digest(architecture_of(parameters)), {})[number] = parameters
     for alike in by_architecture.values():
         numbers = list(alike)
-        size = replicas_within(memory, study.job(architecture_of(alike[numbers[0]])))
+        size = (limit or GroupLimit()).of(study.job(architecture_of(alike[numbers[0]])))
         for start in range(0, len(numbers), size):
             yield Group(study, {number: alike[number] for number in numbers[start : start + size]})
 

@@ -1,0 +1,112 @@
+"""What workers beside each other give, and what their scheduler costs: the same sweep on one, on two, and on none."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from vdae_bench.bench.entries import Entry, Surrounding
+from vdae_bench.bench.ours import Setting
+from vdae_bench.bench.timing import Contestant, Measured, interleave, ratio
+from vdae_bench.engines import Engine, local_engine
+from vdae_bench.errors import EnvironmentFault, VdaeBenchError
+from vdae_bench.plan import Plan, plan
+from vdae_bench.progress import QuietProgress
+from vdae_bench.runner import StopRequest, Surroundings
+from vdae_bench.schedule import run_plan
+from vdae_bench.spec import SweepSpec, load_spec
+from vdae_bench.store import Store
+
+SPEC = """version: 1
+name: workers
+grid: {{dataset: [binary-{data}], method: [vae, lvdae], latents: [16, 24, 32, 64]}}
+protocol: {{base: quick, epochs: 1, train_images: {train}, importance_samples: 50, nll_images: 10, elbo_images: 20,
+  validation_images: 20, quality_samples: 0}}
+seeds: 1
+"""
+"""Eight groups of two to five seconds, for a scheduler's overhead to be seen beside them."""
+ROUNDS = 3
+HERE, ONE, TWO = "this process", "one worker", "two workers"
+ROWS = (
+    ("A group of a sweep on two workers, beside one of twice the threads", TWO, ONE),
+    ("A group of a sweep on one worker, beside no scheduler", ONE, HERE),
+    ("A group that has its records, on one worker", f"{ONE}, nothing to do", f"{HERE}, nothing to do"),
+)
+"""Name, ours, theirs."""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Groups on workers; the last row is what the scheduler adds to a group."""
+
+    name: str
+
+    def run(self, setting: Setting, rounds: int | None, run: Surrounding) -> list[Entry]:
+        """Run the sweep on each in turn, every time into a folder of its own."""
+        with TemporaryDirectory() as folder, ExitStack() as engines:
+            try:
+                measured = interleave(_contestants(setting, Path(folder), engines), rounds or ROUNDS, 0.0)
+            except EnvironmentFault as error:
+                return [self._entry(name, peer, run, skipped=str(error)) for name, _, peer in ROWS]
+        return [self._measured(row, measured, run) for row in ROWS]
+
+    def _measured(self, row: tuple[str, str, str], measured: dict[str, Measured], run: Surrounding) -> Entry:
+        name, mine, theirs = (row[0], measured[row[1]], measured[row[2]])
+        found = ratio(theirs.rounds, mine.rounds)
+        return self._entry(
+            name,
+            row[2].partition(",")[0],
+            run,
+            ours_seconds=mine.seconds,
+            peer_seconds=theirs.seconds,
+            ratio=found.value,
+            spread=(found.low, found.high),
+            ours_rounds=mine.rounds,
+            peer_rounds=theirs.rounds,
+        )
+
+    def _entry(self, name: str, peer: str, run: Surrounding, **found: object) -> Entry:
+        return Entry.model_validate(
+            {"name": name, "peer": peer, "case": self.name, "subject": "workers", "per": "group", "run": run, **found}
+        )
+
+
+def _contestants(setting: Setting, folder: Path, engines: ExitStack) -> dict[str, Contestant]:
+    path = folder / "workers.yaml"
+    path.write_text(SPEC.format(data=setting.data.name, train=setting.sizes.train_images // 5))
+    spec, around = load_spec(path), setting.around
+    places: dict[str, Engine | None] = {HERE: None}
+    for name, count in ((ONE, 1), (TWO, 2)):
+        places[name] = engines.enter_context(local_engine(count, around, lambda _: None))
+    store = Store(folder / "done")
+    done = plan(spec, store)
+    _run(done, replace(around, store=store), None)
+    groups, numbers = len(done.groups), itertools.count()
+
+    def sweep(engine: Engine | None) -> Callable[[], None]:
+        return lambda: _sweep(spec, around, engine, folder / str(next(numbers)))
+
+    def nothing(engine: Engine | None) -> Callable[[], None]:
+        return lambda: _run(done, replace(around, store=store), engine)
+
+    contestants = {name: Contestant(sweep(engine), units=groups) for name, engine in places.items()}
+    for name in (HERE, ONE):
+        contestants[f"{name}, nothing to do"] = Contestant(nothing(places[name]), units=groups)
+    return contestants
+
+
+def _sweep(spec: SweepSpec, around: Surroundings, engine: Engine | None, folder: Path) -> None:
+    store = Store(folder)
+    _run(plan(spec, store), replace(around, store=store), engine)
+
+
+def _run(planned: Plan, around: Surroundings, engine: Engine | None) -> None:
+    if engine:
+        engine = replace(engine, around=replace(engine.around, store=around.store))
+    outcome = run_plan(planned, around, QuietProgress(lambda: 1.0), StopRequest(), engine)
+    if outcome.failures:
+        raise VdaeBenchError(f"the run that was to be timed failed: {outcome.failures[0][1]}")
