@@ -371,6 +371,13 @@ def attend(
         CannotWrite: not even the lease.
     """
     lease = lease_of(group, around.store)
+
+    def note(phase: str, fraction: float | None) -> None:
+        lease.note = {"label": group.label, "phase": phase, "fraction": fraction}
+        if report:
+            report(phase, fraction)
+
+    lease.note = {"label": group.label, "phase": "", "fraction": 0.0}
     try:
         lease.take()
     except Held as held:
@@ -387,11 +394,6 @@ def attend(
             lacking = tuple(run for run, record in zip(group.runs, found, strict=True) if not record)
             rest = attend(Group(lacking), around, stop, report)
             return rest if isinstance(rest, str) else [*there, *rest]
-
-        def note(phase: str, fraction: float | None) -> None:
-            lease.note = {"label": group.label, "phase": phase, "fraction": fraction}
-            if report:
-                report(phase, fraction)
 
         note("", 0.0)
         return run_group(group, around, note, stop)
