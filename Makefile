@@ -4,10 +4,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PROTOCOL ?= quick
 
-.PHONY: help install reproduce test check report report-check bench mutants chaos lock audit clean
+.PHONY: help install reproduce evidence test check report report-check bench mutants chaos lock audit clean
 
 help:
 	@echo "make reproduce   Table 1 on real MNIST at protocol quick (PROTOCOL=smoke|quick|standard|paper)"
+	@echo "make evidence    the long runs behind reports/README.md, or go on with them; stop it at any time"
 	@echo "make test        the tests"
 	@echo "make check       lint, format and types"
 	@echo "make mutants     break the mathematics on purpose, over 100 ways: a test must catch each (a quarter of an hour)"
@@ -29,6 +30,13 @@ install: $(VENV)/installed
 
 reproduce: install
 	$(BIN)/vdae-bench reproduce table1 --protocol $(PROTOCOL)
+
+evidence: install
+	$(BIN)/vdae-bench sweep evidence/binary --search
+	$(BIN)/vdae-bench sweep evidence/continuous --search
+	$(BIN)/vdae-bench sweep evidence/paper --seeds 1
+	$(BIN)/vdae-bench sweep lvdae-784 --protocol standard
+	$(BIN)/vdae-bench sweep --noise-grid --protocol standard
 
 test: install
 	$(BIN)/python -m pytest

@@ -234,7 +234,12 @@ class Plan:
 
 def plan(spec: SweepSpec, store: Store, limit: GroupLimit | None = None) -> Plan:
     """What of a sweep is there, and what would run in groups of at most `limit`."""
-    limit = limit or GroupLimit()
+    limit, cells = limit or GroupLimit(), cell_plans(spec, store)
+    return Plan(tuple(cells), tuple(_groups(cells, store, limit)), limit)
+
+
+def cell_plans(spec: SweepSpec, store: Store) -> list[CellPlan]:
+    """What of a sweep is there, cell by cell."""
     cells = []
     for cell in spec.cells:
         job = Job(spec.name, cell, spec.protocol, spec.resolved_hyperparameters(cell), spec.source(cell))
@@ -250,7 +255,7 @@ def plan(spec: SweepSpec, store: Store, limit: GroupLimit | None = None) -> Plan
                 missing=tuple(seed for seed, record in records.items() if record is None),
             )
         )
-    return Plan(tuple(cells), tuple(_groups(cells, store, limit)), limit)
+    return cells
 
 
 def _groups(cells: list[CellPlan], store: Store, limit: GroupLimit) -> Iterator[Group]:

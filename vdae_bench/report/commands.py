@@ -34,6 +34,7 @@ from vdae_bench.report.explain import explain
 from vdae_bench.report.performance import render_performance
 from vdae_bench.report.reliability import render_reliability
 from vdae_bench.report.runs import Run, load_runs
+from vdae_bench.report.story import render_story
 from vdae_bench.search.winner import all_winners
 from vdae_bench.store import Store
 
@@ -91,9 +92,10 @@ def has_results(store: Store) -> bool:
 
 
 def _beside_records(results: Path, reports: Path) -> dict[Path, bytes]:
-    """The pages about the code itself, from what `vdae-bench bench` and `make chaos` left: content by path."""
+    """The pages about all sweeps and about the code itself: content by path."""
     performance = render_performance(results, reports) if any(bench_folder(results).glob("*.json")) else {}
-    return performance | render_reliability(results, reports)
+    files = performance | render_reliability(results, reports)
+    return files | render_story(Store(results), reports, [path for path in files if path.suffix == ".md"])
 
 
 def show_claims(results: Path, reports: Path, protocol: str | None, form: str, check: bool) -> None:

@@ -102,7 +102,7 @@ class Family:
 def families_of(selection: Selection) -> list[Family]:
     """The cells with evidence: noise levels of one model together, all others by data set."""
     sampled = []
-    for cell in sorted(cells_of(selection), key=lambda each: _place(each.cell)):
+    for cell in sorted(cells_of(selection), key=lambda each: place_of(each.cell)):
         run = best_run(cell)
         evidence = read_evidence(run.path, run.record.run_digest) if run else None
         if run and evidence:
@@ -147,7 +147,7 @@ def _without_sigma(cell: Cell) -> Cell:
     return Cell(cell.dataset, cell.method, cell.latents, tuple(each for each in cell.options if each[0] not in SIGMAS))
 
 
-def _place(cell: Cell) -> tuple[Any, ...]:
+def place_of(cell: Cell) -> tuple[Any, ...]:
     """Small latents first and methods in their order, as in the tables; what has no latents last."""
     method = METHODS.index(cell.method) if cell.method in METHODS else len(METHODS)
     return cell.latents or 10**9, method, order_of(cell)

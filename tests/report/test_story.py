@@ -1,0 +1,78 @@
+"""The page about the long runs: every cell of their specs, what is missing, and how `make evidence` runs them."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from pathlib import Path
+
+import pytest
+
+from tests.report.made_up import made_up_record, publish
+from tests.report.markdown_tables import table_with
+from vdae_bench.plan import cell_plans, price
+from vdae_bench.report.story import EVIDENCE, render_story
+from vdae_bench.spec import find_spec, load_spec
+from vdae_bench.store import Store
+
+NLL = {("vae", 16): (90.0, 90.2, 90.4), ("lvdae", 16): (89.4, 89.7, 89.7), ("vae", 32): (89.0, 89.1)}
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("results"))
+    spec = load_spec(find_spec("evidence/binary"))
+    for each in cell_plans(spec, store):
+        cell, records = each.job.cell, []
+        for seed, nll in enumerate(NLL.get((cell.method, cell.latents), ())):
+            origin = {"run_digest": each.job.run_digest(seed)}
+            records.append(made_up_record(cell, seed, spec.protocol, nll_nats=nll, provenance=origin))
+        publish(store, spec.name, spec.protocol.name, cell.slug, records)
+    (content,) = render_story(store, Path("reports"), parts=EVIDENCE[:2]).values()
+    return content.decode()
+
+
+def test_without_a_run_of_the_evidence_there_is_no_page(store, reports):
+    assert render_story(store, reports) == {}
+
+
+def test_each_cell_has_a_row_beside_the_papers_numbers(text):
+    rows = table_with(text, "the paper's number?")
+    assert [(row["latents"], row["method"]) for row in rows] == [
+        (str(m), method) for m in (16, 32, 64, 128) for method in ("VAE", "L-VDAE")
+    ]
+    by_name = {(row["method"], row["latents"]): row for row in rows}
+    first, part, absent = by_name["VAE", "16"], by_name["VAE", "32"], by_name["L-VDAE", "128"]
+    assert first["NLL ours"] == "90.20 ± 0.20" and first["NLL paper"] == "83.46 ± 0.18"
+    assert (first["seeds"], part["seeds"], absent["seeds"]) == ("3 of 3", "2 of 3", "0 of 3")
+    assert first["the paper's number?"] == "not comparable" and absent["the paper's number?"] == "missing"
+    assert first["hours"] == f"{(30 + 31 + 32 + 3 + 4 + 5 + 6) / 3600:.2f}"
+
+
+def test_the_difference_is_paired_by_seed(text):
+    (said,) = re.findall(r"^- L-VDAE less VAE at m = 16.*$", text, re.MULTILINE)
+    paired = [ours - theirs for ours, theirs in zip(NLL["lvdae", 16], NLL["vae", 16], strict=True)]
+    half = 4.302653 * statistics.stdev(paired) / 3**0.5
+    mean = statistics.fmean(paired)
+    assert f"NLL {mean:+.2f} \\[{mean - half:+.2f}, {mean + half:+.2f}\\] (paper: -0.78)" in said and "3 seeds" in said
+    assert "less VAE at m = 32" not in text
+
+
+def test_what_is_missing_stands_with_its_command_and_its_hours(text, store):
+    (line,) = re.findall(r"^- `vdae-bench sweep evidence/binary --search`: (.*)$", text, re.MULTILINE)
+    spec = load_spec(find_spec("evidence/binary"))
+    flops = sum(
+        price(each.job).flops * (3 - len(NLL.get((each.job.cell.method, each.job.cell.latents), ())))
+        for each in cell_plans(spec, store)
+    )
+    speed = 8 * 2.8e12 / (2 * (35 + 37 + 39) + 35 + 37)
+    hours = float(re.findall(r"about ([\d.]+) h", line)[0])
+    assert line.startswith("16 runs") and hours == pytest.approx(flops / speed / 3600, rel=0.01)
+    assert "its search before" in line
+
+
+def test_make_evidence_runs_these_in_this_order():
+    lines = Path("Makefile").read_text().partition("\nevidence:")[2].partition("\n\n")[0].splitlines()[1:]
+    assert [line.strip().removeprefix("$(BIN)/") for line in lines] == [part.command for part in EVIDENCE]
+    for part in EVIDENCE:
+        load_spec(find_spec(part.spec), part.protocol)
