@@ -68,7 +68,7 @@ chaos: install
 lock: install
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip-tools
 	$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
-	  --no-emit-options --no-header --no-annotate --extra test --extra dev --unsafe-package torch \
+	  --no-emit-options --no-header --no-annotate --extra test --extra dev --extra cluster --build-deps-for editable --unsafe-package torch \
 	  --constraint constraints.txt --output-file requirements.lock pyproject.toml
 	sed -i '/^# WARNING/,$$d' requirements.lock  # that torch is not in it, which is meant
 
