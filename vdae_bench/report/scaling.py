@@ -77,8 +77,8 @@ def _simulation(costs: Sequence[Entry]) -> Iterator[str]:
         f"Both tables with their searches: {trials} trials, then {runs} runs. The seconds of each are those timed on "
         f"this machine (a slice of every cell; a trial's by its FLOPs, of architectures drawn evenly from the space, "
         f"none pruned), divided by {speed:,.0f}: the float32 matrix products of a GPU at an assumed "
-        f"{GPU_FLOPS / 1e12:g} TFLOP/s over those of this machine. No GPU was measured. Runs that train together take "
-        f"as long as one after the other. Groups are scheduled as the engines do it: longest first; a table's studies "
+        f"{GPU_FLOPS / 1e12:g} TFLOP/s over those of this machine. No GPU was measured. Runs that train together are "
+        f"taken to need as long as one after the other, which on a GPU they may not. Groups are scheduled as the engines do it: longest first; a table's studies "
         f"beside each other, a study's batches one after the other, final runs after all searches, one table after "
         f"the other. Dollars at an assumed {DOLLARS_AN_HOUR:g} an hour for each GPU, from the first group to the last."
     )
