@@ -78,9 +78,10 @@ def _simulation(costs: Sequence[Entry]) -> Iterator[str]:
         f"this machine (a slice of every cell; a trial's by its FLOPs, of architectures drawn evenly from the space, "
         f"none pruned), divided by {speed:,.0f}: the float32 matrix products of a GPU at an assumed "
         f"{GPU_FLOPS / 1e12:g} TFLOP/s over those of this machine. No GPU was measured. Runs that train together are "
-        f"taken to need as long as one after the other, which on a GPU they may not. Groups are scheduled as the engines do it: longest first; a table's studies "
-        f"beside each other, a study's batches one after the other, final runs after all searches, one table after "
-        f"the other. Dollars at an assumed {DOLLARS_AN_HOUR:g} an hour for each GPU, from the first group to the last."
+        f"taken to need as long as one after the other, which on a GPU they may not. Groups are scheduled as the "
+        f"engines do it: longest first; a table's studies beside each other, a study's batches one after the other, "
+        f"final runs after all searches, one table after the other. Dollars at an assumed {DOLLARS_AN_HOUR:g} an hour "
+        f"for each GPU, from the first group to the last."
     )
     yield "![Time and GPU-hours](scaling.svg)"
     for words, together in GROUPINGS:
