@@ -196,7 +196,7 @@ def test_the_example_for_slurm_makes_a_job_script():
     pytest.importorskip("dask_jobqueue", reason="needs pip install '.[cluster]'")
     page = (Path(__file__).parents[1] / "docs" / "cluster.md").read_text()
     code = page.split("### Slurm through dask-jobqueue")[1].split("```python\n")[1].split("```")[0]
-    construction = code[: code.index("cluster.scale")]
+    construction = code[: code.index("cluster.adapt")]
     found: dict[str, str] = {}
     exec(construction + "script = cluster.job_script()\ncluster.close()\n", found)
     for line in ("#SBATCH -p gpu", "#SBATCH --gres=gpu:1", "--resources GPU=1", "distributed.cli.dask_worker"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.test_cli import LONG, Shell, numbers, shell  # noqa: F401
+from tests.test_cli import LONG, numbers, shell  # noqa: F401
+from tests.test_engines import wait_for
 from tests.test_runner import around, run, sweep  # noqa: F401
 from vdae_bench.errors import UserError
 from vdae_bench.plan import plan
 from vdae_bench.shards import Shard, parse_shard, shares
+from vdae_bench.slurm import job_array
 from vdae_bench.store import Store
 
 
@@ -89,3 +93,40 @@ def test_the_job_array_is_a_script_whose_command_runs(shell):  # noqa: F811
     done = shell.run(*command.replace("--shard auto", "--shard 1/1").split()[1:])
     assert done.returncode == 0, done.stderr
     assert len(numbers(shell.folder / "results")) == 2
+
+
+COMMAND = """\
+#!/bin/bash
+trap 'sleep 0.3; touch checkpoint; exit 143' TERM
+[ -e at-limit ] && exit 143
+touch started
+for _ in {1..600}; do sleep 0.1; done
+"""
+
+
+@pytest.mark.parametrize("at_limit", [True, False])
+def test_the_script_requeues_at_its_own_limit_and_waits_for_the_checkpoint_when_it_is_told_to_stop(tmp_path, at_limit):
+    for name, text in {"vdae-bench": COMMAND, "scontrol": '#!/bin/bash\necho "$@" > requeued\n'}.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    if at_limit:
+        (tmp_path / "at-limit").touch()
+    told = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "2"}
+    script = job_array("tiny", ["sweep", "tiny"], 2, 60, 1, gpu=False)
+    process = subprocess.Popen(["bash", "-c", script], cwd=tmp_path, env={**os.environ, **told}, start_new_session=True)
+    if not at_limit:
+        wait_for((tmp_path / "started").exists)
+        os.killpg(process.pid, signal.SIGTERM)  # scancel and preemption tell all processes, bash too
+    assert process.wait(timeout=60) == 143
+    assert (tmp_path / "checkpoint").exists() != at_limit
+    assert (tmp_path / "requeued").exists() == at_limit  # what was cancelled must not come back
+    if at_limit:
+        assert (tmp_path / "requeued").read_text() == "requeue 7_2\n"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "limit", "minutes"), [(3300, "55m", 60), (0.5, "0.5s", 6), (90, "90s", 7), (5400, "90m", 95)]
+)
+def test_the_command_has_the_limit_that_was_asked_for_and_the_job_some_minutes_more(seconds, limit, minutes):
+    script = job_array("tiny", ["sweep", "tiny"], 2, seconds, 1, gpu=False)
+    assert f"--time-limit {limit} " in script and f"#SBATCH --time={minutes}\n" in script

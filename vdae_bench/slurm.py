@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Sequence
 
@@ -21,9 +22,11 @@ TEMPLATE = """\
 # {about}
 # Submit it from the folder that holds results/, on a file system that all nodes share, with vdae-bench on the PATH.
 # Each task goes on from its checkpoints; what has a record is not run again, and records need no merging.
+told=
+trap 'told=yes' TERM  # scancel, preemption: else bash ends at once, and Slurm kills the command before its checkpoint
 {command}
 code=$?
-if [ "$code" -eq 143 ]; then scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}"; fi
+if [ "$code" -eq 143 ] && [ -z "$told" ]; then scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}"; fi
 exit "$code"
 """
 
@@ -39,10 +42,11 @@ def job_array(
 ) -> str:
     """The script. `words` are those of the command but for shard and limit; the longest share's seconds where known.
 
-    >>> print(job_array("table1", ["sweep", "table1"], 4, 3300, 2, gpu=False).splitlines()[3])
+    >>> print(job_array("table1", ["sweep", "table1"], 4, 3290, 2, gpu=False).splitlines()[3])
     #SBATCH --time=60
     """
-    limit = f"{max(1, round(limit_seconds / 60))}m"
+    minutes = math.ceil(limit_seconds / 60)
+    limit = f"{minutes}m" if limit_seconds == 60 * minutes else f"{limit_seconds:g}s"
     command = ["vdae-bench", *words, "--shard", "auto", "--time-limit", limit, "--threads", str(threads), "--quiet"]
     about = f"{shards} shares of about the same cost"
     if longest_seconds is not None:
@@ -50,7 +54,7 @@ def job_array(
     return TEMPLATE.format(
         name=name,
         shards=shards,
-        minutes=max(1, round(limit_seconds / 60)) + MINUTES_TO_STOP,
+        minutes=minutes + MINUTES_TO_STOP,
         threads=threads,
         gpu="\n#SBATCH --gres=gpu:1" if gpu else "",
         about=about + ".",
