@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +91,17 @@ def test_of_equal_runs_the_later_yields_and_an_older_one_is_never_lost(tmp_path)
     assert {store.read(each).run_digest for each in path.parent.glob("*superseded*")} == {"a" * 64, "b" * 64}
 
 
+def without_links(monkeypatch, number: int = errno.ENOTSUP) -> None:
+    """As on exFAT, or some network mounts."""
+    monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError(number, os.strerror(number))))
+
+
 @pytest.mark.parametrize("links", [True, False])
 def test_many_that_publish_the_same_run_at_once_leave_one_record(links, tmp_path, monkeypatch):
     if not links:
-        monkeypatch.setattr("vdae_bench.atomic.os.link", lambda *_: (_ for _ in ()).throw(OSError(95, "no links")))
+        without_links(monkeypatch)
     store, together = Store(tmp_path), threading.Barrier(4)
-    places = [store.path("s", "quick", "c", seed) for seed in range(50)]
+    places = [store.path("s", "quick", "c", seed) for seed in range(50 if links else 10)]
 
     def publish() -> None:
         for seed, path in enumerate(places):
@@ -107,9 +114,12 @@ def test_many_that_publish_the_same_run_at_once_leave_one_record(links, tmp_path
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(places)
 
 
-def test_of_different_runs_published_to_one_place_at_once_none_is_lost(tmp_path):
+@pytest.mark.parametrize("links", [True, False])
+def test_of_different_runs_published_to_one_place_at_once_none_is_lost(links, tmp_path, monkeypatch):
+    if not links:
+        without_links(monkeypatch)
     store, together = Store(tmp_path), threading.Barrier(4)
-    places = [store.path("s", "quick", "c", seed) for seed in range(50)]
+    places = [store.path("s", "quick", "c", seed) for seed in range(50 if links else 10)]
 
     def publish(digest: str) -> None:
         for seed, path in enumerate(places):
@@ -122,6 +132,41 @@ def test_of_different_runs_published_to_one_place_at_once_none_is_lost(tmp_path)
     for path in places:
         kept = [store.read(each).run_digest[0] for each in path.parent.glob(f"{path.stem}.*")]
         assert sorted(kept) == list("abcd")
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP])
+def test_without_links_two_that_both_find_nothing_there_do_not_replace_each_other(number, tmp_path, monkeypatch):
+    """The worst instant: each has looked before either has put its record."""
+    without_links(monkeypatch, number)
+    store, looked, exists = Store(tmp_path), threading.Barrier(2), Path.exists
+    path = store.path("s", "quick", "c", 0)
+
+    def look(self: Path) -> bool:
+        found = exists(self)
+        if self == path:
+            with suppress(threading.BrokenBarrierError):  # the other waits elsewhere, as it should
+                looked.wait(0.2)
+        return found
+
+    monkeypatch.setattr(Path, "exists", look)
+    records = [make_record(0, letter * 64) for letter in "ab"]
+    with ThreadPoolExecutor(2) as threads:
+        for done in [threads.submit(store.publish, [(path, record)]) for record in records]:
+            done.result()
+    assert sorted(store.read(each).run_digest[0] for each in path.parent.iterdir()) == ["a", "b"]
+
+
+def test_without_links_who_was_killed_while_putting_a_record_holds_up_nobody(tmp_path, monkeypatch):
+    without_links(monkeypatch)
+    store = Store(tmp_path)
+    path = store.path("s", "quick", "c", 0)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    left = Lease(path.with_name(f"{path.name}.lease"))
+    path.parent.mkdir(parents=True)
+    left.path.write_text(json.dumps({**left._own, "process": gone.pid, "token": "t", "beats": 0}))
+    store.publish([(path, make_record(0, "a" * 64))])
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_lease_excludes_until_it_is_given_back(tmp_path):
@@ -159,9 +204,10 @@ def test_the_lease_of_a_killed_process_that_nobody_has_asked_after_is_taken_over
     killed.wait()
 
 
-@pytest.mark.parametrize("number", [os.getpid(), 0, -1, 10**30])
+@pytest.mark.parametrize("number", [None, 0, -1, 10**30], ids=["ours", "0", "-1", "10^30"])
 def test_the_lease_of_a_dead_process_whose_number_another_has_is_taken_over(tmp_path, number):
     lease = Lease(tmp_path / "x.lease")
+    number = os.getpid() if number is None else number
     lease.path.write_text(json.dumps({**lease._own, "process": number, "started": 1, "token": "t", "beats": 3}))
     lease.take()
     assert lease._is_own()

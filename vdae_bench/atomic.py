@@ -81,19 +81,6 @@ def write(path: Path, content: bytes, option: str = "--results") -> None:
         raise fault(path, error, option) from error
 
 
-def put_where_nothing_is(path: Path, staged: Path) -> bool:
-    """Put a staged file in place, unless another is there already: whether it is there now."""
-    try:
-        os.link(staged, path)
-    except FileExistsError:
-        return False
-    except OSError:  # a file system without hard links, where of two at the same moment the later one stays
-        if path.exists():
-            return False
-        staged.replace(path)
-    return True
-
-
 def discard(path: Path) -> None:
     """Remove a file, if it is there and can be."""
     with suppress(OSError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from vdae_bench import atomic
+from vdae_bench import atomic, strict_json
 from vdae_bench.errors import UserError
 from vdae_bench.models.registry import get_method
 from vdae_bench.plan import Calibration, Group, Job, calibrate
@@ -36,7 +36,7 @@ def fit_budget(spec: SweepSpec, seconds: float, around: Surroundings, *, may_cal
     path = around.store.root / spec.name / "budgets" / f"{spec.protocol.name}-{digest(asked)[:8]}.json"
     if path.exists():
         try:
-            kept = json.loads(path.read_text())
+            kept = strict_json.loads(path.read_bytes())
             return int(kept["epochs"]), int(kept["seeds"])
         except (ValueError, KeyError, TypeError):
             raise UserError(f"{path} is damaged; delete it to choose again") from None

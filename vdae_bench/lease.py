@@ -2,7 +2,9 @@
 
 Made by creating a file that must not exist, which is atomic on network file systems too, where locks are not to be
 trusted. The owner's beats show that it lives: a waiter watches them by its own clock, so that no two clocks need to
-agree. A lease only saves work. Where one is broken in error both do the same, and publishing is idempotent.
+agree. A lease only saves work. Where one is broken in error both do the same, and publishing is idempotent. Only on a
+file system without hard links does one guard a record: of two different runs that are put in one place at once, one
+may then be lost if its process stops for `SECONDS_TO_DEATH` in that very block, or if several break a dead one's lease.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from vdae_bench.errors import EnvironmentFault, VdaeBenchError
 SECONDS_BETWEEN_BEATS = 10.0
 SECONDS_TO_DEATH = 90.0
 """Longer than a network file system keeps an old state of a file (60 s)."""
+SECONDS_BETWEEN_TRIES = 0.01
+"""Of who waits for a block of milliseconds."""
 
 _seen: dict[Path, tuple[dict[str, Any], float]] = {}
 """The last content of others' leases, and when it was new, by this process's monotonic clock."""
@@ -154,6 +158,20 @@ class Lease:
             self._beats += 1
             with suppress(EnvironmentFault):  # a full disk ends the work elsewhere, with a sentence
                 atomic.write(self.path, self._content())
+
+
+@contextmanager
+def alone_at(path: Path) -> Iterator[None]:
+    """Wait until no other process is in such a block for the same file, for blocks of milliseconds."""
+    lease = Lease(path.with_name(f"{path.name}.lease"))
+    while True:
+        try:
+            lease.take()
+            break
+        except Held:
+            time.sleep(SECONDS_BETWEEN_TRIES)
+    with lease.kept():
+        yield
 
 
 def _read(path: Path) -> dict[str, Any]:

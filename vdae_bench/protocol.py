@@ -7,6 +7,7 @@ quality is measured, changes no number of any record, so these keep the name.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -75,6 +76,7 @@ def sweeps_folder() -> Path:
     return inside if inside.is_dir() else Path(__file__).parents[1] / "sweeps"
 
 
+@functools.cache
 def load_protocol(name: str) -> Protocol:
     """One of the four protocols by its name."""
     if name not in PROTOCOLS:

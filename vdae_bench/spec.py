@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -64,6 +64,13 @@ class Range(BaseModel):
     min: float = Field(allow_inf_nan=False)
     max: float = Field(allow_inf_nan=False)
 
+    @property
+    def faults(self) -> list[str]:
+        """What is wrong with its ends."""
+        order = [] if self.min < self.max else [f"min {self.min:g} must be below max {self.max:g}"]
+        start = self.distribution == "log_uniform_values" and self.min <= 0
+        return order + (["a logarithmic interval must start above 0"] if start else [])
+
     def has(self, value: Any) -> bool:
         """Whether a value is in it, to rounding."""
         kinds = (int,) if self.distribution == "int_uniform" else (int, float)
@@ -77,6 +84,8 @@ class Choices(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     values: list[str | int | float] = Field(min_length=1)
+    faults: ClassVar[tuple[str, ...]] = ()
+    """As of an interval: none is wrong in itself."""
 
     def has(self, value: Any) -> bool:
         """Whether a value is one of them."""
@@ -482,10 +491,8 @@ def _faults_of_space(name: str, space: Range | Choices, of_methods: set[str]) ->
             yield f"a value is there twice in {values}; write each once"
     else:
         values = [int(value) if whole and value.is_integer() else value for value in (space.min, space.max)]
-        if space.min >= space.max:
-            yield f"min {space.min:g} must be below max {space.max:g}"
+        yield from space.faults
         if space.distribution == "log_uniform_values" and space.min <= 0:
-            yield "a logarithmic interval must start above 0"
             values = values[1:]
         if whole != (space.distribution == "int_uniform"):
             yield (

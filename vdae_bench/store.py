@@ -9,17 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
+import os
 import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from vdae_bench import atomic
+from vdae_bench import atomic, strict_json
 from vdae_bench.errors import UserError
+from vdae_bench.lease import alone_at
 
 SCHEMA = 1
 
@@ -92,11 +93,11 @@ class Cost(BaseModel):
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
-    train_seconds: float
-    evaluation_seconds: float
-    train_flops: int
-    validation_seconds: float = 0.0
-    evaluation_flops: int = 0
+    train_seconds: float = Field(ge=0)
+    evaluation_seconds: float = Field(ge=0)
+    train_flops: int = Field(ge=0)
+    validation_seconds: float = Field(default=0.0, ge=0)
+    evaluation_flops: int = Field(default=0, ge=0)
     parameters: int = 0
     device: str
     threads: int
@@ -138,7 +139,7 @@ def parse(text: str) -> Record:
     A record is read whatever later versions added to it: what they do not know they keep. Raise `SCHEMA` only where the
     meaning of a field changes, and read the older here: a test holds a sample of each.
     """
-    content = json.loads(text, parse_float=_finite, parse_constant=_finite)
+    content = strict_json.loads(text)
     if not isinstance(content, dict) or "schema" not in content:
         raise ValueError("it is no record")
     schema = content.pop("schema")
@@ -147,13 +148,6 @@ def parse(text: str) -> Record:
             f"its schema is {schema!r}, this version knows {SCHEMA}: read it with the vdae-bench it is from"
         )
     return Record.model_validate({**content, "schema_": schema})
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):  # no record is written with one
-        raise ValueError(f"it has the number {text}")
-    return value
 
 
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -222,7 +216,7 @@ class Store:
 
     def _put(self, path: Path, record: Record, temporary: Path) -> None:
         try:
-            while not atomic.put_where_nothing_is(path, temporary):
+            while not _put_where_nothing_is(path, temporary):
                 old = self.read(path)
                 if old and old.run_digest == record.run_digest:
                     return
@@ -242,7 +236,7 @@ class Store:
         for path in self._paths(protocol, sweep):
             try:
                 parse(path.read_text(encoding="utf-8"))
-            except (OSError, ValueError, RecursionError) as error:
+            except (OSError, ValueError) as error:
                 yield path, _reason(error)
 
     def _paths(self, protocol: str | None, sweep: str | None) -> Iterator[Path]:
@@ -256,8 +250,22 @@ class Store:
 def _record(content: bytes) -> Record | None:
     try:
         return parse(content.decode())
-    except (ValueError, RecursionError):
+    except ValueError:
         return None
+
+
+def _put_where_nothing_is(path: Path, staged: Path) -> bool:
+    """Put a staged file in place, unless another is there already: whether it is there now."""
+    try:
+        os.link(staged, path)
+    except FileExistsError:
+        return False
+    except OSError:  # without hard links nothing puts a whole file in place and fails where one is
+        with alone_at(path):
+            if path.exists():
+                return False
+            staged.replace(path)
+    return True
 
 
 def _move_aside(path: Path, run_digest: str) -> None:
@@ -297,4 +305,4 @@ def _reason(error: Exception) -> str:
         return f"{'.'.join(map(str, first['loc'])).replace('schema_', 'schema')}: {first['msg']}"
     if isinstance(error, OSError):
         return str(error.strerror)
-    return "nested too deep" if isinstance(error, RecursionError) else str(error)
+    return str(error)

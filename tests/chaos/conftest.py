@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 CHAOS = os.environ.get("VDAE_BENCH_CHAOS") == "1"
-EXAMPLES = {"specs": 2500, "records": 2500, "checkpoints": 1500, "data": 1500, "words": 2000}
+EXAMPLES = {"specs": 2500, "records": 2000, "results": 1000, "checkpoints": 1500, "data": 1500, "words": 1500}
 """Of each kind in `make chaos`: 10,000."""
 ONE_IN = 30
 """Of these in `make test`."""

@@ -42,9 +42,10 @@ def keep_inputs(tried: dict[str, int], started: datetime) -> None:
     keep(
         "inputs",
         "Hostile inputs",
-        "Valid specs, records, checkpoints, data files and command lines with parts replaced, removed, repeated, cut "
-        "or flipped, and plain rubbish (Hypothesis). Each has to end in success, or in an exit code and a sentence; "
-        "what is torn is set aside whole; a checkpoint with any bit changed is not used.",
+        "Valid specs, records, results folders, checkpoints, data files and command lines with parts replaced, "
+        "removed, repeated, cut or flipped, and plain rubbish (Hypothesis). Each has to end in success, or in an exit "
+        "code and a sentence; what is torn is set aside whole; a checkpoint with any bit changed is not used; where "
+        "one file of a results folder is hostile, the others are reported all the same, and nothing there is changed.",
         {f"hostile {kind}": count for kind, count in sorted(tried.items())} | {"in all": sum(tried.values())},
         {"tracebacks, partial writes, or files used that should not be": 0},
         started,

@@ -28,6 +28,27 @@ odd = st.one_of(
 )
 
 
+MARKUP = [
+    *("|", "$x", "$\\frac$", "\\input{x}", "<script>", "</svg>", "```", "{{7*7}}", "](x)", "&", "%", "#"),
+    *("\u202e", "\x1b[2J", "=1+1", "seed-0", "search", "../x"),
+]
+"""Words that mean something to Markdown, LaTeX, HTML, a terminal, a spreadsheet, or to us."""
+NUMBERS = [0, -1, 2**63, -(2**63), 10**30, 10**400, 0.0, -0.0, 1e-320, 1e300, -1e308, 1.5]
+
+
+def alike(value: Any) -> st.SearchStrategy[Any]:
+    """What a reader takes for a value of the same type: another number, another word, a list of another length."""
+    if isinstance(value, bool) or value is None:
+        return st.sampled_from([True, False, None, 0.5, "x"])
+    if isinstance(value, int | float):
+        return st.sampled_from([*NUMBERS, 2 * value, -value, value + 1])
+    if isinstance(value, str):
+        return st.sampled_from([*MARKUP, "x" * 5000, "\0", "a\nb", " ", value[:-1], value + "\n", value.upper()])
+    if isinstance(value, list):
+        return st.sampled_from([[], value[:-1], value[1:], value + value, value[::-1]])
+    return st.sampled_from([{}, {**value, "x": 1}, dict(reversed(value.items()))])
+
+
 def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Where something can be replaced in a tree of dicts and lists."""
     for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
@@ -47,9 +68,11 @@ def mutated(draw: st.DrawFn, valid: Any) -> Any:
         parent = tree
         for key in path:
             parent = parent[key]
-        kind = draw(st.sampled_from(["replace", "replace", "remove", "add"]))
+        kind = draw(st.sampled_from(["replace", "alike", "alike", "remove", "add"]))
         if kind == "replace":
             parent[last] = draw(odd)
+        elif kind == "alike":
+            parent[last] = draw(alike(parent[last]))
         elif kind == "remove":
             del parent[last]
         elif isinstance(parent, dict):

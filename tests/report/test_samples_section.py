@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from tests.report.made_up import QUALITY, made_up_record, publish
 from vdae_bench.report.build import build_reports
 from vdae_bench.report.evidence import families_of
 from vdae_bench.report.runs import load_runs, select
-from vdae_bench.samples.evidence import Evidence, Numbers, write_evidence
+from vdae_bench.samples.evidence import Evidence, Numbers, evidence_paths, write_evidence
 from vdae_bench.spec import Cell
 
 
@@ -81,6 +82,29 @@ def test_the_seed_with_the_best_elbo_is_shown(table2):
     for member in family.members:
         best = 1 if member.cell.cell.method == "vae" else 0
         assert member.run.seed == best and (member.evidence.arrays["means"] == 10 * (best + 1)).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("image_shape", [28, 27]), ("image_shape", [-28, -28]), ("frechet_error", -1.0), ("active_units", 10**400)],
+)
+def test_evidence_that_cannot_be_drawn_is_none(store, reports, name, value):
+    cell = Cell("binary-mnist", "vae", 16)
+    put(store, "table2", cell, [60.0])
+    path = evidence_paths(store.path("table2", "quick", cell.slug, 0))[1]
+    content = json.loads(path.read_text())
+    (content["quality"]["means"] if name == "frechet_error" else content)[name] = value
+    path.write_text(json.dumps(content))
+    written, *_ = build_reports(store, reports)
+    assert "## Samples" not in written.path.read_text()
+
+
+def test_a_seed_that_does_not_say_its_noise_level_is_in_no_figure_of_levels(store, reports):
+    for level in (-4.0, 0.0, -2.0):
+        cell = Cell("continuous-mnist", "vdae-resnet", 784, (("log_sigma", level),))
+        put(store, "figure4", cell, [30.0, 20.0], [{}, {"log_sigma": level}])
+    written, *_ = build_reports(store, reports)
+    assert (written.path.parent / "figure4-quality.svg").is_file()
 
 
 def test_learned_noise_levels_are_ordered_by_where_they_came_to(store, reports):

@@ -253,6 +253,13 @@ WRONG_WINNERS = {
     "value": {"value": math.nan},
     "another trial": {"winner": 1},
     "no trial": {"trials": []},
+    "of another cell": {"cell": "../x"},
+    "no interval": {
+        "space": {name: {"values": [value]} for name, value in GOOD.items()}
+        | {"learning_rate": {"distribution": "log_uniform_values", "min": 0, "max": 1}}
+    },
+    "no epochs": {"epochs": 0},
+    "a loser not in the space": {"loser": {**GOOD, "schedule": "cosine"}},
     "deep": "[" * 100_000,
 }
 
@@ -266,6 +273,7 @@ def test_a_winner_that_makes_no_sense_is_damaged(make_spec, around, case, agrees
     content = json.loads(to_json(made_up_winner(study, [GOOD, GOOD])))
     if isinstance(change, dict):
         content |= change
+        content["trials"][1:] = [each | {"parameters": content.get("loser", GOOD)} for each in content["trials"][1:]]
         if agrees and "chosen" in change:  # the trial says the same
             content["trials"][0]["parameters"] = change["chosen"]
     path.parent.mkdir(parents=True)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from vdae_bench import atomic
+from vdae_bench import atomic, strict_json
 from vdae_bench.errors import UserError
 from vdae_bench.precision import Precision
 
@@ -123,7 +123,7 @@ def read(path: Path) -> list[Entry]:
         UserError: it is no such file.
     """
     try:
-        return [Entry.model_validate(each) for each in json.loads(path.read_text(encoding="utf-8"))]
+        return [Entry.model_validate(each) for each in strict_json.loads(path.read_bytes())]
     except FileNotFoundError:
         return []
     except (ValueError, TypeError, ValidationError) as error:

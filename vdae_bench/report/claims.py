@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vdae_bench import strict_json
 from vdae_bench.errors import UserError
 from vdae_bench.paper.claims import CLAIMS, Claim, Comparison, Score, Term
 from vdae_bench.paper.published import load_table
@@ -288,7 +289,7 @@ def changed_verdicts(judged: Sequence[Judgement], committed: Path) -> list[str]:
         UserError: the file is damaged.
     """
     try:
-        content = json.loads(committed.read_text(encoding="utf-8"))
+        content = strict_json.loads(committed.read_bytes())
         before = {each["claim"]: each["verdict"] for each in content["claims"]}
     except FileNotFoundError:
         before = {}

@@ -33,7 +33,7 @@ from vdae_bench.report.compare import compare, compare_content, compare_text
 from vdae_bench.report.explain import explain
 from vdae_bench.report.performance import render_performance
 from vdae_bench.report.reliability import render_reliability
-from vdae_bench.report.runs import Run, load_runs
+from vdae_bench.report.runs import Run, load_runs, not_read
 from vdae_bench.report.story import render_story
 from vdae_bench.search.winner import all_winners
 from vdae_bench.store import Store
@@ -57,7 +57,7 @@ def write_reports(
         check_reports(store, reports, protocol, sweep, chosen)
         return
     beside = {} if protocol or sweep else _beside_records(results, reports)
-    for path, reason in store.unreadable(protocol, sweep):
+    for path, reason in not_read(store, protocol, sweep):
         click.echo(f"{path} is not read: {reason}", err=True)
     if has_results(store) or not beside:
         for written in build_reports(store, reports, protocol=protocol, sweep=sweep, formats=chosen):

@@ -7,7 +7,7 @@ recent), and each record left out is named with the reason.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -48,6 +48,11 @@ class Run:
         return self.record.status == "completed" and self.record.metrics.test is not None
 
     @property
+    def misplaced(self) -> bool:
+        """Whether it lies where another run's record belongs."""
+        return (self.path.parent.name, self.path.stem) != (self.cell.slug, f"seed-{self.seed}")
+
+    @property
     def searched(self) -> bool:
         """Whether a search chose its hyper-parameters."""
         return str(self.record.hyperparameters.get("source", "spec")).startswith("search")
@@ -82,11 +87,22 @@ class Selection:
 
 def load_runs(store: Store, protocol: str | None = None, sweep: str | None = None) -> list[Run]:
     """All runs of a results folder, or of one protocol or sweep, in order of sweep, protocol, cell, seed."""
-    runs = []
+    runs = (run for run in _runs(store, protocol, sweep) if not run.misplaced)
+    return sorted(runs, key=lambda run: (run.sweep, run.protocol, order_of(run.cell), run.seed))
+
+
+def not_read(store: Store, protocol: str | None = None, sweep: str | None = None) -> Iterator[tuple[Path, str]]:
+    """The files in the places of records that no report reads, and why."""
+    yield from store.unreadable(protocol, sweep)
+    for run in _runs(store, protocol, sweep):
+        if run.misplaced:
+            yield run.path, f"it is the record of {run.cell.slug}, seed {run.seed}"
+
+
+def _runs(store: Store, protocol: str | None, sweep: str | None) -> Iterator[Run]:
     for path, record in store.records(protocol, sweep):
         sweep_folder, protocol_folder, *_ = path.relative_to(store.root).parts
-        runs.append(Run(path, sweep_folder, protocol_folder, record))
-    return sorted(runs, key=lambda run: (run.sweep, run.protocol, order_of(run.cell), run.seed))
+        yield Run(path, sweep_folder, protocol_folder, record)
 
 
 def order_of(cell: Cell) -> tuple[str, str, int, tuple[tuple[str, float, str], ...]]:

@@ -149,7 +149,7 @@ def _quality_figure(families: Sequence[Family]) -> Figure:
                 (numbers.scales["log_sigma"], numbers.quality[kind])
                 for member in family.members
                 for numbers in member.numbers
-                if kind in numbers.quality
+                if kind in numbers.quality and "log_sigma" in numbers.scales
             ]
             if not points:
                 continue

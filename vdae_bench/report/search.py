@@ -10,8 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import TypeAdapter
-
 from vdae_bench.report.markdown import bullets, code, escape, table
 from vdae_bench.report.rows import Row, Sheet
 from vdae_bench.report.stamp import label
@@ -19,11 +17,10 @@ from vdae_bench.report.units import Unit, dims_of, unit_of
 from vdae_bench.search.sampling import quiet_optuna
 from vdae_bench.search.space import distributions, in_words
 from vdae_bench.search.winner import Trial, Winner, all_winners
-from vdae_bench.spec import Choices, Range
+from vdae_bench.spec import Range
 from vdae_bench.store import Store
 from vdae_bench.units import bits_per_dim
 
-SPACE: TypeAdapter[Range | Choices] = TypeAdapter(Range | Choices)
 SUPERSEDED = ".superseded-"
 MANY = 8
 """Complete trials from which the importance of hyper-parameters is estimated."""
@@ -218,7 +215,7 @@ def importances(frozen: Frozen) -> dict[str, float]:
     import optuna
 
     complete = sorted(frozen.winner.complete, key=lambda trial: trial.number)
-    space = {name: SPACE.validate_python(each) for name, each in frozen.winner.space.items()}
+    space = frozen.winner.searched
     varied = {name for name in space if len({str(trial.parameters[name]) for trial in complete}) > 1}
     if len(complete) < MANY or not varied:
         return {}
@@ -238,7 +235,7 @@ def _flatness(each: Frozen, importance: dict[str, float]) -> list[list[str]]:
     rows = []
     for name, chosen in each.winner.chosen.items():
         values = [trial.parameters[name] for trial in each.best_tenth]
-        space = SPACE.validate_python(each.winner.space[name])
+        space = each.winner.searched[name]
         at_the_edge = isinstance(space, Range) and any(math.isclose(chosen, end) for end in (space.min, space.max))
         if isinstance(space, Range):
             among = f"{min(values):.3g} to {max(values):.3g}"

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from vdae_bench.report.figures import GREY, STYLES, saved
-from vdae_bench.report.search import SPACE, Frozen, Progression, importances
+from vdae_bench.report.search import Frozen, Progression, importances
 from vdae_bench.spec import Choices
 
 HIDDEN_ABOVE = 85
@@ -94,7 +94,7 @@ def _history(axes: Axes, frozen: Frozen, limits: tuple[float, float]) -> None:
 
 
 def _slice(axes: Axes, frozen: Frozen, name: str, limits: tuple[float, float]) -> None:
-    space = SPACE.validate_python(frozen.winner.space[name])
+    space = frozen.winner.searched[name]
     trials = frozen.winner.trials
     if isinstance(space, Choices):
         places = {str(value): place for place, value in enumerate(space.values)}

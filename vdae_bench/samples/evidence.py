@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
-from vdae_bench import atomic
+from vdae_bench import atomic, strict_json
 from vdae_bench.samples.quality import Kind, Quality
 
 SCHEMA = 1
+IMAGES = ("data", "means", "drawn", "interpolations", "reconstructions")
 
 
 class Numbers(BaseModel):
@@ -42,7 +44,7 @@ class Numbers(BaseModel):
     latents: int | None = None
     active_units: int | None = None
     mean_absolute_correlation: float | None = None
-    image_shape: tuple[int, int]
+    image_shape: tuple[PositiveInt, PositiveInt]
     seconds: float
     """This seed's share of the wall time that the evidence took, in none of the record's costs."""
 
@@ -62,6 +64,13 @@ class Evidence:
 
     numbers: Numbers
     arrays: dict[str, NDArray[Any]]
+
+    @property
+    def fits(self) -> bool:
+        """Whether what every figure needs is there, and all images are of the shape that the numbers say."""
+        pixels = math.prod(self.numbers.image_shape)
+        there = [self.arrays[name] for name in IMAGES if name in self.arrays]
+        return {"data", "drawn"} <= self.arrays.keys() and all(each.shape[-1:] == (pixels,) for each in there)
 
 
 def evidence_paths(record: Path) -> tuple[Path, Path]:
@@ -96,7 +105,8 @@ def read_evidence(record: Path, run_digest: str) -> Evidence | None:
         if hashlib.sha256(content).hexdigest() != numbers.arrays_sha256:
             return None
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return Evidence(numbers, dict(arrays))
+            found = Evidence(numbers, dict(arrays))
+        return found if found.fits else None
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None
 
@@ -104,7 +114,7 @@ def read_evidence(record: Path, run_digest: str) -> Evidence | None:
 def read_numbers(record: Path, run_digest: str) -> Numbers | None:
     """The numbers alone."""
     try:
-        numbers = Numbers.model_validate(json.loads(evidence_paths(record)[1].read_text(encoding="utf-8")))
+        numbers = Numbers.model_validate(strict_json.loads(evidence_paths(record)[1].read_bytes()))
     except (OSError, ValueError, ValidationError):
         return None
     return numbers if numbers.run_digest == run_digest and numbers.schema_version == SCHEMA else None

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat
 from torch import Tensor
 
 from vdae_bench.data.views import View, ViewedImages
@@ -52,13 +52,13 @@ class Quality(BaseModel):
     view: View
     """Of the test images that the samples are compared with; mean images are grey, and compared with grey images."""
     frechet: float
-    frechet_error: float
+    frechet_error: NonNegativeFloat
     frechet_floor: float
-    frechet_floor_error: float
+    frechet_floor_error: NonNegativeFloat
     classifier_entropy: float
-    classifier_entropy_error: float
+    classifier_entropy_error: NonNegativeFloat
     class_entropy: float
-    class_entropy_error: float
+    class_entropy_error: NonNegativeFloat
     data_classifier_entropy: float
     data_class_entropy: float
     classifier_accuracy: float

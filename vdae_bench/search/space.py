@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 
+def is_of(space: Mapping[str, Range | Choices], parameters: Mapping[str, Any]) -> bool:
+    """Whether parameters are a point of the space."""
+    return parameters.keys() == space.keys() and all(space[name].has(value) for name, value in parameters.items())
+
+
 def distributions(space: Mapping[str, Range | Choices]) -> dict[str, BaseDistribution]:
     """An interval each, logarithmic or not, or an unordered set, as Appendix D's are."""
     return {name: _distribution(each) for name, each in space.items()}

@@ -13,7 +13,7 @@ from vdae_bench.errors import UserError
 from vdae_bench.models.registry import get_method
 from vdae_bench.plan import Job, price
 from vdae_bench.protocol import Protocol, digest
-from vdae_bench.search.space import architecture_of
+from vdae_bench.search.space import architecture_of, is_of
 from vdae_bench.spec import MAX_SEEDS, MAX_TRIALS, Cell, Choices, Range, SearchSpec, SweepSpec
 from vdae_bench.store import Store
 
@@ -90,8 +90,7 @@ class Study:
 
     def has(self, parameters: Mapping[str, Any]) -> bool:
         """Whether a trial's parameters are of the space."""
-        space = self.space
-        return parameters.keys() == space.keys() and all(space[name].has(value) for name, value in parameters.items())
+        return is_of(self.space, parameters)
 
     def space_as_json(self) -> dict[str, Any]:
         """The space as the spec has it."""

@@ -14,16 +14,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from vdae_bench import atomic
+from vdae_bench import atomic, strict_json
 from vdae_bench.errors import EnvironmentFault, UserError
 from vdae_bench.protocol import digest, with_limits
 from vdae_bench.provenance import code_state
+from vdae_bench.search.space import is_of
 from vdae_bench.search.studies import SCHEMA, Study, studies_of
-from vdae_bench.spec import Searched, SweepSpec
+from vdae_bench.spec import Choices, Range, Searched, SweepSpec
 from vdae_bench.store import Store, keep_aside
 
+_SPACE: TypeAdapter[dict[str, Range | Choices]] = TypeAdapter(dict[str, Range | Choices])
 METRIC = "validation -ELBO at beta = 1 after the last epoch, nats an image, lower is better"
 
 
@@ -38,9 +40,9 @@ class Trial(BaseModel):
     parameters: dict[str, Any]
     value: float | None
     """-ELBO (nats) after the last epoch: of all of them, or the last before pruning; None if it diverged."""
-    epochs: int
+    epochs: int = Field(ge=0)
     """Whole epochs that it trained."""
-    seconds: float
+    seconds: float = Field(ge=0)
     """Its share of its group's training and validation time."""
     seed: int
     curve: list[tuple[int, float]] = []
@@ -71,9 +73,9 @@ class Winner(BaseModel):
     metric: str
     sampler: str
     seed: int
-    epochs: int
+    epochs: int = Field(ge=1)
     """Of a trial that is not pruned."""
-    final_epochs: int
+    final_epochs: int = Field(ge=1)
     """Of the runs that use the winner."""
     batch: int
     pruning: bool
@@ -85,6 +87,16 @@ class Winner(BaseModel):
     """Of the libraries and the code when the file was written."""
     spec_digest: str
     trials: list[Trial]
+
+    @property
+    def slug(self) -> str:
+        """The name of its file without the ending, as `Study.slug`."""
+        return f"{self.cell}.{self.label}" if self.label else self.cell
+
+    @property
+    def searched(self) -> dict[str, Range | Choices]:
+        """The space as specs have it."""
+        return _SPACE.validate_python(self.space)
 
     @property
     def complete(self) -> list[Trial]:
@@ -171,16 +183,21 @@ def read(path: Path) -> Winner | None:
         UserError: the file is damaged.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = strict_json.loads(path.read_bytes())
         found = Winner.model_validate({"schema_": content.pop("schema"), **content})
         best = best_of(found.trials)
         if best is None or (best.number, best.parameters, best.value) != (found.winner, found.chosen, found.value):
             raise ValueError("its winner is not its best trial")
-        to_json(found)  # no number in it is infinite
+        if not path.name.startswith((f"{found.slug}.json", f"{found.slug}.superseded-")):
+            raise ValueError("it is of another study")
+        if any(each.faults for each in found.searched.values()):
+            raise ValueError("its space has an interval that is none")
+        if not all(is_of(found.searched, each.parameters) for each in found.trials):
+            raise ValueError("a trial is not of its space")
         return found
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError):
         raise UserError(f"{path} is damaged; take it from a backup, or delete it and search again") from None
 
 
