@@ -90,8 +90,8 @@ def _machine(entries: Sequence[Entry]) -> Iterator[str]:
     missed = [entry for entry in judged if not entry.met]
     yield f"## {escape(entries[0].run.machine)}"
     yield bullets([_origin(run) for run in _runs(entries)])
-    yield f"{len(judged) - len(missed)} of {len(judged)} targets are met."
     if judged:
+        yield f"{len(judged) - len(missed)} of {len(judged)} targets are met."
         yield "### Targets"
         yield _comparisons(judged)
     if missed:
