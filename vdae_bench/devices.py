@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import gc
 import math
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -90,6 +93,21 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and "allocate memory" in str(error)  # torch's allocator on a CPU
+
+
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+"""Of glibc's mallopt: how much free memory it keeps, and from what size on it asks the system for each block."""
+
+
+@functools.cache
+def keep_freed_memory() -> None:
+    """Have glibc keep the memory of freed tensors for the next ones.
+
+    Dask starts its workers with a setting that gives it back each time, which made groups a fifth slower.
+    """
+    with suppress(OSError, AttributeError):  # another C library
+        for parameter, size in ((TRIM_THRESHOLD, 2**30), (MMAP_THRESHOLD, 2**25)):
+            ctypes.CDLL(None).mallopt(parameter, size)
 
 
 def release_memory() -> None:

@@ -83,6 +83,7 @@ class Attendant:
         """Set this process up."""
         sys.argv = list(self.words)
         devices.prepare(self.around.threads)
+        devices.keep_freed_memory()
         for plugin in self.plugins:
             _load_once(plugin)
 
