@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.bench.made_up_entries import entry
 from vdae_bench.bench.entries import Workload
-from vdae_bench.bench.simulation import as_they_come, simulate
+from vdae_bench.bench.simulation import simulate
 from vdae_bench.report import scaling
 from vdae_bench.report.performance import page
 
@@ -19,10 +19,10 @@ STAGES = st.lists(st.lists(st.lists(TIMES, min_size=1, max_size=3), min_size=1, 
 
 
 def test_by_hand():
-    short_first = [[[[1.0, 1.0, 2.0, 4.0]]]]
-    assert simulate(short_first, 2).seconds == 4 and simulate(short_first, 2).tail_seconds == 0
-    assert simulate(short_first, 2, as_they_come).seconds == 5  # 1 and 2, beside 1 and then 4
-    assert simulate([[[[1.0, 1.0, 2.0, 4.0]]], [[[3.0]]]], 2).seconds == 7  # the second stage waits
+    long_first = [[[[4.0, 2.0, 1.0, 1.0]]]]
+    assert simulate(long_first, 2).seconds == 4 and simulate(long_first, 2).tail_seconds == 0
+    assert simulate([[[[1.0, 1.0, 2.0, 4.0]]]], 2).seconds == 5  # 1 and 2, beside 1 and then 4
+    assert simulate([*long_first, [[[3.0]]]], 2).seconds == 7  # the second stage waits
     two_chains = [[[[2.0], [2.0]], [[3.0]]]]
     assert simulate(two_chains, 2).seconds == 4 and simulate(two_chains, 1).seconds == 7
     assert simulate(two_chains, 2).used == 7 / 8
@@ -62,8 +62,9 @@ COSTS = [
 
 def test_the_seeds_of_a_cell_are_one_group_or_ten():
     together, alone = scaling.stages(COSTS, True), scaling.stages(COSTS, False)
-    assert together[1] == [[[3600.0]], [[7200.0]]]  # a hundred times faster
-    assert alone[1] == [[[360.0] * 10], [[720.0] * 10]]
+    assert together[1] == [[[7200.0, 3600.0]]]  # a hundred times faster
+    assert alone[1] == [[[720.0] * 10 + [360.0] * 10]]
+    assert scaling.stages(COSTS, True, longest_first=False)[1] == [[[3600.0, 7200.0]]]
     ((asked, rest),) = alone[0]
     assert (len(asked), len(rest)) == (4, 2) and set(asked + rest) == {36.0, 72.0}
     ((grouped, _),) = together[0]
@@ -72,12 +73,12 @@ def test_the_seeds_of_a_cell_are_one_group_or_ten():
 
 def test_the_page_shows_hours_and_price():
     text = page([COSTS])
-    hours, used, tail, first_come, held, dollars = (
+    hours, used, tail, unsorted, held, dollars = (
         cell.strip() for cell in re.findall(r"^\| *8 \|(.*)\|$", text, re.MULTILINE)[0].split("|")
     )
     found = simulate(scaling.stages(COSTS, True), 8)
     assert float(hours) == pytest.approx(found.seconds / 3600, abs=0.005)
     assert float(held) == pytest.approx(8 * found.seconds / 3600, abs=0.05)
     assert float(dollars) == pytest.approx(2.5 * 8 * found.seconds / 3600, abs=0.5)
-    assert used == f"{found.used:.0%}" and float(first_come) >= float(hours) and float(tail) <= float(hours)
+    assert used == f"{found.used:.0%}" and float(unsorted) >= float(hours) and float(tail) <= float(hours)
     assert "No GPU was measured" in text and "search" not in text.partition("### Without a target")[2][:200]

@@ -2,31 +2,20 @@
 
 A stage begins when the one before it is over, as final runs follow their search. In it are chains (a study) of rounds
 (its batches), each of which begins when the one before it is over; the groups of all rounds that have begun share the
-devices, the longest first.
+devices, first come, first served.
 """
 
 from __future__ import annotations
 
 import heapq
-import itertools
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 Round = Sequence[float]
-"""Seconds of its groups."""
+"""Seconds of its groups, in the order in which they are handed out."""
 Chain = Sequence[Round]
 Stage = Sequence[Chain]
-Order = Callable[[float], float]
-
-
-def longest_first(seconds: float) -> float:
-    """The order of the engines."""
-    return -seconds
-
-
-def as_they_come(seconds: float) -> float:
-    """First come, first served."""
-    return 0.0
 
 
 @dataclass(frozen=True)
@@ -47,7 +36,7 @@ class Simulated:
         return self.busy_seconds / (self.devices * self.seconds) if self.seconds else 0.0
 
 
-def simulate(stages: Sequence[Stage], devices: int, order: Order = longest_first) -> Simulated:
+def simulate(stages: Sequence[Stage], devices: int) -> Simulated:
     """Run the stages on so many equal devices.
 
     >>> simulate([[[[3.0, 2.0], [1.0]]]], 2)
@@ -55,18 +44,17 @@ def simulate(stages: Sequence[Stage], devices: int, order: Order = longest_first
     """
     now = tail = 0.0
     for stage in stages:
-        end, starved = _run(stage, devices, order)
+        end, starved = _run(stage, devices)
         now += end
         tail += end - starved
     busy = sum(seconds for stage in stages for chain in stage for each in chain for seconds in each)
     return Simulated(devices, now, busy, tail)
 
 
-def _run(stage: Stage, devices: int, order: Order) -> tuple[float, float]:
+def _run(stage: Stage, devices: int) -> tuple[float, float]:
     """When all of a stage is done, and when a device first had nothing left to do until then."""
-    ready: list[tuple[float, int, float, int]] = []  # rank, place in the queue, seconds, chain
-    running: list[tuple[float, int, int]] = []  # end, place in the queue, chain
-    places = itertools.count()
+    ready: deque[tuple[float, int]] = deque()  # seconds, chain
+    running: list[tuple[float, int]] = []  # end, chain
     rounds = [iter(chain) for chain in stage]
     left = [0] * len(stage)
 
@@ -74,8 +62,7 @@ def _run(stage: Stage, devices: int, order: Order) -> tuple[float, float]:
         for each in rounds[chain]:
             if each:
                 left[chain] = len(each)
-                for seconds in each:
-                    heapq.heappush(ready, (order(seconds), next(places), seconds, chain))
+                ready.extend((seconds, chain) for seconds in each)
                 return
 
     for chain in range(len(stage)):
@@ -83,11 +70,11 @@ def _run(stage: Stage, devices: int, order: Order) -> tuple[float, float]:
     now, starved = 0.0, 0.0
     while ready or running:
         while ready and len(running) < devices:
-            _, place, seconds, chain = heapq.heappop(ready)
-            heapq.heappush(running, (now + seconds, place, chain))
+            seconds, chain = ready.popleft()
+            heapq.heappush(running, (now + seconds, chain))
         if len(running) == devices:
             starved = running[0][0]
-        now, _, chain = heapq.heappop(running)
+        now, chain = heapq.heappop(running)
         left[chain] -= 1
         if not left[chain]:
             begin(chain)

@@ -63,7 +63,8 @@ def render_performance(results: Path, reports: Path) -> dict[Path, bytes]:
     if not machines:
         raise UserError(f"there is nothing in {folder(results)}; run `vdae-bench bench` first")
     files = {reports / f"{NAME}.md": page(machines).encode()}
-    chart = saved(lambda: _figure(machines))
+    shown = [entries for entries in machines if any(_advantage(entry) or entry.axis for entry in entries)]
+    chart = saved(lambda: _figure(shown or machines))
     files |= {reports / f"{NAME}.{ending}": content for ending, content in chart.items()}
     costs = [entry for entry in itertools.chain(*machines) if entry.workload]
     if costs:
@@ -375,7 +376,7 @@ def _targets(axes: Axes, measured: Sequence[Entry]) -> None:
         axes.plot(value, place, marker=style.marker, color=style.colour, markerfacecolor=face, markersize=5)
     axes.axvline(1, color=GREY, linewidth=1)
     axes.set_yticks(range(len(judged)), [entry.name for entry, _ in judged], fontsize=6)
-    axes.set_ylim(len(judged) - 0.5, -0.5)
+    axes.set_ylim(max(1, len(judged)) - 0.5, -0.5)
     axes.set_xscale("log")
     axes.set_xlim(SHOWN[0] / 1.1, SHOWN[1] * 1.1)
     ticks = [0.25, 0.5, 1, 2, 4]

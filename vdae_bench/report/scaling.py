@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from vdae_bench.bench.entries import Entry, Workload
-from vdae_bench.bench.simulation import Chain, Simulated, Stage, as_they_come, simulate
+from vdae_bench.bench.simulation import Chain, Round, Simulated, Stage, simulate
 from vdae_bench.report.figures import GREY, STYLES
 from vdae_bench.report.markdown import bullets, escape, table
 
@@ -78,10 +78,10 @@ def _simulation(costs: Sequence[Entry]) -> Iterator[str]:
         f"this machine (a slice of every cell; a trial's by its FLOPs, of architectures drawn evenly from the space, "
         f"none pruned), divided by {speed:,.0f}: the float32 matrix products of a GPU at an assumed "
         f"{GPU_FLOPS / 1e12:g} TFLOP/s over those of this machine. No GPU was measured. Runs that train together are "
-        f"taken to need as long as one after the other, which on a GPU they may not. Groups are scheduled as the "
-        f"engines do it: longest first; a table's studies beside each other, a study's batches one after the other, "
-        f"final runs after all searches, one table after the other. Dollars at an assumed {DOLLARS_AN_HOUR:g} an hour "
-        f"for each GPU, from the first group to the last."
+        f"taken to need as long as one after the other, which on a GPU they may not. Groups are handed out as the "
+        f"engines do it: of a batch, and of the final runs, the longest first; a table's studies beside each other, a "
+        f"study's batches one after the other, final runs after all searches, one table after the other. Dollars at an "
+        f"assumed {DOLLARS_AN_HOUR:g} an hour for each GPU, from the first group to the last."
     )
     yield "![Time and GPU-hours](scaling.svg)"
     for words, together in GROUPINGS:
@@ -94,15 +94,14 @@ def _simulation(costs: Sequence[Entry]) -> Iterator[str]:
         [
             f"longest group: {_hours(longest[0])}, by itself {_hours(longest[1])}; no number of GPUs takes less than "
             f"{_hours(chains[0])} and {_hours(chains[1])}, as a study's batches follow each other",
-            "the tail is the time at the ends of searches and final runs in which some GPU has nothing left to do; "
-            "first come: the same groups in the order of the tables",
+            "the tail is the time at the ends of searches and final runs in which some GPU has nothing left to do",
         ]
     )
 
 
 def _table(costs: Sequence[Entry], together: bool) -> str:
-    plan = stages(costs, together)
-    headers = ["GPUs", "hours", "in use", "tail, hours", "first come, hours", "GPU-hours", "dollars"]
+    plan, unsorted = (stages(costs, together, longest_first) for longest_first in (True, False))
+    headers = ["GPUs", "hours", "in use", "tail, hours", "in the tables' order, hours", "GPU-hours", "dollars"]
     rows = []
     for count in GPUS:
         found = simulate(plan, count)
@@ -113,7 +112,7 @@ def _table(costs: Sequence[Entry], together: bool) -> str:
                 f"{found.seconds / 3600:.2f}",
                 f"{found.used:.0%}",
                 f"{found.tail_seconds / 3600:.2f}",
-                f"{simulate(plan, count, as_they_come).seconds / 3600:.2f}",
+                f"{simulate(unsorted, count).seconds / 3600:.2f}",
                 f"{held:,.1f}",
                 f"{held * DOLLARS_AN_HOUR:,.0f}",
             ]
@@ -131,19 +130,25 @@ def _speed(costs: Sequence[Entry]) -> float:
     return GPU_FLOPS / max(rates)
 
 
-def stages(costs: Sequence[Entry], together: bool) -> list[Stage]:
+def stages(costs: Sequence[Entry], together: bool, longest_first: bool = True) -> list[Stage]:
     """The searches of each sweep, then its final runs, in seconds on the stated GPU."""
+
+    def order(groups: Round) -> Round:
+        return sorted(groups, reverse=True) if longest_first else groups
+
     speed, found = _speed(costs), list[Stage]()
     for sweep in dict.fromkeys(entry.workload.sweep for entry in costs if entry.workload):
         mine = [(entry.name, entry.workload) for entry in costs if entry.workload and entry.workload.sweep == sweep]
-        found.append([_study(name, work, speed, together) for name, work in mine if work.batch])
-        found.append([_finals(work, speed, together) for _, work in mine if work.batch is None])
+        studies = [_study(name, work, speed, together) for name, work in mine if work.batch]
+        finals = [seconds for _, work in mine if work.batch is None for seconds in _finals(work, speed, together)]
+        found.append([[order(batch) for batch in study] for study in studies])
+        found.append([[order(finals)]])
     return found
 
 
-def _finals(work: Workload, speed: float, together: bool) -> Chain:
+def _finals(work: Workload, speed: float, together: bool) -> Round:
     seconds = work.seconds[0] / speed
-    return [[seconds * work.runs]] if together else [[seconds] * work.runs]
+    return [seconds * work.runs] if together else [seconds] * work.runs
 
 
 def _study(name: str, work: Workload, speed: float, together: bool) -> Chain:
