@@ -36,7 +36,7 @@ evidence: install
 	$(BIN)/vdae-bench sweep evidence/continuous --search
 	$(BIN)/vdae-bench sweep evidence/paper --seeds 1
 	$(BIN)/vdae-bench sweep lvdae-784 --protocol standard
-	$(BIN)/vdae-bench sweep --noise-grid --protocol standard
+	$(BIN)/vdae-bench sweep evidence/noise
 
 test: install
 	$(BIN)/python -m pytest

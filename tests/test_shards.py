@@ -82,17 +82,19 @@ def test_at_its_time_limit_a_run_stops_after_a_checkpoint_and_goes_on(shell):  #
 def test_the_job_array_is_a_script_whose_command_runs(shell):  # noqa: F811
     (shell.folder / "tiny.yaml").write_text(LONG.replace("epochs: 150", "epochs: 2"))
     words = ["plan", "tiny.yaml", "--format", "slurm", "--set", "hidden_size=4", "--flops-per-second", "1e12"]
+    words += ["--replicas", "1"]  # each seed is a group of its own, and a share
     script = shell.run(*words).stdout
     path = Path(shell.folder / "array.sh")
     path.write_text(script)
     subprocess.run(["bash", "-n", path], check=True)
-    assert re.search(r"^#SBATCH --array=1-1$", script, re.MULTILINE) and "the longest about" in script
+    assert re.search(r"^#SBATCH --array=1-2$", script, re.MULTILINE) and "the longest about" in script
     (command,) = (line for line in script.splitlines() if line.startswith("vdae-bench "))
     assert "--set hidden_size=4" in command and "--shard auto --time-limit 55m" in command
     assert "exit code" not in script and "scontrol requeue" in script
     done = shell.run(*command.replace("--shard auto", "--shard 1/1").split()[1:])
     assert done.returncode == 0, done.stderr
-    assert len(numbers(shell.folder / "results")) == 2
+    records = [record for _, record in Store(shell.folder / "results").records()]
+    assert [(record.seed, record.cost.replicas) for record in records] == [(0, 1), (1, 1)]
 
 
 COMMAND = """\

@@ -76,3 +76,10 @@ def test_make_evidence_runs_these_in_this_order():
     assert [line.strip().removeprefix("$(BIN)/") for line in lines] == [part.command for part in EVIDENCE]
     for part in EVIDENCE:
         load_spec(find_spec(part.spec), part.protocol)
+
+
+def test_the_readme_shows_rows_of_the_committed_page():
+    section = Path("README.md").read_text().partition("\n## The long runs\n")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("|")]
+    committed = Path("reports/README.md").read_text().splitlines()
+    assert len(rows) > 2 and [row for row in rows if row not in committed] == []

@@ -42,7 +42,7 @@ class Part:
     @property
     def command(self) -> str:
         """What runs it, or goes on with it."""
-        words = ["vdae-bench sweep", "--noise-grid" if self.spec == "figure1" else self.spec]
+        words = ["vdae-bench sweep", self.spec]
         words += [f"--protocol {self.protocol}"] if self.protocol else []
         words += [f"--seeds {self.seeds}"] if self.seeds else []
         return " ".join([*words, *(["--search"] if self.spec in SEARCHED else [])])
@@ -54,7 +54,7 @@ EVIDENCE = (
     Part("evidence/continuous"),
     Part("evidence/paper", seeds=1),
     Part("lvdae-784", "standard"),
-    Part("figure1", "standard"),
+    Part("evidence/noise"),
 )
 """What `make evidence` runs, in its order."""
 
