@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import re
-import shlex
-import sys
-import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from tabulate import tabulate
@@ -22,7 +17,7 @@ from vdae_bench.budget import fit_budget
 from vdae_bench.data.fetch import verify
 from vdae_bench.doctor import examine
 from vdae_bench.engines import choose_engine
-from vdae_bench.errors import UserError, VdaeBenchError
+from vdae_bench.errors import Failed, Stopped, UserError
 from vdae_bench.lease import Lease
 from vdae_bench.models.registry import loaded_plugins
 from vdae_bench.plan import (
@@ -41,34 +36,16 @@ from vdae_bench.plan import (
 from vdae_bench.progress import choose_progress, duration
 from vdae_bench.provenance import code_state
 from vdae_bench.runner import StopRequest, Surroundings, Workbench
-from vdae_bench.schedule import Outcome, SerialExecutor, clear_leftovers, run_plan
-from vdae_bench.search.studies import Study, search_folder, studies_of, studies_to_run
-from vdae_bench.search.winner import all_winners, frozen, trials_frozen, with_winners
+from vdae_bench.schedule import Outcome, clear_leftovers, run_plan
+from vdae_bench.search.studies import studies_of, studies_to_run
+from vdae_bench.search.sweep import run_studies, search_sweep, search_text, take_winners
+from vdae_bench.search.winner import all_winners, trials_frozen
 from vdae_bench.shards import parse_shard, shares
 from vdae_bench.slurm import job_array
 from vdae_bench.spec import SweepSpec, find_spec, load_spec
 from vdae_bench.store import Store
 from vdae_bench.training.engine import Interrupted
 from vdae_bench.yaml_file import YamlFile
-
-if TYPE_CHECKING:
-    from optuna.storages import BaseStorage
-
-
-class Failed(VdaeBenchError):
-    """Some runs failed or diverged; the records of the others are in place."""
-
-    exit_code = 1
-
-
-class Stopped(VdaeBenchError):
-    """A signal ended the run after a checkpoint."""
-
-    def __init__(self, number: int) -> None:
-        command = shlex.join(["vdae-bench", *sys.argv[1:]])
-        super().__init__(f"stopped after a checkpoint; the same command goes on from it:\n  {command}")
-        self.exit_code = 128 + number
-
 
 SURROUNDINGS = ("device", "threads", "results", "data", "checkpoint_every", "keep_checkpoints", "replicas", "workers")
 """The words of a verb that runs something which say where and on what."""
@@ -192,107 +169,6 @@ def run_search(word: str, *, reports: Path, dry_run: bool, quiet: bool, **words:
     stop = stop_request(words)
     run_studies(studies, around, words, quiet, stop)
     report_sweep(spec, around.store, reports)
-
-
-def search_sweep(spec: SweepSpec, around: Surroundings, words: dict[str, Any], quiet: bool, stop: StopRequest) -> None:
-    """Bring the studies that final runs need to their trials; what is frozen of another search is not used."""
-    studies = studies_to_run(spec, compare=False)
-    for study in studies:
-        frozen(study, around.store)
-    run_studies(studies, around, words, quiet, stop)
-
-
-def run_studies(
-    studies: Sequence[Study], around: Surroundings, words: dict[str, Any], quiet: bool, stop: StopRequest
-) -> None:
-    """Run studies where and on what the command line says; one that fails spares the rest.
-
-    They run one after the other in this process, and beside each other on several workers: a study's batches follow
-    each other, and one batch may not keep all workers busy.
-    """
-    from vdae_bench.search.ledger import alone, open_storage
-    from vdae_bench.search.search import run_study, work_of
-
-    folder = search_folder(around.store, studies[0].sweep, studies[0].protocol.name)
-    failures = []
-
-    def work() -> float:
-        return sum(work_of(study, around.store) for study in studies)
-
-    @functools.cache
-    def storage() -> BaseStorage:
-        return open_storage(folder, words["storage"])
-
-    opening = threading.Lock()  # a journal is mended as it is opened, by one of the studies
-
-    def opened() -> BaseStorage:
-        with opening:
-            return storage()
-
-    def run(study: Study) -> None:
-        found = run_study(study, around, opened, progress, stop, engine)
-        if not quiet:
-            progress.say(found.in_words())
-
-    with (
-        alone(folder),
-        stop.listening(),
-        choose_progress(work, quiet) as progress,
-        choose_engine(words["workers"], words["scheduler"], around, progress.say) as engine,
-        ThreadPoolExecutor(len(studies)) if engine else SerialExecutor() as executor,
-    ):
-        for study, future in [(study, executor.submit(run, study)) for study in studies]:
-            try:
-                future.result()
-            except Interrupted:
-                assert stop.signal is not None
-                raise Stopped(stop.signal) from None
-            except (VdaeBenchError, RuntimeError, MemoryError) as error:
-                if isinstance(error, UserError):
-                    raise
-                failures.append(f"{study.slug}: {error}")
-    if failures:
-        raise Failed("not all searches came to a result:\n  " + "\n  ".join(failures))
-
-
-def take_winners(spec: SweepSpec, store: Store, asked: bool | None, quiet: bool) -> SweepSpec:
-    """The spec with the hyper-parameters that searches chose, unless `asked` is False; says so where nobody asked."""
-    if spec.search is None or asked is False:
-        return spec
-    found = with_winners(spec, store)
-    if asked is None and not quiet:
-        cells = len({slug for study in studies_of(spec) for slug in study.serves})
-        if found.searched:
-            place = search_folder(store, spec.name, spec.protocol.name)
-            said = (
-                f"{len(found.searched)} of {cells} cells have searched hyper-parameters, from {place} (or --no-search)"
-            )
-        else:
-            said = "its hyper-parameter search is not run; --search runs it"
-        click.echo(f"{spec.name}: {said}", err=True)
-    return found
-
-
-def search_text(spec: SweepSpec, studies: Sequence[Study], store: Store) -> str:
-    """What a search would run and cost."""
-    rows, total = [], 0
-    for study in studies:
-        have = trials_frozen(study, store)
-        flops = study.train_flops
-        total += flops * max(0, study.trials - have)
-        others = [slug for slug in study.serves if slug != study.cell.slug]
-        rows.append([study.slug, len(others), study.sampler, have, study.trials, study.epochs, f"{flops / 1e12:.3g}"])
-    headers = ["study", "other cells", "sampler", "frozen", "trials", "epochs", "TFLOP a trial"]
-    return "\n".join(
-        [
-            f"{spec.name}: hyper-parameter search under protocol {spec.protocol.name}",
-            "",
-            tabulate(rows, headers, disable_numparse=True, colalign=("left", *["right"] * (len(headers) - 1))),
-            "",
-            f"to search: {total / 1e12:.3g} TFLOP, the mean over the space's networks, before pruning",
-            "",
-        ]
-    )
 
 
 def raise_if_failed(outcome: Outcome, planned: Plan) -> None:

@@ -1,5 +1,10 @@
 """Errors that reach the user: one clear sentence that says what to do, and the exit code that goes with it."""
 
+from __future__ import annotations
+
+import shlex
+import sys
+
 
 class VdaeBenchError(Exception):
     """Base of all errors with a message meant for the user; `vdae-bench` prints it without a traceback."""
@@ -17,3 +22,18 @@ class EnvironmentFault(VdaeBenchError):
     """The surroundings failed: no network, a full disk, a missing permission."""
 
     exit_code = 1
+
+
+class Failed(VdaeBenchError):
+    """Some runs failed or diverged; the records of the others are in place."""
+
+    exit_code = 1
+
+
+class Stopped(VdaeBenchError):
+    """A signal ended the run after a checkpoint."""
+
+    def __init__(self, number: int) -> None:
+        command = shlex.join(["vdae-bench", *sys.argv[1:]])
+        super().__init__(f"stopped after a checkpoint; the same command goes on from it:\n  {command}")
+        self.exit_code = 128 + number

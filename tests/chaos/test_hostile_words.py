@@ -16,6 +16,7 @@ from tests.report.made_up import made_up_record
 from tests.test_runner import SPEC
 from vdae_bench import cli, commands
 from vdae_bench.schedule import Outcome
+from vdae_bench.search import sweep
 from vdae_bench.spec import Cell
 from vdae_bench.store import Store
 
@@ -67,7 +68,8 @@ def place(tmp_path_factory, tiny_data):
         patch.chdir(folder)
         patch.setenv("VDAE_BENCH_DATA", str(tiny_data[0]))
         patch.setattr(commands, "run_plan", lambda *_: Outcome())
-        patch.setattr(commands, "run_studies", lambda *_: None)
+        for module in (commands, sweep):
+            patch.setattr(module, "run_studies", lambda *_: None)
         patch.setattr("vdae_bench.bench.run.bench", lambda *_: None)
         patch.setattr("vdae_bench.report.commands.build_reports", lambda *_, **__: [])
         patch.setattr("vdae_bench.data.fetch._fill_from_sources", lambda *_: None)

@@ -17,10 +17,10 @@ import pytest
 
 from tests.search.tiny_search import SPEC, outcome, search
 from tests.test_cli import shell  # noqa: F401
-from vdae_bench import commands
 from vdae_bench.engines import Engine
 from vdae_bench.runner import StopRequest
 from vdae_bench.search import search as search_module
+from vdae_bench.search import sweep
 from vdae_bench.search.studies import studies_of
 from vdae_bench.search.winner import Winner, all_winners
 from vdae_bench.store import Store
@@ -88,7 +88,7 @@ def test_the_studies_of_a_sweep_run_beside_each_other_to_the_same_winners(make_s
     monkeypatch.setattr(search_module, "run_study", run_when_both_are_there)
     with ThreadPoolExecutor(2) as pool:
         engine = Engine(pool, lambda: 2, around)
-        monkeypatch.setattr(commands, "choose_engine", lambda *_: nullcontext(engine))
+        monkeypatch.setattr(sweep, "choose_engine", lambda *_: nullcontext(engine))
         words = {"workers": 2, "scheduler": None, "storage": None}
-        commands.run_studies(studies, around, words, quiet=True, stop=StopRequest())
+        sweep.run_studies(studies, around, words, quiet=True, stop=StopRequest())
     assert {winner.cell: outcome(winner) for _, winner in all_winners(around.store)} == expected
