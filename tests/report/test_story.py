@@ -71,6 +71,20 @@ def test_what_is_missing_stands_with_its_command_and_its_hours(text, store):
     assert "its search before" in line
 
 
+def test_a_part_on_both_kinds_of_data_has_a_table_for_each_in_its_unit(store, reports):
+    part = next(part for part in EVIDENCE if part.spec == "lvdae-784")
+    spec = load_spec(find_spec(part.spec), part.protocol)
+    for each in cell_plans(spec, store):
+        cell = each.job.cell
+        publish(store, spec.name, spec.protocol.name, cell.slug, [made_up_record(cell, 0, spec.protocol)])
+    (content,) = render_story(store, reports, parts=[part]).values()
+    text = content.decode()
+    continuous, binary = (table_with(text, "the paper's number?", place) for place in (0, 1))
+    assert "continuous-mnist, in bits/dim" in text and "binary-mnist, in nats" in text
+    assert {row["NLL ours"] for row in binary} == {"90.00"} and {row["NLL ours"] for row in continuous} == {"8.166"}
+    assert "m = 784 on binary-mnist" in text and "m = 784 on continuous-mnist" in text
+
+
 def test_make_evidence_runs_these_in_this_order():
     lines = Path("Makefile").read_text().partition("\nevidence:")[2].partition("\n\n")[0].splitlines()[1:]
     assert [line.strip().removeprefix("$(BIN)/") for line in lines] == [part.command for part in EVIDENCE]

@@ -21,7 +21,7 @@ from vdae_bench.report.rows import title_of
 from vdae_bench.report.runs import Run, load_runs, select
 from vdae_bench.report.statistics import CellRuns, cells_of, mean_of
 from vdae_bench.report.tables import SCORES, outside_table, with_deviation
-from vdae_bench.report.units import Unit, unit_of
+from vdae_bench.report.units import unit_of
 from vdae_bench.report.verdict import judge_cell
 from vdae_bench.search.studies import studies_of
 from vdae_bench.search.winner import Winner, all_winners, with_winners
@@ -134,23 +134,25 @@ class Chapter:
         )
         if not self.runs:
             return
-        dataset = next(iter(self.ran)).dataset
-        unit = unit_of(dataset)
         folder = self.spec.protocol.name
         place = f"{folder}/{self.spec.name}.md"
-        yield f"In {unit.name}, lower is better; all of it, with the record behind each number: [{place}]({place})."
-        yield self._table(unit)
+        yield f"All of it, with the record behind each number: [{place}]({place})."
+        datasets = list(dict.fromkeys(each.job.cell.dataset for each in self.plans))
+        for dataset in datasets:
+            yield f"{escape(dataset)}, in {unit_of(dataset).name}, lower is better:"
+            yield self._table(dataset)
         grid = any("log_sigma" in dict(cell.options) for cell in self.ran)
         drawn, words = ("noise", "Test -ELBO against the fixed noise level") if grid else ("curves", "Learning curves")
         yield f"![{words}]({folder}/{self.spec.name}-{drawn}.svg)"
-        notes = [*self._findings(unit), *self._search()]
+        notes = [*self._findings(), *self._search()]
         yield from [bullets(notes)] if notes else []
 
-    def _table(self, unit: Unit) -> str:
+    def _table(self, dataset: str) -> str:
+        unit, plans = unit_of(dataset), [each for each in self.plans if each.job.cell.dataset == dataset]
         scores = [f"{name} {of}" for name, _ in SCORES for of in ("paper", "ours")]
         headers = ["latents", "method", *scores, "the paper's number?", "seeds", "hours"]
         rows = []
-        for each in sorted(self.plans, key=lambda each: place_of(each.job.cell)):
+        for each in sorted(plans, key=lambda each: place_of(each.job.cell)):
             cell, ran = each.job.cell, self.ran.get(each.job.cell)
             if "log_sigma" in dict(cell.options):
                 continue  # a point of a figure, not a row
@@ -173,13 +175,13 @@ class Chapter:
             )
         return table(headers, rows, right=["latents", *scores, "hours"])
 
-    def _findings(self, unit: Unit) -> Iterator[str]:
+    def _findings(self) -> Iterator[str]:
         """L-VDAE beside the VAE of the same latents, paired by seed, and what the paper prints of the same."""
         for cell, ran in self.ran.items():
             vae = self.ran.get(Cell(cell.dataset, "vae", cell.latents))
             if cell.method != "lvdae" or cell.options or vae is None:
                 continue
-            parts = []
+            unit, parts = unit_of(cell.dataset), []
             for name, score in SCORES:
                 ours, theirs = ran.by_seed(score, unit), vae.by_seed(score, unit)
                 paired = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
@@ -191,9 +193,12 @@ class Chapter:
             if parts:
                 seeds = min(len(ran.completed), len(vae.completed))
                 yield (
-                    f"L-VDAE less VAE at m = {cell.latents}, {seeds} seed{'s'[: seeds != 1]}, 95% interval: "
-                    + escape(f"{', '.join(parts)} {unit.name}.")
+                    f"L-VDAE less VAE at m = {cell.latents}{self._where(cell)}, "
+                    f"{seeds} seed{'s'[: seeds != 1]}, 95% interval: " + escape(f"{', '.join(parts)} {unit.name}.")
                 )
+
+    def _where(self, cell: Cell) -> str:
+        return f" on {cell.dataset}" if len({each.job.cell.dataset for each in self.plans}) > 1 else ""
 
     def _search(self) -> Iterator[str]:
         for winner in self.winners:
