@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from vdae_bench.errors import UserError
 from vdae_bench.protocol import Protocol, digest, with_limits
+from vdae_bench.search.winner import damaged_winners
 from vdae_bench.spec import Cell
 from vdae_bench.store import Record, Store
 
@@ -92,8 +93,10 @@ def load_runs(store: Store, protocol: str | None = None, sweep: str | None = Non
 
 
 def not_read(store: Store, protocol: str | None = None, sweep: str | None = None) -> Iterator[tuple[Path, str]]:
-    """The files in the places of records that no report reads, and why."""
+    """The files in the places of records and of winners that no report reads, and why."""
     yield from store.unreadable(protocol, sweep)
+    for path in damaged_winners(store, sweep or "*", protocol or "*"):
+        yield path, "it is damaged; take it from a backup, or delete it and search again"
     for run in _runs(store, protocol, sweep):
         if run.misplaced:
             yield run.path, f"it is the record of {run.cell.slug}, seed {run.seed}"

@@ -203,13 +203,22 @@ def read(path: Path) -> Winner | None:
 
 def all_winners(store: Store, sweep: str = "*", protocol: str = "*") -> Iterator[tuple[Path, Winner]]:
     """Every readable winner of a results folder, superseded ones too, in the order of their paths."""
+    yield from ((path, found) for path, found in _every(store, sweep, protocol) if found)
+
+
+def damaged_winners(store: Store, sweep: str = "*", protocol: str = "*") -> Iterator[Path]:
+    """The files in the places of winners that are none, but for those that were set aside as such."""
+    for path, found in _every(store, sweep, protocol):
+        if not found and ".superseded-" not in path.name:
+            yield path
+
+
+def _every(store: Store, sweep: str, protocol: str) -> Iterator[tuple[Path, Winner | None]]:
     for path in sorted(store.root.glob(f"{sweep}/{protocol}/search/*.json")):
         try:
-            found = read(path)
+            yield path, read(path)
         except UserError:
-            continue
-        if found:
-            yield path, found
+            yield path, None
 
 
 def write(path: Path, winner: Winner) -> None:
