@@ -85,7 +85,7 @@ def test_a_sweep_from_the_shell(shell):
 
 def test_killed_at_any_moment_it_goes_on_to_the_same_numbers(shell):
     (shell.folder / "long.yaml").write_text(LONG)
-    words = ("sweep", "long.yaml", "-q", "--checkpoint-every", "0.05s")
+    words = ("sweep", "long.yaml", "-q", "--threads", "1", "--checkpoint-every", "0.05s")
     whole = shell.run(*words, "--results", "whole")
     assert whole.returncode == 0, whole.stderr
     steps = []

@@ -46,6 +46,7 @@ def test_each_cell_has_a_row_beside_the_papers_numbers(text):
     assert first["NLL ours"] == "90.20 ± 0.20" and first["NLL paper"] == "83.46 ± 0.18"
     assert (first["seeds"], part["seeds"], absent["seeds"]) == ("3 of 3", "2 of 3", "0 of 3")
     assert first["the paper's number?"] == "not comparable" and absent["the paper's number?"] == "missing"
+    assert first["TFLOP"] == f"{3 * 2.8:.0f}"
     assert first["hours"] == f"{(30 + 31 + 32 + 3 + 4 + 5 + 6) / 3600:.2f}"
 
 

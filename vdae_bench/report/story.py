@@ -150,7 +150,7 @@ class Chapter:
     def _table(self, dataset: str) -> str:
         unit, plans = unit_of(dataset), [each for each in self.plans if each.job.cell.dataset == dataset]
         scores = [f"{name} {of}" for name, _ in SCORES for of in ("paper", "ours")]
-        headers = ["latents", "method", *scores, "the paper's number?", "seeds", "hours"]
+        headers = ["latents", "method", *scores, "the paper's number?", "seeds", "hours", "TFLOP"]
         rows = []
         for each in sorted(plans, key=lambda each: place_of(each.job.cell)):
             cell, ran = each.job.cell, self.ran.get(each.job.cell)
@@ -171,9 +171,10 @@ class Chapter:
                     str(judged.verdict) if judged else "missing" if not ran else "-",
                     f"{len(each.done)} of {len(each.done) + len(each.missing)}",
                     f"{total_seconds(ran.runs) / 3600:.2f}" if ran else "-",
+                    f"{total_flops(ran.runs) / 1e12:.0f}" if ran else "-",
                 ]
             )
-        return table(headers, rows, right=["latents", *scores, "hours"])
+        return table(headers, rows, right=["latents", *scores, "hours", "TFLOP"])
 
     def _findings(self) -> Iterator[str]:
         """L-VDAE beside the VAE of the same latents, paired by seed, and what the paper prints of the same."""
@@ -246,7 +247,8 @@ def page(chapters: Sequence[Chapter], beside: Sequence[str] = ()) -> str:
         f"{dates[-1]} ({'; '.join(devices)}), {duration(total_seconds(runs))} of training and evaluation and "
         f"{duration(sum(each.search_seconds for each in chapters))} of searches. Ours are means over seeds ± their "
         "sample standard deviation. Whether a number may stand beside the paper's is in its own column: runs shorter "
-        "than the paper's, whose curves still fall, say nothing of it.",
+        "than the paper's, whose curves still fall, say nothing of it. Hours and operations are of all seeds of a "
+        "row; hours are by the clock, and longer where the machine had other work.",
     ]
     for chapter in chapters:
         sections += chapter.sections()
