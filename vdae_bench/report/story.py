@@ -83,6 +83,7 @@ class Chapter:
         self.runs = [run for run in every if (run.sweep, run.protocol) == place]
         own = {study.spec_digest for study in studies_of(self.spec)} if self.spec.search else set()
         self.winners = [winner for _, winner in all_winners(store, *place) if winner.spec_digest in own]
+        self.unsearched = len(own) - len(self.winners)
 
     @cached_property
     def plans(self) -> list[CellPlan]:
@@ -214,7 +215,7 @@ class Chapter:
             yield (
                 f"{code(self.part.command)}: {self.missing} runs, about "
                 f"{duration(self.missing_flops / speed)} at {speed / 1e9:.0f} GFLOP/s"
-                + ("" if self.winners or not self.spec.search else ", and its search before")
+                + (f", and {self.unsearched} of its searches before" if self.unsearched else "")
             )
 
 
