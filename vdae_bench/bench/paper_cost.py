@@ -9,7 +9,7 @@ from vdae_bench.bench.entries import Entry, Surrounding, Workload
 from vdae_bench.bench.ours import Setting
 from vdae_bench.bench.timing import interleave, peak
 from vdae_bench.errors import VdaeBenchError
-from vdae_bench.plan import GroupLimit, calibrate, plan, price
+from vdae_bench.plan import Group, calibrate, cell_plans, price
 from vdae_bench.runner import Workbench
 from vdae_bench.search.studies import studies_of
 from vdae_bench.spec import SweepSpec, find_spec, load_spec
@@ -33,17 +33,15 @@ class PaperCost:
             try:
                 found += list(self._entries(spec, setting, best.flops / best.seconds, run))
             except VdaeBenchError as error:
-                found.append(self._entry(spec, f"{spec.name}", "run", run, skipped=str(error)))
+                found.append(self._entry(spec, spec.name, "run", run, skipped=str(error)))
         return found
 
     def _entries(self, spec: SweepSpec, setting: Setting, rate: float, run: Surrounding) -> Iterator[Entry]:
         """Of its cells, then of its studies, whose trials train as fast as the cell that they search on."""
         speeds = {}
-        planned = plan(spec, setting.around.store, GroupLimit(replicas=1))
-        for each in planned.cells:
+        for each in cell_plans(spec, setting.around.store):
             job = each.job
-            group = next(group for group in planned.everything if group.job.cell == job.cell)
-            timing = calibrate(group, lambda group: Workbench(group, setting.around))
+            timing = calibrate(Group(((job, 0),)), lambda group: Workbench(group, setting.around))
             train = timing.epoch_seconds * job.training_settings().epochs
             seconds = train + timing.evaluation_seconds + timing.samples_seconds
             speeds[job.cell] = price(job).train_flops / train if train else 0.0

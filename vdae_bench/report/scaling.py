@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -12,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from vdae_bench.bench.entries import Entry, Workload
-from vdae_bench.bench.simulation import Chain, Round, Simulated, Stage, simulate
+from vdae_bench.bench.simulation import Chain, Round, Stage, simulate
 from vdae_bench.report.figures import GREY, STYLES
 from vdae_bench.report.markdown import bullets, escape, table
 
@@ -163,32 +162,21 @@ def _study(name: str, work: Workload, speed: float, together: bool) -> Chain:
     return rounds
 
 
-@dataclass(frozen=True)
-class _Curve:
-    label: str
-    found: list[Simulated]
-
-
 def figure(costs: Sequence[Entry]) -> Figure:
     """Hours, and GPU-hours held, over the number of GPUs."""
     counts = [2**power for power in range(10)]
-    curves = [
-        _Curve(
-            "seeds together" if together else "each run by itself",
-            [simulate(stages(costs, together), count) for count in counts],
-        )
-        for _, together in GROUPINGS
-    ]
     drawn = Figure(figsize=(8, 3.2), layout="constrained")
     FigureCanvasAgg(drawn)
     left, right = drawn.subplots(1, 2)
-    for style, curve in zip(STYLES, curves, strict=False):
-        hours = [each.seconds / 3600 for each in curve.found]
-        held = [each.devices * each.seconds / 3600 for each in curve.found]
+    for style, (_, together) in zip(STYLES, GROUPINGS, strict=False):
+        plan = stages(costs, together)
+        found = [simulate(plan, count) for count in counts]
+        hours = [each.seconds / 3600 for each in found]
+        held = [each.devices * each.seconds / 3600 for each in found]
         look = {"color": style.colour, "linestyle": style.dashes, "marker": style.marker, "markersize": 4}
-        left.plot(counts, hours, label=curve.label, **look)
+        left.plot(counts, hours, label="seeds together" if together else "each run by itself", **look)
         right.plot(counts, held, **look)
-    work = curves[0].found[0].busy_seconds / 3600
+    work = found[0].busy_seconds / 3600  # the same, however it is grouped
     left.plot(counts, [work / count for count in counts], color=GREY, linewidth=0.8, label="no idle GPU")
     right.axhline(work, color=GREY, linewidth=0.8)
     left.legend(fontsize=7)

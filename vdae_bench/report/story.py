@@ -25,7 +25,7 @@ from vdae_bench.report.units import unit_of
 from vdae_bench.report.verdict import judge_cell
 from vdae_bench.search.studies import studies_of
 from vdae_bench.search.winner import Winner, all_winners, with_winners
-from vdae_bench.spec import Cell, find_spec, load_spec
+from vdae_bench.spec import Cell, SweepSpec, find_spec, load_spec
 from vdae_bench.store import Store
 
 NAME = "README.md"
@@ -45,10 +45,15 @@ class Part:
         words = ["vdae-bench sweep", self.spec]
         words += [f"--protocol {self.protocol}"] if self.protocol else []
         words += [f"--seeds {self.seeds}"] if self.seeds else []
-        return " ".join([*words, *(["--search"] if self.spec in SEARCHED else [])])
+        words += ["--search"] if self.resolved.search else []
+        return " ".join(words)
+
+    @cached_property
+    def resolved(self) -> SweepSpec:
+        """The spec under its protocol."""
+        return load_spec(find_spec(self.spec), self.protocol)
 
 
-SEARCHED = ("evidence/binary", "evidence/continuous")
 EVIDENCE = (
     Part("evidence/binary"),
     Part("evidence/continuous"),
@@ -78,7 +83,7 @@ class Chapter:
 
     def __init__(self, part: Part, store: Store, every: Sequence[Run]) -> None:
         self.part, self.store = part, store
-        self.spec = load_spec(find_spec(part.spec), part.protocol)
+        self.spec = part.resolved
         place = (self.spec.name, self.spec.protocol.name)
         self.runs = [run for run in every if (run.sweep, run.protocol) == place]
         own = {study.spec_digest for study in studies_of(self.spec)} if self.spec.search else set()
@@ -108,7 +113,7 @@ class Chapter:
     @property
     def search_seconds(self) -> float:
         """Of all trials."""
-        return sum(trial.seconds for winner in self.winners for trial in winner.trials)
+        return sum(map(_seconds, self.winners))
 
     @cached_property
     def missing_flops(self) -> float:
@@ -206,7 +211,7 @@ class Chapter:
         for winner in self.winners:
             yield (
                 f"Hyper-parameters of {code(str(winner.cell))} and of the same method with other latents: "
-                f"{len(winner.trials)} trials of {_epochs(winner)} epochs, {duration(_seconds(winner))}."
+                f"{len(winner.trials)} trials of {winner.epochs} epochs, {duration(_seconds(winner))}."
             )
 
     def remains(self, speed: float) -> Iterator[str]:
@@ -226,10 +231,6 @@ def _architecture(each: CellPlan) -> str:
 def _printed_difference(cell: Cell, other: Cell, score: str) -> float | None:
     numbers = [getattr(found, score) for found in map(find_published, (cell, other)) if found]
     return numbers[0].value - numbers[1].value if len(numbers) == 2 and all(numbers) else None
-
-
-def _epochs(winner: Winner) -> int:
-    return max(trial.epochs for trial in winner.trials)
 
 
 def _seconds(winner: Winner) -> float:
