@@ -22,6 +22,7 @@ from vdae_bench.report import scaling
 from vdae_bench.report.figures import GREY, STYLES, saved
 from vdae_bench.report.markdown import bullets, code, escape, table
 from vdae_bench.report.origin import commit_in_short
+from vdae_bench.report.quantities import measured_seconds
 
 NAME = "performance"
 SUBJECTS = {"VAE": STYLES[0], "VAE NLL": STYLES[2], "L-VDAE": STYLES[1], "NICE": STYLES[5], "start-up": STYLES[6]}
@@ -141,9 +142,9 @@ def _comparisons(entries: Sequence[Entry]) -> str:
             [
                 escape(entry.name),
                 entry.per,
-                _time(entry.ours_seconds),
+                measured_seconds(entry.ours_seconds),
                 escape(entry.peer or ""),
-                _time(entry.peer_seconds),
+                measured_seconds(entry.peer_seconds),
                 "" if entry.ratio is None else f"{entry.ratio:.2f}",
                 spread,
                 "" if entry.peak_fraction is None else f"{entry.peak_fraction:.0%}",
@@ -163,17 +164,6 @@ def _target(entry: Entry) -> str:
         "ours_seconds": f"{entry.target:g} s",
     }
     return f"{entry.direction} {number[entry.measure]}"
-
-
-def _time(seconds: float | None) -> str:
-    """Three digits, in the unit that suits them.
-
-    >>> _time(0.01234), _time(4.5), _time(None)
-    ('12.3 ms', '4.5 s', '')
-    """
-    if seconds is None:
-        return ""
-    return f"{seconds:.3g} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
 
 
 def floor(entry: Entry) -> float | None:
@@ -221,7 +211,7 @@ def _about_missed(entry: Entry, measured: Sequence[Entry]) -> str:
             words.append(_without_the_rest(entry, share))
     if entry.case == "start-up":
         parts = [each for each in measured if each.case == entry.case and each.target is None]
-        words += [f"{escape(each.name)} {_time(each.ours_seconds)}" for each in parts]
+        words += [f"{escape(each.name)} {measured_seconds(each.ours_seconds)}" for each in parts]
     return "; ".join(words) + "."
 
 
@@ -229,7 +219,7 @@ def _number(entry: Entry, value: float) -> str:
     """A value of what the entry measures."""
     if entry.measure == "peak_fraction":
         return f"{value:.1%}"
-    return _time(value) if entry.measure == "ours_seconds" else f"{value:.2f}"
+    return measured_seconds(value) if entry.measure == "ours_seconds" else f"{value:.2f}"
 
 
 def slope(positions: Sequence[float], values: ArrayLike) -> float:
@@ -289,7 +279,10 @@ def _replicas(measured: Sequence[Entry]) -> Iterator[str]:
     for count in sorted({position for column in columns for position in column}):
         cells = []
         for entry in (column.get(count) for column in columns):
-            cells += [_time(entry.ours_seconds / count) if entry and entry.ours_seconds else "", _memory(entry, count)]
+            cells += [
+                measured_seconds(entry.ours_seconds / count) if entry and entry.ours_seconds else "",
+                _memory(entry, count),
+            ]
         rows.append([f"{count:g}", *cells])
     if rows:
         yield "### Replicas"
@@ -311,7 +304,12 @@ def _profiles(measured: Sequence[Entry]) -> Iterator[str]:
         if entry.profile:
             shares = [entry.profile.matrix_products, 1 - entry.profile.matrix_products, entry.profile.rest]
             rows.append(
-                [escape(entry.name), _time(entry.ours_seconds), *(f"{share:.0%}" for share in shares), _outside(entry)]
+                [
+                    escape(entry.name),
+                    measured_seconds(entry.ours_seconds),
+                    *(f"{share:.0%}" for share in shares),
+                    _outside(entry),
+                ]
             )
     if rows:
         yield "### Where the time of a whole step goes"

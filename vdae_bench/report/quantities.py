@@ -16,6 +16,17 @@ def seconds(value: float) -> str:
     return f"{value:.3g}" if value >= 1 else f"{value:.2f}"
 
 
+def measured_seconds(seconds: float | None) -> str:
+    """Three digits, in the unit that suits them.
+
+    >>> measured_seconds(0.01234), measured_seconds(4.5), measured_seconds(None)
+    ('12.3 ms', '4.5 s', '')
+    """
+    if seconds is None:
+        return ""
+    return f"{seconds:.3g} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
+
+
 def duration(value: float) -> str:
     """Seconds in the unit that suits them.
 

@@ -14,6 +14,7 @@ from vdae_bench.bench.entries import Entry, Workload
 from vdae_bench.bench.simulation import Chain, Round, Stage, simulate
 from vdae_bench.report.figures import GREY, STYLES
 from vdae_bench.report.markdown import bullets, escape, table
+from vdae_bench.report.quantities import measured_seconds
 
 SUBJECTS = ("workers", "cost")
 """Of the entries that this section shows, and no other."""
@@ -51,20 +52,16 @@ def _workers(entries: Sequence[Entry]) -> str:
         rows.append(
             [
                 escape(entry.name),
-                _seconds(entry.ours_seconds),
+                measured_seconds(entry.ours_seconds),
                 f"{3600 / entry.ours_seconds:,.0f}",
                 escape(entry.peer or ""),
-                _seconds(entry.peer_seconds),
+                measured_seconds(entry.peer_seconds),
                 f"{3600 / entry.peer_seconds:,.0f}",
                 f"{entry.ratio:.2f}",
                 f"{entry.spread[0]:.2f} to {entry.spread[1]:.2f}",
             ]
         )
     return table(headers, rows)
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.2f} s" if value >= 1 else f"{1000 * value:.1f} ms"
 
 
 def _simulation(costs: Sequence[Entry]) -> Iterator[str]:
