@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 import threading
 import time
@@ -18,6 +19,7 @@ import pytest
 from tests.search.tiny_search import SPEC, outcome, search
 from tests.test_cli import shell  # noqa: F401
 from vdae_bench.engines import Engine
+from vdae_bench.errors import Stopped
 from vdae_bench.runner import StopRequest
 from vdae_bench.search import search as search_module
 from vdae_bench.search import sweep
@@ -90,5 +92,29 @@ def test_the_studies_of_a_sweep_run_beside_each_other_to_the_same_winners(make_s
         engine = Engine(pool, lambda: 2, around)
         monkeypatch.setattr(sweep, "choose_engine", lambda *_: nullcontext(engine))
         words = {"workers": 2, "scheduler": None, "storage": None}
+        sweep.run_studies(studies, around, words, quiet=True, stop=StopRequest())
+    assert {winner.cell: outcome(winner) for _, winner in all_winners(around.store)} == expected
+
+
+@pytest.mark.parametrize("workers", [None, 2])
+def test_a_signal_stops_the_studies_of_a_sweep_and_they_go_on(make_spec, around, elsewhere, monkeypatch, workers):
+    studies = studies_of(make_spec())
+    expected = {study.slug: outcome(search(study, elsewhere)) for study in studies}
+    stop = StopRequest()
+    words = {"workers": workers, "scheduler": None, "storage": None}
+
+    def propose_and_stop(*words):
+        stop.signal = signal.SIGTERM
+        return propose(*words)
+
+    propose = search_module.propose
+    with ThreadPoolExecutor(2) as pool:
+        if workers:
+            monkeypatch.setattr(sweep, "choose_engine", lambda *_: nullcontext(Engine(pool, lambda: 2, around)))
+        with monkeypatch.context() as stopping, pytest.raises(Stopped) as stopped:
+            stopping.setattr(search_module, "propose", propose_and_stop)
+            sweep.run_studies(studies, around, words, quiet=True, stop=stop)
+        assert stopped.value.exit_code == 128 + signal.SIGTERM
+        assert not list(all_winners(around.store))
         sweep.run_studies(studies, around, words, quiet=True, stop=StopRequest())
     assert {winner.cell: outcome(winner) for _, winner in all_winners(around.store)} == expected

@@ -66,23 +66,24 @@ def run_studies(
         if not quiet:
             progress.say(found.in_words())
 
-    with (
-        alone(folder),
-        stop.listening(),
-        choose_progress(work, quiet) as progress,
-        choose_engine(words["workers"], words["scheduler"], around, progress.say) as engine,
-        ThreadPoolExecutor(len(studies)) if engine else SerialExecutor() as executor,
-    ):
-        for study, future in [(study, executor.submit(run, study)) for study in studies]:
-            try:
-                future.result()
-            except Interrupted:
-                assert stop.signal is not None
-                raise Stopped(stop.signal) from None
-            except (VdaeBenchError, RuntimeError, MemoryError) as error:
-                if isinstance(error, UserError):
+    try:
+        with (
+            alone(folder),
+            stop.listening(),
+            choose_progress(work, quiet) as progress,
+            choose_engine(words["workers"], words["scheduler"], around, progress.say) as engine,
+            ThreadPoolExecutor(len(studies)) if engine else SerialExecutor() as executor,
+        ):
+            for study, future in [(study, executor.submit(run, study)) for study in studies]:
+                try:
+                    future.result()
+                except UserError:
                     raise
-                failures.append(f"{study.slug}: {error}")
+                except (VdaeBenchError, RuntimeError, MemoryError) as error:
+                    failures.append(f"{study.slug}: {error}")
+    except Interrupted:  # in `submit` already where studies run one after the other
+        assert stop.signal is not None
+        raise Stopped(stop.signal) from None
     if failures:
         raise Failed("not all searches came to a result:\n  " + "\n  ".join(failures))
 
