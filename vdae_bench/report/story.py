@@ -217,8 +217,9 @@ class Chapter:
     def remains(self, speed: float) -> Iterator[str]:
         """What is missing, what runs it, and how long that takes at a speed."""
         if self.missing:
+            then = f", then without {code('--seeds')} for the other seeds" if self.part.seeds else ""
             yield (
-                f"{code(self.part.command)}: {self.missing} runs, about "
+                f"{code(self.part.command)}{then}: {self.missing} runs, about "
                 f"{duration(self.missing_flops / speed)} at {speed / 1e9:.0f} GFLOP/s"
                 + (f", and {self.unsearched} of its searches before" if self.unsearched else "")
             )
