@@ -16,6 +16,7 @@ from vdae_bench.protocol import digest
 from vdae_bench.report.cost import total_flops, total_seconds
 from vdae_bench.report.evidence import place_of
 from vdae_bench.report.markdown import bullets, code, escape, table
+from vdae_bench.report.noise_grid import curves_of
 from vdae_bench.report.quantities import duration
 from vdae_bench.report.rows import title_of
 from vdae_bench.report.runs import Run, load_runs, select
@@ -148,8 +149,10 @@ class Chapter:
             yield f"{escape(dataset)}, in {unit_of(dataset).name}, lower is better:"
             yield self._table(dataset)
         grid = any("log_sigma" in dict(cell.options) for cell in self.ran)
-        drawn, words = ("noise", "Test -ELBO against the fixed noise level") if grid else ("curves", "Learning curves")
-        yield f"![{words}]({folder}/{self.spec.name}-{drawn}.svg)"
+        if not grid:
+            yield f"![Learning curves]({folder}/{self.spec.name}-curves.svg)"
+        elif curves_of(list(self.ran.values())):  # one curve alone is not drawn
+            yield f"![Test -ELBO against the fixed noise level]({folder}/{self.spec.name}-noise.svg)"
         notes = [*self._findings(), *self._search()]
         yield from [bullets(notes)] if notes else []
 
