@@ -17,7 +17,7 @@ from vdae_bench.budget import fit_budget
 from vdae_bench.data.fetch import verify
 from vdae_bench.doctor import examine
 from vdae_bench.engines import choose_engine
-from vdae_bench.errors import Failed, Stopped, UserError
+from vdae_bench.errors import Failed, UserError
 from vdae_bench.lease import Lease
 from vdae_bench.models.registry import loaded_plugins
 from vdae_bench.plan import (
@@ -44,7 +44,6 @@ from vdae_bench.shards import parse_shard, shares
 from vdae_bench.slurm import job_array
 from vdae_bench.spec import SweepSpec, find_spec, load_spec
 from vdae_bench.store import Store
-from vdae_bench.training.engine import Interrupted
 from vdae_bench.yaml_file import YamlFile
 
 SURROUNDINGS = ("device", "threads", "results", "data", "checkpoint_every", "keep_checkpoints", "replicas", "workers")
@@ -149,13 +148,12 @@ def run_spec(
     clear_leftovers(planned, around.store)
     if not planned.groups:
         return Outcome()
-    with stop.listening(), choose_progress(lambda: sum(map(group_work, planned.groups)), quiet) as progress:
-        try:
-            with choose_engine(workers, scheduler, around, progress.say) as engine:
-                return run_plan(planned, around, progress, stop, engine)
-        except Interrupted:
-            assert stop.signal is not None
-            raise Stopped(stop.signal) from None
+    with (
+        stop.listening(),
+        choose_progress(lambda: sum(map(group_work, planned.groups)), quiet) as progress,
+        choose_engine(workers, scheduler, around, progress.say) as engine,
+    ):
+        return run_plan(planned, around, progress, stop, engine)
 
 
 def run_search(word: str, *, reports: Path, dry_run: bool, quiet: bool, **words: Any) -> None:

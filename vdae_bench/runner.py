@@ -23,7 +23,7 @@ import torch
 from vdae_bench.data.images import Images, load_images
 from vdae_bench.data.views import ViewedImages
 from vdae_bench.devices import describe
-from vdae_bench.errors import EnvironmentFault
+from vdae_bench.errors import EnvironmentFault, Stopped
 from vdae_bench.evaluation import Evaluator
 from vdae_bench.lease import Held, Lease
 from vdae_bench.models.kept import save_model
@@ -88,19 +88,23 @@ class StopRequest:
 
     @contextmanager
     def listening(self) -> Iterator[StopRequest]:
-        """Take SIGINT and SIGTERM as requests while the block runs (in the main thread only)."""
+        """Take SIGINT and SIGTERM as requests while the block runs (in the main thread only).
+
+        Raises `Stopped` where the block ends with `Interrupted`: it has its checkpoint.
+        """
 
         def receive(number: int, frame: FrameType | None) -> None:
             if self.signal is not None and number == signal.SIGINT:
                 raise KeyboardInterrupt
             self.signal = number
 
-        if threading.current_thread() is not threading.main_thread():
-            yield self
-            return
-        before = {each: signal.signal(each, receive) for each in (signal.SIGINT, signal.SIGTERM)}
+        heard = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+        before = {each: signal.signal(each, receive) for each in heard}
         try:
             yield self
+        except Interrupted:
+            assert self.signal is not None
+            raise Stopped(self.signal) from None
         finally:
             for each, handler in before.items():
                 signal.signal(each, handler)

@@ -12,7 +12,7 @@ import click
 from tabulate import tabulate
 
 from vdae_bench.engines import choose_engine
-from vdae_bench.errors import Failed, Stopped, UserError, VdaeBenchError
+from vdae_bench.errors import Failed, UserError, VdaeBenchError
 from vdae_bench.progress import choose_progress
 from vdae_bench.runner import StopRequest, Surroundings
 from vdae_bench.schedule import SerialExecutor
@@ -20,7 +20,6 @@ from vdae_bench.search.studies import Study, search_folder, studies_of, studies_
 from vdae_bench.search.winner import frozen, trials_frozen, with_winners
 from vdae_bench.spec import SweepSpec
 from vdae_bench.store import Store
-from vdae_bench.training.engine import Interrupted
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -66,24 +65,20 @@ def run_studies(
         if not quiet:
             progress.say(found.in_words())
 
-    try:
-        with (
-            alone(folder),
-            stop.listening(),
-            choose_progress(work, quiet) as progress,
-            choose_engine(words["workers"], words["scheduler"], around, progress.say) as engine,
-            ThreadPoolExecutor(len(studies)) if engine else SerialExecutor() as executor,
-        ):
-            for study, future in [(study, executor.submit(run, study)) for study in studies]:
-                try:
-                    future.result()
-                except UserError:
-                    raise
-                except (VdaeBenchError, RuntimeError, MemoryError) as error:
-                    failures.append(f"{study.slug}: {error}")
-    except Interrupted:  # in `submit` already where studies run one after the other
-        assert stop.signal is not None
-        raise Stopped(stop.signal) from None
+    with (
+        alone(folder),
+        stop.listening(),
+        choose_progress(work, quiet) as progress,
+        choose_engine(words["workers"], words["scheduler"], around, progress.say) as engine,
+        ThreadPoolExecutor(len(studies)) if engine else SerialExecutor() as executor,
+    ):
+        for study, future in [(study, executor.submit(run, study)) for study in studies]:
+            try:
+                future.result()
+            except UserError:
+                raise
+            except (VdaeBenchError, RuntimeError, MemoryError) as error:
+                failures.append(f"{study.slug}: {error}")
     if failures:
         raise Failed("not all searches came to a result:\n  " + "\n  ".join(failures))
 
