@@ -11,7 +11,7 @@ import pytest
 from tests.report.made_up import made_up_record, publish
 from tests.report.markdown_tables import table_with
 from vdae_bench.plan import cell_plans, price
-from vdae_bench.report.story import EVIDENCE, render_story
+from vdae_bench.report.story import EVIDENCE, EXPERIMENTS, render_story
 from vdae_bench.spec import find_spec, load_spec
 from vdae_bench.store import Store
 
@@ -84,6 +84,33 @@ def test_a_part_on_both_kinds_of_data_has_a_table_for_each_in_its_unit(store, re
     assert "continuous-mnist, in bits/dim" in text and "binary-mnist, in nats" in text
     assert {row["NLL ours"] for row in binary} == {"90.00"} and {row["NLL ours"] for row in continuous} == {"8.166"}
     assert "m = 784 on binary-mnist" in text and "m = 784 on continuous-mnist" in text
+
+
+def test_an_experiment_stands_with_its_setting_and_its_finding_where_it_ran(store, reports):
+    part = EVIDENCE[0]
+    spec = load_spec(find_spec(part.spec))
+    first = spec.cells[0]
+    publish(store, spec.name, spec.protocol.name, first.slug, [made_up_record(first, 0, spec.protocol)])
+    plain = next(iter(render_story(store, reports, parts=[part]).values())).decode()
+    assert "experiments" not in plain
+    for number, experiment in enumerate(EXPERIMENTS[:2]):
+        spec = experiment.resolved
+        for cell in spec.cells[-1:] if experiment.settings else spec.cells:  # with the setting L-VDAE alone
+            nll = {"vae": 95.0, "lvdae": 94.0 - number}[cell.method]
+            publish(
+                store, spec.name, spec.protocol.name, cell.slug, [made_up_record(cell, 0, spec.protocol, nll_nats=nll)]
+            )
+    (content,) = render_story(store, reports, parts=[part]).values()
+    rows = table_with(content.decode(), "settings")
+    assert [(row["settings"], row["method"], row["NLL"]) for row in rows] == [
+        ("-", "VAE", "95.00"),
+        ("-", "L-VDAE", "94.00"),
+        ("log_det_rows=4", "L-VDAE", "93.00"),
+    ]
+    assert all(row["unit"] == "nats" and row["epochs"] == "20" and row["seeds"] == "1" for row in rows)
+    assert rows[2]["records"] == f"[latents-64]({EXPERIMENTS[1].resolved.protocol.name}/latents-64.md)"
+    assert content.decode().count(f"{EXPERIMENTS[0].resolved.description}: L-VDAE less VAE at m = 64, 1 seed") == 1
+    assert EXPERIMENTS[1].command == "vdae-bench sweep readings/latents-64 --set log_det_rows=4"
 
 
 def test_make_evidence_runs_these_in_this_order():
