@@ -13,7 +13,7 @@ from tests.report.markdown_tables import table_with
 from tests.search.made_up import made_up_winner
 from vdae_bench.errors import UserError
 from vdae_bench.report.build import build_reports
-from vdae_bench.report.search import Frozen, Progression, importances, load_searches
+from vdae_bench.report.search import Frozen, Progression, fidelity, importances, load_searches
 from vdae_bench.report.search_figures import study_figure
 from vdae_bench.search.sampling import propose
 from vdae_bench.search.studies import studies_to_run
@@ -51,6 +51,15 @@ def test_a_file_gives_back_what_was_written_and_has_a_line_a_trial(frozen):
     assert len([line for line in text.splitlines() if line.startswith('  {"number"')]) == 20
     again = made_up_winner_with_other_time(frozen)
     assert again.source != frozen.winner.source and again.chosen == frozen.winner.chosen
+
+
+def test_short_trials_that_chose_a_schedule_are_said_to_favour_a_constant_rate(frozen):
+    def said(epochs, space):
+        return fidelity(frozen.winner.model_copy(update={"final_epochs": epochs, "space": space}))
+
+    one, two = ({"schedule": {"values": values}} for values in (["none"], ["linear", "none"]))
+    assert said(9, two).endswith("**fewer than the 9 of the final runs**; short trials favour a constant learning rate")
+    assert "favour" not in said(9, one) + said(9, {}) + said(3, two) + said(2, two)
 
 
 def made_up_winner_with_other_time(frozen):

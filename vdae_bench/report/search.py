@@ -17,7 +17,7 @@ from vdae_bench.report.units import Unit, dims_of, unit_of
 from vdae_bench.search.sampling import quiet_optuna
 from vdae_bench.search.space import distributions, in_words
 from vdae_bench.search.winner import Trial, Winner, all_winners
-from vdae_bench.spec import Range
+from vdae_bench.spec import Choices, Range
 from vdae_bench.store import Store
 from vdae_bench.units import bits_per_dim
 
@@ -86,12 +86,23 @@ def link(target: Path, page: Path, text: str) -> str:
 
 
 def fidelity(winner: Winner) -> str:
-    """How the epochs of the trials stand to those of the final runs; in bold where they are fewer."""
+    """How the epochs of the trials stand to those of the final runs; in bold where they are fewer.
+
+    A rate that falls to zero has less time to learn in a short trial, so that the schedule is not judged there as it
+    would be at full length ("Schedules in short trials" in the fidelity notes).
+    """
     epochs = f"{winner.epochs} epoch{'s'[: winner.epochs != 1]} each"
     if winner.epochs == winner.final_epochs:
         return f"{epochs}, as in the final runs"
     relation = "fewer" if winner.epochs < winner.final_epochs else "more"
-    return f"{epochs}, **{relation} than the {winner.final_epochs} of the final runs**"
+    favours = "; short trials favour a constant learning rate" if relation == "fewer" and _schedules(winner) else ""
+    return f"{epochs}, **{relation} than the {winner.final_epochs} of the final runs**{favours}"
+
+
+def _schedules(winner: Winner) -> bool:
+    """Whether the search chose between schedules."""
+    space = winner.searched.get("schedule")
+    return isinstance(space, Choices) and len(space.values) > 1
 
 
 def row_notes(sheet: Sheet, searches: Sequence[Frozen]) -> list[tuple[str, str, Frozen | None]]:
