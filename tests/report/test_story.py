@@ -86,6 +86,28 @@ def test_a_part_on_both_kinds_of_data_has_a_table_for_each_in_its_unit(store, re
     assert "m = 784 on binary-mnist" in text and "m = 784 on continuous-mnist" in text
 
 
+def test_a_noise_grid_has_its_picture_and_findings_once_there_are_curves_to_compare(store, reports):
+    part = next(part for part in EVIDENCE if part.spec == "evidence/noise")
+    spec = part.resolved
+    levels = {"vdae-coupled": {-3.0: -1000.0, 0.0: 1200.0}, "vdae-resnet": {-3.0: -900.0, 0.0: 600.0}}
+    free = {"decoder_variance": "learned", "decoder_output": "linear"}
+
+    def text_with(method):
+        for cell in spec.cells:
+            options = free | dict(cell.options)
+            nll = levels[method].get(options.get("log_sigma"))
+            if cell.method == method and nll and free.items() <= options.items():
+                record = made_up_record(cell, 0, spec.protocol, nll_nats=nll)
+                publish(store, spec.name, spec.protocol.name, cell.slug, [record])
+        return next(iter(render_story(store, reports, parts=[part]).values())).decode()
+
+    picture = f"]({spec.protocol.name}/noise-noise.svg)"
+    assert picture not in text_with("vdae-coupled")
+    text = text_with("vdae-resnet")
+    assert picture in text
+    assert "ResNet decoder: below the coupled model at log sigma = 0, not below it at log sigma = -3" in text
+
+
 def test_an_experiment_stands_with_its_setting_and_its_finding_where_it_ran(store, reports):
     part = EVIDENCE[0]
     spec = load_spec(find_spec(part.spec))

@@ -10,10 +10,10 @@ from typing import Any
 from vdae_bench.paper.published import find_published
 from vdae_bench.plan import CellPlan, cell_plans, price
 from vdae_bench.protocol import digest
+from vdae_bench.report import noise_grid
 from vdae_bench.report.cost import total_flops, total_seconds
 from vdae_bench.report.evidence import place_of
 from vdae_bench.report.markdown import bullets, code, escape, table
-from vdae_bench.report.noise_grid import curves_of
 from vdae_bench.report.quantities import duration
 from vdae_bench.report.rows import title_of
 from vdae_bench.report.runs import Run, select
@@ -132,8 +132,11 @@ class Chapter:
         grid = any("log_sigma" in dict(cell.options) for cell in self.ran)
         if not grid:
             yield f"![Learning curves]({self.place}-curves.svg)"
-        elif curves_of(list(self.ran.values())):  # one curve alone is not drawn
+        elif curves := noise_grid.curves_of(list(self.ran.values())):  # one curve alone is not drawn
             yield f"![Test -ELBO against the fixed noise level]({self.place}-noise.svg)"
+            headers, rows = noise_grid.pivot(curves)
+            yield table(headers, rows, right=headers)
+            yield from noise_grid.findings(curves)
         notes = [*self.findings(), *self._search()]
         yield from [bullets(notes)] if notes else []
 
