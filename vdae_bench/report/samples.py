@@ -158,7 +158,7 @@ def _latents(sweep: str, families: Sequence[Family]) -> Iterator[str]:
             active, correlation = member.summary("active_units"), member.summary("mean_absolute_correlation")
             scales = [f"{name} {value:.2f}" for name, value in sorted(member.evidence.numbers.scales.items())]
             if active:
-                of = f"{active.mean:g} of {member.evidence.numbers.latents}"
+                of = f"{round(active.mean, 1):g} of {member.evidence.numbers.latents}"
                 shown = f"{correlation.mean:.3f}" if correlation else "-"
                 rows.append([_label(family, member, families), of, shown, ", ".join(scales) or "-"])
     if rows:
