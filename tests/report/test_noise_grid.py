@@ -80,6 +80,29 @@ def test_words_follow_from_the_numbers(grid, reports):
     assert "analytic floor" not in page
 
 
+@pytest.mark.parametrize(
+    ("decoupled", "said"),
+    [
+        (
+            [6.0, 7.0],
+            "no sigma, not at log sigma = -4, -3; at log sigma = -2, 0 one has no record, so that 7a and 7b stay",
+        ),
+        (
+            [4.0, 5.0],
+            "log sigma = -4, -3, not at no sigma; at log sigma = -2, 0 one has no record, so that 7a and 7b stay",
+        ),
+        ([6.0, 7.0, 8.0, 11.0], "below the coupled one at no sigma: neither 7a nor 7b holds"),
+    ],
+)
+def test_nothing_is_decided_before_all_noise_levels_are_there(store, reports, decoupled, said):
+    put(store, "vdae-coupled", {}, [5.0, 6.0, 7.5, 10.2])
+    for level, bits in zip(LEVELS, decoupled, strict=False):
+        cell = Cell("continuous-mnist", "vdae-resnet", 784, (("log_sigma", level),))
+        publish(store, "figure1", "quick", cell.slug, [made_up_record(cell, 0, nll_nats=nats(bits) - 5, gap_nats=5.0)])
+    page = build_reports(store, reports)[0].path.read_text()
+    assert said in page and "support" not in page.partition("](figure1-noise.svg)")[2].partition("\n## ")[0]
+
+
 def test_a_coupled_model_below_its_floor_is_called_an_error(store, reports):
     put(store, "vdae-coupled", {}, [3.0, 6.0, 7.5, 10.2])
     put(store, "vdae-resnet", {}, [2.0, 5.0, 6.0, 9.0])

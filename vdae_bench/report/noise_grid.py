@@ -190,7 +190,13 @@ def findings(curves: list[NoiseCurve]) -> Iterator[str]:
         level for level in shared if all(points[level].mean < coupled[level].mean for points in others.values())
     ]
     rest = [level for level in shared if level not in all_better]
-    if all_better and not rest:
+    missing = [level for level in coupled if level not in shared]
+    if missing:
+        yield (
+            f"Every decoupled decoder is below the coupled one at {_levels(all_better)}, not at {_levels(rest)}; at "
+            f"{_levels(missing)} one has no record, so that 7a and 7b stay open."
+        )
+    elif all_better and not rest:
         yield 'These means support "any decoupling improves" (7a) at every sigma of the grid.'
     elif all_better and min(all_better) > max(rest):
         yield (
