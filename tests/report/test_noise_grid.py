@@ -85,11 +85,11 @@ def test_words_follow_from_the_numbers(grid, reports):
     [
         (
             [6.0, 7.0],
-            "no sigma, not at log sigma = -4, -3; at log sigma = -2, 0 one has no record, so that 7a and 7b stay",
+            "no sigma, not at log sigma = -4, -3; at log sigma = -2, 0 one has no record, so that 7a",
         ),
         (
             [4.0, 5.0],
-            "log sigma = -4, -3, not at no sigma; at log sigma = -2, 0 one has no record, so that 7a and 7b stay",
+            "log sigma = -4, -3, not at no sigma; at log sigma = -2, 0 one has no record, so that 7a",
         ),
         ([6.0, 7.0, 8.0, 11.0], "below the coupled one at no sigma: neither 7a nor 7b holds"),
     ],
