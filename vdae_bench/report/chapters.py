@@ -134,9 +134,7 @@ class Chapter:
             yield f"![Learning curves]({self.place}-curves.svg)"
         elif curves := noise_grid.curves_of(list(self.ran.values())):  # one curve alone is not drawn
             yield f"![Test -ELBO against the fixed noise level]({self.place}-noise.svg)"
-            headers, rows = noise_grid.pivot(curves)
-            yield table(headers, rows, right=headers)
-            yield from noise_grid.findings(curves)
+            yield from noise_grid.values_and_findings(curves)
         notes = [*self.findings(), *self._search()]
         yield from [bullets(notes)] if notes else []
 

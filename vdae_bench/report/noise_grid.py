@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from vdae_bench.models.registry import get_method
 from vdae_bench.report.figures import STYLES, saved
-from vdae_bench.report.markdown import bullets
+from vdae_bench.report.markdown import bullets, table
 from vdae_bench.report.runs import Selection
 from vdae_bench.report.statistics import CellRuns, Summary
 from vdae_bench.report.units import BITS_PER_DIM
@@ -169,6 +169,13 @@ def _figure(curves: list[NoiseCurve], nice: float | None, note: str) -> Figure:
     axes.set_title(note, loc="left", fontsize=7.5, color="0.35")
     figure.legend(loc="outside lower left", ncols=3, handlelength=2.8, fontsize=8)
     return figure
+
+
+def values_and_findings(curves: list[NoiseCurve]) -> Iterator[str]:
+    """What stands under the figure on a page: the values, and what they say."""
+    headers, rows = pivot(curves)
+    yield table(headers, rows, right=headers)
+    yield from findings(curves)
 
 
 def findings(curves: list[NoiseCurve]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from vdae_bench.report.deviations import deviations_table
 from vdae_bench.report.equal_compute import Contest
 from vdae_bench.report.estimates import estimates, redraw_sentence
 from vdae_bench.report.evidence import Family
-from vdae_bench.report.markdown import bullets, code, escape, table
+from vdae_bench.report.markdown import bullets, code, escape
 from vdae_bench.report.origin import anchor, origin, portable
 from vdae_bench.report.rows import Sheet, sheets_of
 from vdae_bench.report.runs import Run, Selection, grouped
@@ -162,9 +162,7 @@ def _noise_grid(selection: Selection) -> Iterator[str]:
             "Test -ELBO in bits/dim, lower is better; mean over seeds, bands from the lowest to the highest; far "
             f"higher values run off the top. As pixels: [{name}.png]({name}.png); the values: [{name}.csv]({name}.csv)."
         )
-        headers, rows = noise_grid.pivot(grid)
-        yield table(headers, rows, right=headers)
-        yield from noise_grid.findings(grid)
+        yield from noise_grid.values_and_findings(grid)
 
 
 def _cannot_show(selection: Selection) -> str:
