@@ -151,6 +151,12 @@ BAD = {
     "missing spec": (("sweep", "nowhere.yaml"), 2, "nowhere.yaml"),
     "bad set": (("sweep", "table1", "--set", "epochs"), 2, "KEY=VALUE"),
     "unknown field": (("sweep", "table1", "--set", "epoch=3", "--dry-run"), 2, "did you mean 'epochs'"),
+    "cell of no name": (
+        ("plan", "table1", "--only", "*_vea_16"),
+        2,
+        "names no cell, did you mean 'continuous-mnist_vae_16'",
+    ),
+    "unknown protocol": (("plan", "table1", "--protocol", "papper"), 2, "did you mean 'paper'"),
     "bad value": (("sweep", "table1", "--set", "epochs=none", "--dry-run"), 2, "epochs"),
     "bad budget": (("sweep", "table1", "--budget", "soon"), 2, "30m"),
     "budget and epochs": (("sweep", "table1", "--budget", "30m", "--epochs", "2"), 2, "--budget"),
@@ -187,6 +193,17 @@ def call(monkeypatch, capsys, *words: str) -> tuple[int, str]:
     with pytest.raises(SystemExit) as ended:
         cli.main()
     return int(ended.value.code or 0), capsys.readouterr().out
+
+
+def test_only_takes_cells_by_their_names(monkeypatch, capsys, tmp_path):
+    words = ("plan", "table2", "--results", str(tmp_path), "--format", "json")
+    code, out = call(monkeypatch, capsys, *words, "--only", "*_lvdae_*", "--only", "*_vae_16")
+    cells = [each["cell"].removeprefix("binary-mnist_") for each in json.loads(out)["cells"]]
+    assert code == 0 and cells == ["vae_16", "lvdae_16", "lvdae_32", "lvdae_64", "lvdae_128"]
+    code, out = call(
+        monkeypatch, capsys, "plan", "table2", "--results", str(tmp_path), "--format", "slurm", "--only", "*_16"
+    )
+    assert "--only '*_16'" in out and "#SBATCH --array=1-2\n" in out
 
 
 def test_dry_run_plan_status_and_validate(tiny_data, tmp_path, monkeypatch, capsys):

@@ -202,8 +202,10 @@ def test_precedence_of_hyperparameters(write):
 
 
 def test_shipped_sweeps_and_protocols_are_valid():
+    assert set(PROTOCOLS) == {path.stem for path in (sweeps_folder() / "protocols").glob("*.yaml")}
     for name in PROTOCOLS:
-        assert load_protocol(name).name == name
+        assert load_protocol(name).name == load_protocol(name).base == name
+        assert load_protocol(str(sweeps_folder() / "protocols" / f"{name}.yaml")) == load_protocol(name)
     for path in sweeps_folder().glob("*.yaml"):
         for protocol in PROTOCOLS:
             assert load_spec(path, protocol).cells
@@ -248,6 +250,56 @@ def test_unknown_sweeps_are_answered_with_the_nearest():
 def test_slug_of_options():
     cell = Cell("continuous-mnist", "vdae-resnet", 784, (("decoder_variance", "tied"), ("log_sigma", -3.0)))
     assert cell.slug == "continuous-mnist_vdae-resnet_784_decoder_variance-tied_log_sigma--3"
+
+
+def test_paper_mixed_is_paper_but_for_the_precision():
+    mixed, paper = load_protocol("paper-mixed"), load_protocol("paper")
+    assert mixed.deviations(paper) == {"precision": ("mixed", "float32")}
+    assert {**mixed.content(), "precision": "float32"} == paper.content()
+    assert apply_overrides(mixed, {"seeds": 3}).name == "paper-mixed"
+    assert apply_overrides(paper, {"precision": "mixed"}).name.startswith("paper+")
+    assert apply_overrides(mixed, {"epochs": 3}).name.startswith("paper-mixed+")
+
+
+def test_a_protocol_is_a_file(tmp_path, write):
+    file = tmp_path / "mine.yaml"
+    file.write_text("base: quick\nepochs: 7\nhyperparameters: {hidden_size: 16}\n")
+    mine, quick = load_protocol(str(file)), load_protocol("quick")
+    assert (mine.name, mine.base, mine.epochs, mine.seeds) == ("mine", "quick", 7, quick.seeds)
+    assert mine.hyperparameters == {"hidden_size": 16} and mine.batch_size == quick.batch_size
+    spec = load_spec(
+        write("version: 1\nname: x\ninclude: [{dataset: binary-mnist, method: vae, latents: 4}]\n"), str(file)
+    )
+    assert spec.protocol == mine and apply_overrides(mine, {"seeds": 4}).name == "mine"
+    assert apply_overrides(mine, {"epochs": 8}).name.startswith("quick+")
+    file.write_text("base: quick\n")
+    assert apply_overrides(load_protocol(str(file)), {"epochs": 8}).name == apply_overrides(quick, {"epochs": 8}).name
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("mine.yaml", "base: quick\nepoch: 7\n", "line 2: unknown key 'epoch', did you mean 'epochs'"),
+        ("mine.yaml", "base: quick\nepochs: none\n", "line 2: epochs"),
+        ("mine.yaml", "base: quick\nname: other\n", "line 2: unknown key 'name'"),
+        ("mine.yaml", "base: quik\n", "needs base, one of smoke, quick"),
+        ("mine.yaml", "epochs: 7\n", "needs base"),
+        ("mine.yaml", "- quick\n", "needs base"),
+        ("mine.yaml", "base: quick\nhyperparameters: {hiden_size: 3}\n", "did you mean 'hidden_size'"),
+        ("mine.yaml", "base: quick\nhyperparameters: {hidden_size: 0}\n", "hidden_size"),
+        ("mine.yaml", "base: [quick\n", "not YAML"),
+        ("quick.yaml", "base: quick\nepochs: 7\n", "give the file another name"),
+        ("Mine+1.yaml", "base: quick\n", "named as its file is"),
+        ("missing.yaml", None, "cannot read"),
+    ],
+)
+def test_a_file_that_is_no_protocol_is_refused_with_its_line(tmp_path, write, name, text, said):
+    file = tmp_path / name
+    if text is not None:
+        file.write_text(text)
+    path = write("version: 1\nname: x\ninclude: [{dataset: binary-mnist, method: vae, latents: 4}]\n")
+    with pytest.raises(UserError, match=said):
+        load_spec(path, str(file))
 
 
 def test_override_of_a_paper_protocol_lists_its_deviations():

@@ -14,7 +14,6 @@ from vdae_bench import __version__
 from vdae_bench.errors import VdaeBenchError
 
 F = TypeVar("F", bound=Callable[..., Any])
-PROTOCOL_CHOICE = click.Choice(["smoke", "quick", "standard", "paper"])
 SWEEPS = {
     "table1": "table1",
     "table2": "table2",
@@ -55,6 +54,11 @@ plugin_option = click.option(
     is_eager=True,
     help="Python file that registers methods or data sets.",
 )
+protocol_option = click.option(
+    "--protocol",
+    metavar="NAME|FILE",
+    help="smoke, quick, standard, paper-mixed, paper, or a YAML file; default: the spec's, else quick.",
+)
 results_option = click.option(
     "--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Records."
 )
@@ -69,9 +73,10 @@ data_option = click.option(
 )
 spec_options = options(
     plugin_option,
-    click.option("--protocol", type=PROTOCOL_CHOICE, help="Default: the spec's, else quick."),
+    protocol_option,
     click.option("--epochs", type=click.IntRange(1), help="Override; makes a protocol of its own."),
     click.option("--seeds", type=click.IntRange(1, 1000), help="How many seeds to run, from seed 0."),
+    click.option("--only", multiple=True, metavar="GLOB", help="Only the cells of such names, as in '*_vae_16'."),
     click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a field or hyper-parameter."),
     click.option("--budget", metavar="TIME", help="Such as 30m or 8h: as many epochs (then seeds) as fit."),
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
@@ -201,7 +206,7 @@ def plan(spec: str, calibrate: bool, flops_per_second: float | None, form: str, 
 @cli.command()
 @plugin_option
 @click.argument("spec", default="all")
-@click.option("--protocol", type=PROTOCOL_CHOICE)
+@protocol_option
 @results_option
 def status(spec: str, protocol: str | None, results: Path) -> None:
     """Finished, started, diverged and missing runs for each cell."""

@@ -130,7 +130,7 @@ def run_sweeps(names: Sequence[str], *, reports: Path, dry_run: bool, quiet: boo
             elif words["search"]:
                 search_sweep(spec, around, words, quiet, stop)
             spec = take_winners(spec, around.store, words["search"], quiet)
-        planned = plan(spec, around.store, around.limit)
+        planned = plan(spec, around.store, around.limit, words["only"])
         if shard:
             planned = shard.of(planned, around.store)
         if dry_run:
@@ -284,7 +284,7 @@ def show_plan(spec: str, *, measure: bool, flops_per_second: float | None, form:
     resolved = resolve(spec, around, words, may_calibrate=measure)
     studies = studies_of(resolved) if words["search"] else []
     resolved = take_winners(resolved, around.store, words["search"], quiet=form != "text")
-    planned = plan(resolved, around.store, around.limit)
+    planned = plan(resolved, around.store, around.limit, words["only"])
     timings, where = [], "on this device, from a slice of each"
     if flops_per_second:
         timings = [foretell(group, flops_per_second) for group in planned.groups]
@@ -351,6 +351,8 @@ def _slurm_script(
     for option in ("protocol", "epochs", "seeds", "replicas", "data"):
         if words[option] is not None:
             options += [f"--{option}", str(words[option])]
+    for pattern in words["only"]:
+        options += ["--only", pattern]
     for setting in words["settings"]:
         options += ["--set", setting]
     options += ["--results", str(words["results"]), "--device", words["device"]]

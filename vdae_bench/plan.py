@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from vdae_bench.data.registry import find_dataset, parse_dataset_id
 from vdae_bench.data.views import View
 from vdae_bench.devices import wait
+from vdae_bench.errors import UserError
 from vdae_bench.evaluation import SAMPLE_BLOCK, EvaluationSettings, images_in_chunk
 from vdae_bench.models.model import Model
-from vdae_bench.models.registry import Problem, get_method
+from vdae_bench.models.registry import Problem, get_method, nearest
 from vdae_bench.protocol import Protocol, digest
 from vdae_bench.spec import Cell, SweepSpec
 from vdae_bench.store import SCHEMA, Record, Store
@@ -232,10 +234,23 @@ class Plan:
         return [group for alike in _alike(self.cells) for group in _whole(alike, self.limit)]
 
 
-def plan(spec: SweepSpec, store: Store, limit: GroupLimit | None = None) -> Plan:
-    """What of a sweep is there, and what would run in groups of at most `limit`."""
+def plan(spec: SweepSpec, store: Store, limit: GroupLimit | None = None, only: Sequence[str] = ()) -> Plan:
+    """What of a sweep is there, and what would run in groups of at most `limit`: of all cells, or those `only` names.
+
+    Raises:
+        UserError: a pattern is the name of no cell.
+    """
+    spec = replace(spec, cells=_named(spec.cells, only)) if only else spec
     limit, cells = limit or GroupLimit(), cell_plans(spec, store)
     return Plan(tuple(cells), tuple(_groups(cells, store, limit)), limit)
+
+
+def _named(cells: Sequence[Cell], patterns: Sequence[str]) -> tuple[Cell, ...]:
+    for pattern in patterns:
+        if not any(fnmatchcase(cell.slug, pattern) for cell in cells):
+            hint = nearest(pattern, [cell.slug for cell in cells])
+            raise UserError(f"--only {pattern} names no cell{hint}; the cells are {', '.join(c.slug for c in cells)}")
+    return tuple(cell for cell in cells if any(fnmatchcase(cell.slug, pattern) for pattern in patterns))
 
 
 def cell_plans(spec: SweepSpec, store: Store) -> list[CellPlan]:

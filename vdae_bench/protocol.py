@@ -1,4 +1,4 @@
-"""Protocols: how long, how exact, with which seeds. `smoke`, `quick`, `standard`, `paper`, and overrides of them.
+"""Protocols: how long, how exact, with which seeds. A protocol is a file: a shipped one (`PROTOCOLS`), or a user's.
 
 A protocol that differs from its base in anything that changes a number has a name of its own, `<base>+<8 hex digits>`,
 so that results of two protocols never share a folder or a table. How many seeds are run, and on how many samples their
@@ -10,18 +10,21 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vdae_bench.errors import UserError
 from vdae_bench.models.log_det import Estimator
 from vdae_bench.precision import Precision
+from vdae_bench.store import is_plain
 from vdae_bench.yaml_file import YamlFile
 
-PROTOCOLS = ("smoke", "quick", "standard", "paper")
+PROTOCOLS = ("smoke", "quick", "standard", "paper-mixed", "paper")
+"""The shipped protocols, files in `sweeps/protocols/`: the longest and most exact last."""
 NOT_IN_NAME = ("name", "base", "seeds", "description", "cannot_show", "quality_samples")
 
 
@@ -32,6 +35,7 @@ class Protocol(BaseModel):
 
     name: str
     base: str
+    """The shipped protocol that it is, or differs from."""
     description: str = ""
     cannot_show: tuple[str, ...] = ()
     epochs: int = Field(ge=1)
@@ -76,15 +80,64 @@ def sweeps_folder() -> Path:
     return inside if inside.is_dir() else Path(__file__).parents[1] / "sweeps"
 
 
-@functools.cache
-def load_protocol(name: str) -> Protocol:
-    """One of the four protocols by its name."""
-    if name not in PROTOCOLS:
-        from vdae_bench.models.registry import nearest
+def load_protocol(word: str) -> Protocol:
+    """A shipped protocol by its name, or the one in a file: a shipped one as `base`, and the fields that differ.
 
-        raise UserError(f"there is no protocol {name!r}{nearest(name, PROTOCOLS)}; use one of {', '.join(PROTOCOLS)}")
-    content = YamlFile.read(sweeps_folder() / "protocols" / f"{name}.yaml").content
-    return with_limits(Protocol(name=name, base=name, **content))
+    Raises:
+        UserError: there is none of that name, or the file is no protocol.
+    """
+    path = Path(word)
+    if word in PROTOCOLS:
+        return _shipped(word)
+    if path.suffix in (".yaml", ".yml"):
+        return _shipped(path.stem) if path.resolve().parent == _shipped_folder().resolve() else _from_file(path)
+    from vdae_bench.models.registry import nearest
+
+    raise UserError(
+        f"there is no protocol {word!r}{nearest(word, PROTOCOLS)}; use one of {', '.join(PROTOCOLS)}, or a YAML file"
+    )
+
+
+def _shipped_folder() -> Path:
+    return sweeps_folder() / "protocols"
+
+
+@functools.cache
+def _shipped(name: str) -> Protocol:
+    content = YamlFile.read(_shipped_folder() / f"{name}.yaml").content
+    return _on_base(name, name, content)
+
+
+def _from_file(path: Path) -> Protocol:
+    """A user's protocol, named as its file is; its results have a folder of that name."""
+    file, name = YamlFile.read(path), path.stem
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name) or not is_plain(name):
+        raise UserError(f"{path}: a protocol is named as its file is, with small letters, digits, '.', '_' and '-'")
+    if name in PROTOCOLS:
+        raise UserError(f"{path}: {name} is a shipped protocol; give the file another name")
+    if not isinstance(file.content, dict) or file.content.get("base") not in PROTOCOLS:
+        raise UserError(f"{path}: a protocol needs base, one of {', '.join(PROTOCOLS)}, and the fields that differ")
+    from vdae_bench.models.registry import nearest
+
+    known = [field for field in Protocol.model_fields if field not in ("name", "overrides", "cannot_show")]
+    for key in file.content:
+        if key not in known:
+            raise UserError(f"{path}, line {file.line((key,))}: unknown key {key!r}{nearest(key, known)}")
+    try:
+        return _on_base(name, file.content["base"], file.content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise UserError(f"{path}, line {file.line(first['loc'])}: {place}: {first['msg']}") from None
+
+
+def _on_base(name: str, base: str, content: Mapping[str, Any]) -> Protocol:
+    """A protocol from the fields in its file, over those of the protocol that the file is based on."""
+    below = content.get("base")
+    fields = _shipped(below).content() if below else {}
+    if below:
+        fields |= {"seeds": _shipped(below).seeds, "quality_samples": _shipped(below).quality_samples}
+    return with_limits(Protocol.model_validate({**fields, **content, "name": name, "base": base}))
 
 
 def override(protocol: Protocol, fields: Mapping[str, Any], hyperparameters: Mapping[str, Any]) -> Protocol:
@@ -92,13 +145,11 @@ def override(protocol: Protocol, fields: Mapping[str, Any], hyperparameters: Map
 
     Raises pydantic's `ValidationError` for a field that does not exist or cannot have that value.
     """
-    base = load_protocol(protocol.base)
     merged = {**protocol.model_dump(), **fields}
     merged["overrides"] = {**protocol.overrides, **hyperparameters}
     changed = Protocol.model_validate(merged)
-    name = base.name
-    if changed.content() != base.content():
-        name = f"{base.name}+{digest(changed.content())[:8]}"
+    alike = [each.name for each in (_shipped(protocol.base), protocol) if each.content() == changed.content()]
+    name = alike[0] if alike else f"{protocol.base}+{digest(changed.content())[:8]}"
     return with_limits(changed.model_copy(update={"name": name}))
 
 

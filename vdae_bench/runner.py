@@ -306,6 +306,8 @@ def _records(
                     epoch=list(range(1, len(curve["train"]) + 1)),
                     train_neg_elbo_nats=[_finite(value) for value in curve["train"]],
                     validation_neg_elbo_nats=[_finite(value) for value in curve["validation"]],
+                    validation_part="rotating",
+                    validation_standard_error_nats=[_finite(value) for value in curve["validation_error"]],
                 ),
                 flags=flags,
                 cost=Cost(

@@ -375,6 +375,7 @@ class _Checker:
             base, fields = name, {}  # a protocol chosen on the command line replaces the file's
         try:
             protocol = load_protocol(str(base))
+            _check_hyperparameters(protocol.hyperparameters, f"protocol {protocol.name}")
         except UserError as error:
             if name is not None:
                 raise
@@ -503,6 +504,17 @@ def _faults_of_space(name: str, space: Range | Choices, of_methods: set[str]) ->
             Hyperparameters.model_validate({name: value}, strict=True)
         except ValidationError as error:
             yield f"{error.errors()[0]['msg']}, not {value!r}"
+
+
+def _check_hyperparameters(values: Mapping[str, Any], where: str) -> None:
+    """Raise `UserError` for a name that is none, with the nearest that is, or a value out of bounds."""
+    try:
+        Hyperparameters.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        hint = nearest(name, Hyperparameters.model_fields) if first["type"] == "extra_forbidden" else ""
+        raise UserError(f"{where}: hyper-parameter {name}: {first['msg']}, not {first['input']!r}{hint}") from None
 
 
 def _excludes(pattern: CellSpec, axes: Mapping[str, Any]) -> bool:

@@ -73,17 +73,26 @@ class Metrics(BaseModel):
 
 
 class Curve(BaseModel):
-    """-ELBO at beta = 1 by epoch (1, 2, ...), in nats an image; null where it was not finite."""
+    """-ELBO at beta = 1 by epoch (1, 2, ...), in nats an image; null where it was not finite.
+
+    The Jacobians of L-VDAE's validation points are of a part of the images: of one that moves on from epoch to epoch,
+    and of all after the last (`rotating`), or in older records of the same in every epoch (`fixed`).
+    """
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
     epoch: list[int]
     train_neg_elbo_nats: list[float | None]
     validation_neg_elbo_nats: list[float | None]
+    validation_part: Literal["fixed", "rotating"] = "fixed"
+    validation_standard_error_nats: list[float | None] | None = None
+    """What the images without a Jacobian leave open of each point: 0 where there are none."""
 
     @model_validator(mode="after")
     def _of_one_length(self) -> Curve:
-        if not len(self.epoch) == len(self.train_neg_elbo_nats) == len(self.validation_neg_elbo_nats):
+        columns = [self.train_neg_elbo_nats, self.validation_neg_elbo_nats]
+        columns += [] if self.validation_standard_error_nats is None else [self.validation_standard_error_nats]
+        if any(len(column) != len(self.epoch) for column in columns):
             raise ValueError("its columns are not of one length")
         return self
 

@@ -210,7 +210,7 @@ def test_a_value_is_the_validation_bound_of_the_protocol(make_study, around):
         get_method("vae").build(job.problem(1)), data, [trial.seed], job.adam_settings(1), job.training_settings()
     )
     trainer.run(lambda _: None, lambda: False, lambda: False, lambda _: None)
-    assert trial.value == pytest.approx(trainer.validate().item(), rel=1e-6)
+    assert trial.value == pytest.approx(trainer.validate().neg_elbo.item(), rel=1e-6)
     assert job.hyperparameters["residual_blocks"] == 1 and job.protocol.epochs == 3
 
 

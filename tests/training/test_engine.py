@@ -154,9 +154,35 @@ def test_validation_is_at_beta_one_and_leaves_no_trace(make):
     trainer.noise.normal_("validation", 0, noise)
     with torch.no_grad():
         terms = trainer.model.bound_terms(x, noise, 10**6)
-    torch.testing.assert_close(trainer.validate(), (terms.reconstruction + terms.divergence).double())
+    torch.testing.assert_close(trainer.validate().neg_elbo, terms.neg_elbo.double())
     assert terms.divergence.abs().min() > 0
     assert torch.equal(before, trainer.optimiser.parameters)
+
+
+@pytest.mark.parametrize("log_det", ["subset", "projected"])
+def test_lvdaes_validation_points_are_unbiased_over_epochs_and_exact_at_the_end(make, monkeypatch, log_det):
+    """The images with a Jacobian come round: over a round the points average to the exact value, which the last has."""
+    monkeypatch.setattr(engine, "VALIDATION_LOG_DET_ROWS", 1.0)  # 5 of 20 images with m = 4: four epochs are a round
+    trainer = make(log_det=log_det, epochs=9, dtype=torch.float64)
+    run(trainer, stop_at=None)
+    exact, error = trainer.validate()
+    assert trainer.curve["validation"][-1] == exact.tolist() and error.tolist() == [0, 0]
+    assert trainer.curve["validation_error"][-1] == [0, 0] and min(map(min, trainer.curve["validation_error"][:-1])) > 0
+
+    points = []
+    for epoch in range(4, 8):  # of the same model
+        trainer.step = epoch * trainer.steps_per_epoch
+        points.append(trainer.validate())
+    values, errors = (torch.stack(each) for each in zip(*points, strict=True))
+    torch.testing.assert_close(values.mean(0), exact, rtol=1e-12, atol=0)
+    spread = (values - exact).square().mean(0).sqrt()
+    assert spread.min() > 1e-4 and ((errors.square().mean(0).sqrt() / spread).log().abs() < 1).all()
+
+
+@pytest.mark.parametrize("method", ["vae", "nice"])
+def test_a_curve_without_jacobians_has_no_error(make, method):
+    trainer = run(make(method))
+    assert trainer.curve["validation_error"] == [[0, 0], [0, 0]]
 
 
 def test_a_diverged_replica_is_named_and_leaves_the_others_alone(make):

@@ -31,6 +31,13 @@ class BoundTerms(NamedTuple):
 
     reconstruction: Float[Tensor, " R"]
     divergence: Float[Tensor, " R"]
+    variance: Float[Tensor, " R"] | float = 0.0
+    """Squared standard error of the divergence where a term of it was taken on a part of the images alone."""
+
+    @property
+    def neg_elbo(self) -> Float[Tensor, " R"]:
+        """-ELBO, at beta = 1."""
+        return self.reconstruction + self.divergence
 
 
 class Samples(NamedTuple):
@@ -154,9 +161,9 @@ class LatentVariableModel(Model):
 
     def bound_terms(self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N d"], log_det_rows: int) -> BoundTerms:
         """-E_q[log p(x|z)] and KL[q(z|x) || p(z)] of eq. (2), one sample an image."""
-        z, divergence = self.posterior.sample_with_divergence(x, noise, self.prior, log_det_rows)
-        reconstruction = -self.log_likelihood(x, z[:, :, None]).mean((1, 2))
-        return BoundTerms(reconstruction, divergence)
+        sample = self.posterior.sample_with_divergence(x, noise, self.prior, log_det_rows)
+        reconstruction = -self.log_likelihood(x, sample.z[:, :, None]).mean((1, 2))
+        return BoundTerms(reconstruction, sample.divergence, sample.divergence_variance)
 
     def condition(self, x: Float[Tensor, "R N n"], samples: int = 1) -> WeightSampler:
         """log w = log p(x|z) + log p(z) - log q(z|x)."""

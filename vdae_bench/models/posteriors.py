@@ -6,7 +6,7 @@ A posterior turns data and noise into latents and their log density:
   z (R, N, K, m), log_q (R, N, K)` for the importance-sampled NLL; `samples` says how many will be drawn in all;
 - `sample_with_divergence(x, noise, prior)` returns one sample an image and an estimate of
   E_q[log q(z|x) - log p(z)], averaged over the images: what training minimises. By default it is the sampled
-  value; a posterior with a closed form overrides it.
+  value; a posterior with a closed form overrides it, and one that leaves images out says how much that leaves open.
 
 A new method supplies its posterior, nothing else: ELBO and NLL are written once, on log weights (`model.py`).
 """
@@ -14,7 +14,7 @@ A new method supplies its posterior, nothing else: ELBO and NLL are written once
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
@@ -28,6 +28,16 @@ from vdae_bench.models.priors import Prior, normal_log_prob
 from vdae_bench.precision import full_precision
 
 Sampler: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+class PosteriorSample(NamedTuple):
+    """One sample of q(z|x) an image, and the divergence from the prior averaged over the images."""
+
+    z: Float[Tensor, "R N m"]
+    divergence: Float[Tensor, " R"]
+    """E_q[log q(z|x) - log p(z)] in nats an image."""
+    divergence_variance: Float[Tensor, " R"] | float = 0.0
+    """Squared standard error of `divergence`, where a term of it was taken on a part of the images alone."""
 
 
 class Posterior(nn.Module):
@@ -74,10 +84,10 @@ class Posterior(nn.Module):
 
     def sample_with_divergence(
         self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N d"], prior: Prior, log_det_rows: int
-    ) -> tuple[Float[Tensor, "R N m"], Float[Tensor, " R"]]:
+    ) -> PosteriorSample:
         """One sample an image, and the mean over images of log q(z|x) - log p(z) at it, in nats."""
         z, log_q = self.condition(x)(noise[:, :, None])
-        return z[:, :, 0], (log_q - prior.log_prob(z)).mean((1, 2))
+        return PosteriorSample(z[:, :, 0], (log_q - prior.log_prob(z)).mean((1, 2)))
 
 
 class DiagonalGaussian(Posterior):
@@ -123,11 +133,11 @@ class DiagonalGaussian(Posterior):
 
     def sample_with_divergence(
         self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N m"], prior: Prior, log_det_rows: int
-    ) -> tuple[Float[Tensor, "R N m"], Float[Tensor, " R"]]:
+    ) -> PosteriorSample:
         """The closed form KL[q || N(0, I)] = 1/2 sum (s^2 + mu^2 - 1 - log s^2) of eq. (2)."""
         mean, log_variance = self.moments(x)
         kl = 0.5 * (log_variance.exp() + mean.square() - 1 - log_variance).sum(-1)
-        return mean + torch.exp(0.5 * log_variance) * noise, kl.mean(1)
+        return PosteriorSample(mean + torch.exp(0.5 * log_variance) * noise, kl.mean(1))
 
 
 class LinearisedFlow(Posterior):
@@ -240,7 +250,7 @@ class LinearisedFlow(Posterior):
 
     def sample_with_divergence(
         self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N d"], prior: Prior, log_det_rows: int
-    ) -> tuple[Float[Tensor, "R N m"], Float[Tensor, " R"]]:
+    ) -> PosteriorSample:
         """KL[q || N(0, I)] = 1/2 (sigma^2 tr C + |f|^2 - m - 2 m log sigma - log det C), its C terms by `log_det`.
 
         `log_det_rows` is the number of Jacobian rows that `subset` may spend on the batch.
@@ -258,10 +268,26 @@ class LinearisedFlow(Posterior):
         else:
             w = self._projected(pull, x, noise, jittered) if self.log_det == "projected" else noise
             deviation = push(w[:, :, None])[:, :, 0]
-        trace = jacobian.square().sum((2, 3)).mean(1)
-        variance_terms = sigma.square()[:, 0, 0] * trace - log_det_gram(factor).mean(1)
+        trace, log_det = jacobian.square().sum((2, 3)), log_det_gram(factor)
+        variance_terms = sigma.square()[:, 0, 0] * trace.mean(1) - log_det.mean(1)
         kl = 0.5 * (mean.square().sum(-1).mean(1) + variance_terms - m) - m * self.log_sigma[:, 0, 0]
-        return mean + sigma * deviation, kl
+        with torch.no_grad():
+            open_ = variance_of_mean(0.5 * (sigma.square()[:, 0] * trace - log_det), x.shape[1])
+        return PosteriorSample(mean + sigma * deviation, kl, open_)
+
+
+def variance_of_mean(values: Float[Tensor, "R S"], images: int) -> Float[Tensor, " R"]:
+    """Squared standard error of the mean of S values as that of all `images`, drawn without putting back.
+
+    It is 0 where all are there, and not finite where one alone stands for several.
+
+    >>> variance_of_mean(torch.tensor([[1.0, 3.0]]), 4), variance_of_mean(torch.tensor([[1.0, 3.0]]), 2)
+    (tensor([0.5000]), tensor([0.]))
+    """
+    seen = values.shape[1]
+    if seen == images:
+        return values.new_zeros(len(values))
+    return values.var(1, correction=1) / seen * (1 - seen / images) if seen > 1 else values[:, 0] * torch.inf
 
 
 class NoiseScale(nn.Module):

@@ -17,7 +17,7 @@ from vdae_bench import atomic
 from vdae_bench.devices import is_out_of_memory
 from vdae_bench.errors import EnvironmentFault
 
-FORMAT = 4
+FORMAT = 5
 """Of what a checkpoint holds; one of another format is not used."""
 SECONDS_BETWEEN = 60.0
 COST_SHARE = 0.02
