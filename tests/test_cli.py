@@ -152,7 +152,7 @@ BAD = {
     "bad set": (("sweep", "table1", "--set", "epochs"), 2, "KEY=VALUE"),
     "unknown field": (("sweep", "table1", "--set", "epoch=3", "--dry-run"), 2, "did you mean 'epochs'"),
     "cell of no name": (
-        ("plan", "table1", "--only", "*_vea_16"),
+        ("plan", "table1", "--only", "continuous-mnist_vea_16"),
         2,
         "names no cell, did you mean 'continuous-mnist_vae_16'",
     ),
