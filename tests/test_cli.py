@@ -62,7 +62,7 @@ def numbers(folder: Path) -> dict[str, object]:
 
 def test_help_is_quick_and_imports_no_torch():
     code = (
-        "import sys; sys.argv = ['vdae-bench', '--help']\nfrom vdae_bench.cli import cli\n"
+        "import sys; sys.argv = ['vdae-bench', '--help']\nfrom vdae_bench.cli.main import cli\n"
         "cli.main(standalone_mode=False)\nassert 'torch' not in sys.modules, 'torch was imported'\n"
         "assert 'pydantic' not in sys.modules"
     )
@@ -172,7 +172,7 @@ BAD = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_words_give_one_sentence_and_exit_code_2(case, tmp_path, monkeypatch, capsys):
-    from vdae_bench import cli
+    from vdae_bench.cli import main as cli
 
     words, code, expected = BAD[case]
     monkeypatch.chdir(tmp_path)
@@ -187,7 +187,7 @@ def test_bad_words_give_one_sentence_and_exit_code_2(case, tmp_path, monkeypatch
 
 
 def call(monkeypatch, capsys, *words: str) -> tuple[int, str]:
-    from vdae_bench import cli
+    from vdae_bench.cli import main as cli
 
     monkeypatch.setattr(sys, "argv", ["vdae-bench", *words])
     with pytest.raises(SystemExit) as ended:

@@ -21,12 +21,15 @@ import pytest
 from tests.test_cli import numbers
 from tests.test_runner import SPEC
 from tests.test_store import make_record
-from vdae_bench import atomic, cli, commands, processes, schedule
-from vdae_bench import lease as lease_module
-from vdae_bench.lease import Held, Lease
-from vdae_bench.plan import plan
-from vdae_bench.spec import load_spec
-from vdae_bench.store import Store
+from vdae_bench.cli import main as cli
+from vdae_bench.cli import run as commands
+from vdae_bench.running import schedule
+from vdae_bench.running.plan import plan
+from vdae_bench.spec.check import load_spec
+from vdae_bench.store.records import Store
+from vdae_bench.system import atomic, processes
+from vdae_bench.system import lease as lease_module
+from vdae_bench.system.lease import Held, Lease
 
 SMALL = "\n".join(line for line in SPEC.splitlines() if "independent" not in line and "nice" not in line)
 SMALL = SMALL.replace("include:\n", "").replace("[binary-tiny, continuous-tiny]", "[binary-tiny]")

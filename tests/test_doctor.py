@@ -7,8 +7,9 @@ import json
 import pytest
 
 from tests.test_cli import call
-from vdae_bench import devices, doctor
-from vdae_bench.doctor import examine
+from vdae_bench.cli import doctor
+from vdae_bench.cli.doctor import examine
+from vdae_bench.system import devices
 
 
 @pytest.fixture

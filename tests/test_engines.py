@@ -18,13 +18,13 @@ import pytest
 from tests.test_cli import LONG, Shell, numbers, shell  # noqa: F401
 from tests.test_faults import Heard
 from tests.test_runner import around, sweep, without_time  # noqa: F401
-from vdae_bench.engines import Engine
-from vdae_bench.plan import plan
-from vdae_bench.runner import StopRequest
-from vdae_bench.schedule import run_plan
-from vdae_bench.spec import load_spec
-from vdae_bench.store import Store
-from vdae_bench.training.engine import Interrupted
+from vdae_bench.running.engines import Engine
+from vdae_bench.running.plan import plan
+from vdae_bench.running.schedule import run_plan
+from vdae_bench.running.stop import StopRequest
+from vdae_bench.spec.check import load_spec
+from vdae_bench.store.records import Store
+from vdae_bench.training.trainer import Interrupted
 
 
 def test_any_executor_will_do(sweep, around, tmp_path):  # noqa: F811

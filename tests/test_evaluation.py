@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from tests.models.small_models import DATA_DIM, build
-from vdae_bench import evaluation
-from vdae_bench.evaluation import EvaluationSettings, Evaluator, evenly_spaced, summarise
+from vdae_bench.data.views import evenly_spaced
+from vdae_bench.evaluation import likelihood as evaluation
+from vdae_bench.evaluation.likelihood import EvaluationSettings, Evaluator, summarise
 
 SEEDS = (0, 1)
 

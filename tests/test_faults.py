@@ -15,17 +15,18 @@ import torch
 
 from tests.test_cli import call
 from tests.test_runner import SPEC, without_time
-from vdae_bench import atomic
 from vdae_bench.errors import EnvironmentFault
-from vdae_bench.evaluation import Evaluator
-from vdae_bench.plan import plan
-from vdae_bench.progress import Progress
-from vdae_bench.runner import StopRequest, Surroundings
-from vdae_bench.schedule import run_plan
-from vdae_bench.spec import load_spec
-from vdae_bench.store import Store
+from vdae_bench.evaluation.likelihood import Evaluator
+from vdae_bench.running.plan import plan
+from vdae_bench.running.progress import Progress
+from vdae_bench.running.schedule import run_plan
+from vdae_bench.running.stop import StopRequest
+from vdae_bench.running.workbench import Surroundings
+from vdae_bench.spec.check import load_spec
+from vdae_bench.store.records import Store
+from vdae_bench.system import atomic
 from vdae_bench.training.checkpoint import Checkpoint
-from vdae_bench.training.engine import Trainer
+from vdae_bench.training.trainer import Trainer
 
 ONE = SPEC[: SPEC.index("include")] + SPEC[SPEC.index("protocol") :]
 ONE = ONE.replace("[binary-tiny, continuous-tiny]", "[binary-tiny]").replace("[vae, lvdae]", "[vae]")
@@ -68,7 +69,7 @@ def sweep_into(results, monkeypatch, capsys, tiny_data, tmp_path, *words):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VDAE_BENCH_DATA", str(tiny_data[0]))
     monkeypatch.setattr(sys, "argv", ["vdae-bench", "sweep", "tiny.yaml", "-q", "--results", str(results), *words])
-    from vdae_bench import cli
+    from vdae_bench.cli import main as cli
 
     with pytest.raises(SystemExit) as ended:
         cli.main()

@@ -11,9 +11,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from vdae_bench.cli import cli
-from vdae_bench.illustration import TEST_POINTS, WAVE_NOISE, draw_data, illustrate, wave
-from vdae_bench.report.illustration import draw, values_table
+from vdae_bench.cli.main import cli
+from vdae_bench.illustration.picture import draw, values_table
+from vdae_bench.illustration.toy import TEST_POINTS, WAVE_NOISE, draw_data, illustrate, wave
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from vdae_bench.noise import NoiseSource, initial_generators, stream_seed
+from vdae_bench.data.noise import NoiseSource, initial_generators, stream_seed
 
 CPU = torch.device("cpu")
 

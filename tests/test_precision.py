@@ -9,8 +9,8 @@ import torch
 
 from tests.models.small_models import build, pairs
 from tests.models.test_every_method import data, noise
+from vdae_bench.models.precision import arithmetic
 from vdae_bench.models.registry import get_method
-from vdae_bench.precision import arithmetic
 
 CPU = torch.device("cpu")
 TRAINED = [pair for pair in pairs() if get_method(pair[0]).trains]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vdae_bench import progress
+from vdae_bench.running import progress
 
 
 def test_what_is_done_once_does_not_count_as_speed(

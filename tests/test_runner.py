@@ -11,19 +11,24 @@ from pathlib import Path
 import pytest
 import torch
 
-from vdae_bench import atomic, runner
 from vdae_bench.errors import EnvironmentFault
-from vdae_bench.lease import Lease
 from vdae_bench.models.registry import get_method
-from vdae_bench.plan import Group, GroupLimit, Job, Plan, foretell, plan, price, train_bytes
-from vdae_bench.progress import QuietProgress
-from vdae_bench.runner import StopRequest, Surroundings, Workbench, run_group
-from vdae_bench.schedule import clear_leftovers, run_plan
-from vdae_bench.spec import load_spec
-from vdae_bench.store import Store
-from vdae_bench.training import engine
+from vdae_bench.running import group as runner
+from vdae_bench.running.cost import GroupLimit, foretell, price, train_bytes
+from vdae_bench.running.group import run_group
+from vdae_bench.running.job import Group, Job
+from vdae_bench.running.plan import Plan, plan
+from vdae_bench.running.progress import QuietProgress
+from vdae_bench.running.schedule import clear_leftovers, run_plan
+from vdae_bench.running.stop import StopRequest
+from vdae_bench.running.workbench import Surroundings, Workbench
+from vdae_bench.spec.check import load_spec
+from vdae_bench.store.records import Store
+from vdae_bench.system import atomic
+from vdae_bench.system.lease import Lease
+from vdae_bench.training import trainer as engine
 from vdae_bench.training.checkpoint import Checkpoint
-from vdae_bench.training.engine import Interrupted, Trainer
+from vdae_bench.training.trainer import Interrupted, Trainer
 
 SPEC = """\
 version: 1
@@ -173,8 +178,8 @@ def test_identity_covers_what_determines_numbers(sweep, tmp_path):
 
 def test_flops_by_hand():
     """A VAE on n = 784, m = 16, H = 256, B = 1: 2 FLOPs a weight and image forward, 6 with the backward pass."""
-    from vdae_bench.protocol import load_protocol
-    from vdae_bench.spec import Cell
+    from vdae_bench.spec.protocol import load_protocol
+    from vdae_bench.spec.sweep import Cell
 
     def block(width, hidden):
         return 2 * width * hidden + hidden * hidden

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vdae_bench.store import SCHEMA, Store, parse, to_json
+from vdae_bench.store.records import SCHEMA, Store, parse, to_json
 
 SAMPLES = Path(__file__).parent / "records"
 

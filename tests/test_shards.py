@@ -17,10 +17,10 @@ from tests.test_cli import LONG, numbers, shell  # noqa: F401
 from tests.test_engines import wait_for
 from tests.test_runner import around, run, sweep  # noqa: F401
 from vdae_bench.errors import UserError
-from vdae_bench.plan import plan
-from vdae_bench.shards import Shard, parse_shard, shares
-from vdae_bench.slurm import job_array
-from vdae_bench.store import Store
+from vdae_bench.running.plan import plan
+from vdae_bench.running.shards import Shard, parse_shard, shares
+from vdae_bench.running.slurm import job_array
+from vdae_bench.store.records import Store
 
 
 @given(st.lists(st.integers(0, 10**15), max_size=30), st.integers(1, 12))

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from vdae_bench.errors import UserError
-from vdae_bench.protocol import PROTOCOLS, load_protocol, sweeps_folder
-from vdae_bench.spec import Cell, apply_overrides, find_spec, load_spec
+from vdae_bench.spec.check import apply_overrides, find_spec, load_spec
+from vdae_bench.spec.protocol import PROTOCOLS, load_protocol, sweeps_folder
+from vdae_bench.spec.sweep import Cell
 
 CONTRACT = """\
 version: 1

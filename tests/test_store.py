@@ -8,8 +8,8 @@ import pytest
 
 from tests.report.made_up import made_up_record
 from vdae_bench.errors import EnvironmentFault
-from vdae_bench.spec import Cell
-from vdae_bench.store import Record, Store, parse, to_json
+from vdae_bench.spec.sweep import Cell
+from vdae_bench.store.records import Record, Store, parse, to_json
 
 
 def make_record(seed: int, run_digest: str = "d" * 64) -> Record:
@@ -72,7 +72,9 @@ def test_what_lies_there_is_set_aside_not_deleted(tmp_path):
 
 def test_nothing_half_written_is_visible(tmp_path, monkeypatch):
     store = Store(tmp_path)
-    monkeypatch.setattr("vdae_bench.atomic.os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left")))
+    monkeypatch.setattr(
+        "vdae_bench.system.atomic.os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left"))
+    )
     with pytest.raises(EnvironmentFault, match="No space left"):
         publish(store, "s", "quick", "c", make_record(seed=0))
     assert list(store.records()) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vdae_bench import strict_json
+from vdae_bench.system import strict_json
 
 REFUSED = {
     "1e76": "the number 1e76",

@@ -1,6 +1,6 @@
 """`python -m vdae_bench` is `vdae-bench`."""
 
-from vdae_bench.cli import main
+from vdae_bench.cli.main import main
 
 if __name__ == "__main__":
     main()

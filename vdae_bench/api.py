@@ -13,18 +13,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vdae_bench.data.images import load_images
+from vdae_bench.data.noise import NoiseSource
 from vdae_bench.data.registry import find_dataset, parse_dataset_id
 from vdae_bench.data.views import Split, ViewedImages
 from vdae_bench.errors import UserError
-from vdae_bench.evaluation import MAX_ROWS
-from vdae_bench.models.kept import load_model
+from vdae_bench.evaluation.likelihood import MAX_ROWS
+from vdae_bench.evaluation.pictures import sample_batches
 from vdae_bench.models.model import Model
 from vdae_bench.models.registry import Problem
-from vdae_bench.noise import NoiseSource
-from vdae_bench.report.runs import load_runs
-from vdae_bench.report.tidy_csv import frame
-from vdae_bench.samples.pictures import sample_batches
-from vdae_bench.store import Record, Store
+from vdae_bench.report.numbers.runs import load_runs
+from vdae_bench.report.pages.files import frame
+from vdae_bench.store.records import Record, Store
+from vdae_bench.store.weights import load_model
 
 CPU = torch.device("cpu")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from vdae_bench.bench import page as performance
 from vdae_bench.bench.data import random_bytes
 from vdae_bench.bench.ours import Setting, Sizes
-from vdae_bench.report import performance
-from vdae_bench.runner import Surroundings
-from vdae_bench.store import Store
+from vdae_bench.running.workbench import Surroundings
+from vdae_bench.store.records import Store
 
 SIZES = Sizes(
     batch=8,

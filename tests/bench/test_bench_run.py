@@ -38,7 +38,7 @@ def verb(setting, blank_chart, tmp_path, monkeypatch, capsys):
     """Call `vdae-bench bench` on made-up cases: (exit code, standard error, raw entries or None)."""
 
     def call(cases, *words: str):
-        from vdae_bench import cli
+        from vdae_bench.cli import main as cli
 
         monkeypatch.setattr(run, "declared", lambda: cases)
         monkeypatch.setattr(run, "find_data", lambda folder: setting.data)

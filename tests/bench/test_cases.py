@@ -18,7 +18,7 @@ from vdae_bench.bench.cases import Comparison, Prediction, Profiles, StartUp, de
 from vdae_bench.bench.paper_cost import PaperCost
 from vdae_bench.bench.peers import versions
 from vdae_bench.bench.workers import Workers
-from vdae_bench.engines import Engine
+from vdae_bench.running.engines import Engine
 
 CASES = {case.name: case for case in declared(SIZES)}
 INSTALLED = {name for name, version in versions().items() if version}

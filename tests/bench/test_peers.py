@@ -12,10 +12,10 @@ from torch import nn
 from vdae_bench.bench import peers
 from vdae_bench.bench.ours import Sizes, Subject
 from vdae_bench.bench.plain import PapersWay, VmapJacrev
+from vdae_bench.data.noise import initial_generators
 from vdae_bench.errors import VdaeBenchError
 from vdae_bench.models.layers import Linear
 from vdae_bench.models.registry import get_method
-from vdae_bench.noise import initial_generators
 
 M, N = 5, 6
 

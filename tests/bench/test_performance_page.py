@@ -7,8 +7,8 @@ import pytest
 from tests.bench.made_up_entries import RUN, entry
 from vdae_bench.bench import entries
 from vdae_bench.bench.entries import Profile
+from vdae_bench.bench.page import build_performance, floor, slopes
 from vdae_bench.errors import UserError
-from vdae_bench.report.performance import build_performance, floor, slopes
 
 PROFILE = entry(
     "VAE step, profiled",

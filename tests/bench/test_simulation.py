@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.bench.made_up_entries import entry
+from vdae_bench.bench import scaling
 from vdae_bench.bench.entries import Workload
+from vdae_bench.bench.page import page
 from vdae_bench.bench.simulation import simulate
-from vdae_bench.report import scaling
-from vdae_bench.report.performance import page
 
 TIMES = st.lists(st.floats(0.01, 10), min_size=1, max_size=6)
 STAGES = st.lists(st.lists(st.lists(TIMES, min_size=1, max_size=3), min_size=1, max_size=4), min_size=1, max_size=3)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from vdae_bench.provenance import code_state
-from vdae_bench.report.reliability import Ordeal, write
+from vdae_bench.report.pages.reliability import Ordeal, write
+from vdae_bench.store.provenance import code_state
 
 RESULTS = Path("results")
 

@@ -24,11 +24,14 @@ import optuna
 import torch
 
 from tests.chaos.figures import keep
-from vdae_bench import cli, commands, runner, schedule
-from vdae_bench.provenance import code_state
+from vdae_bench.cli import main as cli
+from vdae_bench.cli import run as commands
+from vdae_bench.running import group as runner
+from vdae_bench.running import schedule
 from vdae_bench.search.ledger import JOURNAL, open_storage
 from vdae_bench.search.trials import search_images
-from vdae_bench.store import Store
+from vdae_bench.store.provenance import code_state
+from vdae_bench.store.records import Store
 
 KILLS = {"sweep": 150, "search": 60}
 LIFE_SECONDS = {"sweep": 2.0, "search": 2.0}

@@ -19,11 +19,12 @@ from tests.chaos.hostile import as_json, damaged, mutated
 from tests.report.made_up import made_up_record
 from vdae_bench.data.idx import read_idx, write_idx
 from vdae_bench.errors import UserError
-from vdae_bench.plan import Job
-from vdae_bench.spec import Cell, load_spec, sweeps_folder
-from vdae_bench.store import Record, Store, to_json
+from vdae_bench.running.job import Job
+from vdae_bench.spec.check import load_spec, sweeps_folder
+from vdae_bench.spec.sweep import Cell
+from vdae_bench.store.records import Record, Store, to_json
+from vdae_bench.system.yaml_file import YamlFile
 from vdae_bench.training.checkpoint import Checkpoint
-from vdae_bench.yaml_file import YamlFile
 
 SHIPPED = [
     YamlFile.read(path).content for path in sorted(sweeps_folder().rglob("*.yaml")) if path.parent.name != "protocols"

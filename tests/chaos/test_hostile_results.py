@@ -19,13 +19,14 @@ from tests.chaos.conftest import examples, tried
 from tests.chaos.hostile import as_json, damaged, mutated
 from tests.report.made_up import QUALITY, made_up_record, publish
 from tests.search.made_up import made_up_winner
-from vdae_bench import cli
-from vdae_bench.samples.evidence import Evidence, Numbers, write_evidence
-from vdae_bench.search.sampling import propose
+from vdae_bench.cli import main as cli
+from vdae_bench.search.propose import propose
 from vdae_bench.search.studies import studies_of
 from vdae_bench.search.winner import write
-from vdae_bench.spec import Cell, load_spec
-from vdae_bench.store import Record, Store
+from vdae_bench.spec.check import load_spec
+from vdae_bench.spec.sweep import Cell
+from vdae_bench.store.evidence import Evidence, Numbers, write_evidence
+from vdae_bench.store.records import Record, Store
 
 SPEC = """\
 version: 1

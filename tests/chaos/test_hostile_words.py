@@ -14,11 +14,12 @@ from tests.chaos.conftest import examples, tried
 from tests.chaos.hostile import ODD
 from tests.report.made_up import made_up_record
 from tests.test_runner import SPEC
-from vdae_bench import cli, commands
-from vdae_bench.schedule import Outcome
-from vdae_bench.search import sweep
-from vdae_bench.spec import Cell
-from vdae_bench.store import Store
+from vdae_bench.cli import main as cli
+from vdae_bench.cli import run as commands
+from vdae_bench.running.schedule import Outcome
+from vdae_bench.search import searches as sweep
+from vdae_bench.spec.sweep import Cell
+from vdae_bench.store.records import Store
 
 VERBS = {
     "reproduce": "--protocol --epochs --seeds --set --budget --device --threads --results --trials",
@@ -70,10 +71,10 @@ def place(tmp_path_factory, tiny_data):
         patch.setattr(commands, "run_plan", lambda *_: Outcome())
         for module in (commands, sweep):
             patch.setattr(module, "run_studies", lambda *_: None)
-        patch.setattr("vdae_bench.bench.run.bench", lambda *_: None)
-        patch.setattr("vdae_bench.report.commands.build_reports", lambda *_, **__: [])
+        patch.setattr("vdae_bench.cli.tools.bench", lambda *_: None)
+        patch.setattr("vdae_bench.cli.results.build_reports", lambda *_, **__: [])
         patch.setattr("vdae_bench.data.fetch._fill_from_sources", lambda *_: None)
-        patch.setattr("vdae_bench.budget.calibrate", lambda *_: pytest.fail("no budget is that valid"))
+        patch.setattr("vdae_bench.running.budget.calibrate", lambda *_: pytest.fail("no budget is that valid"))
         yield folder
 
 

@@ -10,10 +10,10 @@ import torch
 from tests.mathematics.reference import Reference
 from tests.mathematics.truths import LINEAR_GAUSSIAN, full_jacobians, gauss_hermite, quadratic_nodes, randn
 from tests.models.small_models import DATA_DIM, LATENTS, build, pairs
-from vdae_bench.evaluation import score_images
+from vdae_bench.data.noise import NoiseSource
+from vdae_bench.evaluation.likelihood import score_images
 from vdae_bench.models.posteriors import LinearisedFlow
 from vdae_bench.models.registry import Problem, get_method
-from vdae_bench.noise import NoiseSource
 
 CPU = torch.device("cpu")
 BATCH = 6

@@ -12,7 +12,8 @@ from torch.distributions import MultivariateNormal
 from tests.mathematics.reference import Reference
 from tests.mathematics.truths import affine_nice, full_jacobians, gauss_hermite, quadratic_nodes, randn
 from tests.models.small_models import SMALL
-from vdae_bench.evaluation import score_images
+from vdae_bench.data.noise import NoiseSource
+from vdae_bench.evaluation.likelihood import score_images
 from vdae_bench.models import layers
 from vdae_bench.models.flows import InverseFlow
 from vdae_bench.models.likelihoods import Gaussian
@@ -20,7 +21,6 @@ from vdae_bench.models.model import LatentVariableModel
 from vdae_bench.models.posteriors import LinearisedBijection, NoiseScale, PushForward
 from vdae_bench.models.priors import StandardNormal
 from vdae_bench.models.registry import Problem, get_method
-from vdae_bench.noise import NoiseSource
 
 CPU = torch.device("cpu")
 DIMS = 4

@@ -18,8 +18,8 @@ from tests.mathematics.truths import (
     resnet_pair,
 )
 from tests.models.small_models import build
-from vdae_bench.evaluation import score_images
-from vdae_bench.noise import NoiseSource
+from vdae_bench.data.noise import NoiseSource
+from vdae_bench.evaluation.likelihood import score_images
 
 IMAGES = randn(5, DATA_DIM, seed=10)
 EXACT = {"rtol": 1e-9, "atol": 1e-9}

@@ -9,15 +9,15 @@ import torch
 from tests.mathematics.reference import Reference
 from tests.models.small_models import SMALL
 from vdae_bench.data.images import load_images
+from vdae_bench.data.noise import NoiseSource
 from vdae_bench.data.views import ViewedImages
 from vdae_bench.models.registry import Problem, get_method
-from vdae_bench.noise import NoiseSource
-from vdae_bench.plan import plan
-from vdae_bench.runner import Surroundings, Workbench
-from vdae_bench.spec import load_spec
-from vdae_bench.store import Store
+from vdae_bench.running.plan import plan
+from vdae_bench.running.workbench import Surroundings, Workbench
+from vdae_bench.spec.check import load_spec
+from vdae_bench.store.records import Store
 from vdae_bench.training.adam import AdamSettings
-from vdae_bench.training.engine import Trainer, TrainingSettings
+from vdae_bench.training.trainer import Trainer, TrainingSettings
 
 CPU = torch.device("cpu")
 EPOCHS, BATCH, SCALAR_RATE, L2 = 12, 50, 10.0, 0.01

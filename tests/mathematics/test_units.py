@@ -13,14 +13,15 @@ from tests.mathematics.truths import randn
 from tests.models.small_models import SMALL
 from vdae_bench.data.images import load_images
 from vdae_bench.data.views import ViewedImages, binarise, dequantise
+from vdae_bench.evaluation.units import bits_per_dim
 from vdae_bench.models.registry import Problem, get_method
-from vdae_bench.plan import plan
-from vdae_bench.progress import QuietProgress
-from vdae_bench.runner import StopRequest, Surroundings
-from vdae_bench.schedule import run_plan
-from vdae_bench.spec import load_spec
-from vdae_bench.store import Store
-from vdae_bench.units import bits_per_dim
+from vdae_bench.running.plan import plan
+from vdae_bench.running.progress import QuietProgress
+from vdae_bench.running.schedule import run_plan
+from vdae_bench.running.stop import StopRequest
+from vdae_bench.running.workbench import Surroundings
+from vdae_bench.spec.check import load_spec
+from vdae_bench.store.records import Store
 
 DIMS = 10
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from tests.models.small_models import SMALL
+from vdae_bench.data.noise import initial_generators
 from vdae_bench.models.flows import NICE
 from vdae_bench.models.layers import Linear
 from vdae_bench.models.likelihoods import Gaussian
@@ -18,7 +19,6 @@ from vdae_bench.models.model import LatentVariableModel
 from vdae_bench.models.posteriors import LinearisedBijection, NoiseScale, PushForward
 from vdae_bench.models.priors import StandardNormal
 from vdae_bench.models.registry import Problem, get_method
-from vdae_bench.noise import initial_generators
 
 DATA_DIM, LATENTS = 8, 4
 """Of the linear-Gaussian models: with n = 2 m the ResNets' projections but one are square, and can be identities."""

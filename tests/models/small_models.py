@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from vdae_bench.data.noise import initial_generators
 from vdae_bench.models.model import Model
 from vdae_bench.models.registry import BUILT_IN, Problem, get_method
-from vdae_bench.noise import initial_generators
 
 DATA_DIM, LATENTS = 20, 3
 FLOWS = ("nice", "lvdae-nice", "vdae-resnet", "vdae-nice", "vdae-coupled")

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from tests.models.small_models import DATA_DIM, SMALL
+from vdae_bench.data.noise import initial_generators
 from vdae_bench.data.statistics import PixelStatistics
 from vdae_bench.models.registry import Problem, get_method
-from vdae_bench.noise import initial_generators
 
 LOG_SIGMA = -0.875  # exact in float32, in which a fixed sigma is built
 GENERATOR = torch.Generator().manual_seed(11)

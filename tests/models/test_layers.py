@@ -7,10 +7,10 @@ import torch
 
 from tests.mathematics.truths import full_jacobians
 from tests.models.small_models import DATA_DIM, build
+from vdae_bench.data.noise import initial_generators
 from vdae_bench.models.flows import NICE
 from vdae_bench.models.layers import ResidualBlock
 from vdae_bench.models.networks import ResNet, projection_widths
-from vdae_bench.noise import initial_generators
 
 R, N = 2, 3
 

@@ -8,14 +8,15 @@ import pytest
 import torch
 
 from tests.models.small_models import DATA_DIM, SMALL, latents_of
+from vdae_bench.data.noise import initial_generators
 from vdae_bench.errors import UserError
 from vdae_bench.models.registry import Problem, get_method
-from vdae_bench.noise import initial_generators
-from vdae_bench.plan import Group, Job
-from vdae_bench.protocol import load_protocol, override
-from vdae_bench.runner import Surroundings, Workbench
-from vdae_bench.spec import OPTIMISER_DEFAULTS, Cell
-from vdae_bench.store import Store
+from vdae_bench.running.job import Group, Job
+from vdae_bench.running.workbench import Surroundings, Workbench
+from vdae_bench.spec.file import OPTIMISER_DEFAULTS
+from vdae_bench.spec.protocol import load_protocol, override
+from vdae_bench.spec.sweep import Cell
+from vdae_bench.store.records import Store
 
 
 def build(method: str, *options: dict, view: str = "continuous"):

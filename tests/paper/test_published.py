@@ -6,7 +6,7 @@ import pytest
 
 from vdae_bench.errors import UserError
 from vdae_bench.paper.published import PrintedValue, find_published, load_table, table_names
-from vdae_bench.spec import Cell
+from vdae_bench.spec.sweep import Cell
 
 # Copied from the text of the paper a second time, apart from published.yaml.
 PRINTED = {

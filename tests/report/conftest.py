@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from vdae_bench.report import equal_compute, figures
-from vdae_bench.store import Store
+from vdae_bench.report.sections import compute as equal_compute
+from vdae_bench.report.sections import curves as figures
+from vdae_bench.store.records import Store
 
 
 @pytest.fixture

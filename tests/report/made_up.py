@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 
 from vdae_bench.data.registry import parse_dataset_id
+from vdae_bench.evaluation.units import bits_per_dim
 from vdae_bench.models.registry import get_method, method_ids
-from vdae_bench.protocol import Protocol, digest
-from vdae_bench.report.units import dims_of
-from vdae_bench.samples.quality import Quality
-from vdae_bench.spec import OPTIMISER_DEFAULTS, Cell
-from vdae_bench.store import (
+from vdae_bench.report.numbers.units import dims_of
+from vdae_bench.spec.file import OPTIMISER_DEFAULTS
+from vdae_bench.spec.protocol import Protocol
+from vdae_bench.spec.sweep import Cell
+from vdae_bench.store.evidence import Quality
+from vdae_bench.store.records import (
     SCHEMA,
     Cost,
     Curve,
@@ -23,7 +25,7 @@ from vdae_bench.store import (
     TestMetrics,
     ValidationMetrics,
 )
-from vdae_bench.units import bits_per_dim
+from vdae_bench.system.strict_json import digest
 
 PROTOCOL = Protocol(
     name="quick",

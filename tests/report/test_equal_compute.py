@@ -8,13 +8,13 @@ import pytest
 
 from tests.report.made_up import PROTOCOL, made_up_record, publish
 from tests.report.markdown_tables import table_with
-from vdae_bench.protocol import Protocol
-from vdae_bench.report import equal_compute
 from vdae_bench.report.build import build_reports
-from vdae_bench.report.equal_compute import at_equal_cost, contests_of, siblings, worth
-from vdae_bench.report.runs import load_runs, select
-from vdae_bench.spec import Cell
-from vdae_bench.store import Store
+from vdae_bench.report.numbers.runs import load_runs, select
+from vdae_bench.report.sections import compute as equal_compute
+from vdae_bench.report.sections.compute import at_equal_cost, contests_of, siblings, worth
+from vdae_bench.spec.protocol import Protocol
+from vdae_bench.spec.sweep import Cell
+from vdae_bench.store.records import Store
 
 FOUR = PROTOCOL.model_copy(update={"epochs": 4})
 EXACT = FOUR.model_copy(update={"name": "quick+00000000", "log_det": "exact"})

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from tests.report.made_up import made_up_record, publish
-from vdae_bench.report import noise_grid
+from vdae_bench.evaluation.units import bits_per_dim
 from vdae_bench.report.build import build_reports
-from vdae_bench.spec import Cell
-from vdae_bench.units import bits_per_dim
+from vdae_bench.report.sections import noise as noise_grid
+from vdae_bench.spec.sweep import Cell
 
 LEVELS = (-4.0, -3.0, -2.0, 0.0)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from vdae_bench.cli.results import Differs, write_reports
 from vdae_bench.errors import UserError
-from vdae_bench.report.commands import Differs, write_reports
-from vdae_bench.report.reliability import Ordeal, folder, render_reliability, write
+from vdae_bench.report.pages.reliability import Ordeal, folder, render_reliability, write
 
 ORDEAL = Ordeal(
     title="Random SIGKILLs over a sweep",

@@ -16,13 +16,13 @@ from matplotlib import colors
 
 from tests.report.made_up import made_up_record, publish, publish_table
 from vdae_bench.errors import EnvironmentFault
-from vdae_bench.report import figures
 from vdae_bench.report.build import build_reports, differing_files, render_reports
-from vdae_bench.report.plotted import MARK
-from vdae_bench.report.runs import load_runs, select
-from vdae_bench.report.statistics import CellRuns, cells_of
-from vdae_bench.spec import Cell
-from vdae_bench.store import Store
+from vdae_bench.report.numbers.runs import load_runs, select
+from vdae_bench.report.numbers.statistics import CellRuns, cells_of
+from vdae_bench.report.sections import curves as figures
+from vdae_bench.report.style.digest import MARK
+from vdae_bench.spec.sweep import Cell
+from vdae_bench.store.records import Store
 
 FIGURES = [f"table1-{name}.{ending}" for name in ("cost", "curves") for ending in ("png", "svg")]
 NAMES = sorted(["claims.json", "claims.md", "records.csv", "table1.csv", "table1.md", *FIGURES])

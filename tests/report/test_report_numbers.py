@@ -12,9 +12,9 @@ from tests.report.made_up import made_up_record, publish, publish_table
 from tests.report.markdown_tables import table_with
 from vdae_bench.paper.published import load_table
 from vdae_bench.report.build import build_reports
-from vdae_bench.report.statistics import summarise
-from vdae_bench.spec import Cell
-from vdae_bench.store import Record, Store
+from vdae_bench.report.numbers.statistics import summarise
+from vdae_bench.spec.sweep import Cell
+from vdae_bench.store.records import Record, Store
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 

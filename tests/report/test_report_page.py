@@ -11,10 +11,10 @@ import pytest
 from tests.report.made_up import PROTOCOL, made_up_record, publish, publish_table
 from tests.report.markdown_tables import table_with
 from vdae_bench.errors import UserError
-from vdae_bench.protocol import load_protocol, override
 from vdae_bench.report.build import build_reports
-from vdae_bench.spec import Cell
-from vdae_bench.store import Store
+from vdae_bench.spec.protocol import load_protocol, override
+from vdae_bench.spec.sweep import Cell
+from vdae_bench.store.records import Store
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 

@@ -12,16 +12,17 @@ import pandas as pd
 import pytest
 
 from tests.report.made_up import made_up_record, publish, publish_table
-from vdae_bench import cli
+from vdae_bench.cli import main as cli
 from vdae_bench.data.registry import find_dataset
 from vdae_bench.models.registry import get_method
 from vdae_bench.paper.claims import CLAIMS
-from vdae_bench.plan import Job
-from vdae_bench.protocol import load_protocol, override
-from vdae_bench.report import plotted
 from vdae_bench.report.build import build_reports, differing_files, render_reports
-from vdae_bench.spec import Cell, find_spec, load_spec
-from vdae_bench.store import Record, Store
+from vdae_bench.report.style import digest as plotted
+from vdae_bench.running.job import Job
+from vdae_bench.spec.check import find_spec, load_spec
+from vdae_bench.spec.protocol import load_protocol, override
+from vdae_bench.spec.sweep import Cell
+from vdae_bench.store.records import Record, Store
 
 VAE = Cell("binary-mnist", "vae", 16)
 

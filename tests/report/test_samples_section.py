@@ -11,10 +11,10 @@ import pytest
 
 from tests.report.made_up import QUALITY, made_up_record, publish
 from vdae_bench.report.build import build_reports
-from vdae_bench.report.evidence import families_of
-from vdae_bench.report.runs import load_runs, select
-from vdae_bench.samples.evidence import Evidence, Numbers, evidence_paths, write_evidence
-from vdae_bench.spec import Cell
+from vdae_bench.report.numbers.runs import load_runs, select
+from vdae_bench.report.sections.samples.evidence import families_of
+from vdae_bench.spec.sweep import Cell
+from vdae_bench.store.evidence import Evidence, Numbers, evidence_paths, write_evidence
 
 
 def put(store, sweep, cell, frechet, scales=None, worst_first=True, classifier="0" * 12) -> None:

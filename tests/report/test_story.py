@@ -10,10 +10,11 @@ import pytest
 
 from tests.report.made_up import made_up_record, publish
 from tests.report.markdown_tables import table_with
-from vdae_bench.plan import cell_plans, price
-from vdae_bench.report.story import EVIDENCE, EXPERIMENTS, render_story
-from vdae_bench.spec import find_spec, load_spec
-from vdae_bench.store import Store
+from vdae_bench.report.pages.story import EVIDENCE, EXPERIMENTS, render_story
+from vdae_bench.running.cost import price
+from vdae_bench.running.plan import cell_plans
+from vdae_bench.spec.check import find_spec, load_spec
+from vdae_bench.store.records import Store
 
 NLL = {("vae", 16): (90.0, 90.2, 90.4), ("lvdae", 16): (89.4, 89.7, 89.7), ("vae", 32): (89.0, 89.1)}
 

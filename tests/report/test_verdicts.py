@@ -13,15 +13,15 @@ from scipy import stats
 from tests.report.made_up import QUALITY, made_up_record, publish
 from vdae_bench.paper.claims import DECOUPLED, LATENTS, NOISE_LEVELS, noise_cell
 from vdae_bench.paper.published import PrintedValue
-from vdae_bench.protocol import Protocol, load_protocol
-from vdae_bench.report.claims import claims_protocol, evidence, folder_of, judge_claims
-from vdae_bench.report.rows import sheets_of
-from vdae_bench.report.runs import load_runs, select
-from vdae_bench.report.statistics import CellRuns, difference_to_printed, mean_of, summarise
-from vdae_bench.report.verdict import Verdict, below, judge_cell, judge_row
-from vdae_bench.samples.evidence import Evidence, Numbers, evidence_paths, write_evidence
-from vdae_bench.spec import Cell
-from vdae_bench.store import Store
+from vdae_bench.report.numbers.claims import claims_protocol, evidence, folder_of, judge_claims
+from vdae_bench.report.numbers.rows import sheets_of
+from vdae_bench.report.numbers.runs import load_runs, select
+from vdae_bench.report.numbers.statistics import CellRuns, difference_to_printed, mean_of, summarise
+from vdae_bench.report.numbers.verdict import Verdict, below, judge_cell, judge_row
+from vdae_bench.spec.protocol import Protocol, load_protocol
+from vdae_bench.spec.sweep import Cell
+from vdae_bench.store.evidence import Evidence, Numbers, evidence_paths, write_evidence
+from vdae_bench.store.records import Store
 
 PAPER = load_protocol("paper")
 LONG = load_protocol("standard")

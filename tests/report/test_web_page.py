@@ -16,7 +16,7 @@ import pytest
 
 from tests.report.made_up import publish_table
 from vdae_bench.report.build import build_reports
-from vdae_bench.store import Store
+from vdae_bench.store.records import Store
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PHONE = 390

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vdae_bench.samples import classifier, gather
+from vdae_bench.evaluation import classifier, gather
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import torch
 
 from vdae_bench.data.images import Images, Labels
 from vdae_bench.data.views import ViewedImages
-from vdae_bench.samples import classifier
-from vdae_bench.samples.classifier import ClassifierSettings, trained_classifier
-from vdae_bench.samples.quality import Reference
+from vdae_bench.evaluation import classifier
+from vdae_bench.evaluation.classifier import ClassifierSettings, trained_classifier
+from vdae_bench.evaluation.quality import Reference
 
 CPU = torch.device("cpu")
 SETTINGS = ClassifierSettings(channels=(8, 8), features=16, dropout=0.0, epochs=20, batch_size=40, shift=0)

@@ -13,12 +13,15 @@ from tests.test_cli import blocks
 from tests.test_runner import StopAfter, run, without_time
 from vdae_bench import api
 from vdae_bench.errors import EnvironmentFault, UserError
-from vdae_bench.plan import calibrate, plan
-from vdae_bench.runner import StopRequest, Surroundings, Workbench, run_group
-from vdae_bench.samples.evidence import evidence_paths, read_evidence, read_numbers
-from vdae_bench.spec import load_spec
-from vdae_bench.store import Store
-from vdae_bench.training.engine import Interrupted
+from vdae_bench.running.cost import calibrate
+from vdae_bench.running.group import run_group
+from vdae_bench.running.plan import plan
+from vdae_bench.running.stop import StopRequest
+from vdae_bench.running.workbench import Surroundings, Workbench
+from vdae_bench.spec.check import load_spec
+from vdae_bench.store.evidence import evidence_paths, read_evidence, read_numbers
+from vdae_bench.store.records import Store
+from vdae_bench.training.trainer import Interrupted
 
 SPEC = """\
 version: 1

@@ -9,8 +9,8 @@ import pytest
 import scipy.linalg
 import torch
 
-from vdae_bench.samples.classifier import Outputs
-from vdae_bench.samples.quality import Moments, entropies, frechet_distance, moments, score_with_errors
+from vdae_bench.evaluation.classifier import Outputs
+from vdae_bench.evaluation.quality import Moments, entropies, frechet_distance, moments, score_with_errors
 
 
 def random_moments(seed: int, dims: int = 6) -> Moments:

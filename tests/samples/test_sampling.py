@@ -7,10 +7,10 @@ import scipy.stats
 import torch
 
 from tests.models.small_models import DATA_DIM, build, pairs
+from vdae_bench.data.noise import NoiseSource
+from vdae_bench.evaluation import pictures
 from vdae_bench.models.model import LatentVariableModel
 from vdae_bench.models.priors import StandardLogistic, StandardNormal, logistic_from_normal, logistic_log_prob
-from vdae_bench.noise import NoiseSource
-from vdae_bench.samples import pictures
 
 CPU = torch.device("cpu")
 

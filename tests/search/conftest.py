@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from tests.search.tiny_search import SPEC
-from vdae_bench.runner import Surroundings
+from vdae_bench.running.workbench import Surroundings
 from vdae_bench.search.studies import studies_of
-from vdae_bench.spec import load_spec
-from vdae_bench.store import Store
+from vdae_bench.spec.check import load_spec
+from vdae_bench.store.records import Store
 
 
 @pytest.fixture(autouse=True)

@@ -12,12 +12,13 @@ import pytest
 from tests.search.made_up import made_up_winner
 from tests.search.tiny_search import SPEC, outcome
 from tests.test_cli import Shell
-from vdae_bench.report import figures, search_figures
+from vdae_bench.report.sections import curves as figures
+from vdae_bench.report.sections.search import figures as search_figures
 from vdae_bench.search.ledger import JOURNAL, alone
 from vdae_bench.search.studies import studies_of
 from vdae_bench.search.winner import all_winners, read, with_winners, write
-from vdae_bench.spec import load_spec
-from vdae_bench.store import Store
+from vdae_bench.spec.check import load_spec
+from vdae_bench.store.records import Store
 
 ONE = SPEC.replace("[vae, lvdae]", "[vae]")
 """One study is enough for most of this."""
@@ -35,7 +36,7 @@ class Here:
         (self.folder / "tiny.yaml").write_text(text)
 
     def run(self, *words):
-        from vdae_bench import cli
+        from vdae_bench.cli import main as cli
 
         if words[0] != "status":
             words = (*words, "--threads", "1")

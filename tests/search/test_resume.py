@@ -16,13 +16,13 @@ from tests.search.made_up import made_up_winner
 from tests.search.tiny_search import outcome, search
 from tests.test_runner import StopAfter
 from vdae_bench.errors import UserError
-from vdae_bench.search import search as search_module
+from vdae_bench.search import run as search_module
 from vdae_bench.search import winner as winner_module
 from vdae_bench.search.ledger import JOURNAL, mend, open_storage
 from vdae_bench.search.studies import search_folder, studies_of
 from vdae_bench.search.winner import to_json, with_winners
 from vdae_bench.training.checkpoint import Checkpoint
-from vdae_bench.training.engine import Interrupted
+from vdae_bench.training.trainer import Interrupted
 
 
 class Kill(BaseException):

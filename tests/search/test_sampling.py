@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from vdae_bench.search.sampling import STARTUP, Pruner, lessons, propose
+from vdae_bench.search.propose import STARTUP, Pruner, lessons, propose
 from vdae_bench.search.space import distributions
 from vdae_bench.search.winner import Trial
 

@@ -14,14 +14,14 @@ from tests.test_runner import StopAfter
 from vdae_bench.data.images import Images, load_images
 from vdae_bench.data.views import ViewedImages
 from vdae_bench.errors import EnvironmentFault
-from vdae_bench.runner import StopRequest
+from vdae_bench.running.stop import StopRequest
 from vdae_bench.search import trials as trials_module
 from vdae_bench.search.studies import TRIAL_SEEDS, studies_of
 from vdae_bench.search.trials import groups_of, search_images, train
-from vdae_bench.spec import MAX_SEEDS, MAX_TRIALS
-from vdae_bench.store import Store
+from vdae_bench.spec.file import MAX_SEEDS, MAX_TRIALS
+from vdae_bench.store.records import Store
 from vdae_bench.training.adam import AdamSettings
-from vdae_bench.training.engine import Interrupted, Trainer
+from vdae_bench.training.trainer import Interrupted, Trainer
 
 MEMBERS = {
     0: {"learning_rate": 1e-2, "schedule": "linear", "hidden_size": 4},

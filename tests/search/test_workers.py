@@ -18,14 +18,14 @@ import pytest
 
 from tests.search.tiny_search import SPEC, outcome, search
 from tests.test_cli import shell  # noqa: F401
-from vdae_bench.engines import Engine
 from vdae_bench.errors import Stopped
-from vdae_bench.runner import StopRequest
-from vdae_bench.search import search as search_module
-from vdae_bench.search import sweep
+from vdae_bench.running.engines import Engine
+from vdae_bench.running.stop import StopRequest
+from vdae_bench.search import run as search_module
+from vdae_bench.search import searches as sweep
 from vdae_bench.search.studies import studies_of
 from vdae_bench.search.winner import Winner, all_winners
-from vdae_bench.store import Store
+from vdae_bench.store.records import Store
 
 LONG = SPEC.replace("epochs: 3", "epochs: 30").replace("[vae, lvdae]", "[lvdae]")
 

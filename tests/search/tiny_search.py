@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from vdae_bench.progress import QuietProgress
-from vdae_bench.runner import StopRequest, Surroundings
+from vdae_bench.running.progress import QuietProgress
+from vdae_bench.running.stop import StopRequest
+from vdae_bench.running.workbench import Surroundings
 from vdae_bench.search.ledger import open_storage
-from vdae_bench.search.search import run_study
+from vdae_bench.search.run import run_study
 from vdae_bench.search.studies import Study, search_folder
 from vdae_bench.search.winner import Winner
 

@@ -9,9 +9,9 @@ from tests.models.small_models import SMALL
 from vdae_bench.data.images import load_images
 from vdae_bench.data.views import ViewedImages
 from vdae_bench.models.registry import Problem, get_method
-from vdae_bench.training import engine
+from vdae_bench.training import trainer as engine
 from vdae_bench.training.adam import AdamSettings
-from vdae_bench.training.engine import Interrupted, Trainer, TrainingSettings
+from vdae_bench.training.trainer import Interrupted, Trainer, TrainingSettings
 
 ADAM = AdamSettings(1e-3, "linear", 0.999, 1e-8)
 

@@ -10,11 +10,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from vdae_bench.data.images import load_images
 from vdae_bench.data.views import ViewedImages
-from vdae_bench.devices import wait
 from vdae_bench.models.registry import Problem, get_method
+from vdae_bench.system.devices import wait
 from vdae_bench.training.adam import AdamSettings
-from vdae_bench.training.engine import Trainer, TrainingSettings
 from vdae_bench.training.replay import WARM_UP, Replay
+from vdae_bench.training.trainer import Trainer, TrainingSettings
 
 CPU = torch.device("cpu")
 METHODS = ["vae", "lvdae", "nice", "vdae-coupled"]

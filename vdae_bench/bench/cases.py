@@ -24,7 +24,7 @@ from vdae_bench.bench.profiling import profile_step
 from vdae_bench.bench.startup import start_up
 from vdae_bench.bench.timing import Contestant, Measured, interleave, peak, peak_fraction, ratio
 from vdae_bench.bench.workers import Workers
-from vdae_bench.precision import Precision
+from vdae_bench.models.precision import Precision
 
 Factory = Callable[[Setting], Contestant]
 PRECISIONS: tuple[Precision, ...] = ("float32", "mixed")

@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from vdae_bench import atomic, strict_json
 from vdae_bench.errors import UserError
-from vdae_bench.precision import Precision
+from vdae_bench.models.precision import Precision
+from vdae_bench.system import atomic, strict_json
 
 
 class Surrounding(BaseModel):

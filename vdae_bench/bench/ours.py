@@ -16,14 +16,16 @@ from torch import Tensor
 
 from vdae_bench.bench.data import BenchData
 from vdae_bench.bench.timing import LEAST_SECONDS, Contestant, Work, count_flops, peak_memory
+from vdae_bench.data.noise import NoiseSource
 from vdae_bench.data.views import View, ViewedImages
+from vdae_bench.models.precision import Precision
 from vdae_bench.models.registry import get_method
-from vdae_bench.noise import NoiseSource
-from vdae_bench.plan import Group, Job
-from vdae_bench.precision import Precision
-from vdae_bench.protocol import Protocol, load_protocol
-from vdae_bench.runner import Surroundings, Workbench
-from vdae_bench.spec import OPTIMISER_DEFAULTS, Cell, apply_overrides
+from vdae_bench.running.job import Group, Job
+from vdae_bench.running.workbench import Surroundings, Workbench
+from vdae_bench.spec.check import apply_overrides
+from vdae_bench.spec.file import OPTIMISER_DEFAULTS
+from vdae_bench.spec.protocol import Protocol, load_protocol
+from vdae_bench.spec.sweep import Cell
 
 
 @functools.cache

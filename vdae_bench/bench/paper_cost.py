@@ -9,10 +9,13 @@ from vdae_bench.bench.entries import Entry, Surrounding, Workload
 from vdae_bench.bench.ours import Setting
 from vdae_bench.bench.timing import interleave, peak
 from vdae_bench.errors import VdaeBenchError
-from vdae_bench.plan import Group, calibrate, cell_plans, price
-from vdae_bench.runner import Workbench
+from vdae_bench.running.cost import calibrate, price
+from vdae_bench.running.job import Group
+from vdae_bench.running.plan import cell_plans
+from vdae_bench.running.workbench import Workbench
 from vdae_bench.search.studies import studies_of
-from vdae_bench.spec import SweepSpec, find_spec, load_spec
+from vdae_bench.spec.check import find_spec, load_spec
+from vdae_bench.spec.sweep import SweepSpec
 
 
 @dataclass(frozen=True)

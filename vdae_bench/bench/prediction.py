@@ -8,12 +8,14 @@ from pathlib import Path
 
 from vdae_bench.bench.ours import Setting
 from vdae_bench.errors import VdaeBenchError
-from vdae_bench.plan import calibrate, plan
-from vdae_bench.progress import QuietProgress
-from vdae_bench.runner import StopRequest, Workbench
-from vdae_bench.schedule import run_plan
-from vdae_bench.spec import load_spec
-from vdae_bench.store import Store
+from vdae_bench.running.cost import calibrate
+from vdae_bench.running.plan import plan
+from vdae_bench.running.progress import QuietProgress
+from vdae_bench.running.schedule import run_plan
+from vdae_bench.running.stop import StopRequest
+from vdae_bench.running.workbench import Workbench
+from vdae_bench.spec.check import load_spec
+from vdae_bench.store.records import Store
 
 SPEC = """version: 1
 name: prediction

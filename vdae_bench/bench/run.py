@@ -9,18 +9,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import click
 
 from vdae_bench.bench import entries, peers
-from vdae_bench.bench.cases import Case, declared
-from vdae_bench.bench.data import find_data
+from vdae_bench.bench.cases import Case
 from vdae_bench.bench.entries import Entry, Surrounding
 from vdae_bench.bench.ours import Setting
 from vdae_bench.errors import UserError
-from vdae_bench.models.registry import nearest
-from vdae_bench.provenance import provenance
+from vdae_bench.store.provenance import provenance
+from vdae_bench.system.words import nearest
 
 
 @dataclass
@@ -101,25 +99,3 @@ def line(entry: Entry) -> str:
     if entry.target is not None:
         parts.append(f"target {entry.direction} {entry.target:g} {'met' if entry.met else 'MISSED'}")
     return f"{entry.name}: {', '.join(parts)}"
-
-
-def bench(only: str | None, rounds: int | None, threads: int | None, results: Path, reports: Path) -> None:
-    """The verb: run, keep, draw.
-
-    Raises:
-        MissingPeer: after all that could run did, where a library to compare with is not there.
-    """
-    from vdae_bench.commands import surroundings
-    from vdae_bench.report.performance import build_performance
-
-    with TemporaryDirectory() as folder:
-        data = find_data(Path(folder))
-        setting = Setting(surroundings("cpu", threads, results, data.folder), data)
-        outcome = run_cases(declared(), setting, results, only, rounds)
-    click.echo(outcome.path)
-    click.echo(build_performance(results, reports))
-    if outcome.skipped:
-        reasons = "; ".join(dict.fromkeys(outcome.skipped))
-        raise peers.MissingPeer(
-            f"{len(outcome.skipped)} comparisons were skipped: {reasons}; {peers.INSTALL} installs it"
-        )

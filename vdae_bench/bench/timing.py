@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from vdae_bench.precision import Precision
+from vdae_bench.models.precision import Precision
 
 Work = Callable[[], Any]
 Clock = Callable[[], float]

@@ -12,14 +12,16 @@ from tempfile import TemporaryDirectory
 from vdae_bench.bench.entries import Entry, Surrounding
 from vdae_bench.bench.ours import Setting
 from vdae_bench.bench.timing import Contestant, Measured, interleave, ratio
-from vdae_bench.engines import Engine, local_engine
 from vdae_bench.errors import EnvironmentFault, VdaeBenchError
-from vdae_bench.plan import Plan, plan
-from vdae_bench.progress import QuietProgress
-from vdae_bench.runner import StopRequest, Surroundings
-from vdae_bench.schedule import run_plan
-from vdae_bench.spec import SweepSpec, load_spec
-from vdae_bench.store import Store
+from vdae_bench.running.engines import Engine, local_engine
+from vdae_bench.running.plan import Plan, plan
+from vdae_bench.running.progress import QuietProgress
+from vdae_bench.running.schedule import run_plan
+from vdae_bench.running.stop import StopRequest
+from vdae_bench.running.workbench import Surroundings
+from vdae_bench.spec.check import load_spec
+from vdae_bench.spec.sweep import SweepSpec
+from vdae_bench.store.records import Store
 
 SPEC = """version: 1
 name: workers

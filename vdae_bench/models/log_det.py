@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vdae_bench.precision import full_precision
+from vdae_bench.models.precision import full_precision
 
 Estimator: TypeAlias = Literal["exact", "subset", "projected"]
 """Of L-VDAE's training objective, see `posteriors.LinearisedFlow`."""

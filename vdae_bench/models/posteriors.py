@@ -24,8 +24,8 @@ from vdae_bench.models.flows import NICE
 from vdae_bench.models.layers import Cotangents, Generators, Layer, Linear, Pullback
 from vdae_bench.models.log_det import Estimator, gram_cholesky, log_det_gram
 from vdae_bench.models.networks import ResNet
+from vdae_bench.models.precision import full_precision
 from vdae_bench.models.priors import Prior, normal_log_prob
-from vdae_bench.precision import full_precision
 
 Sampler: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
 

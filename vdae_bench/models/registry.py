@@ -6,7 +6,6 @@ entry point of the group `vdae_bench.methods`, or a file given as `--plugin FILE
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import math
@@ -21,6 +20,7 @@ from vdae_bench.data.views import View
 from vdae_bench.errors import UserError
 from vdae_bench.models.log_det import Estimator
 from vdae_bench.models.model import Model
+from vdae_bench.system.words import nearest
 
 BUILT_IN = {
     "vae": "vdae_bench.models.methods.vae:VAE",
@@ -178,9 +178,3 @@ def load_plugin(path: Path) -> None:
     except Exception as error:
         raise UserError(f"plugin {path} cannot be imported: {type(error).__name__}: {error}") from error
     _plugins.append(path.resolve())
-
-
-def nearest(word: str, known: Any) -> str:
-    """', did you mean X?' for the nearest known word, or nothing."""
-    match = difflib.get_close_matches(str(word), [str(each) for each in known], n=1)
-    return f", did you mean {match[0]!r}?" if match else ""

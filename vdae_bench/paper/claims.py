@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 from typing import Any, Literal
 
-from vdae_bench.spec import Cell
+from vdae_bench.spec.sweep import Cell
 
 Score = Literal["nll", "neg_elbo", "frechet", "classifier_entropy"]
 """The first two are in every record, lower is better; the others are measured on samples, where they are."""

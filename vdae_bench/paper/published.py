@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from vdae_bench.errors import UserError
-from vdae_bench.models.registry import nearest
-from vdae_bench.spec import Cell
-from vdae_bench.yaml_file import YamlFile
+from vdae_bench.spec.sweep import Cell
+from vdae_bench.system.words import nearest
+from vdae_bench.system.yaml_file import YamlFile
 
 Score = Literal["nll", "neg_elbo"]
 

@@ -6,25 +6,30 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vdae_bench import atomic
 from vdae_bench.errors import UserError
-from vdae_bench.models.registry import nearest
-from vdae_bench.report import equal_compute, figures, noise_grid, samples, search_figures
-from vdae_bench.report.claims import FILE as CLAIMS_FILE
-from vdae_bench.report.claims import claims_json, claims_page, claims_protocol, concerning, judge_claims
-from vdae_bench.report.console import console_text, short
-from vdae_bench.report.evidence import families_of
-from vdae_bench.report.page import page, search_page
-from vdae_bench.report.plotted import same_file
-from vdae_bench.report.rows import sheets_of
-from vdae_bench.report.runs import Run, by_folder, load_runs, select
-from vdae_bench.report.search import Frozen, compared, comparison_name, current, figure_name, load_searches
-from vdae_bench.report.stamp import title
-from vdae_bench.report.statistics import cells_of
-from vdae_bench.report.table_files import results_frame, to_latex
-from vdae_bench.report.tidy_csv import frame, to_csv
+from vdae_bench.report.numbers.claims import claims_protocol, concerning, judge_claims
+from vdae_bench.report.numbers.rows import sheets_of
+from vdae_bench.report.numbers.runs import Run, by_folder, load_runs, select
+from vdae_bench.report.numbers.searches import Frozen, compared, current, load_searches
+from vdae_bench.report.numbers.statistics import cells_of
+from vdae_bench.report.pages.console import console_text, short
+from vdae_bench.report.pages.files import frame, results_frame, to_csv, to_latex
+from vdae_bench.report.pages.sweep import page, search_page
+from vdae_bench.report.sections import compute as equal_compute
+from vdae_bench.report.sections import curves as figures
+from vdae_bench.report.sections import noise as noise_grid
+from vdae_bench.report.sections.claims import FILE as CLAIMS_FILE
+from vdae_bench.report.sections.claims import claims_json, claims_page
+from vdae_bench.report.sections.head import title
+from vdae_bench.report.sections.samples import text as samples
+from vdae_bench.report.sections.samples.evidence import families_of
+from vdae_bench.report.sections.search import figures as search_figures
+from vdae_bench.report.sections.search.text import comparison_name, figure_name
+from vdae_bench.report.style.digest import same_file
 from vdae_bench.search.winner import all_winners
-from vdae_bench.store import Store
+from vdae_bench.store.records import Store
+from vdae_bench.system import atomic
+from vdae_bench.system.words import nearest
 
 FORMATS = ("md", "csv", "latex", "html")
 WEB_PAGE = "index.html"
@@ -230,7 +235,7 @@ class _Folder:
         return RenderedReport(WrittenReport("", self.name, path, f"{short(path)}: {len(runs)} records"), files)
 
     def _web_page(self, pages: Collection[RenderedReport]) -> RenderedReport:
-        from vdae_bench.report.web_page import Part, html_page  # Markdown and templates, which no other format needs
+        from vdae_bench.report.pages.web import Part, html_page
 
         path = self.path / WEB_PAGE
         figures_of = {file.name: content for each in pages for file, content in each.files.items()}

@@ -8,11 +8,11 @@ from typing import Any
 from tabulate import tabulate
 
 from vdae_bench.errors import UserError
-from vdae_bench.report.runs import Run, by_folder, grouped, load_runs, select
-from vdae_bench.report.statistics import CellRuns, Estimate, mean_of
-from vdae_bench.report.tables import SCORES
-from vdae_bench.report.units import Unit, unit_of
-from vdae_bench.store import Store
+from vdae_bench.report.numbers.rows import SCORES
+from vdae_bench.report.numbers.runs import Run, by_folder, grouped, load_runs, select
+from vdae_bench.report.numbers.statistics import CellRuns, Estimate, mean_of
+from vdae_bench.report.numbers.units import Unit, unit_of
+from vdae_bench.store.records import Store
 
 
 @dataclass(frozen=True)

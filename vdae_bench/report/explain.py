@@ -10,21 +10,24 @@ from typing import Any
 
 from vdae_bench.data.registry import find_dataset
 from vdae_bench.errors import UserError
-from vdae_bench.models.registry import get_method, nearest
-from vdae_bench.plan import Job
-from vdae_bench.protocol import PROTOCOLS, Protocol
-from vdae_bench.report.console import short
-from vdae_bench.report.origin import PROPERTIES
-from vdae_bench.report.runs import LeftOut, Run, grouped, load_runs, protocol_of, select
-from vdae_bench.report.search import load_searches
-from vdae_bench.report.statistics import CellRuns
-from vdae_bench.report.tables import SCORES, with_deviation
-from vdae_bench.report.units import unit_of
-from vdae_bench.report.verdict import judge_cell
+from vdae_bench.models.registry import get_method
+from vdae_bench.report.numbers.rows import SCORES
+from vdae_bench.report.numbers.runs import LeftOut, Run, grouped, load_runs, protocol_of, select
+from vdae_bench.report.numbers.searches import load_searches
+from vdae_bench.report.numbers.statistics import CellRuns
+from vdae_bench.report.numbers.units import unit_of
+from vdae_bench.report.numbers.verdict import judge_cell
+from vdae_bench.report.pages.console import short
+from vdae_bench.report.sections.origin import PROPERTIES
+from vdae_bench.report.sections.results import with_deviation
+from vdae_bench.running.job import Job
 from vdae_bench.search.space import in_words
 from vdae_bench.search.winner import with_winners
-from vdae_bench.spec import SweepSpec, find_spec, load_spec
-from vdae_bench.store import Store
+from vdae_bench.spec.check import find_spec, load_spec
+from vdae_bench.spec.protocol import PROTOCOLS, Protocol
+from vdae_bench.spec.sweep import SweepSpec
+from vdae_bench.store.records import Store
+from vdae_bench.system.words import nearest
 
 ABSENT = object()
 

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from vdae_bench.errors import EnvironmentFault, UserError
-from vdae_bench.lease import Held, Lease
-from vdae_bench.search.sampling import quiet_optuna
+from vdae_bench.search.propose import quiet_optuna
 from vdae_bench.search.space import distributions
 from vdae_bench.search.studies import Study
 from vdae_bench.search.winner import Trial, best_of
+from vdae_bench.system.lease import Held, Lease
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage

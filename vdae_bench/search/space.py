@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from vdae_bench.spec import OPTIMISER_DEFAULTS, Choices, Range
+from vdae_bench.spec.file import OPTIMISER_DEFAULTS, Choices, Range
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -11,11 +11,14 @@ from typing import Any
 from vdae_bench.data.registry import find_dataset
 from vdae_bench.errors import UserError
 from vdae_bench.models.registry import get_method
-from vdae_bench.plan import Job, price
-from vdae_bench.protocol import Protocol, digest
+from vdae_bench.running.cost import price
+from vdae_bench.running.job import Job
 from vdae_bench.search.space import architecture_of, is_of
-from vdae_bench.spec import MAX_SEEDS, MAX_TRIALS, Cell, Choices, Range, SearchSpec, SweepSpec
-from vdae_bench.store import Store
+from vdae_bench.spec.file import MAX_SEEDS, MAX_TRIALS, Choices, Range, SearchSpec
+from vdae_bench.spec.protocol import Protocol
+from vdae_bench.spec.sweep import Cell, SweepSpec
+from vdae_bench.store.records import Store
+from vdae_bench.system.strict_json import digest
 
 SCHEMA = 1
 TRIAL_SEEDS = 1_000_000

@@ -22,21 +22,22 @@ from torch import Tensor
 from vdae_bench.data.images import load_images
 from vdae_bench.data.statistics import PixelStatistics
 from vdae_bench.data.views import Split, ViewedImages
-from vdae_bench.devices import is_out_of_memory, release_memory
-from vdae_bench.engines import GONE, SECONDS_BETWEEN_LOOKS, Attendant, Engine, end, stop_file
 from vdae_bench.errors import EnvironmentFault
 from vdae_bench.models.registry import get_method
-from vdae_bench.plan import GroupLimit, price
-from vdae_bench.protocol import digest
-from vdae_bench.runner import OUT_OF_MEMORY, StopRequest, Surroundings
+from vdae_bench.running.cost import GroupLimit, price
+from vdae_bench.running.engines import GONE, Attendant, Engine, end
+from vdae_bench.running.stop import SECONDS_BETWEEN_LOOKS, StopRequest, stop_file
+from vdae_bench.running.workbench import OUT_OF_MEMORY, Surroundings
 from vdae_bench.search.space import architecture_of
 from vdae_bench.search.studies import Study
 from vdae_bench.search.winner import Trial
-from vdae_bench.spec import OPTIMISER_DEFAULTS
+from vdae_bench.spec.file import OPTIMISER_DEFAULTS
+from vdae_bench.system.devices import is_out_of_memory, release_memory
+from vdae_bench.system.strict_json import digest
 from vdae_bench.training.adam import AdamSettings
 from vdae_bench.training.checkpoint import Checkpoint
-from vdae_bench.training.engine import Interrupted, Trainer
 from vdae_bench.training.replicas import keep_replicas
+from vdae_bench.training.trainer import Interrupted, Trainer
 
 RUNGS = 100
 """Epochs whose validation -ELBO is kept and may decide of pruning: all of a shorter trial, evenly spaced ones else."""

@@ -16,14 +16,16 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from vdae_bench import atomic, strict_json
 from vdae_bench.errors import EnvironmentFault, UserError
-from vdae_bench.protocol import digest, with_limits
-from vdae_bench.provenance import code_state
 from vdae_bench.search.space import is_of
 from vdae_bench.search.studies import SCHEMA, Study, studies_of
-from vdae_bench.spec import Choices, Range, Searched, SweepSpec
-from vdae_bench.store import Store, keep_aside
+from vdae_bench.spec.file import Choices, Range
+from vdae_bench.spec.protocol import with_limits
+from vdae_bench.spec.sweep import Searched, SweepSpec
+from vdae_bench.store.provenance import code_state
+from vdae_bench.store.records import Store, keep_aside
+from vdae_bench.system import atomic, strict_json
+from vdae_bench.system.strict_json import digest
 
 _SPACE: TypeAdapter[dict[str, Range | Choices]] = TypeAdapter(dict[str, Range | Choices])
 METRIC = "validation -ELBO at beta = 1 after the last epoch, nats an image, lower is better"

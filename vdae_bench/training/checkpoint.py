@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
-from vdae_bench import atomic
-from vdae_bench.devices import is_out_of_memory
 from vdae_bench.errors import EnvironmentFault
+from vdae_bench.system import atomic
+from vdae_bench.system.devices import is_out_of_memory
 
 FORMAT = 5
 """Of what a checkpoint holds; one of another format is not used."""

@@ -26,13 +26,7 @@ from vdae_bench.data.idx import decompressed
 from vdae_bench.data.registry import ImageFiles, IndexPackage
 from vdae_bench.data.sources import Report, Source
 from vdae_bench.data.sources.pip_settings import PipSettings, read_pip_settings
-from vdae_bench.data.sources.web import (
-    Progress,
-    new_session,
-    require_reachable,
-    time_limits,
-    transfer,
-)
+from vdae_bench.data.sources.web import Progress, new_session, require_reachable, time_limits, transfer
 
 
 def sources(dataset: ImageFiles) -> Iterator[Source]:

@@ -1,0 +1,431 @@
+"""`reports/performance.md` and its chart, from the raw files of `vdae-bench bench` alone."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from numpy.typing import ArrayLike, NDArray
+
+from vdae_bench.bench import scaling
+from vdae_bench.bench.entries import Entry, Surrounding, folder, read
+from vdae_bench.errors import UserError
+from vdae_bench.report.sections.origin import commit_in_short
+from vdae_bench.report.style.figure import GREY, STYLES, saved
+from vdae_bench.report.style.markdown import bullets, code, escape, table
+from vdae_bench.system import atomic
+from vdae_bench.system.words import measured_seconds
+
+NAME = "performance"
+SUBJECTS = {"VAE": STYLES[0], "VAE NLL": STYLES[2], "L-VDAE": STYLES[1], "NICE": STYLES[5], "start-up": STYLES[6]}
+"""How each looks in the chart; VAE and L-VDAE as on every page."""
+AXES = {
+    "m": "latents m",
+    "H": "hidden units H",
+    "B": "residual blocks B",
+    "batch": "images in a batch",
+    "R": "replicas R",
+}
+GROWING = ("VAE", "L-VDAE")
+SHOWN = (0.25, 4.0)
+"""Times better than a target: what is beyond is drawn at the edge."""
+METHOD = (
+    "Both sides of a row take turns on the same machine in the same run. Seconds are medians over rounds; a ratio "
+    "is taken within each round: its median, lowest and highest. Same architecture (parameters counted), batch, "
+    "data and number of samples. A peer is in float32 where ours is mixed: none has a mixed precision of its own on "
+    "a CPU. FLOPs are those of matrix products, by torch's counter; the peak is that of a plain matrix product of "
+    "the same precision in the same rounds."
+)
+
+
+def build_performance(results: Path, reports: Path) -> Path:
+    """Write the page and its chart into the folder `reports`, and return the page's path.
+
+    Raises:
+        UserError: there are no raw files, or one is none.
+        EnvironmentFault: a file cannot be written.
+    """
+    for path, content in render_performance(results, reports).items():
+        atomic.write(path, content, option="--reports")
+    return reports / f"{NAME}.md"
+
+
+def render_performance(results: Path, reports: Path) -> dict[Path, bytes]:
+    """The content of the page and its chart by their path, with nothing written."""
+    machines = [entries for path in sorted(folder(results).glob("*.json")) if (entries := read(path))]
+    if not machines:
+        raise UserError(f"there is nothing in {folder(results)}; run `vdae-bench bench` first")
+    files = {reports / f"{NAME}.md": page(machines).encode()}
+    shown = [entries for entries in machines if any(_advantage(entry) or entry.axis for entry in entries)]
+    chart = saved(lambda: _figure(shown or machines))
+    files |= {reports / f"{NAME}.{ending}": content for ending, content in chart.items()}
+    costs = [entry for entry in itertools.chain(*machines) if entry.workload]
+    if costs:
+        drawn = saved(lambda: scaling.figure([entry for entry in costs if entry.run.machine == costs[0].run.machine]))
+        files |= {reports / f"scaling.{ending}": content for ending, content in drawn.items()}
+    return files
+
+
+def page(machines: Sequence[Sequence[Entry]]) -> str:
+    """The page about the raw files of some machines."""
+    sections = ["# Performance", METHOD, f"![Targets and growth]({NAME}.svg)"]
+    sections.append(
+        "Left: each target, as times better than it asks (right of 1: met; open: mixed precision). Right: seconds of "
+        f"a whole step (dotted: as its FLOPs grow), and memory a replica. As pixels: [{NAME}.png]({NAME}.png)."
+    )
+    for entries in machines:
+        sections += _machine(entries)
+    return "\n\n".join(sections) + "\n"
+
+
+def _machine(entries: Sequence[Entry]) -> Iterator[str]:
+    measured = [entry for entry in entries if entry.skipped is None]
+    judged = [entry for entry in measured if entry.target is not None]
+    missed = [entry for entry in judged if not entry.met]
+    yield f"## {escape(entries[0].run.machine)}"
+    yield bullets([_origin(run) for run in _runs(entries)])
+    if judged:
+        yield f"{len(judged) - len(missed)} of {len(judged)} targets are met."
+        yield "### Targets"
+        yield _comparisons(judged)
+    if missed:
+        yield "### Missed targets: what the floor is"
+        yield bullets([_about_missed(entry, measured) for entry in missed])
+    others = [
+        entry
+        for entry in measured
+        if entry.target is None and not entry.axis and not entry.profile and entry.subject not in scaling.SUBJECTS
+    ]
+    if others:
+        yield "### Without a target"
+        yield _comparisons(others)
+    skipped = [entry for entry in entries if entry.skipped is not None]
+    if skipped:
+        yield "### Not measured"
+        yield bullets([f"{escape(entry.name)}: {escape(entry.skipped or '')}" for entry in skipped])
+    yield from _growth(measured)
+    yield from _replicas(measured)
+    yield from _profiles(measured)
+    yield from scaling.section(measured)
+
+
+def _runs(entries: Sequence[Entry]) -> list[Surrounding]:
+    """The runs that the entries are from, each once, in the order of time."""
+    runs = {entry.run.started_at: entry.run for entry in entries}
+    return [runs[when] for when in sorted(runs)]
+
+
+def _origin(run: Surrounding) -> str:
+    libraries = ", ".join(f"{name} {version or 'not installed'}" for name, version in run.libraries.items())
+    commit = commit_in_short(run.git_commit, run.git_dirty)
+    threads = f"{run.threads} thread{'s' if run.threads > 1 else ''}"
+    return (
+        f"{escape(run.platform)}, {threads}; torch {run.torch}, Python {run.python}; {libraries}; data: {run.data}; "
+        f"{run.started_at}; {commit}; {code(run.command)}"
+    )
+
+
+def _comparisons(entries: Sequence[Entry]) -> str:
+    headers = ["what", "a", "ours", "beside", "theirs", "ratio", "lowest to highest", "of peak", "target", "met"]
+    rows = []
+    for entry in entries:
+        spread = f"{entry.spread[0]:.2f} to {entry.spread[1]:.2f}" if entry.spread else ""
+        rows.append(
+            [
+                escape(entry.name),
+                entry.per,
+                measured_seconds(entry.ours_seconds),
+                escape(entry.peer or ""),
+                measured_seconds(entry.peer_seconds),
+                "" if entry.ratio is None else f"{entry.ratio:.2f}",
+                spread,
+                "" if entry.peak_fraction is None else f"{entry.peak_fraction:.0%}",
+                _target(entry),
+                {None: "", True: "yes", False: "**no**"}[entry.met],
+            ]
+        )
+    return table(headers, rows, right=["ours", "theirs", "ratio", "lowest to highest", "of peak", "target"])
+
+
+def _target(entry: Entry) -> str:
+    if entry.target is None:
+        return ""
+    number = {
+        "ratio": f"{entry.target:g}",
+        "peak_fraction": f"{entry.target:.0%}",
+        "ours_seconds": f"{entry.target:g} s",
+    }
+    return f"{entry.direction} {number[entry.measure]}"
+
+
+def floor(entry: Entry) -> float | None:
+    """The best value that matrix products alone allow: all of ours at the measured peak, and nothing else.
+
+    Beside our own VAE, where both sides are at the same share of the peak, it is the ratio of FLOPs.
+    """
+    if entry.measure != "ratio" or not entry.flops:
+        return None
+    if entry.direction == "at most":
+        return entry.flops / entry.peer_flops if entry.peer_flops else None
+    if not entry.peer_seconds or not entry.peak_flops_per_second:
+        return None
+    return entry.peer_seconds * entry.peak_flops_per_second / entry.flops
+
+
+def _about_missed(entry: Entry, measured: Sequence[Entry]) -> str:
+    assert entry.value is not None and entry.target is not None
+    words = [f"**{escape(entry.name)}**: {_number(entry, entry.value)}, target {_target(entry)}"]
+    bound = floor(entry)
+    if bound is not None:
+        out_of_reach = bound < entry.target if entry.direction == "at least" else bound > entry.target
+        what = (
+            f"ours does {bound:.2f} times the FLOPs of the other side"
+            if entry.direction == "at most"
+            else f"with all its matrix products at the peak and nothing beside them it would be {bound:.2f}"
+        )
+        verdict = "out of reach without fewer operations" if out_of_reach else "they alone would allow the target"
+        words.append(f"{what}: {verdict}")
+    profiled = next(
+        (
+            other
+            for other in measured
+            if other.profile and (other.subject, other.precision) == (entry.subject, entry.precision)
+        ),
+        None,
+    )
+    if profiled and profiled.profile:
+        share = profiled.profile.matrix_products
+        words.append(
+            f"the profile ({escape(profiled.name)}) has {1 - share:.0%} of the time outside matrix products: "
+            f"{_outside(profiled)}"
+        )
+        if entry.direction == "at least":
+            words.append(_without_the_rest(entry, share))
+    if entry.case == "start-up":
+        parts = [each for each in measured if each.case == entry.case and each.target is None]
+        words += [f"{escape(each.name)} {measured_seconds(each.ours_seconds)}" for each in parts]
+    return "; ".join(words) + "."
+
+
+def _number(entry: Entry, value: float) -> str:
+    """A value of what the entry measures."""
+    if entry.measure == "peak_fraction":
+        return f"{value:.1%}"
+    return measured_seconds(value) if entry.measure == "ours_seconds" else f"{value:.2f}"
+
+
+def slope(positions: Sequence[float], values: ArrayLike) -> float:
+    """The exponent p of `values ~ positions^p`, by least squares of the logarithms.
+
+    >>> round(slope([1, 2, 4], [3, 12, 48]), 6)
+    2.0
+    """
+    return float(np.polyfit(np.log(positions), np.log(values), 1)[0])
+
+
+def _along(measured: Sequence[Entry], axis: str, subject: str) -> list[tuple[float, Entry]]:
+    """(position, entry) along an axis, in order."""
+    found = [
+        (entry.position, entry)
+        for entry in measured
+        if entry.axis == axis and entry.subject == subject and entry.position and entry.ours_seconds and entry.flops
+    ]
+    return sorted(found, key=lambda pair: pair[0])
+
+
+def slopes(measured: Sequence[Entry], axis: str, subject: str) -> tuple[float, float] | None:
+    """(measured, expected) exponent of a step's time along an axis; expected is that of its FLOPs."""
+    points = _along(measured, axis, subject)
+    if len(points) < 2:
+        return None
+    positions = [position for position, _ in points]
+    seconds, flops = _seconds_and_flops(points)
+    return slope(positions, seconds), slope(positions, flops)
+
+
+def _seconds_and_flops(points: Sequence[tuple[float, Entry]]) -> NDArray[np.float64]:
+    return np.array([(entry.ours_seconds, entry.flops) for _, entry in points], dtype=np.float64).T
+
+
+def _growth(measured: Sequence[Entry]) -> Iterator[str]:
+    rows = []
+    for axis, title in AXES.items():
+        both = [slopes(measured, axis, subject) for subject in GROWING]
+        positions = [f"{position:g}" for position, _ in _along(measured, axis, GROWING[0])]
+        if any(both):
+            cells = [f"{value:.2f}" for pair in both for value in (pair or (float("nan"),) * 2)]
+            rows.append([title, ", ".join(positions), *cells])
+    if rows:
+        yield "### Growth of a whole step"
+        yield (
+            "The exponent p of time ~ axis^p, the others at m = 32, H = 256, B = 1, batch 1000, R = 1; float32. "
+            "Expected: the exponent of the FLOPs over the same points."
+        )
+        headers = ["axis", "points", *(f"{subject}{word}" for subject in GROWING for word in ("", ", expected"))]
+        yield table(headers, rows, right=headers[2:])
+
+
+def _replicas(measured: Sequence[Entry]) -> Iterator[str]:
+    columns = [dict(_along(measured, "R", subject)) for subject in GROWING]
+    rows = []
+    for count in sorted({position for column in columns for position in column}):
+        cells = []
+        for entry in (column.get(count) for column in columns):
+            cells += [
+                measured_seconds(entry.ours_seconds / count) if entry and entry.ours_seconds else "",
+                _memory(entry, count),
+            ]
+        rows.append([f"{count:g}", *cells])
+    if rows:
+        yield "### Replicas"
+        yield (
+            "A replica's share of a whole step of R replicas, and of the memory that the trainer and its steps add to "
+            "the process at their peak."
+        )
+        headers = ["R", *(f"{subject}, {word}" for subject in GROWING for word in ("time", "memory"))]
+        yield table(headers, rows, right=headers)
+
+
+def _memory(entry: Entry | None, count: float) -> str:
+    return f"{entry.memory_bytes / count / 2**20:.0f} MiB" if entry and entry.memory_bytes else ""
+
+
+def _profiles(measured: Sequence[Entry]) -> Iterator[str]:
+    rows = []
+    for entry in measured:
+        if entry.profile:
+            shares = [entry.profile.matrix_products, 1 - entry.profile.matrix_products, entry.profile.rest]
+            rows.append(
+                [
+                    escape(entry.name),
+                    measured_seconds(entry.ours_seconds),
+                    *(f"{share:.0%}" for share in shares),
+                    _outside(entry),
+                ]
+            )
+    if rows:
+        yield "### Where the time of a whole step goes"
+        headers = ["step", "time", "matrix products", "outside them", "of that Python", "largest outside"]
+        yield table(headers, rows, right=headers[1:5])
+
+
+def _without_the_rest(entry: Entry, share: float) -> str:
+    """What a step would be worth whose matrix products, `share` of its time, are as fast as they are now."""
+    assert entry.value is not None and entry.target is not None
+    allowed = 1 - entry.target * share / entry.value
+    best = f"with nothing beside the products as they run now it would be {_number(entry, entry.value / share)}"
+    if allowed <= 0:
+        return f"{best}: out of reach without faster products"
+    return f"{best}, so that the target leaves at most {allowed:.0%} of the time for everything outside them"
+
+
+def _outside(entry: Entry) -> str:
+    assert entry.profile is not None
+    return ", ".join(f"{code(name)} {share:.1%}" for name, share in entry.profile.outside.items())
+
+
+def _figure(machines: Sequence[Sequence[Entry]]) -> Figure:
+    counts = [sum(_advantage(entry) is not None for entry in entries) for entries in machines]
+    heights = [max(6.2, 0.2 * count + 1.4) for count in counts]
+    figure = Figure(figsize=(11, sum(heights)), layout="constrained")
+    FigureCanvasAgg(figure)
+    blocks = figure.subfigures(len(machines), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for block, entries in zip(blocks, machines, strict=True):
+        _block(block, [entry for entry in entries if entry.skipped is None])
+    return figure
+
+
+def _block(block: SubFigure, measured: list[Entry]) -> None:
+    block.suptitle(measured[0].run.machine if measured else "", x=0.01, ha="left", fontsize=9)
+    grid = block.add_gridspec(3, 3, width_ratios=(1.15, 1, 1))
+    _targets(block.add_subplot(grid[:, 0]), measured)
+    places = [block.add_subplot(grid[row, column]) for row in range(3) for column in (1, 2)]
+    for axes, (axis, title) in zip(places, AXES.items(), strict=False):
+        _draw_growth(axes, measured, axis, title)
+    _draw_memory(places[-1], measured)
+
+
+def _advantage(entry: Entry) -> tuple[float, float, float] | None:
+    """Times better than the target asks (1: just met), with its spread."""
+    if entry.target is None or entry.value is None:
+        return None
+    values = (entry.value, *(entry.spread if entry.spread and entry.measure == "ratio" else (entry.value,) * 2))
+    low_to_high = sorted(values[1:])
+    if entry.direction == "at least":
+        return values[0] / entry.target, low_to_high[0] / entry.target, low_to_high[1] / entry.target
+    return entry.target / values[0], entry.target / low_to_high[1], entry.target / low_to_high[0]
+
+
+def _targets(axes: Axes, measured: Sequence[Entry]) -> None:
+    judged = [(entry, found) for entry in measured if (found := _advantage(entry))]
+    for place, (entry, (value, low, high)) in enumerate(judged):
+        style = SUBJECTS.get(entry.subject, STYLES[6])
+        face = style.colour if entry.precision == "float32" else "white"
+        value, low, high = (min(max(each, SHOWN[0]), SHOWN[1]) for each in (value, low, high))
+        axes.plot((low, high), (place, place), color=style.colour, linewidth=1)
+        axes.plot(value, place, marker=style.marker, color=style.colour, markerfacecolor=face, markersize=5)
+    axes.axvline(1, color=GREY, linewidth=1)
+    axes.set_yticks(range(len(judged)), [entry.name for entry, _ in judged], fontsize=6)
+    axes.set_ylim(max(1, len(judged)) - 0.5, -0.5)
+    axes.set_xscale("log")
+    axes.set_xlim(SHOWN[0] / 1.1, SHOWN[1] * 1.1)
+    ticks = [0.25, 0.5, 1, 2, 4]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("times better than its target")
+    axes.grid(axis="y", linewidth=0.3)
+
+
+def _draw_growth(axes: Axes, measured: Sequence[Entry], axis: str, title: str) -> None:
+    handles = []
+    for subject in GROWING:
+        points = _along(measured, axis, subject)
+        if points:
+            positions = [position for position, _ in points]
+            seconds, flops = _seconds_and_flops(points)
+            handles.append(_line(axes, subject, positions, seconds))
+            expected = flops / flops[0] * seconds[0]
+            axes.plot(positions, expected, color=SUBJECTS[subject].colour, linestyle=":", linewidth=0.8)
+            found = slopes(measured, axis, subject)
+            if found:
+                handles[-1].set_label(f"{subject}: {found[0]:.2f} (expected {found[1]:.2f})")
+    _logarithmic(axes, title, "s")
+    if handles:
+        axes.legend(handles=handles, fontsize=6.5, loc="upper left", handlelength=2.6)
+
+
+def _draw_memory(axes: Axes, measured: Sequence[Entry]) -> None:
+    for subject in GROWING:
+        points = [(position, entry.memory_bytes) for position, entry in _along(measured, "R", subject)]
+        held = [(position, size / position / 2**20) for position, size in points if size]
+        if held:
+            _line(axes, subject, *zip(*held, strict=True))
+    _logarithmic(axes, AXES["R"], "MiB a replica")
+
+
+def _line(axes: Axes, subject: str, x: Any, y: Any) -> Line2D:
+    style = SUBJECTS[subject]
+    look: Any = {"color": style.colour, "linestyle": style.dashes, "marker": style.marker, "markersize": 4}
+    return axes.plot(x, y, **look)[0]
+
+
+def _logarithmic(axes: Axes, title: str, unit: str) -> None:
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    positions = sorted({float(x) for line in axes.lines for x in np.asarray(line.get_xdata())})
+    axes.set_xticks(positions, [f"{position:g}" for position in positions])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.margins(y=0.25)
+    axes.set_xlabel(title)
+    axes.set_ylabel(unit)

@@ -1,0 +1,120 @@
+"""What a run needs of this machine, looked at before it starts: each finding with what to do."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from vdae_bench.data.fetch import cache_path, verify
+from vdae_bench.errors import VdaeBenchError
+from vdae_bench.system import atomic
+from vdae_bench.system.devices import available_memory, container_share, usable_processors
+
+State = Literal["ok", "note", "wrong"]
+LEAST_DISK, LEAST_MEMORY = 2**30, 2 * 2**30
+"""Bytes: protocol `quick` leaves some 20 MiB of results and takes at most 1 GiB."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. `wrong` stops a run; a `note` does not."""
+
+    name: str
+    state: State
+    found: str
+    remedy: str = ""
+
+
+def examine(results: Path, reports: Path, data: Path | None) -> Iterator[Finding]:
+    """Look at everything, the quick things first."""
+    yield _libraries()
+    yield _threads()
+    yield _memory()
+    yield _device()
+    for name, folder, option in (("results", results, "--results"), ("reports", reports, "--reports")):
+        yield _folder(name, folder, f"choose another {option}")
+    yield _folder("cache", cache_path("mnist").parent, "set XDG_CACHE_HOME to another place")
+    yield _data(data)
+
+
+def _libraries() -> Finding:
+    import torch
+
+    return Finding("libraries", "ok", f"torch {torch.__version__}, Python {platform.python_version()}")
+
+
+def _threads() -> Finding:
+    machine, usable, share = os.cpu_count() or 1, usable_processors(), container_share()
+    found = f"{usable} threads by default, of {machine} processors"
+    if share is not None:
+        found += f"; the container's limit is {share:g}"
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    if asked.isdigit() and int(asked) < usable:
+        return Finding("threads", "note", f"{found}; OMP_NUM_THREADS={asked}", "unset it, or give --threads")
+    return Finding("threads", "ok", found)
+
+
+def _memory() -> Finding:
+    free = available_memory()
+    if free is None:
+        return Finding("memory", "note", "not known on this system")
+    if free < LEAST_MEMORY:
+        return Finding("memory", "note", f"{_gib(free)} free", "close other programs, or lower batch_size with --set")
+    return Finding("memory", "ok", f"{_gib(free)} free")
+
+
+def _device() -> Finding:
+    import torch
+
+    if torch.cuda.is_available():
+        properties = torch.cuda.get_device_properties(0)
+        return Finding("device", "ok", f"{properties.name}, {_gib(properties.total_memory)}")
+    return Finding("device", "ok", "cpu", "protocol paper needs a GPU; install a torch for CUDA where there is one")
+
+
+def _folder(name: str, folder: Path, elsewhere: str) -> Finding:
+    """Whether a file can be written into a folder, or into one that would be made, and the space there."""
+    there = folder.absolute()
+    try:
+        while not there.exists() and there != there.parent:
+            there = there.parent
+        if not there.is_dir():
+            raise NotADirectoryError(20, f"{there} is a file")
+        trial = atomic.temporary_beside(there / "doctor")
+        trial.write_bytes(b"0")
+        trial.unlink()
+        free = shutil.disk_usage(there).free
+    except OSError as error:
+        return Finding(name, "wrong", f"{folder} cannot be written: {error.strerror}", f"permit it, or {elsewhere}")
+    if free < LEAST_DISK:
+        return Finding(name, "wrong", f"{folder} has {_gib(free)} left", f"free space, or {elsewhere}")
+    return Finding(name, "ok", f"{folder} can be written, {_gib(free)} left")
+
+
+def _data(folder: Path | None) -> Finding:
+    try:
+        checks = verify("mnist", folder)
+    except VdaeBenchError as error:
+        return Finding("data", "wrong", str(error))
+    wrong = [str(check.file) for check in checks if check.digest and not check.ok]
+    missing = [check.file.name for check in checks if not check.digest]
+    if wrong:
+        return Finding(
+            "data", "wrong", f"not the genuine files: {', '.join(wrong)}", "delete them, or name others: --data"
+        )
+    if missing and folder:
+        return Finding("data", "wrong", f"{folder} lacks {', '.join(missing)}", "put them there, or leave out --data")
+    if missing:
+        return Finding(
+            "data", "note", "MNIST is not in the cache", "the first run fetches it; or name its folder: --data"
+        )
+    return Finding("data", "ok", f"MNIST in {checks[0].file.parent}")
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB"

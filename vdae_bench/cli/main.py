@@ -1,0 +1,326 @@
+"""The verbs: parse, call, print. Nothing heavy is imported until a verb needs it."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vdae_bench import __version__
+from vdae_bench.cli.options import (
+    cluster_options,
+    data_option,
+    dataset_argument,
+    plugin_option,
+    protocol_option,
+    reports_option,
+    results_option,
+    run_options,
+    search_options,
+    shard_option,
+    spec_options,
+    storage_option,
+    trials_option,
+)
+from vdae_bench.errors import VdaeBenchError
+
+SWEEPS = {
+    "table1": "table1",
+    "table2": "table2",
+    "figure1": "figure1",
+    "figure2": "table2",  # shows samples of the models of Table 2
+    "figure3": "figure3",
+    "figure4": "figure4",
+}
+"""The sweep behind each part of the paper."""
+PARTS = (*SWEEPS, "all")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="vdae-bench")
+@plugin_option
+@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks; understood after the verb too.")
+def cli() -> None:
+    """Reproduce the VDAE paper (Gritsenko, Snoek, Salimans 2019): flows, VAEs and denoising autoencoders, measured."""
+
+
+@cli.command()
+@click.argument("part", type=click.Choice(PARTS))
+@search_options
+@storage_option
+@shard_option
+@cluster_options
+@run_options
+def reproduce(part: str, **words: Any) -> None:
+    """Fetch data, train, evaluate, store and report a part of the paper; runs only what has no record yet."""
+    from vdae_bench.cli import run as commands
+
+    commands.run_sweeps(list(dict.fromkeys(SWEEPS.values())) if part == "all" else [SWEEPS[part]], **words)
+
+
+@cli.command()
+@click.argument("spec", required=False)
+@click.option(
+    "--noise-grid", is_flag=True, help="The grid of fixed sigmas behind Figure 1 (the shipped sweep figure1)."
+)
+@search_options
+@storage_option
+@shard_option
+@cluster_options
+@run_options
+def sweep(spec: str | None, noise_grid: bool, **words: Any) -> None:
+    """Run a sweep: a YAML file, or a shipped one by name."""
+    if (spec is None) != noise_grid:
+        raise click.UsageError("give a spec, or --noise-grid for the one behind Figure 1")
+    from vdae_bench.cli import run as commands
+
+    commands.run_sweeps([spec or "figure1"], **words)
+
+
+@cli.command("search")
+@click.argument("spec")
+@trials_option
+@storage_option
+@cluster_options
+@run_options
+def search_verb(spec: str, **words: Any) -> None:
+    """Run the hyper-parameter search of a spec alone and freeze its winners; continues where it was stopped."""
+    from vdae_bench.cli import run as commands
+
+    commands.run_search(spec, **words)
+
+
+@cli.command()
+@click.argument("spec")
+@search_options
+@spec_options
+@click.option("--calibrate", is_flag=True, help="Time a few steps of each cell on this device for the seconds.")
+@click.option(
+    "--flops-per-second",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds on another device, which achieves so many FLOP/s (1.5e13, say).",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "slurm"]),
+    default="text",
+    show_default=True,
+    help="slurm: a job array, ready to submit.",
+)
+@click.option("--shards", type=click.IntRange(1), help="Of the Slurm array; default: one for each group of runs.")
+@click.option(
+    "--time-limit", metavar="TIME", default="55m", show_default=True, help="Of a task of the array before it requeues."
+)
+def plan(spec: str, calibrate: bool, flops_per_second: float | None, form: str, **words: Any) -> None:
+    """What a sweep would run and cost, and what of it is there already; runs nothing."""
+    from vdae_bench.cli import plan as commands
+
+    commands.show_plan(spec, measure=calibrate, flops_per_second=flops_per_second, form=form, **words)
+
+
+@cli.command()
+@plugin_option
+@click.argument("spec", default="all")
+@protocol_option
+@results_option
+def status(spec: str, protocol: str | None, results: Path) -> None:
+    """Finished, started, diverged and missing runs for each cell."""
+    from vdae_bench.cli import plan as commands
+
+    commands.show_status(spec, protocol, results)
+
+
+@cli.command()
+@click.option("--protocol", help="Only this protocol's folder.")
+@click.option("--sweep", "sweep_name", help="Only this sweep.")
+@click.option("--format", "formats", help="One or more of md, csv, latex, html with commas; default: all.")
+@click.option("--check", is_flag=True, help="Write nothing; exit code 1 and names when files differ from the records.")
+@results_option
+@reports_option
+def report(
+    protocol: str | None, sweep_name: str | None, formats: str | None, check: bool, results: Path, reports: Path
+) -> None:
+    """Draw reports from records alone: pages, tables as CSV and LaTeX, one page for a browser."""
+    from vdae_bench.cli import results as commands
+
+    commands.write_reports(results, reports, protocol, sweep_name, formats, check)
+
+
+@cli.command()
+@click.option("--protocol", help="Records under this protocol; default: the longest that has any.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--check", is_flag=True, help="Exit code 1 when verdicts differ from reports/<protocol>/claims.json.")
+@results_option
+@reports_option
+def claims(protocol: str | None, form: str, check: bool, results: Path, reports: Path) -> None:
+    """The paper's claims with verdicts and the evidence for them."""
+    from vdae_bench.cli import results as commands
+
+    commands.show_claims(results, reports, protocol, form, check)
+
+
+@cli.command("explain")
+@plugin_option
+@click.argument("cell")
+@click.option("--protocol", help="Only this protocol's folder.")
+@click.option("--spec", help="The file of a sweep that is not shipped.")
+@results_option
+def explain_verb(cell: str, protocol: str | None, spec: str | None, results: Path) -> None:
+    """Where a table cell's number comes from, and what would make it run again.
+
+    CELL is a name such as binary-mnist_vae_16, or the end of its path: table2/quick/binary-mnist_vae_16.
+    """
+    from vdae_bench.cli import results as commands
+
+    commands.show_explanation(results, cell, protocol, spec)
+
+
+@cli.command("compare")
+@click.argument("first", metavar="RESULTS_A", type=click.Path(path_type=Path))
+@click.argument("second", metavar="RESULTS_B", type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def compare_verb(first: Path, second: Path, form: str) -> None:
+    """Which cells moved between two results folders, by how much, with intervals over seeds."""
+    from vdae_bench.cli import results as commands
+
+    commands.show_comparison(first, second, form)
+
+
+@cli.command()
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("reports/illustration"), show_default=True, help="Folder."
+)
+@click.option("--steps", type=click.IntRange(1), help="Training steps of each stage; few are fast and fit badly.")
+def illustrate(out: Path, steps: int | None) -> None:
+    """Draw the space of models on a toy data set in the plane (space.svg, .png, .csv); takes half a minute."""
+    from vdae_bench.cli import tools as commands
+
+    commands.illustrate(out, steps)
+
+
+@cli.command()
+@click.option("--only", metavar="WORD", help="The cases that have this word in their name, such as nice or growth.")
+@click.option("--rounds", type=click.IntRange(1), help="Measurements of each; default: 3 to 7, as time allows.")
+@click.option("--threads", type=click.IntRange(1), help="Default: the processors this process may use.")
+@results_option
+@reports_option
+def bench(only: str | None, rounds: int | None, threads: int | None, results: Path, reports: Path) -> None:
+    """Time our steps beside other ways of taking them: at most 10 minutes on two quiet cores.
+
+    Writes results/bench/<machine>.json after every case and reports/performance.md at the end. The libraries to
+    compare with come with pip install -c constraints.txt '.[bench]'; without one its comparisons are skipped.
+    """
+    from vdae_bench.cli.tools import bench as run_bench
+
+    run_bench(only, rounds, threads, results, reports)
+
+
+@cli.command()
+@plugin_option
+@click.argument("spec")
+def validate(spec: str) -> None:
+    """Check a spec: each fault with its line and the nearest valid word."""
+    from vdae_bench.cli import plan as commands
+
+    commands.validate(spec)
+
+
+@cli.command()
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@results_option
+@reports_option
+@data_option
+@click.pass_context
+def doctor(context: click.Context, form: str, results: Path, reports: Path, data: Path | None) -> None:
+    """Whether this machine can run: libraries, threads, memory, disk, permissions, data; each with what to do.
+
+    Exit code 2 when something would stop a run.
+    """
+    from vdae_bench.cli import tools as commands
+
+    context.exit(commands.show_health(results, reports, data, form))
+
+
+@cli.group()
+def data() -> None:
+    """Obtain and check the data."""
+
+
+@data.command("fetch")
+@dataset_argument
+@data_option
+def data_fetch(dataset: str, data: Path | None) -> None:
+    """Put the four verified files into the cache (or check those in --data) and say where they are."""
+    from vdae_bench.data.fetch import fetch
+
+    click.echo(fetch(dataset, data))
+
+
+@data.command("verify")
+@dataset_argument
+@data_option
+@click.pass_context
+def data_verify(context: click.Context, dataset: str, data: Path | None) -> None:
+    """Compare each file with its known checksum; exit code 2 when one is wrong or missing."""
+    from vdae_bench.cli import tools as commands
+
+    context.exit(commands.verify_data(dataset, data))
+
+
+@data.command("path")
+@dataset_argument
+def data_path(dataset: str) -> None:
+    """Where the cached files are, or would be."""
+    from vdae_bench.data.fetch import cache_path
+
+    click.echo(cache_path(dataset))
+
+
+def main() -> None:
+    """Run a verb; turn errors into one sentence and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # words and names of files need not be text
+    words = [word for word in sys.argv[1:] if word != "--debug"]  # understood before and after the verb
+    debug = len(words) < len(sys.argv) - 1
+    try:
+        # standalone_mode=False hands exceptions over, and returns the code of `context.exit`.
+        code = cli.main(words, prog_name="vdae-bench", standalone_mode=False)
+    except click.exceptions.Abort:
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = 2
+    except VdaeBenchError as error:
+        if debug:
+            raise
+        click.echo(f"vdae-bench: {error}", err=True)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        click.echo("vdae-bench: interrupted", err=True)
+        code = 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 1
+    except OSError as error:
+        if debug:
+            raise
+        place = f" ({error.filename})" if error.filename else ""
+        click.echo(f"vdae-bench: {error.strerror or error}{place}", err=True)
+        code = 1
+    except MemoryError:
+        if debug:
+            raise
+        click.echo("vdae-bench: memory is full; close other programs, or take a machine with more of it", err=True)
+        code = 1
+    except Exception as error:
+        if debug:
+            raise
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        click.echo(f"vdae-bench: this is a fault of vdae-bench itself ({what}); --debug shows where", err=True)
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)

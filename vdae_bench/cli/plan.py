@@ -1,0 +1,227 @@
+"""What `plan`, `status` and `validate` print."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from tabulate import tabulate
+
+from vdae_bench.cli.words import SURROUNDINGS, resolve
+from vdae_bench.errors import UserError
+from vdae_bench.models.registry import loaded_plugins
+from vdae_bench.running.cost import Calibration, calibrate, foretell, group_work, price, train_bytes
+from vdae_bench.running.job import Group
+from vdae_bench.running.plan import Plan, plan
+from vdae_bench.running.shards import shares
+from vdae_bench.running.slurm import job_array
+from vdae_bench.running.workbench import Surroundings, Workbench, surroundings
+from vdae_bench.search.searches import search_text, take_winners
+from vdae_bench.search.studies import studies_of
+from vdae_bench.search.winner import trials_frozen
+from vdae_bench.spec.check import find_spec, load_spec
+from vdae_bench.spec.sweep import SweepSpec
+from vdae_bench.store.records import Store
+from vdae_bench.system.lease import Lease
+from vdae_bench.system.words import duration, parse_duration
+
+
+def plan_text(spec: SweepSpec, planned: Plan, timings: Sequence[Calibration] = (), where: str = "") -> str:
+    """The plan as a table, with the seconds of its groups where they are known."""
+    timed = list(zip(planned.groups, timings, strict=False))
+    of_cell = {cell: timing.per_seed(group) for group, timing in timed for cell in group.cells}
+    rows, runs, flops = [], 0, 0
+    epochs = {each.job.cell: each.job.training_settings().epochs for each in planned.cells}
+    for each in planned.cells:
+        cost = price(each.job)
+        runs += len(each.missing)
+        flops += cost.flops * len(each.missing)
+        rows.append(
+            [
+                each.job.cell.slug,
+                len(each.done),
+                len(each.missing),
+                f"{cost.parameters / 1e6:.2f} M",
+                f"{cost.train_flops / 1e12:.2f}",
+                f"{cost.evaluation_flops / 1e12:.2f}",
+                f"{train_bytes(each.job) / 2**20:.0f} MiB",
+            ]
+        )
+        if timed:
+            timing = of_cell.get(each.job.cell)
+            seconds = (timing.epoch_seconds * epochs[each.job.cell], timing.evaluation_seconds) if timing else ()
+            rows[-1] += [duration(value) for value in seconds] or ["", ""]
+    headers = ["cell", "done", "to run", "parameters", "train TFLOP", "test TFLOP", "memory"]
+    total = f"to run: {runs} runs in {len(planned.groups)} groups, {flops / 1e12:.1f} TFLOP; columns are for one seed"
+    if timed:
+        headers += ["train", "test"]
+        training = sum(timing.epoch_seconds * epochs[group.job.cell] for group, timing in timed)
+        parts = ("nll", "elbo", "samples")
+        nll, elbo, samples = (sum(getattr(each, f"{part}_seconds") for each in timings) for part in parts)
+        total += (
+            f"\n{where}: about {duration(training + nll + elbo + samples)}, of it {duration(training)} to train, "
+            f"{duration(nll)} for the NLL"
+        )
+        total += f", {duration(samples)} for the evidence of samples" if samples else ""
+    if spec.protocol.quality_samples and not any(each.samples_seconds for each in timings):
+        total += (
+            f"\nnot counted: judging {spec.protocol.quality_samples} samples of each run (--calibrate times it), and "
+            "a minute or two for the classifier that does, once a machine"
+        )
+    protocol = spec.protocol
+    return "\n".join(
+        [
+            f"{spec.name}: {spec.description}" if spec.description else spec.name,
+            f"protocol {protocol.name}: {protocol.epochs} epochs of batch {protocol.batch_size}, {spec.seeds} seeds, "
+            f"K = {protocol.importance_samples} on {protocol.nll_images} images",
+            "",
+            tabulate(rows, headers, disable_numparse=True, colalign=("left", *["right"] * (len(headers) - 1))),
+            "",
+            total,
+        ]
+    )
+
+
+def show_plan(spec: str, *, measure: bool, flops_per_second: float | None, form: str, **words: Any) -> None:
+    """Print what a sweep would run, and for how long: on this device, or on one that achieves so many FLOP/s."""
+    if measure and flops_per_second:
+        raise UserError("--calibrate times this device, --flops-per-second is for another; give one of them")
+    around = surroundings(**{name: words[name] for name in SURROUNDINGS if name in words})
+    resolved = resolve(spec, around, words, may_calibrate=measure)
+    studies = studies_of(resolved) if words["search"] else []
+    resolved = take_winners(resolved, around.store, words["search"], quiet=form != "text")
+    planned = plan(resolved, around.store, around.limit, words["only"])
+    timings, where = [], "on this device, from a slice of each"
+    if flops_per_second:
+        timings = [foretell(group, flops_per_second) for group in planned.groups]
+        where = f"at {flops_per_second / 1e12:.4g} TFLOP/s"
+    elif measure:
+        timings = [calibrate(group, lambda group: Workbench(group, around)) for group in planned.groups]
+    if form == "slurm":
+        click.echo(_slurm_script(spec, planned, timings, around, words), nl=False)
+        return
+    if form == "text":
+        if studies:
+            click.echo(search_text(resolved, studies, around.store))
+        click.echo(plan_text(resolved, planned, timings, where))
+        return
+    content = {
+        "sweep": resolved.name,
+        "protocol": resolved.protocol.model_dump(mode="json"),
+        "cells": [
+            {
+                "cell": each.job.cell.slug,
+                "done": list(each.done),
+                "to_run": list(each.missing),
+                "hyperparameters": each.job.hyperparameters,
+                **vars(price(each.job)),
+                "train_bytes": train_bytes(each.job),
+            }
+            for each in planned.cells
+        ],
+        "groups": [
+            {
+                "cells": [cell.slug for cell in group.cells],
+                "seeds": list(group.seeds),
+                "seconds": _seconds_of(group, timings[index]) if timings else None,
+            }
+            for index, group in enumerate(planned.groups)
+        ],
+        "search": [
+            {
+                "study": study.slug,
+                "serves": list(study.serves),
+                "trials": study.trials,
+                "frozen": trials_frozen(study, around.store),
+                "epochs": study.epochs,
+                "train_flops": study.train_flops,
+            }
+            for study in studies
+        ],
+    }
+    click.echo(json.dumps(content, indent=1))
+
+
+def _slurm_script(
+    name: str, planned: Plan, timings: Sequence[Calibration], around: Surroundings, words: dict[str, Any]
+) -> str:
+    """A job array for the command line's sweep; as many shares as asked for, else one a group."""
+    if words["budget"]:
+        raise UserError("--budget is for this machine; give --epochs and --seeds for a cluster")
+    groups = planned.everything
+    count = words["shards"] or len(groups)
+    options: list[str] = []
+    for plugin in loaded_plugins():
+        options += ["--plugin", str(plugin)]
+    options += ["sweep", name]
+    for option in ("protocol", "epochs", "seeds", "replicas", "data"):
+        if words[option] is not None:
+            options += [f"--{option}", str(words[option])]
+    for pattern in words["only"]:
+        options += ["--only", pattern]
+    for setting in words["settings"]:
+        options += ["--set", setting]
+    options += ["--results", str(words["results"]), "--device", words["device"]]
+    if words["search"] is False:
+        options += ["--no-search"]
+    longest = None
+    if timings:
+        timed = zip(planned.groups, timings, strict=True)
+        seconds = {group.identity: sum(_seconds_of(group, timing).values()) for group, timing in timed}
+        parts = shares([group_work(group) for group in groups], count)
+        longest = max(sum(seconds.get(groups[index].identity, 0.0) for index in part) for part in parts)
+    limit = parse_duration(words["time_limit"])
+    gpu = words["device"] == "cuda"
+    return job_array(planned.cells[0].job.sweep, options, count, limit, around.threads, gpu, longest)
+
+
+def _seconds_of(group: Group, timing: Calibration) -> dict[str, float]:
+    epochs = group.job.training_settings().epochs
+    return {
+        "train": timing.epoch_seconds * epochs,
+        "nll": timing.nll_seconds,
+        "elbo": timing.elbo_seconds,
+        "samples": timing.samples_seconds,
+    }
+
+
+def show_status(word: str, protocol: str | None, results: Path) -> None:
+    """Print finished, started, diverged and missing runs."""
+    store = Store(results)
+    names = ["table1", "table2"] if word == "all" else [word]
+    for name in names:
+        spec = load_spec(find_spec(name), protocol)
+        with contextlib.suppress(UserError):  # a winner of another search says nothing of what is missing
+            spec = take_winners(spec, store, asked=None, quiet=True)
+        planned = plan(spec, store)
+        started = {cell for group in planned.groups if group.begun(store) for cell in group.cells}
+        rows = [
+            [
+                each.job.cell.slug,
+                len(each.done) - len(each.diverged),
+                "yes" if each.job.cell in started else "",
+                len(each.diverged),
+                len(each.missing),
+            ]
+            for each in planned.cells
+        ]
+        for path, reason in store.unreadable(spec.protocol.name, spec.name):
+            click.echo(f"{path} is not read, and kept aside when its run is run again: {reason}")
+        click.echo(f"{spec.name}, protocol {spec.protocol.name}")
+        click.echo(tabulate(rows, ["cell", "finished", "checkpoint", "diverged", "missing"]))
+        for lease in sorted(store.folder(spec.name, spec.protocol.name, "checkpoints").glob("*.lease")):
+            if note := Lease(lease).read_note():
+                share = "" if note["fraction"] is None else f", {note['fraction']:.0%}"
+                at = f"{note['phase']}{share}" if note["phase"] else "starts"
+                click.echo(f"process {note['process']} on {note['host']}: {note['label']}: {at}")
+        click.echo()
+
+
+def validate(word: str) -> None:
+    """Print what a valid spec holds."""
+    spec = load_spec(find_spec(word))
+    click.echo(f"{spec.name}: {len(spec.cells)} cells, {spec.seeds} seeds each, protocol {spec.protocol.name}")

@@ -1,0 +1,133 @@
+"""What the verbs on results do: report, claims, explain, compare; they read records and train nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import click
+
+from vdae_bench.bench.entries import folder as bench_folder
+from vdae_bench.bench.page import render_performance
+from vdae_bench.errors import UserError, VdaeBenchError
+from vdae_bench.report.build import (
+    FORMATS,
+    RenderedReport,
+    WrittenReport,
+    build_reports,
+    differing_files,
+    render_reports,
+    unexplained_files,
+)
+from vdae_bench.report.compare import compare, compare_content, compare_text
+from vdae_bench.report.explain import explain
+from vdae_bench.report.numbers.claims import claims_protocol, judge_claims
+from vdae_bench.report.numbers.runs import Run, load_runs, not_read
+from vdae_bench.report.pages.reliability import render_reliability
+from vdae_bench.report.pages.story import render_story
+from vdae_bench.report.sections.claims import FILE, changed_verdicts, claims_json, claims_text
+from vdae_bench.search.winner import all_winners
+from vdae_bench.spec.protocol import PROTOCOLS
+from vdae_bench.store.records import Store
+from vdae_bench.system import atomic
+
+
+class Differs(VdaeBenchError):
+    """What is committed is not what the records give."""
+
+    exit_code = 1
+
+
+def write_reports(
+    results: Path, reports: Path, protocol: str | None, sweep: str | None, formats: str | None, check: bool
+) -> None:
+    """Draw reports from the records there are, or say which files differ from that."""
+    chosen = [word.strip() for word in formats.split(",") if word.strip()] if formats else list(FORMATS)
+    if not chosen:
+        raise UserError(f"--format takes one or more of {', '.join(FORMATS)} with commas, not {formats!r}")
+    store = Store(results)
+    if check:
+        check_reports(store, reports, protocol, sweep, chosen)
+        return
+    beside = {} if protocol or sweep else _beside_records(results, reports)
+    for path, reason in not_read(store, protocol, sweep):
+        click.echo(f"{path} is not read: {reason}", err=True)
+    if has_results(store) or not beside:
+        for written in build_reports(store, reports, protocol=protocol, sweep=sweep, formats=chosen):
+            click.echo(written.path)
+    for path, content in beside.items():
+        atomic.write(path, content, option="--reports")
+        click.echo(path)
+
+
+def check_reports(store: Store, reports: Path, protocol: str | None, sweep: str | None, formats: Sequence[str]) -> None:
+    """Raise `Differs` with the names of the files that are not what the records give.
+
+    Files that no record gives are named too, where everything is checked.
+    """
+    rendered: list[RenderedReport] = []
+    if has_results(store) or protocol or sweep:
+        rendered += render_reports(store, reports, protocol=protocol, sweep=sweep, formats=formats)
+    everything = not protocol and not sweep
+    if everything and (files := _beside_records(store.root, reports)):
+        rendered.append(RenderedReport(WrittenReport("", "", next(iter(files)), ""), files))
+    lines = [f"{path} {'differs' if path.is_file() else 'is missing'}" for path in differing_files(rendered)]
+    if everything and set(formats) == set(FORMATS):
+        lines += [f"{path} is from no record" for path in unexplained_files(rendered, reports)]
+    if lines:
+        raise Differs("reports are not what the records give; run `vdae-bench report`:\n  " + "\n  ".join(lines))
+    click.echo(f"{sum(len(each.files) for each in rendered)} files are what the records in {store.root} give")
+
+
+def has_results(store: Store) -> bool:
+    """Whether there is a record or the winner of a search."""
+    return any(True for _ in store.records()) or any(True for _ in all_winners(store))
+
+
+def _beside_records(results: Path, reports: Path) -> dict[Path, bytes]:
+    """The pages about all sweeps and about the code itself: content by path."""
+    performance = render_performance(results, reports) if any(bench_folder(results).glob("*.json")) else {}
+    files = performance | render_reliability(results, reports)
+    return files | render_story(Store(results), reports, [path for path in files if path.suffix == ".md"])
+
+
+def show_claims(results: Path, reports: Path, protocol: str | None, form: str, check: bool) -> None:
+    """Print the verdict on every claim; with `check`, raise `Differs` where it is not the committed one."""
+    runs = load_runs(Store(results))
+    there = _evidenced(runs)
+    names = [protocol] if protocol else _protocols(there, reports, check)
+    texts, changed = [], []
+    for name in names:
+        judged = judge_claims(runs, name)
+        texts.append(claims_json(judged, name) if form == "json" else f"Protocol {name}\n\n{claims_text(judged)}\n")
+        committed = reports / name / FILE
+        if check and (committed.is_file() or name in there):
+            changed += [f"{name}, {line}" for line in changed_verdicts(judged, committed)]
+    click.echo("\n".join(texts), nl=False)
+    if changed:
+        raise Differs("verdicts differ from the committed ones:\n  " + "\n  ".join(changed))
+
+
+def _evidenced(runs: Iterable[Run]) -> list[str]:
+    """The protocols under which there are records of the paper's sweeps, overrides first, then the longest last."""
+    found = {claims_protocol(run.sweep, run.protocol) for run in runs}
+    return sorted(filter(None, found), key=lambda name: PROTOCOLS.index(name) if name in PROTOCOLS else -1)
+
+
+def _protocols(there: list[str], reports: Path, check: bool) -> list[str]:
+    """Of all with records or committed verdicts when these are checked; else the longest with records."""
+    if check:
+        return sorted({*there, *(path.parent.name for path in reports.glob(f"*/{FILE}"))}) or ["paper"]
+    return there[-1:] or ["paper"]
+
+
+def show_explanation(results: Path, cell: str, protocol: str | None, spec: str | None) -> None:
+    """Print where a cell's numbers come from."""
+    click.echo(explain(Store(results), cell, protocol, spec))
+
+
+def show_comparison(first: Path, second: Path, form: str) -> None:
+    """Print which cells of two results folders moved."""
+    found = compare(Store(first), Store(second))
+    click.echo(json.dumps(compare_content(found), indent=1) if form == "json" else compare_text(found))

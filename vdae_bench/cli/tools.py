@@ -1,0 +1,77 @@
+"""What `illustrate`, `data verify`, `doctor` and `bench` do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+
+from vdae_bench.bench import peers
+from vdae_bench.bench.cases import declared
+from vdae_bench.bench.data import find_data
+from vdae_bench.bench.ours import Setting
+from vdae_bench.bench.run import run_cases
+from vdae_bench.cli.doctor import examine
+from vdae_bench.data.fetch import verify
+from vdae_bench.system import devices
+
+
+def illustrate(out: Path, steps: int | None) -> None:
+    """Train the toy models and write their picture, with its numbers beside it."""
+    from vdae_bench.illustration.picture import draw, in_words, values_table
+    from vdae_bench.illustration.toy import STEPS
+    from vdae_bench.illustration.toy import illustrate as train
+
+    out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be is found out before the training
+    devices.prepare(1)  # products this small are slower on two threads, and their last bits would depend on the number
+    shown = train(steps or STEPS)
+    table = values_table(shown).to_csv(index=False, lineterminator="\n")
+    for ending, content in {**draw(shown), "csv": table.encode()}.items():
+        path = out / f"space.{ending}"
+        path.write_bytes(content)
+        click.echo(path)
+    click.echo(in_words(shown))
+
+
+def verify_data(dataset: str, folder: Path | None) -> int:
+    """Print a line a file; 0 when all are right, else 2."""
+    checks = verify(dataset, folder)
+    for name, right, digest in checks:
+        click.echo(f"{'ok   ' if right else 'WRONG'} {name} {digest or 'missing'}")
+    return 0 if all(right for _, right, _ in checks) else 2
+
+
+def show_health(results: Path, reports: Path, folder: Path | None, form: str) -> int:
+    """Print what the machine has for a run; 0 when it can start, else 2."""
+    findings = list(examine(results, reports, folder))
+    if form == "json":
+        click.echo(json.dumps([vars(each) for each in findings], indent=1))
+    for each in findings if form == "text" else ():
+        click.echo(f"{each.state:5} {each.name}: {each.found}")
+        if each.remedy:
+            click.echo(f"      {each.remedy}")
+    return 2 if any(each.state == "wrong" for each in findings) else 0
+
+
+def bench(only: str | None, rounds: int | None, threads: int | None, results: Path, reports: Path) -> None:
+    """The verb: run, keep, draw.
+
+    Raises:
+        MissingPeer: after all that could run did, where a library to compare with is not there.
+    """
+    from vdae_bench.bench.page import build_performance
+    from vdae_bench.running.workbench import surroundings
+
+    with TemporaryDirectory() as folder:
+        data = find_data(Path(folder))
+        setting = Setting(surroundings("cpu", threads, results, data.folder), data)
+        outcome = run_cases(declared(), setting, results, only, rounds)
+    click.echo(outcome.path)
+    click.echo(build_performance(results, reports))
+    if outcome.skipped:
+        reasons = "; ".join(dict.fromkeys(outcome.skipped))
+        raise peers.MissingPeer(
+            f"{len(outcome.skipped)} comparisons were skipped: {reasons}; {peers.INSTALL} installs it"
+        )

@@ -1,0 +1,178 @@
+"""The classifier in whose features samples are judged: a small convolutional network, trained here once and kept.
+
+It sees half of each batch dequantised and half binarised, with fresh noise, so that one network serves both views. Its
+weights lie in the user's cache under a digest of the data and of all settings; the same settings on the same machine
+and threads give the same weights.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import pickle
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from platformdirs import user_cache_path
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vdae_bench.data.images import Images, Labels
+from vdae_bench.data.noise import stream_seed
+from vdae_bench.data.views import binarise, dequantise
+from vdae_bench.errors import EnvironmentFault
+from vdae_bench.system import atomic
+from vdae_bench.system.strict_json import digest
+
+CHUNK = 500
+"""Images that are classified at a time."""
+
+
+@dataclass(frozen=True)
+class ClassifierSettings:
+    """What determines the weights, beside the data; raise `version` when the code below changes them."""
+
+    channels: tuple[int, int] = (16, 32)
+    features: int = 64
+    dropout: float = 0.2
+    shift: int = 1
+    """Pixels by which each batch may be moved, up or down and left or right."""
+    epochs: int = 14
+    batch_size: int = 125
+    learning_rate: float = 4e-3
+    weight_decay: float = 0.01
+    seed: int = 0
+    version: int = 1
+
+
+class Outputs(NamedTuple):
+    """What the classifier says of N images: its features, and the logarithm of its class probabilities."""
+
+    features: Float[Tensor, "N F"]
+    log_probabilities: Float[Tensor, "N C"]
+
+
+class Classifier(nn.Module):
+    """Two convolutions of stride 2, a layer of features, a linear layer of logits."""
+
+    def __init__(self, shape: tuple[int, int], classes: int, settings: ClassifierSettings) -> None:
+        super().__init__()
+        first, second = settings.channels
+        rows, columns = (-(-size // 4) for size in shape)
+        self.shape = shape
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(1, first, 5, stride=2, padding=2),
+            nn.ReLU(),
+            nn.Conv2d(first, second, 5, stride=2, padding=2),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(second * rows * columns, settings.features),
+            nn.ReLU(),
+        )
+        self.dropout = nn.Dropout(settings.dropout)
+        self.logits = nn.Linear(settings.features, classes)
+
+    def features(self, x: Float[Tensor, "N n"]) -> Float[Tensor, "N F"]:
+        """The last layer before the logits, of images in [0, 1]."""
+        images = x.view(-1, 1, *self.shape).contiguous(memory_format=torch.channels_last)
+        return self.convolutions(images)
+
+    def forward(self, x: Float[Tensor, "N n"]) -> Float[Tensor, "N C"]:
+        """Logits of the classes."""
+        return self.logits(self.dropout(self.features(x)))
+
+    @torch.no_grad()
+    def classify(self, x: Float[Tensor, "N n"]) -> Outputs:
+        """Features and log probabilities, on the CPU."""
+        parts = []
+        for chunk in x.split(CHUNK):
+            features = self.features(chunk)
+            parts.append((features.cpu(), self.logits(features).log_softmax(-1).cpu()))
+        return Outputs(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+    @functools.cached_property
+    def identity(self) -> str:
+        """A digest of the weights: numbers measured with different ones are not to be compared."""
+        weights = b"".join(tensor.cpu().numpy().tobytes() for tensor in self.state_dict().values())
+        return hashlib.sha256(weights).hexdigest()[:12]
+
+
+def trained_classifier(
+    images: Images,
+    labels: Labels,
+    settings: ClassifierSettings,
+    device: torch.device,
+    report: Callable[[float], None] = lambda fraction: None,
+) -> Classifier:
+    """The classifier of a data set, from the user's cache or trained and put there; `report(fraction)` as it trains."""
+    identity = digest([asdict(settings), images.name, images.sha256])
+    path = user_cache_path("vdae-bench", appauthor=False) / "classifiers" / f"{images.name}-{identity[:16]}.pt"
+    with torch.random.fork_rng([]):
+        torch.manual_seed(settings.seed)
+        classifier = Classifier(images.shape, int(labels.train.max()) + 1, settings).to(device)
+        classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if not _load(classifier, path):
+            _train(classifier, images.train.to(device), labels.train.to(device), settings, report)
+            with suppress(EnvironmentFault):  # without a place to keep it, the next process trains it again
+                _save(classifier, path)
+    return classifier.eval().requires_grad_(False)
+
+
+def _load(classifier: Classifier, path: Path) -> bool:
+    try:
+        classifier.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError):
+        return False
+    return True
+
+
+def _save(classifier: Classifier, path: Path) -> None:
+    buffer = io.BytesIO()
+    torch.save(classifier.state_dict(), buffer)
+    atomic.write(path, buffer.getvalue())
+
+
+def _train(
+    classifier: Classifier,
+    pixels: UInt8[Tensor, "N n"],
+    labels: Int[Tensor, " N"],
+    settings: ClassifierSettings,
+    report: Callable[[float], None],
+) -> None:
+    """Adam with decoupled weight decay under a one-cycle schedule (Smith & Topin, 2018), cross-entropy loss."""
+    size = min(settings.batch_size, len(pixels))
+    steps = settings.epochs * (len(pixels) // size)
+    optimiser = torch.optim.AdamW(
+        classifier.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=steps)
+    generator = torch.Generator(pixels.device).manual_seed(stream_seed(settings.seed, "classifier", 0))
+    shifts = torch.randint(
+        -settings.shift, settings.shift + 1, (steps, 2), generator=generator, device=pixels.device
+    ).cpu()
+    classifier.train()
+    step = 0
+    for _ in range(settings.epochs):
+        order = torch.randperm(len(pixels), generator=generator, device=pixels.device)
+        for batch in order.split(size):
+            if len(batch) < size:
+                continue
+            uniform = torch.rand((size, pixels.shape[1]), generator=generator, device=pixels.device)
+            half = size // 2
+            x = torch.cat(
+                (dequantise(pixels[batch[:half]], uniform[:half]), binarise(pixels[batch[half:]], uniform[half:]))
+            )
+            moved = x.view(-1, *classifier.shape).roll(shifts[step].tolist(), (1, 2)).flatten(1)
+            loss = F.cross_entropy(classifier(moved), labels[batch])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            step += 1
+            report(step / steps)

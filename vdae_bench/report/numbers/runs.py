@@ -1,0 +1,199 @@
+"""Runs: records with the place where they lie, and which of them may stand in one table.
+
+A table is drawn from records of one resolved protocol, one state of the data and, within a cell, one set of
+hyper-parameters. Where a folder has others too, the largest agreeing set is drawn (of equal ones the most
+recent), and each record left out is named with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from vdae_bench.errors import UserError
+from vdae_bench.search.winner import damaged_winners
+from vdae_bench.spec.protocol import Protocol, with_limits
+from vdae_bench.spec.sweep import Cell
+from vdae_bench.store.records import Record, Store
+from vdae_bench.system.strict_json import digest
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A record, its file, and the sweep and protocol whose folder it lies in."""
+
+    path: Path
+    sweep: str
+    protocol: str
+    record: Record
+
+    @property
+    def cell(self) -> Cell:
+        """The configuration that ran."""
+        cell = self.record.cell
+        return Cell(cell.dataset, cell.method, cell.latents, tuple(sorted(cell.options.items())))
+
+    @property
+    def seed(self) -> int:
+        """Which of the cell's runs it is."""
+        return self.record.seed
+
+    @property
+    def completed(self) -> bool:
+        """Whether it has test metrics; a run that diverged has none."""
+        return self.record.status == "completed" and self.record.metrics.test is not None
+
+    @property
+    def misplaced(self) -> bool:
+        """Whether it lies where another run's record belongs."""
+        return (self.path.parent.name, self.path.stem) != (self.cell.slug, f"seed-{self.seed}")
+
+    @property
+    def searched(self) -> bool:
+        """Whether a search chose its hyper-parameters."""
+        return str(self.record.hyperparameters.get("source", "spec")).startswith("search")
+
+    @property
+    def started_at(self) -> str:
+        """ISO time in UTC, so that text order is time order."""
+        return str(self.record.provenance.get("started_at", ""))
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A run that no table shows, and why."""
+
+    run: Run
+    reason: str
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The runs of one sweep and protocol that stand together, in order of cell and seed, and the others.
+
+    `protocol` is that of the most recent run, under the name of its folder, with the number of seeds asked
+    for: the largest in any record, or the most that a cell has.
+    """
+
+    sweep: str
+    protocol: Protocol
+    runs: tuple[Run, ...]
+    left_out: tuple[LeftOut, ...]
+
+
+def load_runs(store: Store, protocol: str | None = None, sweep: str | None = None) -> list[Run]:
+    """All runs of a results folder, or of one protocol or sweep, in order of sweep, protocol, cell, seed."""
+    runs = (run for run in _runs(store, protocol, sweep) if not run.misplaced)
+    return sorted(runs, key=lambda run: (run.sweep, run.protocol, order_of(run.cell), run.seed))
+
+
+def not_read(store: Store, protocol: str | None = None, sweep: str | None = None) -> Iterator[tuple[Path, str]]:
+    """The files in the places of records and of winners that no report reads, and why."""
+    yield from store.unreadable(protocol, sweep)
+    for path in damaged_winners(store, sweep or "*", protocol or "*"):
+        yield path, "it is damaged; take it from a backup, or delete it and search again"
+    for run in _runs(store, protocol, sweep):
+        if run.misplaced:
+            yield run.path, f"it is the record of {run.cell.slug}, seed {run.seed}"
+
+
+def _runs(store: Store, protocol: str | None, sweep: str | None) -> Iterator[Run]:
+    for path, record in store.records(protocol, sweep):
+        sweep_folder, protocol_folder, *_ = path.relative_to(store.root).parts
+        yield Run(path, sweep_folder, protocol_folder, record)
+
+
+def order_of(cell: Cell) -> tuple[str, str, int, tuple[tuple[str, float, str], ...]]:
+    """The order of slugs, with numbers as numbers."""
+    options = (
+        (name, float(value), "") if isinstance(value, int | float) else (name, 0.0, str(value))
+        for name, value in cell.options
+    )
+    return cell.dataset, cell.method, cell.latents, tuple(options)
+
+
+def grouped(runs: Iterable[Run], key: Callable[[Run], Key]) -> dict[Key, list[Run]]:
+    """Runs by a key, in the order in which they come."""
+    groups: dict[Key, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(key(run), []).append(run)
+    return groups
+
+
+def by_folder(runs: Iterable[Run]) -> dict[tuple[str, str], list[Run]]:
+    """The runs of each (protocol, sweep): what one page shows."""
+    return dict(sorted(grouped(runs, lambda run: (run.protocol, run.sweep)).items()))
+
+
+def select(runs: list[Run]) -> Selection:
+    """Of the runs in one protocol's folder of a sweep, those that may stand in one table.
+
+    Raises:
+        UserError: no record has a protocol that this version of the package understands.
+    """
+    resolved = {run.path: protocol_of(run) for run in runs}
+    reasons: dict[Path, str] = {}
+    for run in runs:
+        if resolved[run.path] is None:
+            reasons[run.path] = "its protocol is of another version of vdae-bench"
+    for scope, property_, reason in AGREEMENTS:
+        for group in grouped(_without(runs, reasons), scope).values():
+            ways = grouped(group, property_)
+            drawn = max(ways, key=lambda way: (len(ways[way]), max(run.started_at for run in ways[way])))
+            reasons |= {run.path: reason for run in group if property_(run) != drawn}
+    kept = _without(runs, reasons)
+    if not kept:
+        raise UserError(
+            f"no record in {runs[0].path.parents[1]} has a protocol of this version of vdae-bench; "
+            "move that folder away and run the sweep again"
+        )
+    latest = resolved[max(kept, key=lambda run: run.started_at).path]
+    assert latest is not None
+    asked = max(protocol.seeds for run in kept if (protocol := resolved[run.path]))
+    found = max(len(group) for group in grouped(kept, lambda run: run.cell.slug).values())
+    protocol = latest.model_copy(update={"name": runs[0].protocol, "seeds": max(asked, found)})
+    return Selection(
+        sweep=runs[0].sweep,
+        protocol=with_limits(protocol, searched=all(run.searched for run in kept if run.record.curve.epoch)),
+        runs=tuple(kept),
+        left_out=tuple(LeftOut(run, reasons[run.path]) for run in runs if run.path in reasons),
+    )
+
+
+def _without(runs: list[Run], reasons: dict[Path, str]) -> list[Run]:
+    return [run for run in runs if run.path not in reasons]
+
+
+def protocol_of(run: Run) -> Protocol | None:
+    """The protocol in a record; None where this version of the package does not understand it."""
+    try:
+        return Protocol.model_validate(run.record.protocol)
+    except ValidationError:
+        return None
+
+
+def _content_digest(run: Run) -> str:
+    protocol = protocol_of(run)
+    return digest(protocol.content()) if protocol else ""
+
+
+def _trained_with(run: Run) -> str:
+    return digest({name: value for name, value in run.record.hyperparameters.items() if name != "source"})
+
+
+AGREEMENTS: tuple[tuple[Callable[[Run], str], Callable[[Run], str], str], ...] = (
+    (lambda run: "", _content_digest, "another content of the protocol under the same name"),
+    (
+        lambda run: run.cell.dataset,
+        lambda run: str(run.record.provenance.get("dataset_sha256")),
+        "other data under the same name",
+    ),
+    (lambda run: run.cell.slug, _trained_with, "other hyper-parameters than the cell's other seeds"),
+)
+"""(scope, property, what is said of a run that differs): within a scope, runs drawn agree on the property."""

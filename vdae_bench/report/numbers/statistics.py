@@ -1,0 +1,155 @@
+"""Statistics over seeds, the only unit of replication here: images of one test set are never counted as repetitions.
+
+Mean, sample standard deviation, and Student's t intervals: of a mean, of the difference to a printed number (Welch),
+of a difference between cells paired by seed.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from scipy.special import stdtrit  # Student's t quantile; scipy.stats would take a second to load
+
+from vdae_bench.paper.published import PrintedValue
+from vdae_bench.report.numbers.runs import Run, Selection, grouped
+from vdae_bench.report.numbers.units import Unit
+from vdae_bench.spec.sweep import Cell
+from vdae_bench.store.records import TestMetrics
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Of some numbers: count, mean, sample standard deviation (divisor count - 1; of one None), extremes."""
+
+    count: int
+    mean: float
+    standard_deviation: float | None
+    lowest: float
+    highest: float
+
+
+def summarise(values: Iterable[float | None]) -> Summary | None:
+    """The summary of the values that there are; None if there are none.
+
+    >>> summarise([1.0, 2.0, None]).mean
+    1.5
+    """
+    present = [value for value in values if value is not None]
+    if not present:
+        return None
+    return Summary(
+        count=len(present),
+        mean=statistics.fmean(present),
+        standard_deviation=statistics.stdev(present) if len(present) > 1 else None,
+        lowest=min(present),
+        highest=max(present),
+    )
+
+
+LEVEL = 0.95
+"""Of confidence, everywhere in a report."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean or a difference with its standard error; `count` seeds, None for the error of a single one.
+
+    `slack` is what no number of seeds removes, such as the rounding of a printed number: it widens the interval.
+    """
+
+    mean: float
+    standard_error: float | None
+    degrees_of_freedom: float
+    count: int
+    slack: float = 0.0
+
+    def interval(self, level: float = LEVEL) -> tuple[float, float] | None:
+        """Student's t interval; None of one seed, which says nothing of others."""
+        if self.standard_error is None:
+            return None
+        quantile = float(stdtrit(self.degrees_of_freedom, 0.5 + level / 2))
+        half = quantile * self.standard_error + self.slack
+        return self.mean - half, self.mean + half
+
+
+def mean_of(values: Sequence[float]) -> Estimate:
+    """The mean of one number a seed.
+
+    >>> [round(each, 3) for each in mean_of([1.0, 2.0, 3.0]).interval()]
+    [-0.484, 4.484]
+    """
+    count = len(values)
+    error = statistics.stdev(values) / math.sqrt(count) if count > 1 else None
+    return Estimate(statistics.fmean(values), error, count - 1, count)
+
+
+def difference_to_printed(ours: Summary, printed: PrintedValue, runs: int) -> Estimate:
+    """Ours - the paper's: Welch's where it prints a standard deviation over `runs`, else our seeds and its rounding."""
+    difference = ours.mean - printed.value
+    slack = 0.5 * 10.0**-printed.decimals
+    if ours.standard_deviation is None:
+        return Estimate(difference, None, 0, ours.count, slack)
+    own = ours.standard_deviation**2 / ours.count
+    theirs = (printed.plus_minus or 0.0) ** 2 / runs
+    freedom: float = ours.count - 1
+    if own + theirs and printed.plus_minus:
+        freedom = (own + theirs) ** 2 / (own**2 / (ours.count - 1) + theirs**2 / (runs - 1))
+    return Estimate(difference, math.sqrt(own + theirs), freedom, ours.count, slack)
+
+
+@dataclass(frozen=True)
+class CellRuns:
+    """The runs of a cell: numbers come from the completed ones, the diverged are counted."""
+
+    cell: Cell
+    runs: tuple[Run, ...]
+
+    @property
+    def completed(self) -> list[Run]:
+        """Those with test metrics."""
+        return [run for run in self.runs if run.completed]
+
+    @property
+    def diverged(self) -> int:
+        """How many did not stay finite."""
+        return len(self.runs) - len(self.completed)
+
+    @property
+    def trained(self) -> bool:
+        """Whether there was anything to train; a trivial baseline has no curve and needs one seed."""
+        return any(run.record.curve.epoch for run in self.runs)
+
+    @property
+    def exact(self) -> bool:
+        """Whether the method has an exact density: NLL and no -ELBO."""
+        return all(test.neg_elbo_nats is None for test in self._tests())
+
+    def _tests(self) -> list[TestMetrics]:
+        return [run.record.metrics.test for run in self.completed if run.record.metrics.test]
+
+    def score(self, name: str, unit: Unit) -> Summary | None:
+        """Of a test score, `nll` or `neg_elbo`, in a unit."""
+        return self.metric(f"{name}_{unit.suffix}")
+
+    def by_seed(self, name: str, unit: Unit) -> dict[int, float]:
+        """A test score, `nll` or `neg_elbo`, of each completed seed."""
+        tests = {run.seed: run.record.metrics.test for run in self.completed}
+        scores = {seed: getattr(test, f"{name}_{unit.suffix}", None) for seed, test in tests.items()}
+        return {seed: float(score) for seed, score in scores.items() if score is not None}
+
+    def metric(self, name: str) -> Summary | None:
+        """Of any test metric by its name in the record."""
+        return summarise(getattr(test, name, None) for test in self._tests())
+
+    def cost(self, of: Callable[[Run], float]) -> Summary | None:
+        """Of a price, over the completed runs."""
+        return summarise(of(run) for run in self.completed)
+
+
+def cells_of(selection: Selection) -> list[CellRuns]:
+    """The cells of a selection, in order of their slugs."""
+    groups = grouped(selection.runs, lambda run: run.cell.slug).values()
+    return [CellRuns(runs[0].cell, tuple(runs)) for runs in groups]

@@ -1,0 +1,92 @@
+"""`reports/reliability.md`, from the raw files of `make chaos` alone: what was done to it, and what was lost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from vdae_bench.errors import UserError
+from vdae_bench.report.sections.origin import commit_in_short
+from vdae_bench.report.style.markdown import code, escape, table
+from vdae_bench.system import atomic
+
+NAME = "reliability"
+
+
+class Ordeal(BaseModel):
+    """A raw file, `results/chaos/<name>.json`: counts of what was done, and of faults found, which should all be 0."""
+
+    title: str
+    method: str
+    done: dict[str, int]
+    faults: dict[str, int]
+    seconds: float
+    started_at: str
+    git_commit: str | None
+    git_dirty: bool | None
+    platform: str
+    python: str
+    torch: str
+    command: str
+
+
+def folder(results: Path) -> Path:
+    """Where the raw files are."""
+    return results / "chaos"
+
+
+def write(results: Path, name: str, ordeal: Ordeal) -> None:
+    """Replace a raw file."""
+    text = json.dumps(ordeal.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
+    atomic.write(folder(results) / f"{name}.json", text.encode())
+
+
+def read(path: Path) -> Ordeal:
+    """The content of a raw file.
+
+    Raises:
+        UserError: it is no such file.
+    """
+    try:
+        return Ordeal.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, ValidationError) as error:
+        raise UserError(f"{path} holds no figures of `make chaos`; move it away and run that again") from error
+
+
+def render_reliability(results: Path, reports: Path) -> dict[Path, bytes]:
+    """The page by its path, with nothing written; nothing where there are no raw files."""
+    ordeals = [read(path) for path in sorted(folder(results).glob("*.json"))]
+    return {reports / f"{NAME}.md": page(ordeals).encode()} if ordeals else {}
+
+
+LEFTOVERS = (
+    "Checkpoints, leases and temporary files left over are counted after the command was given once more at the end, "
+    "which clears what a kill after the last record left: before the checkpoint is removed, both it and the lease; "
+    "after that, the lease; and where a waiting process took that lease over and found the records, the checkpoint "
+    "alone. An early run that counted without that call had one left over; which of these it was was not recorded."
+)
+"""What the count of leftovers does and does not say."""
+
+
+def page(ordeals: Sequence[Ordeal]) -> str:
+    """The page about some ordeals."""
+    faults = sum(sum(each.faults.values()) for each in ordeals)
+    verdict = "Nothing was lost, and nothing was wrong." if not faults else f"**{faults} faults were found.**"
+    parts = [part for each in ordeals for part in _about(each)]
+    return "\n\n".join(["# Reliability", verdict, LEFTOVERS, *parts]) + "\n"
+
+
+def _about(ordeal: Ordeal) -> Iterator[str]:
+    yield f"## {escape(ordeal.title)}"
+    yield escape(ordeal.method)
+    rows = [[escape(name), f"{count:,}"] for name, count in ordeal.done.items()]
+    rows += [[escape(name), f"**{count:,}**" if count else "0"] for name, count in ordeal.faults.items()]
+    yield table(["what", "count"], rows, right=["count"])
+    commit = commit_in_short(ordeal.git_commit, ordeal.git_dirty)
+    yield (
+        f"{code(ordeal.command)}, {ordeal.seconds:.0f} s; {ordeal.started_at}; {commit}; {escape(ordeal.platform)}; "
+        f"torch {ordeal.torch}, Python {ordeal.python}"
+    )

@@ -1,0 +1,33 @@
+"""What all runs of a page cost together, by device and number of threads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vdae_bench.report.numbers.cost import total_flops, total_seconds, validation_seconds
+from vdae_bench.report.numbers.runs import Run, grouped
+from vdae_bench.report.style.markdown import escape, table
+from vdae_bench.system.words import rough_duration, flops
+
+
+def costs_table(runs: Sequence[Run]) -> str:
+    """Sums over runs, diverged ones too."""
+    rows = []
+    for (device, threads), members in grouped(
+        runs, lambda run: (run.record.cost.device, run.record.cost.threads)
+    ).items():
+        costs = [run.record.cost for run in members]
+        rows.append(
+            [
+                escape(device),
+                str(threads),
+                str(len(members)),
+                rough_duration(sum(cost.train_seconds for cost in costs)),
+                rough_duration(sum(validation_seconds(run) for run in members)),
+                rough_duration(sum(cost.evaluation_seconds for cost in costs)),
+                rough_duration(total_seconds(members)),
+                flops(total_flops(members)),
+            ]
+        )
+    headers = ["device", "threads", "runs", "training", "validation", "evaluation", "together", "operations"]
+    return table(headers, rows, right=headers[1:])

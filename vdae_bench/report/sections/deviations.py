@@ -1,0 +1,116 @@
+"""How what ran differs from the paper: in the protocol's fields, and in hyper-parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vdae_bench.errors import UserError
+from vdae_bench.models.registry import get_method
+from vdae_bench.report.numbers.rows import title_of
+from vdae_bench.report.numbers.runs import Selection
+from vdae_bench.report.numbers.verdict import PAPER_SEARCHED
+from vdae_bench.report.style.markdown import code, escape, table
+from vdae_bench.spec.file import OPTIMISER_DEFAULTS
+from vdae_bench.spec.protocol import Protocol, load_protocol
+from vdae_bench.spec.sweep import Cell
+
+MEANING = {
+    "epochs": "passes over the training images",
+    "batch_size": "images a step",
+    "seeds": "runs behind a mean",
+    "train_images": "training images used",
+    "validation_images": "images behind a point of the validation curve",
+    "importance_samples": "K, samples an image for the NLL",
+    "nll_images": "test images with K samples",
+    "elbo_images": "test images for the -ELBO",
+    "elbo_samples": "samples an image for the -ELBO of the other test images",
+    "quality_samples": "samples of each model whose quality is measured",
+    "precision": "of the arithmetic in training and evaluation",
+    "log_det": "log-determinant in training: of every image, or exactly on a part of each batch",
+    "log_det_rows": "Jacobian rows that `subset` spends an image",
+    "initialisation": "log lambda and NICE's s at the start: from training-data statistics, or 0",
+    "scalar_rate": "learning rate of sigma, lambda and NICE's s, relative to the weights'",
+    "learning_rate": "at its highest, after the warm-up",
+    "schedule": "of the learning rate after the warm-up",
+    "adam_beta2": "decay of Adam's second moment",
+    "adam_eps": "Adam's epsilon",
+    "hidden_size": "H, width of the hidden layers of a residual block",
+    "residual_blocks": "B, residual blocks before each projection",
+    "couplings": "additive couplings of NICE",
+    "coupling_layers": "hidden layers of a coupling",
+    "coupling_hidden_size": "width of a coupling's hidden layers",
+    "l2": "weight of NICE's L2 penalty",
+}
+SEARCHED_IN_PAPER = "Bayesian optimisation of the validation ELBO, for each experiment"
+
+
+def departures(protocol: Protocol) -> str:
+    """How a protocol differs from its base as that is today; "" if in nothing."""
+    base = load_protocol(protocol.base)
+    parts = [
+        f"{code(name)} {_show(name, own)} instead of {_show(name, theirs)}"
+        for name, (own, theirs) in protocol.deviations(base).items()
+        if name != "seeds"
+    ]
+    set_here, set_there = {**protocol.hyperparameters, **protocol.overrides}, base.hyperparameters
+    parts += [
+        f"{code(name)} {_show(name, set_here.get(name, 'not set'))}"
+        for name in {**set_there, **set_here}
+        if set_here.get(name) != set_there.get(name)
+    ]
+    return ", ".join(parts)
+
+
+def deviations_table(selection: Selection) -> str:
+    """What differs from the paper, its value there, and what it means; nothing if nothing does."""
+    fields = selection.protocol.deviations(load_protocol("paper"))
+    rows = [
+        [code(name), _show(name, own), _show(name, theirs), MEANING.get(name, "")]
+        for name, (own, theirs) in fields.items()
+    ]
+    rows += _hyperparameter_rows(selection)
+    return table(["setting", "here", "in the paper", "meaning"], rows) if rows else ""
+
+
+def _show(name: str, value: Any) -> str:
+    if name == "train_images" and value is None:
+        return "all 50000"
+    return escape(f"{value:g}" if isinstance(value, float) else str(value))
+
+
+def _hyperparameter_rows(selection: Selection) -> list[list[str]]:
+    differing: dict[tuple[str, str, str], list[str]] = {}
+    fixed: dict[str, set[Any]] = {name: set() for name in OPTIMISER_DEFAULTS}
+    for run in selection.runs:
+        values = run.record.hyperparameters
+        defaults = _paper_values(run.cell.method)
+        for name, default in defaults.items():
+            if name in values and values[name] != default:
+                key = (name, _show(name, values[name]), PAPER_SEARCHED.get(name) or _show(name, default))
+                titles = differing.setdefault(key, [])
+                title = title_of(Cell(run.cell.dataset, run.cell.method, run.cell.latents))
+                if title not in titles:
+                    titles.append(title)
+        if run.record.curve.epoch and not run.searched:
+            for name in fixed:
+                fixed[name] |= {values[name]} if name in values else set()
+    rows = [
+        [f"{code(name)} ({', '.join(map(escape, titles))})", here, there, MEANING.get(name, "")]
+        for (name, here, there), titles in differing.items()
+    ]
+    if any(fixed.values()):
+        here = ", ".join(
+            f"{code(name)} {' or '.join(_show(name, value) for value in sorted(values, key=str))}"
+            for name, values in fixed.items()
+            if values
+        )
+        rows.append(["hyper-parameter search", f"none: {here}", SEARCHED_IN_PAPER, "Appendix D"])
+    return rows
+
+
+def _paper_values(method: str) -> Mapping[str, Any]:
+    try:
+        return get_method(method).hyperparameters
+    except UserError:  # a plugin's method, and the plugin is not loaded here
+        return {}

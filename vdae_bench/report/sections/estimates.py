@@ -1,0 +1,77 @@
+"""How NLL and -ELBO were estimated, how precisely, and how much the test set's own noise matters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from vdae_bench.paper.published import load_table
+from vdae_bench.report.numbers.rows import Row, Sheet
+from vdae_bench.report.numbers.units import NATS, dims_of
+from vdae_bench.report.sections.results import precision_table
+from vdae_bench.report.style.markdown import escape, label
+from vdae_bench.spec.protocol import Protocol
+
+FEW_SAMPLES = 10.0
+"""Effective samples below which the first-order error formulas say too little."""
+
+
+def estimates(protocol: Protocol, sheets: list[Sheet]) -> Iterator[str]:
+    """Paragraphs and tables."""
+    k, nll_images, elbo_images = protocol.importance_samples, protocol.nll_images, protocol.elbo_images
+    paper = load_table("table1").importance_samples
+    if nll_images >= elbo_images:
+        yield (
+            f"For each of {elbo_images} test images, -ELBO is the mean of -log w, and NLL is "
+            f"-(logsumexp log w - log K), over the same K = {k} samples from the posterior; of both, the "
+            f"mean over images is shown. The paper has K = {paper} and all 10000 images."
+        )
+    else:
+        yield (
+            f"-ELBO is the mean of -log w over {elbo_images} test images, with K = {k} samples from the "
+            f"posterior on {nll_images} of them, spread evenly, and {protocol.elbo_samples} on each of the "
+            "others. NLL of an image is -(logsumexp log w - log K) over its K samples; NLL of the test set "
+            f"is -ELBO less the mean gap between the two on those {nll_images} images, because the gap "
+            f"varies less between images than the level. The paper has K = {paper} and all 10000 images."
+        )
+    yield (
+        "Effective samples: of K, mean over images (and the extremes over seeds). Standard error: of the NLL "
+        "as an estimate for this model on this test set; it says nothing of other seeds. Bias: by how much a "
+        "finite K makes the NLL too high on average. Both are to first order in 1/K, means over seeds."
+    )
+    for sheet in sheets:
+        if len(sheets) > 1:
+            yield f"### {sheet.dataset}"
+        yield precision_table(sheet)
+        dims = None if sheet.unit is NATS else dims_of(sheet.dataset)
+        if dims:
+            yield f"0.001 bits/dim is {0.001 * dims * math.log(2):.2f} nats."
+        few = [label(row) for row in sheet.rows if _has_few_samples(row)]
+        if few:
+            yield (
+                f"With fewer than {FEW_SAMPLES:.0f} effective samples the first order is not enough, and NLL "
+                f"may be too high by more than stated: {'; '.join(few)}."
+            )
+
+
+def _has_few_samples(row: Row) -> bool:
+    effective = row.ran.metric("effective_sample_size") if row.ran and not row.ran.exact else None
+    return effective is not None and effective.lowest < FEW_SAMPLES
+
+
+def redraw_sentence(sheet: Sheet) -> str | None:
+    """How much another draw of the test set's noise would change a number, where it was measured."""
+    name = "redraw_standard_deviation_nats"
+    rows = (*sheet.rows, *sheet.baselines)
+    found = [(row, summary) for row in rows if row.ran and (summary := row.ran.metric(name))]
+    if not found:
+        return None
+    largest = max(summary.highest for _, summary in found)
+    noise = "binarisation" if sheet.unit is NATS else "dequantisation"
+    dims = None if sheet.unit is NATS else dims_of(sheet.dataset)
+    in_bits = f" ({largest / (dims * math.log(2)):.5f} bits/dim)" if dims else ""
+    measured = ", ".join(escape(row.method) for row, _ in found)
+    return (
+        f"All methods and seeds are tested on the same draw of the {noise} noise; another draw would change "
+        f"a number by about {largest:.2g} nats{in_bits}, as standard deviation (measured on {measured})."
+    )

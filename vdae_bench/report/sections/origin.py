@@ -1,0 +1,61 @@
+"""Where the numbers come from: commands, commits, libraries, machine, data; and where runs differ in them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+
+from vdae_bench.report.numbers.runs import Run, grouped
+from vdae_bench.report.style.markdown import bullets, code, portable
+
+
+def _commit(run: Run) -> str:
+    commit, dirty = run.record.provenance.get("git_commit"), run.record.provenance.get("git_dirty")
+    if not commit:
+        return "unknown (the code was in no commit)"
+    return f"{commit} (dirty: the code was changed after that commit)" if dirty else str(commit)
+
+
+def commit_in_short(commit: str | None, dirty: bool | None) -> str:
+    """The commit behind raw figures, and whether the code was changed since."""
+    return (commit or "no commit")[:12] + (", changed since" if dirty else "")
+
+
+def _of(name: str) -> Callable[[Run], str]:
+    return lambda run: str(run.record.provenance.get(name) or "unknown")
+
+
+PROPERTIES: dict[str, Callable[[Run], str]] = {
+    "command": lambda run: portable(_of("command")(run)),
+    "git commit": _commit,
+    "vdae-bench": _of("package_version"),
+    "torch": _of("torch"),
+    "Python": _of("python"),
+    "platform": _of("platform"),
+    "device": lambda run: f"{run.record.cost.device}, {run.record.cost.threads} threads",
+}
+MAY_DIFFER = ("command",)
+"""Runs of one table may well come from several commands; anything else that differs is pointed out."""
+
+
+def origin(runs: Sequence[Run]) -> Iterator[str]:
+    """Whether the runs are alike, and a list of all that is recorded, with the number of runs."""
+    counts = {name: Counter(map(value, runs)) for name, value in PROPERTIES.items()}
+    mixed = [name for name, values in counts.items() if len(values) > 1 and name not in MAY_DIFFER]
+    if mixed:
+        yield f"**Mixed** among the runs: {', '.join(mixed)}."
+    else:
+        yield f"The same for all {len(runs)} runs, but for the commands."
+    dirty = sum(run.record.provenance.get("git_dirty") is True for run in runs)
+    if dirty:
+        yield f"**Dirty**: {dirty} of {len(runs)} runs are from code that was changed after its commit."
+    for dataset, members in grouped(runs, lambda run: run.cell.dataset).items():
+        counts[f"SHA-256 of {dataset}"] = Counter(map(_of("dataset_sha256"), members))
+    yield bullets([_item(name, values) for name, values in counts.items()])
+
+
+def _item(name: str, values: Counter[str]) -> str:
+    if len(values) == 1:
+        return f"{name}: {code(next(iter(values)))}"
+    listed = [f"  - {code(value)} ({count} runs)" for value, count in values.items()]
+    return "\n".join([f"{name}:", *listed])

@@ -1,0 +1,1 @@
+"""The sections about samples: their evidence, figures and quality."""

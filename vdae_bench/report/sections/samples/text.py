@@ -1,0 +1,171 @@
+"""What a page says of samples: Figures 2, 3 and 4, the quality of samples in numbers, and what the latents do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import get_args
+
+import pandas as pd
+
+from vdae_bench.evaluation.pictures import ACTIVE, NOISE_LEVELS
+from vdae_bench.report.numbers.runs import Selection
+from vdae_bench.report.numbers.statistics import summarise
+from vdae_bench.report.sections.samples import figures as sample_figures
+from vdae_bench.report.sections.samples.evidence import Family, SampledCell
+from vdae_bench.report.style.markdown import bullets, escape, table
+from vdae_bench.store.evidence import Kind, Quality
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+FIGURES = {
+    "table2": "Figure 2 of the paper: samples on binary MNIST.",
+    "figure3": "Figure 3 of the paper: samples at learned noise levels, by the log sigma that training came to.",
+    "figure4": "Figure 4 of the paper: samples at fixed noise levels.",
+}
+
+
+def section(name: str, families: Sequence[Family]) -> Iterator[str]:
+    """The section of a sweep's page, empty where no run has evidence."""
+    if not families:
+        return
+    yield "## Samples"
+    if name in FIGURES:
+        yield FIGURES[name]
+    yield f"![Samples, with data on the top row]({name}-samples.png)"
+    yield (
+        "Top row: test images. Left: mean images E\\[x given z\\], right: pixels drawn from p(x given z), for z from "
+        "the prior; a flow has one image for each z. Of the seeds of a row, that with the best test ELBO (of a flow: "
+        f"likelihood) is shown, as in the paper. As a vector file: [{name}-samples.svg]({name}-samples.svg)."
+    )
+    yield from _quality(name, families)
+    yield "### Latents"
+    yield from _latents(name, families)
+
+
+def files(selection: Selection, families: Sequence[Family], path: Path) -> dict[Path, bytes]:
+    """The figures of that section and the values behind them, for the page at `path`."""
+    if not families:
+        return {}
+    drawn = {
+        "samples": sample_figures.samples(families),
+        "decoded": sample_figures.decoded(families),
+        "latents": sample_figures.latents(selection, families),
+        "quality": sample_figures.quality_by_level(families),
+    }
+    contents = {f"{name}.{ending}": content for name, each in drawn.items() for ending, content in each.items()}
+    values = values_table(families)
+    if len(values):
+        contents["quality.csv"] = values.to_csv(index=False, lineterminator="\n").encode()
+    return {path.with_name(f"{path.stem}-{name}"): content for name, content in contents.items()}
+
+
+def values_table(families: Sequence[Family]) -> pd.DataFrame:
+    """A row for each run and kind of image, with all numbers of its samples' quality."""
+    return pd.DataFrame(
+        [
+            {"cell": member.cell.cell.slug, "seed": run.seed, "kind": kind, **numbers.quality[kind].model_dump()}
+            for family in families
+            for member in family.members
+            for run, numbers in member.with_numbers
+            for kind in KINDS
+            if kind in numbers.quality
+        ]
+    )
+
+
+def _quality(sweep: str, families: Sequence[Family]) -> Iterator[str]:
+    yield "### Their quality"
+    members = [(family, member) for family in families for member in family.members if member.qualities("drawn")]
+    measured = [each for _, member in members for kind in KINDS for each in member.qualities(kind)]
+    if not measured:
+        yield "Not measured: it was off (`quality_samples: 0`)."
+        return
+    if sample_figures.leveled(families):
+        yield f"![Frechet distance against log sigma]({sweep}-quality.svg)"
+    samples = " or ".join(str(each) for each in sorted({each.samples for each in measured}))
+    yield (
+        f"Frechet distance: of {samples} samples to the test images, in the features of a small classifier trained "
+        "here; the floor is that of as many validation images. H(y given x): mean entropy of the classifier's "
+        "predictions, low where a sample looks like one digit; H(y): entropy of the mean prediction, highest (log 10 = "
+        "2.303) where all digits are equally frequent; in nats, of the mean images. ± is the standard deviation over "
+        "seeds, of one seed the bootstrap's standard error. Mean images are compared with grey test images. All "
+        f"values: [{sweep}-quality.csv]({sweep}-quality.csv)."
+    )
+    headers = ["model", *(f"Frechet, {kind}" for kind in KINDS), *(f"floor, {kind}" for kind in KINDS)]
+    headers += ["H(y given x)", "H(y)"]
+    rows = []
+    for family, member in members:
+        by_kind = [member.qualities(kind) for kind in KINDS]
+        headline = by_kind[0] or by_kind[1]
+        rows.append(
+            [
+                _label(family, member, families),
+                *(_with_error(each, "frechet", 2) for each in by_kind),
+                *(_with_error(each, "frechet_floor", 2) for each in by_kind),
+                _with_error(headline, "classifier_entropy", 3),
+                _with_error(headline, "class_entropy", 3),
+            ]
+        )
+    yield table(headers, rows, right=headers[1:])
+    yield bullets(sorted({_about_data(each) for each in measured}))
+    if len({each.classifier for each in measured}) > 1:
+        yield (
+            "**These were measured with classifiers of different weights**, trained on different machines or threads: "
+            "differences between their numbers are not only those of the models."
+        )
+
+
+def _about_data(measured: Quality) -> str:
+    return (
+        f"{measured.view} data: the classifier is right on {100 * measured.classifier_accuracy:.2f}% of the test "
+        f"images; of validation images H(y given x) is {measured.data_classifier_entropy:.3f}, H(y) "
+        f"{measured.data_class_entropy:.3f}."
+    )
+
+
+def _label(family: Family, member: SampledCell, families: Sequence[Family]) -> str:
+    """Of a row of a table that has all families."""
+    of_data = [family.dataset] if len({each.dataset for each in families}) > 1 else []
+    return escape(", ".join([*of_data, *filter(None, [family.title]), family.label(member)]))
+
+
+def _with_error(measured: Sequence[Quality], name: str, decimals: int) -> str:
+    summary = summarise(getattr(each, name) for each in measured)
+    if summary is None:
+        return "-"
+    error = summary.standard_deviation
+    if error is None:
+        error = getattr(measured[0], f"{name}_error")
+    return f"{summary.mean:.{decimals}f} ± {error:.{decimals}f}"
+
+
+def _latents(sweep: str, families: Sequence[Family]) -> Iterator[str]:
+    levels = ", ".join(f"{level:g}" for level in NOISE_LEVELS)
+    yield f"![Interpolations and reconstructions]({sweep}-decoded.png)"
+    yield (
+        "Left: what is decoded on the straight line between the latents of the two test images at its ends. Right: two "
+        f"test images, each with what is decoded from its posterior with the noise times {levels}; a flow has no noise."
+    )
+    if sample_figures.by_latents(families):
+        yield f"![Gap, active units and correlations]({sweep}-latents.svg)"
+        yield (
+            "-ELBO less NLL, active units, and of L-VDAE's posterior the correlation matrix, C = J J^T normalised, "
+            "averaged over test images: a diagonal posterior has its diagonal alone."
+        )
+    rows = []
+    for family in families:
+        for member in family.members:
+            active, correlation = member.summary("active_units"), member.summary("mean_absolute_correlation")
+            scales = [f"{name} {value:.2f}" for name, value in sorted(member.evidence.numbers.scales.items())]
+            if active:
+                of = f"{round(active.mean, 1):g} of {member.evidence.numbers.latents}"
+                shown = f"{correlation.mean:.3f}" if correlation else "-"
+                rows.append([_label(family, member, families), of, shown, ", ".join(scales) or "-"])
+    if rows:
+        headers = ["model", "active units", "mean absolute correlation", "scales"]
+        yield table(headers, rows, right=headers[1:])
+        yield (
+            f"Active units: latents with Cov_x(E_q\\[z\\]) above {ACTIVE:g} over test images (Burda et al., 2016). "
+            "Mean absolute correlation: over test images and pairs of latents. Both are means over seeds; log sigma "
+            "and log lambda are those of the seed shown."
+        )

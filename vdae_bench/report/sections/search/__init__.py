@@ -1,0 +1,1 @@
+"""The sections about a hyper-parameter search: its text and its figures."""

@@ -1,0 +1,1 @@
+"""How reports look: figures, Markdown, the digest of what a figure shows."""

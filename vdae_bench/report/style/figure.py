@@ -1,0 +1,74 @@
+"""What all figures share: colours, line styles, fonts, and how their files are written."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from vdae_bench.report.style.digest import description
+
+GREY = "0.35"
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a line looks: colour (Okabe and Ito's set, safe for the colour-blind), dashes, marker."""
+
+    colour: str
+    dashes: Any
+    marker: str
+
+
+STYLES = (
+    Style("#0072B2", "-", "o"),
+    Style("#D55E00", (0, (5, 1.5)), "s"),
+    Style("#009E73", (0, (1.2, 1.2)), "^"),
+    Style("#CC79A7", (0, (6, 1.5, 1.2, 1.5)), "D"),
+    Style("#56B4E9", (0, (3, 1, 1, 1, 1, 1)), "v"),
+    Style("#E69F00", (0, (8, 2)), "P"),
+    Style("#000000", "-", "x"),
+)
+
+
+SETTINGS: Any = {
+    "font.size": 8.5,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "legend.frameon": False,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "vdae-bench",
+    "savefig.facecolor": "white",
+}
+
+
+def saved(make: Callable[[], Figure | None]) -> dict[str, bytes]:
+    """Make a figure under this project's settings and return the contents of its files by their ending."""
+    files = {}
+    # The defaults first: a user's matplotlibrc must not change a committed figure.
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(SETTINGS)
+        figure = make()
+        if figure is not None:
+            said = description(figure)
+            for ending, metadata in (
+                ("svg", {"Date": None, "Creator": None, "Description": said}),
+                ("png", {"Software": None, "Description": said}),
+            ):
+                buffer = io.BytesIO()
+                figure.savefig(buffer, format=ending, dpi=160, metadata=metadata)
+                files[ending] = buffer.getvalue()
+    return files

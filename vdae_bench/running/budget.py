@@ -1,0 +1,72 @@
+"""`--budget`: one number of epochs and seeds for all cells of a sweep, so that the whole fits a time on this device.
+
+Chosen once from a short calibration, then kept in `results/<sweep>/budgets/`, so that the next call goes on with the
+same protocol.
+"""
+
+from __future__ import annotations
+
+import json
+
+from vdae_bench.errors import UserError
+from vdae_bench.models.registry import get_method
+from vdae_bench.running.cost import Calibration, calibrate
+from vdae_bench.running.job import Group, Job
+from vdae_bench.running.workbench import Surroundings, Workbench
+from vdae_bench.spec.sweep import SweepSpec
+from vdae_bench.system import atomic, strict_json
+from vdae_bench.system.strict_json import digest
+from vdae_bench.system.words import duration
+
+MARGIN = 0.9
+"""Share of the budget that the estimate may fill."""
+
+
+def fit_budget(spec: SweepSpec, seconds: float, around: Surroundings, *, may_calibrate: bool = True) -> tuple[int, int]:
+    """(epochs, seeds): the protocol's seeds with as many epochs as fit; fewer seeds only if not one epoch fits.
+
+    Raises:
+        UserError: when not even one epoch of one seed fits, or there is no choice yet and `may_calibrate` is False.
+    """
+    asked = {
+        "protocol": spec.protocol.content(),
+        "seconds": seconds,
+        "device": around.device.type,
+        "threads": around.threads,
+    }
+    path = around.store.root / spec.name / "budgets" / f"{spec.protocol.name}-{digest(asked)[:8]}.json"
+    if path.exists():
+        try:
+            kept = strict_json.loads(path.read_bytes())
+            return int(kept["epochs"]), int(kept["seeds"])
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f"{path} is damaged; delete it to choose again") from None
+    if not may_calibrate:
+        raise UserError(
+            "this budget has not been calibrated yet; run it once without --dry-run, or plan with --calibrate"
+        )
+    for seeds in range(spec.seeds, 0, -1):
+        per_epoch, fixed = _totals(spec, seeds, around)
+        epochs = int((MARGIN * seconds - fixed) / per_epoch) if per_epoch else 1
+        if epochs >= 1:
+            break
+    else:
+        raise UserError(
+            f"one epoch of one seed of every cell takes about {duration((per_epoch + fixed) / MARGIN)}; "
+            f"give a larger --budget, or a protocol with smaller networks"
+        )
+    chosen = {"epochs": epochs, "seeds": seeds, "seconds_an_epoch": per_epoch, "seconds_beside": fixed}
+    atomic.write(path, json.dumps({**asked, **chosen}, indent=1).encode())
+    return epochs, seeds
+
+
+def _totals(spec: SweepSpec, seeds: int, around: Surroundings) -> tuple[float, float]:
+    """Seconds an epoch of all cells takes, and seconds that do not depend on the epochs."""
+    timings: list[Calibration] = []
+    for cell in spec.cells:
+        job = Job(spec.name, cell, spec.protocol, spec.resolved_hyperparameters(cell))
+        runs = range(seeds if get_method(cell.method).trains else 1)
+        group = Group(tuple((job, seed) for seed in runs))
+        timings.append(calibrate(group, lambda group: Workbench(group, around)))
+    fixed = sum(each.evaluation_seconds + each.samples_seconds for each in timings)
+    return sum(each.epoch_seconds for each in timings), fixed

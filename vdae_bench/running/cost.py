@@ -1,0 +1,249 @@
+"""What a run costs: memory, parameters and FLOPs counted without data, and seconds from a slice of it on this device."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from vdae_bench.evaluation.likelihood import SAMPLE_BLOCK, images_in_chunk
+from vdae_bench.models.model import Model
+from vdae_bench.models.registry import get_method
+from vdae_bench.running.job import GROUP_BYTES, MAX_REPLICAS, Group, Job
+from vdae_bench.system.devices import wait
+from vdae_bench.system.strict_json import digest
+from vdae_bench.training.trainer import MAX_ROWS
+
+TRAINING_IMAGES = 50_000
+
+
+@dataclass(frozen=True)
+class GroupLimit:
+    """How many runs train together at most; the numbers are the same."""
+
+    memory: int = GROUP_BYTES
+    replicas: int = MAX_REPLICAS
+
+    def of(self, job: Job) -> int:
+        """As many as fit the memory; one in any case."""
+        return max(1, min(self.replicas, self.memory // max(1, train_bytes(job))))
+
+
+_counts: dict[str, int] = {}
+
+
+def train_bytes(job: Job) -> int:
+    """Memory of one seed of a job in training: parameters, gradients, Adam's moments, and what a step keeps for its
+    backward pass. That is weighed on forward passes of a few images: it grows with images, and with those that have a
+    Jacobian. `price` would load torch's compiler, and this comes before the first step.
+    """
+    key = digest([job.cell.as_record(), job.hyperparameters, job.protocol.content()])
+    if key not in _counts:
+        method = get_method(job.cell.method)
+        model = method.build(job.problem(1))
+        parameters = 4 * sum(parameter.numel() for parameter in model.parameters())
+        _counts[key] = 4 * parameters + _kept_bytes(model, job) if method.trains else parameters
+    return _counts[key]
+
+
+def _kept_bytes(model: Model, job: Job) -> int:
+    latents = job.cell.latents
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.uniform_(-0.1, 0.1)  # none is zero, so that C = J J^T needs no jitter
+    base, more_images, more_jacobians = (
+        _weigh(model, job, images, rows) for images, rows in ((2, latents), (4, latents), (4, 2 * latents))
+    )
+    images = _micro_batch(model, job)
+    jacobians = max(1, round(job.protocol.log_det_rows * images / latents)) if more_jacobians > more_images else 1
+    return round(base + (images - 2) / 2 * (more_images - base) + (jacobians - 1) * (more_jacobians - more_images))
+
+
+def _weigh(model: Model, job: Job, images: int, log_det_rows: int) -> int:
+    """Bytes that a step on so many images keeps for its backward pass, parameters left out."""
+    x, noise = torch.zeros(1, images, job.data_dim), torch.zeros(1, images, model.training_noise_dim)
+    parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    kept: dict[int, Tensor] = {}  # held until they are counted, so that no place is given away twice
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        model.bound_terms(x, noise, log_det_rows)
+    return sum(each.untyped_storage().nbytes() for place, each in kept.items() if place not in parameters)
+
+
+def _micro_batch(model: Model, job: Job) -> int:
+    """How many images of a batch a step takes at a time (`training.engine`)."""
+    return min(job.protocol.batch_size, max(1, MAX_ROWS // model.training_jacobian_rows))
+
+
+@dataclass(frozen=True)
+class Price:
+    """What one seed of a job costs, counted on tensors without data: nothing is computed."""
+
+    parameters: int
+    train_flops: int
+    evaluation_flops: int
+    nll_flops: int
+    """The part of the evaluation's on images that have K importance samples each."""
+
+    @property
+    def flops(self) -> int:
+        """Of training and evaluation."""
+        return self.train_flops + self.evaluation_flops
+
+    @property
+    def evaluation_share(self) -> float:
+        """Of the FLOPs; 0 where there are none."""
+        return self.evaluation_flops / (self.flops or 1)
+
+
+_prices: dict[str, Price] = {}
+
+
+def price(job: Job) -> Price:
+    """Parameters and FLOPs (torch's counter: matrix products) of one seed of a job; counted once a process."""
+    key = digest([job.cell.as_record(), job.hyperparameters, job.protocol.content()])
+    if key not in _prices:
+        _prices[key] = _count(job)
+    return _prices[key]
+
+
+def _count(job: Job) -> Price:
+    protocol = job.protocol
+    method = get_method(job.cell.method)
+    images = min(protocol.train_images or TRAINING_IMAGES, TRAINING_IMAGES)
+    with torch.device("meta"):
+        model = method.build(job.problem(1))
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        step = _step_flops(model, job) if method.trains else 0
+        nll, elbo = _evaluation_flops(model, job)
+    return Price(
+        parameters=parameters,
+        train_flops=round(step / protocol.batch_size * images * protocol.epochs),
+        evaluation_flops=nll + elbo,
+        nll_flops=nll,
+    )
+
+
+def _step_flops(model: Model, job: Job) -> int:
+    batch = _micro_batch(model, job)
+    x = torch.empty(1, batch, job.data_dim, device="meta")
+    noise = torch.empty(1, batch, model.training_noise_dim, device="meta")
+    with FlopCounterMode(display=False) as counter:
+        terms = model.bound_terms(x, noise, round(job.protocol.log_det_rows * batch))
+        (terms.reconstruction + terms.divergence).sum().backward()
+    return round(counter.get_total_flops() * job.protocol.batch_size / batch)
+
+
+def group_work(group: Group) -> float:
+    """FLOPs of a group: what a share of a sweep and the progress display weigh it by."""
+    return float(price(group.job).flops * len(group.runs)) or 1.0
+
+
+@torch.no_grad()
+def _evaluation_flops(model: Model, job: Job) -> list[int]:
+    """Of the images with K samples each, and of the others."""
+    protocol, parts = job.protocol, []
+    nll_images = min(protocol.nll_images, protocol.elbo_images)
+    exact = model.noise_dim == 0
+    for images, samples in (
+        (nll_images, protocol.importance_samples),
+        (protocol.elbo_images - nll_images, protocol.elbo_samples),
+    ):
+        samples = 1 if exact else samples
+        chunk, block = images_in_chunk(model, 1, samples), min(samples, SAMPLE_BLOCK)
+        with FlopCounterMode(display=False) as condition:
+            sampler = model.condition(torch.empty(1, chunk, job.data_dim, device="meta"), samples)
+        with FlopCounterMode(display=False) as sample:
+            sampler(torch.empty(1, chunk, block, model.noise_dim, device="meta"))
+        flops = condition.get_total_flops() + sample.get_total_flops() * samples / block
+        parts.append(round(images / chunk * flops))
+    return parts
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Seconds on a device, of a group or of one seed of it: measured on this one, or foretold for another."""
+
+    epoch_seconds: float
+    nll_seconds: float
+    """Of the images that have K importance samples each."""
+    elbo_seconds: float
+    """Of the other test images."""
+    samples_seconds: float = 0.0
+    """Of the evidence of samples, where it was measured."""
+
+    @property
+    def evaluation_seconds(self) -> float:
+        """Of the whole test."""
+        return self.nll_seconds + self.elbo_seconds
+
+    def per_seed(self, group: Group) -> Calibration:
+        """The share of one run of the group."""
+        runs = len(group.runs)
+        return Calibration(*(seconds / runs for seconds in astuple(self)))
+
+
+STEADY_SECONDS = 1.0
+"""A first call this long is taken as it is: warming up is a small part of it."""
+
+
+def foretell(group: Group, flops_per_second: float) -> Calibration:
+    """The seconds of a group on a device that achieves that many FLOP/s."""
+    cost, runs = price(group.job), len(group.runs)
+    epochs = group.job.training_settings().epochs or 1
+    nll = cost.nll_flops * runs / flops_per_second
+    elbo = (cost.evaluation_flops - cost.nll_flops) * runs / flops_per_second
+    return Calibration(cost.train_flops * runs / epochs / flops_per_second, nll, elbo)
+
+
+def calibrate(group: Group, prepare: Callable[[Group], Any], steps: int = 3) -> Calibration:
+    """Time a few real steps, a validation pass, a chunk of each kind of evaluation and the evidence of a group.
+
+    `prepare` builds the group's workbench (see `runner.Workbench`); nothing is stored.
+    """
+    bench = prepare(group)
+    trainer, evaluator, device = bench.trainer, bench.evaluator(), bench.data.device
+    epoch = 0.0
+    if trainer.steps:
+        for _ in range(trainer.unsteady_steps):
+            trainer.train_step()
+        epoch = _steady_seconds(trainer.train_step, steps, device) * trainer.steps_per_epoch
+        epoch += _steady_seconds(trainer.validate, 1, device)
+    seconds = {True: 0.0, False: 0.0}  # whether a chunk is of the NLL's images
+    nll_images = set(evaluator.nll_images)
+    for is_nll in seconds:
+        indices = [i for i, (images, _) in enumerate(evaluator.chunks) if (images[0] in nll_images) == is_nll]
+        if indices:
+
+            def chunk(first: int = indices[0]) -> None:
+                evaluator.done = first
+                evaluator.run_chunk()
+
+            seconds[is_nll] = _steady_seconds(chunk, 1, device) * len(indices)
+    references = bench.references()  # the classifier is trained here, if it never was on this machine
+    samples = _seconds(lambda: bench.evidence([""] * len(group.runs), references), device)
+    return Calibration(epoch, nll_seconds=seconds[True], elbo_seconds=seconds[False], samples_seconds=samples)
+
+
+def _steady_seconds(work: Callable[[], Any], repetitions: int, device: torch.device) -> float:
+    """Median seconds of a call once it is warm."""
+    first = _seconds(work, device)
+    return first if first > STEADY_SECONDS else statistics.median(_seconds(work, device) for _ in range(repetitions))
+
+
+def _seconds(work: Callable[[], Any], device: torch.device) -> float:
+    wait(device)
+    started = time.perf_counter()
+    work()
+    wait(device)
+    return time.perf_counter() - started

@@ -1,0 +1,301 @@
+"""The runner: a replica group to published records. Many groups are for `schedule.py`.
+
+A group trains, evaluates and publishes its records together; from its checkpoint it continues with the same bits.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vdae_bench.errors import EnvironmentFault
+from vdae_bench.evaluation.units import bits_per_dim
+from vdae_bench.models.registry import get_method
+from vdae_bench.running.cost import Price, price
+from vdae_bench.running.job import Group
+from vdae_bench.running.workbench import Surroundings, Workbench
+from vdae_bench.store.evidence import write_evidence
+from vdae_bench.store.provenance import provenance
+from vdae_bench.store.records import (
+    SCHEMA,
+    Cost,
+    Curve,
+    Metrics,
+    Record,
+    RecordedCell,
+    Store,
+    TestMetrics,
+    ValidationMetrics,
+)
+from vdae_bench.store.weights import save_model
+from vdae_bench.system.devices import describe
+from vdae_bench.system.lease import Held, Lease
+from vdae_bench.training.checkpoint import Checkpoint
+from vdae_bench.training.trainer import Interrupted, Trainer
+
+REDRAWS = 5
+"""Other draws of the test set's noise on which a model without training is scored, to say how much a draw matters."""
+
+
+def run_group(
+    group: Group, around: Surroundings, report: Callable[[str, float | None], None], stop: Callable[[], bool]
+) -> list[Record]:
+    """Train, evaluate and publish a group, from its checkpoint where there is one.
+
+    `report(phase, fraction)` is called as it goes; the fraction is None in work that is done once a machine. Raises
+    `Interrupted` after a checkpoint when `stop` says so.
+    """
+    started_at = datetime.now(UTC)
+    job = group.job
+    cost = functools.cache(lambda: price(job))  # not counted before the first step: it takes a second
+    bench = Workbench(group, around)
+    trainer = bench.trainer
+    checkpoint = Checkpoint(group.checkpoint_path(around.store), group.identity, around.seconds_between_checkpoints)
+    evaluation: dict[str, Any] = {"state": None, "seconds": 0.0}
+    with checkpoint.restoring():
+        if state := checkpoint.load():
+            trainer.load_state(state["trainer"])
+            started_at = datetime.fromisoformat(state["started_at"])
+            evaluation = {"state": state["evaluator"], "seconds": float(state["evaluation_seconds"])}
+            if evaluation["state"]:
+                bench.evaluator().load_state(evaluation["state"])  # of another form it is found out now
+
+    def save(trainer_state: dict[str, Any]) -> None:
+        checkpoint.save(
+            {
+                "trainer": trainer_state,
+                "evaluator": evaluation["state"],
+                "evaluation_seconds": evaluation["seconds"],
+                "started_at": started_at.isoformat(),
+                "runs": [job.run_digest(seed) for job, seed in group.runs],
+            }
+        )
+
+    def show_training(trainer: Trainer) -> None:
+        report(_training_phase(trainer), trainer.step / trainer.steps * (1 - cost().evaluation_share))
+
+    trainer.run(save, lambda: checkpoint.due, stop, show_training)
+
+    began = time.perf_counter() - evaluation["seconds"]
+    evaluator = bench.evaluator()
+    if evaluation["state"]:
+        evaluator.load_state(evaluation["state"])
+
+    def after_chunk() -> None:
+        share = cost().evaluation_share
+        report("evaluating", 1 - share + share * evaluator.done / len(evaluator.chunks))
+        if checkpoint.due:
+            save_evaluation()
+
+    def save_evaluation() -> None:
+        evaluation["state"], evaluation["seconds"] = evaluator.state(), time.perf_counter() - began
+        save(trainer.state())
+
+    if not evaluator.run(stop, after_chunk):
+        save_evaluation()
+        raise Interrupted
+    metrics = evaluator.metrics()
+    if not get_method(job.cell.method).trains:
+        spread = redraw_standard_deviation(bench)
+        metrics = [{**each, "redraw_standard_deviation_nats": spread} for each in metrics]
+    seconds = time.perf_counter() - began
+    records = _records(group, trainer, metrics, evaluator.flags, cost(), seconds, started_at, around)
+    published = list(zip(paths_of(group, around.store), records, strict=True))
+
+    def show_classifier(fraction: float) -> None:
+        report(f"a classifier to judge samples, trained once: {fraction:.0%}", None)
+        if stop():
+            evaluation["state"], evaluation["seconds"] = evaluator.state(), seconds
+            save(trainer.state())
+            raise Interrupted
+
+    write_beside(published, bench, around, show_classifier)
+    around.store.publish(published)
+    checkpoint.remove()
+    return records
+
+
+def paths_of(group: Group, store: Store) -> list[Path]:
+    """Where the records of a group's runs are, or will be."""
+    return [store.path(job.sweep, job.protocol.name, job.cell.slug, seed) for job, seed in group.runs]
+
+
+def write_beside(
+    published: list[tuple[Path, Record]],
+    bench: Workbench,
+    around: Surroundings,
+    show_classifier: Callable[[float], None],
+) -> None:
+    """Evidence of the samples of each completed run and, where asked for, its weights; before the records."""
+    model = bench.model
+    completed = [(replica, path) for replica, (path, record) in enumerate(published) if record.status == "completed"]
+    if around.keep_models:
+        for replica, path in completed:
+            save_model(path, published[replica][1].run_digest, model, replica)
+    if not completed:
+        return
+    evidence = bench.evidence([record.run_digest for _, record in published], bench.references(show_classifier))
+    for replica, path in completed if evidence else ():
+        write_evidence(path, evidence[replica])
+
+
+def redraw_standard_deviation(bench: Workbench) -> float:
+    """Standard deviation of the test NLL (nats an image) over other draws of the test set's noise."""
+    values = []
+    for draw in range(1, REDRAWS + 1):
+        evaluator = bench.evaluator(draw)
+        evaluator.run(lambda: False, lambda: None)
+        values.append(evaluator.metrics()[0]["nll_nats"])
+    return torch.tensor(values, dtype=torch.float64).std().item()
+
+
+def _training_phase(trainer: Trainer) -> str:
+    epoch = min(trainer.step // trainer.steps_per_epoch + 1, trainer.settings.epochs)
+    text = f"epoch {epoch}/{trainer.settings.epochs}"
+    if trainer.curve["validation"]:
+        values = trainer.curve["validation"][-1]
+        text += f", validation -ELBO {sum(values) / len(values):.2f} nats"
+    return text
+
+
+def _records(
+    group: Group,
+    trainer: Trainer,
+    metrics: list[dict[str, float]],
+    evaluation_flags: list[str],
+    cost: Price,
+    evaluation_seconds: float,
+    started_at: datetime,
+    around: Surroundings,
+) -> list[Record]:
+    replicas = len(group.runs)
+    records = []
+    for replica, (job, seed) in enumerate(group.runs):
+        diverged = trainer.diverged_at()[replica]
+        measured = metrics[replica]
+        flags = [*trainer.flags()[replica], *evaluation_flags]
+        if diverged is not None:
+            flags = [*flags, f"diverged at step {diverged}"]
+        elif not all(math.isfinite(value) for value in measured.values()):
+            diverged, flags = trainer.steps, [*flags, "test metrics are not finite"]
+        curve = {split: [row[replica] for row in rows] for split, rows in trainer.curve.items()}
+        records.append(
+            Record(
+                schema_=SCHEMA,
+                status="completed" if diverged is None else "diverged",
+                cell=RecordedCell(**job.cell.as_record()),
+                seed=seed,
+                protocol=job.protocol.model_dump(mode="json"),
+                hyperparameters={**job.hyperparameters, "source": job.source},
+                metrics=Metrics(
+                    test=_test_metrics(group, measured) if diverged is None else None,
+                    validation=_validation_metrics(curve["validation"]),
+                ),
+                curve=Curve(
+                    epoch=list(range(1, len(curve["train"]) + 1)),
+                    train_neg_elbo_nats=[_finite(value) for value in curve["train"]],
+                    validation_neg_elbo_nats=[_finite(value) for value in curve["validation"]],
+                    validation_part="rotating",
+                    validation_standard_error_nats=[_finite(value) for value in curve["validation_error"]],
+                ),
+                flags=flags,
+                cost=Cost(
+                    train_seconds=trainer.seconds["train"] / replicas,
+                    validation_seconds=trainer.seconds["validation"] / replicas,
+                    evaluation_seconds=evaluation_seconds / replicas,
+                    train_flops=cost.train_flops,
+                    evaluation_flops=cost.evaluation_flops,
+                    parameters=cost.parameters,
+                    device=describe(around.device),
+                    threads=around.threads,
+                    replicas=replicas,
+                ),
+                provenance=provenance(job.run_digest(seed), trainer.data.sha256, started_at),
+            )
+        )
+    return records
+
+
+def _test_metrics(group: Group, measured: dict[str, float]) -> TestMetrics:
+    continuous = group.job.view == "continuous"
+    has_elbo = get_method(group.job.cell.method).has_elbo
+    dims = group.job.data_dim
+    bits = {name: bits_per_dim(measured[f"{name}_nats"], dims) if continuous else None for name in ("neg_elbo", "nll")}
+    if not has_elbo:
+        measured = {**measured, "neg_elbo_nats": None, "nll_images_neg_elbo_nats": None}  # type: ignore[dict-item]
+    return TestMetrics.model_validate(
+        {
+            **measured,
+            "neg_elbo_bits_per_dim": bits["neg_elbo"] if has_elbo else None,
+            "nll_bits_per_dim": bits["nll"],
+        }
+    )
+
+
+def _validation_metrics(curve: list[float]) -> ValidationMetrics | None:
+    finite = [value for value in curve if math.isfinite(value)]
+    if not finite or not math.isfinite(curve[-1]):
+        return None
+    return ValidationMetrics(neg_elbo_nats=curve[-1], best_epoch=curve.index(min(finite)) + 1)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+class CannotWrite(EnvironmentFault):
+    """The results folder cannot be written, which no other group would survive either."""
+
+
+def lease_of(group: Group, store: Store) -> Lease:
+    """Beside the group's checkpoint."""
+    return Lease(group.checkpoint_path(store).with_suffix(".lease"))
+
+
+def attend(
+    group: Group,
+    around: Surroundings,
+    stop: Callable[[], bool],
+    report: Callable[[str, float | None], None] | None = None,
+) -> list[Record] | str:
+    """Run a group, or take the records that others have published; where another process works on it, who that is.
+
+    What `report(phase, fraction)` hears, at first ("", 0), stands in the group's lease for other processes too.
+
+    Raises:
+        CannotWrite: not even the lease.
+    """
+    lease = lease_of(group, around.store)
+
+    def note(phase: str, fraction: float | None) -> None:
+        lease.note = {"label": group.label, "phase": phase, "fraction": fraction}
+        if report:
+            report(phase, fraction)
+
+    lease.note = {"label": group.label, "phase": "", "fraction": 0.0}
+    try:
+        lease.take()
+    except Held as held:
+        return str(held)
+    except EnvironmentFault as error:
+        raise CannotWrite(str(error)) from error
+    with lease.kept():
+        found = group.records(around.store)
+        there = [record for record in found if record]
+        if len(there) == len(found):
+            Checkpoint(group.checkpoint_path(around.store), group.identity).remove()  # whoever published was killed
+            return there
+        if there and not group.begun(around.store):  # processes that group the same runs in other ways
+            lacking = tuple(run for run, record in zip(group.runs, found, strict=True) if not record)
+            rest = attend(Group(lacking), around, stop, report)
+            return rest if isinstance(rest, str) else [*there, *rest]
+
+        note("", 0.0)
+        return run_group(group, around, note, stop)

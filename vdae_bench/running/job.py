@@ -1,0 +1,181 @@
+"""A job (a cell with all that determines its numbers but the seed) and a group of runs that train together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vdae_bench.data.registry import find_dataset, parse_dataset_id
+from vdae_bench.data.views import View
+from vdae_bench.evaluation.likelihood import EvaluationSettings
+from vdae_bench.models.registry import Problem, get_method
+from vdae_bench.spec.protocol import Protocol
+from vdae_bench.spec.sweep import Cell
+from vdae_bench.store.records import SCHEMA, Record, Store
+from vdae_bench.system.strict_json import digest
+from vdae_bench.training.adam import AdamSettings
+from vdae_bench.training.checkpoint import Checkpoint
+from vdae_bench.training.trainer import TrainingSettings
+
+MAX_REPLICAS = 32
+
+
+GROUP_BYTES = 8 * 2**30
+"""Parameters, gradients, moments and activations of a group stay below this, where no device says otherwise."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell with everything that determines its numbers but the seed."""
+
+    sweep: str
+    cell: Cell
+    protocol: Protocol
+    hyperparameters: dict[str, Any]
+    source: str = "spec"
+    """Where the hyper-parameters are from, for the record; part of no identity."""
+
+    @property
+    def view(self) -> View:
+        """`binary` or `continuous`."""
+        return parse_dataset_id(self.cell.dataset)[0]  # type: ignore[return-value]
+
+    @property
+    def dataset(self) -> str:
+        """The data set behind the view."""
+        return parse_dataset_id(self.cell.dataset)[1]
+
+    @property
+    def data_dim(self) -> int:
+        """n."""
+        rows, columns = find_dataset(self.dataset).image_shape
+        return rows * columns
+
+    @property
+    def own_protocol(self) -> Protocol:
+        """The protocol, with the fields that the cell's options choose for the cell (`precision`, `log_det`)."""
+        chosen = {name: value for name, value in self.cell.options if name in Protocol.model_fields}
+        return self.protocol.model_copy(update=chosen)
+
+    def run_digest(self, seed: int) -> str:
+        """The identity of a run: what determines its numbers, nothing else."""
+        return digest(
+            {
+                "schema": SCHEMA,
+                "cell": self.cell.as_record(),
+                "seed": seed,
+                "protocol": self.protocol.content(),
+                "hyperparameters": self.hyperparameters,
+                "dataset_sha256": find_dataset(self.dataset).sha256,
+                "method_version": get_method(self.cell.method).version,
+            }
+        )
+
+    @property
+    def architecture(self) -> Job:
+        """The job without the options that replicas of one model may differ in; a learned sigma stands for itself."""
+        options = get_method(self.cell.method).options
+        kept = tuple((name, value) for name, value in self.cell.options if not options[name].per_replica)
+        varied = tuple((name, "fixed") for name, _ in self.cell.options if options[name].per_replica)
+        return replace(self, cell=replace(self.cell, options=(*kept, *varied)))
+
+    def problem(self, replicas: int, replica_options: tuple[dict[str, Any], ...] = ()) -> Problem:
+        """What the method builds its model from."""
+        return Problem(
+            replicas=replicas,
+            replica_options=replica_options,
+            data_dim=self.data_dim,
+            latents=self.cell.latents,
+            view=self.view,
+            hyperparameters=self.hyperparameters,
+            options=dict(self.cell.options),
+            log_det=self.own_protocol.log_det,
+        )
+
+    def training_settings(self) -> TrainingSettings:
+        """The protocol's part for the engine; a method that does not train has no epochs and starts from data."""
+        trains = get_method(self.cell.method).trains
+        return TrainingSettings(
+            epochs=self.protocol.epochs if trains else 0,
+            batch_size=self.protocol.batch_size,
+            scalar_rate=self.protocol.scalar_rate,
+            initialisation=self.protocol.initialisation if trains else "data",
+            log_det_rows=self.protocol.log_det_rows,
+            validation_images=self.protocol.validation_images,
+            precision=self.own_protocol.precision,
+        )
+
+    def evaluation_settings(self) -> EvaluationSettings:
+        """The protocol's part for the evaluation."""
+        return EvaluationSettings(
+            importance_samples=self.protocol.importance_samples,
+            nll_images=self.protocol.nll_images,
+            elbo_images=self.protocol.elbo_images,
+            elbo_samples=self.protocol.elbo_samples,
+            precision=self.own_protocol.precision,
+        )
+
+    def adam_settings(self, replicas: int) -> list[AdamSettings]:
+        """The same optimiser for each seed."""
+        names = ("learning_rate", "schedule", "adam_beta2", "adam_eps")
+        return [AdamSettings(**{name: self.hyperparameters[name] for name in names})] * replicas
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that train together as replicas of one model: seeds of a job, or of jobs of one architecture."""
+
+    runs: tuple[tuple[Job, int], ...]
+
+    @property
+    def job(self) -> Job:
+        """The first job: what it says of architecture, protocol and data holds for all."""
+        return self.runs[0][0]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seed of each replica."""
+        return tuple(seed for _, seed in self.runs)
+
+    @property
+    def cells(self) -> list[Cell]:
+        """The cells of the group, each once."""
+        return list(dict.fromkeys(job.cell for job, _ in self.runs))
+
+    @property
+    def label(self) -> str:
+        """Short name for people."""
+        more = f" and {len(self.cells) - 1} more cells," if len(self.cells) > 1 else ""
+        seeds = sorted(set(self.seeds))
+        return f"{self.job.cell.slug}{more} seed{'s'[: len(seeds) - 1]} {', '.join(map(str, seeds))}"
+
+    @property
+    def identity(self) -> str:
+        """Identity of the group's checkpoint: the runs in it."""
+        return digest([job.run_digest(seed) for job, seed in self.runs])
+
+    def halves(self) -> tuple[Group, Group]:
+        """Two groups of half as many runs, for where there is not the memory for all; their numbers are the same."""
+        middle = (len(self.runs) + 1) // 2
+        return Group(self.runs[:middle]), Group(self.runs[middle:])
+
+    def problem(self) -> Problem:
+        """What the method builds the group's model from."""
+        return self.job.problem(len(self.runs), tuple(dict(job.cell.options) for job, _ in self.runs))
+
+    def checkpoint_path(self, store: Store) -> Path:
+        """Where the group's checkpoint is while it runs."""
+        return store.folder(self.job.sweep, self.job.protocol.name, "checkpoints") / f"{self.identity[:16]}.pt"
+
+    def begun(self, store: Store) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        checkpoint = Checkpoint(self.checkpoint_path(store), self.identity)
+        return checkpoint.path.exists() or checkpoint.previous.exists()
+
+    def records(self, store: Store) -> list[Record | None]:
+        """The record of each run; None where there is none yet."""
+        return [
+            store.find(job.sweep, job.protocol.name, job.cell.slug, seed, job.run_digest(seed))
+            for job, seed in self.runs
+        ]

@@ -1,0 +1,126 @@
+"""What would run: replica groups, what of them is there already, and what they cost on this device.
+
+The unit of work is a replica group: the seeds of one cell, trained together, checkpointed and published together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+
+from vdae_bench.errors import UserError
+from vdae_bench.models.registry import get_method
+from vdae_bench.running.cost import GroupLimit
+from vdae_bench.running.job import Group, Job
+from vdae_bench.spec.sweep import Cell, SweepSpec
+from vdae_bench.store.records import Store
+from vdae_bench.system.strict_json import digest
+from vdae_bench.system.words import nearest
+
+
+@dataclass(frozen=True)
+class CellPlan:
+    """A cell of a sweep: its job, the seeds that have a record, those that diverged, those that would run."""
+
+    job: Job
+    done: tuple[int, ...]
+    diverged: tuple[int, ...]
+    missing: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All cells of a sweep, and the groups that would run."""
+
+    cells: tuple[CellPlan, ...]
+    groups: tuple[Group, ...]
+    limit: GroupLimit = field(default_factory=GroupLimit)
+
+    @property
+    def done(self) -> set[tuple[Cell, int]]:
+        """Cell and seed of each run that has a record."""
+        return {(each.job.cell, seed) for each in self.cells for seed in each.done}
+
+    @property
+    def everything(self) -> list[Group]:
+        """The groups of the sweep as if it started now, without any record."""
+        return [group for alike in _alike(self.cells) for group in _whole(alike, self.limit)]
+
+
+def plan(spec: SweepSpec, store: Store, limit: GroupLimit | None = None, only: Sequence[str] = ()) -> Plan:
+    """What of a sweep is there, and what would run in groups of at most `limit`: of all cells, or those `only` names.
+
+    Raises:
+        UserError: a pattern is the name of no cell.
+    """
+    spec = replace(spec, cells=_named(spec.cells, only)) if only else spec
+    limit, cells = limit or GroupLimit(), cell_plans(spec, store)
+    return Plan(tuple(cells), tuple(_groups(cells, store, limit)), limit)
+
+
+def _named(cells: Sequence[Cell], patterns: Sequence[str]) -> tuple[Cell, ...]:
+    for pattern in patterns:
+        if not any(fnmatchcase(cell.slug, pattern) for cell in cells):
+            hint = nearest(pattern, [cell.slug for cell in cells])
+            raise UserError(f"--only {pattern} names no cell{hint}; the cells are {', '.join(c.slug for c in cells)}")
+    return tuple(cell for cell in cells if any(fnmatchcase(cell.slug, pattern) for pattern in patterns))
+
+
+def cell_plans(spec: SweepSpec, store: Store) -> list[CellPlan]:
+    """What of a sweep is there, cell by cell."""
+    cells = []
+    for cell in spec.cells:
+        job = Job(spec.name, cell, spec.protocol, spec.resolved_hyperparameters(cell), spec.source(cell))
+        wanted = range(spec.seeds if get_method(cell.method).trains else 1)
+        records = {
+            seed: store.find(spec.name, spec.protocol.name, cell.slug, seed, job.run_digest(seed)) for seed in wanted
+        }
+        cells.append(
+            CellPlan(
+                job=job,
+                done=tuple(seed for seed, record in records.items() if record),
+                diverged=tuple(seed for seed, record in records.items() if record and record.status == "diverged"),
+                missing=tuple(seed for seed, record in records.items() if record is None),
+            )
+        )
+    return cells
+
+
+def _groups(cells: list[CellPlan], store: Store, limit: GroupLimit) -> Iterator[Group]:
+    """The missing runs, those of one architecture together, as many as `limit` allows.
+
+    A group that a kill stopped while it published has a checkpoint and some of its records: it goes on as it was.
+    """
+    for alike in _alike(cells):
+        missing = {(each.job.cell, seed) for each in alike for seed in each.missing}
+        if not missing:
+            continue
+        left = []
+        for group in _whole(alike, limit):
+            lacking = [(job, seed) for job, seed in group.runs if (job.cell, seed) in missing]
+            if lacking and group.begun(store):
+                yield group
+            else:
+                left += lacking
+        yield from _of_size(limit.of(alike[0].job), left)
+
+
+def _alike(cells: Sequence[CellPlan]) -> Iterable[list[CellPlan]]:
+    """Cells whose runs may train together, as they are of one architecture."""
+    by_architecture: dict[str, list[CellPlan]] = {}
+    for each in cells:
+        key = digest([each.job.architecture.cell.slug, each.job.hyperparameters])
+        by_architecture.setdefault(key, []).append(each)
+    return by_architecture.values()
+
+
+def _whole(alike: list[CellPlan], limit: GroupLimit) -> Iterator[Group]:
+    """All runs of such cells in groups, whether they have a record or not."""
+    runs = [(each.job, seed) for each in alike for seed in sorted((*each.done, *each.missing))]
+    return _of_size(limit.of(alike[0].job), runs)
+
+
+def _of_size(size: int, runs: list[tuple[Job, int]]) -> Iterator[Group]:
+    for start in range(0, len(runs), size):
+        yield Group(tuple(runs[start : start + size]))

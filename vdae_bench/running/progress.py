@@ -1,0 +1,155 @@
+"""Progress of a sweep: a live display on a terminal, plain lines elsewhere, silence on request."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from vdae_bench.system.words import duration
+
+
+class Progress:
+    """Plain lines: one when a group starts, one at most every few seconds, one when it ends."""
+
+    SECONDS_BETWEEN = 10.0
+
+    def __init__(self, total: Callable[[], float]) -> None:
+        """`total` says the work of all groups, in any unit (FLOPs); not asked before there is something to show."""
+        self._reckon = total
+        self.before = 0.0
+        self.started = self._heard = time.monotonic()
+        self._last = 0.0
+        self._running: dict[str, float] = {}
+        """Work that is done of each group that runs."""
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing to close."""
+
+    @functools.cached_property
+    def total(self) -> float:
+        """The work of all groups."""
+        return max(self._reckon(), 1e-9)
+
+    def say(self, line: str) -> None:
+        """A line of its own."""
+        print(line, file=sys.stderr, flush=True)
+
+    def group_started(self, label: str, number: int, groups: int) -> None:
+        """A group begins."""
+        self.say(f"[{number}/{groups}] {label}")
+
+    def update(self, label: str, phase: str, work: float, fraction: float | None) -> None:
+        """`work` of a group is done to `fraction`; None in what is part of no work, such as training the classifier."""
+        within = self._within(label, work, fraction)
+        now = time.monotonic()
+        if now - self._last >= self.SECONDS_BETWEEN:
+            self._last = now
+            self.say(f"  {label}: {phase}, {self.time_left(within)}")
+
+    def group_ended(self, label: str, outcome: str, work: float) -> None:
+        """A group is done."""
+        self.before += work
+        self._running.pop(label, None)
+        self.say(f"  {label}: {outcome}")
+
+    def _within(self, label: str, work: float, fraction: float | None) -> float:
+        """Work done of all that runs; the time of what is part of no work does not count as time of it."""
+        now = time.monotonic()
+        if fraction is None:
+            self.started += now - self._heard
+        self._heard = now
+        self._running[label] = work if fraction is None else work * fraction
+        return sum(self._running.values())
+
+    def time_left(self, within: float) -> str:
+        """The rest at the speed so far."""
+        share = min(1.0, (self.before + within) / self.total)
+        elapsed = time.monotonic() - self.started
+        if share < 0.01 or elapsed < 2:
+            return "time left unknown"
+        return f"about {duration(elapsed * (1 - share) / share)} left"
+
+
+class QuietProgress(Progress):
+    """Says nothing but what a user must know."""
+
+    def group_started(self, label: str, number: int, groups: int) -> None:
+        """Silence."""
+
+    def update(self, label: str, phase: str, work: float, fraction: float | None) -> None:
+        """Silence."""
+
+    def group_ended(self, label: str, outcome: str, work: float) -> None:
+        """Silence, but for a group that went wrong."""
+        if "diverged" in outcome or "failed" in outcome:
+            self.say(f"{label}: {outcome}")
+
+
+class LiveProgress(Progress):
+    """Bars: the sweep with the time left, and each group that runs with its epoch and -ELBO."""
+
+    def __init__(self, total: Callable[[], float]) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as Bars
+
+        super().__init__(total)
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[note]}"),
+            console=Console(stderr=True),
+            refresh_per_second=4,
+        )
+        self._sweep = self._bars.add_task("sweep", total=None, note="")
+        self._groups: dict[str, Any] = {}
+
+    def __enter__(self) -> Progress:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def say(self, line: str) -> None:
+        """Above the bars."""
+        self._bars.console.print(line, highlight=False, markup=False)
+
+    def group_started(self, label: str, number: int, groups: int) -> None:
+        """A new bar for the group."""
+        self._bars.update(self._sweep, description=f"sweep {number}/{groups}")
+        self._groups[label] = self._bars.add_task(label, total=1.0, note="")
+
+    def update(self, label: str, phase: str, work: float, fraction: float | None) -> None:
+        """Move both bars."""
+        within = self._within(label, work, fraction)
+        self._bars.update(self._groups[label], completed=1.0 if fraction is None else fraction, note=phase)
+        self._bars.update(self._sweep, total=self.total, completed=self.before + within, note=self.time_left(within))
+
+    def group_ended(self, label: str, outcome: str, work: float) -> None:
+        """The bar makes way for a line."""
+        if label in self._groups:
+            self._bars.remove_task(self._groups.pop(label))
+        super().group_ended(label, outcome, work)
+        self._bars.update(
+            self._sweep, total=self.total, completed=self.before, note=self.time_left(sum(self._running.values()))
+        )
+
+
+def choose_progress(total: Callable[[], float], quiet: bool) -> Progress:
+    """The display that fits: silent, live on a terminal, else plain lines."""
+    if quiet:
+        return QuietProgress(total)
+    return LiveProgress(total) if sys.stderr.isatty() else Progress(total)

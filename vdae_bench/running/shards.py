@@ -1,0 +1,79 @@
+"""Shares of a sweep, for job arrays: each job takes a fixed part of the groups, whatever the others have done.
+
+Records are files, so that there is nothing to merge.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from vdae_bench.errors import UserError
+from vdae_bench.running.cost import group_work
+from vdae_bench.running.job import Group
+from vdae_bench.running.plan import Plan
+from vdae_bench.store.records import Store
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Part `number` (from 1) of `count`."""
+
+    number: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+    def of(self, planned: Plan, store: Store) -> Plan:
+        """The plan with this part of its groups; the same part whichever runs have a record already."""
+        everything, done, left = planned.everything, planned.done, []
+        for index in shares([group_work(group) for group in everything], self.count)[self.number - 1]:
+            group = everything[index]
+            lacking = tuple((job, seed) for job, seed in group.runs if (job.cell, seed) not in done)
+            if lacking:
+                left.append(group if group.begun(store) else Group(lacking))
+        return replace(planned, groups=tuple(left))
+
+
+def shares(works: Sequence[float], count: int) -> list[list[int]]:
+    """Indices of the works in `count` parts of about the same sum: the longest first, each to the part with the least.
+
+    >>> shares([1, 5, 3, 3], 2)
+    [[1, 0], [2, 3]]
+    """
+    parts: list[list[int]] = [[] for _ in range(count)]
+    loads = [(0.0, part) for part in range(count)]
+    for index in sorted(range(len(works)), key=lambda each: (-works[each], each)):
+        load, part = heapq.heappop(loads)
+        parts[part].append(index)
+        heapq.heappush(loads, (load + works[index], part))
+    return parts
+
+
+def parse_shard(word: str, environment: Mapping[str, str] = os.environ) -> Shard:
+    """`I/N`, or `auto`: the place of this job in a Slurm array.
+
+    >>> parse_shard("2/8"), parse_shard("auto", {"SLURM_ARRAY_TASK_ID": "0", "SLURM_ARRAY_TASK_COUNT": "4"})
+    (Shard(number=2, count=8), Shard(number=1, count=4))
+
+    Raises:
+        UserError: it is neither, or there is no array.
+    """
+    if word == "auto":
+        names = ("ID", "MIN", "STEP", "COUNT")
+        told = {name: environment.get(f"SLURM_ARRAY_TASK_{name}", "") for name in names}
+        if not told["ID"].isdecimal() or not told["COUNT"].isdecimal():
+            raise UserError(
+                "--shard auto takes its part from SLURM_ARRAY_TASK_ID and SLURM_ARRAY_TASK_COUNT, which are not set; "
+                "submit an array (vdae-bench plan SPEC --format slurm prints one), or give --shard I/N"
+            )
+        first, step = int(told["MIN"] or 0), int(told["STEP"] or 1) or 1
+        word = f"{(int(told['ID']) - first) // step + 1}/{told['COUNT']}"
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", word)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise UserError(f"--shard takes I/N with I from 1 to N, as in --shard 3/8, or auto; not {word!r}")
+    return Shard(int(match[1]), int(match[2]))

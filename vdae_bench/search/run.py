@@ -1,0 +1,207 @@
+"""The search: batch after batch is asked, trained and told until a study has its trials, then its winner is frozen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter
+
+from vdae_bench.running.engines import Engine
+from vdae_bench.running.progress import Progress
+from vdae_bench.running.stop import StopRequest
+from vdae_bench.running.workbench import Surroundings
+from vdae_bench.search.ledger import Ledger, damaged
+from vdae_bench.search.propose import Pruner, propose
+from vdae_bench.search.space import in_words
+from vdae_bench.search.studies import Study
+from vdae_bench.search.trials import groups_of, train
+from vdae_bench.search.winner import Trial, Winner, freeze, read, trials_frozen, write
+from vdae_bench.store.records import Store, keep_aside
+from vdae_bench.system import atomic
+from vdae_bench.system.words import duration
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
+
+_TRIALS = TypeAdapter(list[Trial])
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a call of a search came to."""
+
+    winner: Winner
+    trials: int
+    """That this call trained."""
+    seconds: float
+    """Of this call, asking and telling included."""
+
+    def in_words(self) -> str:
+        """Lines for the terminal."""
+        winner = self.winner
+        line = (
+            f"{winner.cell}{f' ({winner.label})' if winner.label else ''}: trial {winner.winner} of "
+            f"{len(winner.trials)} is best, {winner.value:.2f} nats: {in_words(winner.chosen)}"
+        )
+        if not self.trials:
+            return line
+        rate = f"{3600 * self.trials / self.seconds:.0f} trials an hour"
+        return f"{line}\n  {self.trials} trials in {duration(self.seconds)}, {rate}"
+
+
+def work_of(study: Study, store: Store) -> float:
+    """FLOPs that a study has yet to train, for the progress display."""
+    return float(max(0, study.trials - trials_frozen(study, store)) * study.train_flops)
+
+
+def run_study(
+    study: Study,
+    around: Surroundings,
+    storage: Callable[[], BaseStorage],
+    progress: Progress,
+    stop: StopRequest,
+    engine: Engine | None = None,
+) -> Found:
+    """Bring a study to its number of trials and freeze its winner; nothing runs where that is done.
+
+    Raises `Interrupted` after a checkpoint when `stop` says so: the study goes on from there.
+    """
+    started = time.monotonic()
+    path = study.path(around.store)
+    there = _own(study, path)
+    if there and len(there.trials) >= study.trials:
+        return Found(there, 0, 0.0)
+    ledger = _open(study, storage(), there)
+    trained = 0
+    for batch in range(-(-study.trials // study.batch)):
+        trained += _run_batch(study, batch, ledger, around, progress, stop, engine)
+    ended = ledger.ended()
+    winner = freeze(study, [ended[number] for number in range(study.trials)])
+    write(path, winner)
+    return Found(winner, trained, time.monotonic() - started)
+
+
+def _open(study: Study, storage: BaseStorage, there: Winner | None) -> Ledger:
+    """The study's ledger, read once: what was told makes sense.
+
+    Raises:
+        UserError: it does not.
+    """
+    try:
+        ledger = Ledger(study, storage)
+        if there:
+            ledger.restore(there.trials)
+        ledger.release_stale()
+        known = {**ledger.asked(), **{number: trial.parameters for number, trial in ledger.ended().items()}}
+        wrong = [number for number, parameters in known.items() if not study.has(parameters)]
+        if wrong:
+            raise ValueError(f"parameters of trial {wrong[0]} are not of its space")
+    except OSError:
+        raise
+    except Exception as error:  # of a storage that someone has changed; Optuna fails in any way
+        raise damaged(f"the storage of study {study.name}", error) from None
+    return ledger
+
+
+def _own(study: Study, path: Path) -> Winner | None:
+    """The file of this very search; one of another is set aside when this one is written."""
+    found = read(path)
+    return found if found and found.spec_digest == study.spec_digest else None
+
+
+def _run_batch(
+    study: Study,
+    batch: int,
+    ledger: Ledger,
+    around: Surroundings,
+    progress: Progress,
+    stop: StopRequest,
+    engine: Engine | None,
+) -> int:
+    """Ask, train and tell what of a batch has not ended; how many that were."""
+    first = batch * study.batch
+    numbers = range(first, min(first + study.batch, study.trials))
+    ended = ledger.ended()
+    missing = [number for number in numbers if number not in ended]
+    results = _Results(study, batch, around)
+    if not missing:
+        results.remove()  # where a kill came after the last was told
+        return 0
+    known = results.read()
+    told = [number for number in missing if number in known]
+    history = [ended[number] for number in range(first)]
+    parameters = ledger.asked()
+    if any(number not in parameters for number in missing):
+        parameters |= {
+            first + position: each
+            for position, each in enumerate(propose(study, history, batch, len(numbers)))
+            if first + position not in parameters
+        }
+    if told:  # a kill came between training and telling
+        ledger.begin({number: parameters[number] for number in told})
+        ledger.tell([known[number] for number in told])
+        results.remove()
+        return len(told) + _run_batch(study, batch, ledger, around, progress, stop, engine)
+    members = {number: parameters[number] for number in missing}
+    ledger.begin(members)
+    groups = list(groups_of(study, members, around.limit))
+    work = float(sum(group.flops for group in groups))
+    label = f"search {study.slug}, trials {missing[0]} to {missing[-1]}"
+    progress.group_started(label, batch + 1, -(-study.trials // study.batch))
+    trials = train(
+        groups,
+        Pruner(study, history),
+        around,
+        lambda phase, part: progress.update(label, phase, work, part),
+        stop,
+        engine,
+    )
+    results.write([trials[number] for number in missing])
+    ledger.tell([trials[number] for number in missing])
+    results.remove()
+    progress.group_ended(label, _outcome(list(trials.values()), ledger.best()), work)
+    return len(missing)
+
+
+def _outcome(trials: list[Trial], best: Trial | None) -> str:
+    lost = [
+        f"{len(some)} {state}" for state in ("pruned", "diverged") if (some := [t for t in trials if t.state == state])
+    ]
+    return ", ".join([*lost, f"best so far {best.value:.2f} nats (trial {best.number})" if best else "none finite yet"])
+
+
+class _Results:
+    """The results of a trained batch, in a file from the end of training until the last of them is told.
+
+    So a kill while telling trains nothing again and tells nothing twice.
+    """
+
+    def __init__(self, study: Study, batch: int, around: Surroundings) -> None:
+        self._folder = around.store.folder(study.sweep, study.protocol.name, "checkpoints")
+        self._name = study.batch_name(batch)
+        self._path = self._folder / f"{self._name}.json"
+
+    def read(self) -> dict[int, Trial]:
+        """The trials by number; none where there is no file, or one that is damaged, which is set aside."""
+        try:
+            trials = _TRIALS.validate_json(self._path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except ValueError:
+            keep_aside(self._path, self._path.read_bytes(), "unreadable")
+            return {}
+        return {trial.number: trial for trial in trials}
+
+    def write(self, trials: list[Trial]) -> None:
+        """Keep results."""
+        atomic.write(self._path, _TRIALS.dump_json(trials))
+
+    def remove(self) -> None:
+        """All are told: the batch's checkpoints have served, and then its results."""
+        for path in (*self._folder.glob(f"{self._name}-*.pt"), self._path):
+            path.unlink(missing_ok=True)

@@ -1,0 +1,124 @@
+"""The searches of a sweep: its studies run where the command line says, their winners taken, and both in words."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import click
+from tabulate import tabulate
+
+from vdae_bench.errors import Failed, UserError, VdaeBenchError
+from vdae_bench.running.engines import choose_engine
+from vdae_bench.running.progress import choose_progress
+from vdae_bench.running.schedule import SerialExecutor
+from vdae_bench.running.stop import StopRequest
+from vdae_bench.running.workbench import Surroundings
+from vdae_bench.search.studies import Study, search_folder, studies_of, studies_to_run
+from vdae_bench.search.winner import frozen, trials_frozen, with_winners
+from vdae_bench.spec.sweep import SweepSpec
+from vdae_bench.store.records import Store
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
+
+def search_sweep(spec: SweepSpec, around: Surroundings, words: dict[str, Any], quiet: bool, stop: StopRequest) -> None:
+    """Bring the studies that final runs need to their trials; what is frozen of another search is not used."""
+    studies = studies_to_run(spec, compare=False)
+    for study in studies:
+        frozen(study, around.store)
+    run_studies(studies, around, words, quiet, stop)
+
+
+def run_studies(
+    studies: Sequence[Study], around: Surroundings, words: dict[str, Any], quiet: bool, stop: StopRequest
+) -> None:
+    """Run studies where and on what the command line says; one that fails spares the rest.
+
+    They run one after the other in this process, and beside each other on several workers: a study's batches follow
+    each other, and one batch may not keep all workers busy.
+    """
+    from vdae_bench.search.ledger import alone, open_storage
+    from vdae_bench.search.run import run_study, work_of
+
+    folder = search_folder(around.store, studies[0].sweep, studies[0].protocol.name)
+    failures = []
+
+    def work() -> float:
+        return sum(work_of(study, around.store) for study in studies)
+
+    @functools.cache
+    def storage() -> BaseStorage:
+        return open_storage(folder, words["storage"])
+
+    opening = threading.Lock()  # a journal is mended as it is opened, by one of the studies
+
+    def opened() -> BaseStorage:
+        with opening:
+            return storage()
+
+    def run(study: Study) -> None:
+        found = run_study(study, around, opened, progress, stop, engine)
+        if not quiet:
+            progress.say(found.in_words())
+
+    with (
+        alone(folder),
+        stop.listening(),
+        choose_progress(work, quiet) as progress,
+        choose_engine(words["workers"], words["scheduler"], around, progress.say) as engine,
+        ThreadPoolExecutor(len(studies)) if engine else SerialExecutor() as executor,
+    ):
+        for study, future in [(study, executor.submit(run, study)) for study in studies]:
+            try:
+                future.result()
+            except UserError:
+                raise
+            except (VdaeBenchError, RuntimeError, MemoryError) as error:
+                failures.append(f"{study.slug}: {error}")
+    if failures:
+        raise Failed("not all searches came to a result:\n  " + "\n  ".join(failures))
+
+
+def take_winners(spec: SweepSpec, store: Store, asked: bool | None, quiet: bool) -> SweepSpec:
+    """The spec with the hyper-parameters that searches chose, unless `asked` is False; says so where nobody asked."""
+    if spec.search is None or asked is False:
+        return spec
+    found = with_winners(spec, store)
+    if asked is None and not quiet:
+        cells = len({slug for study in studies_of(spec) for slug in study.serves})
+        if found.searched:
+            place = search_folder(store, spec.name, spec.protocol.name)
+            said = (
+                f"{len(found.searched)} of {cells} cells have searched hyper-parameters, from {place} (or --no-search)"
+            )
+        else:
+            said = "its hyper-parameter search is not run; --search runs it"
+        click.echo(f"{spec.name}: {said}", err=True)
+    return found
+
+
+def search_text(spec: SweepSpec, studies: Sequence[Study], store: Store) -> str:
+    """What a search would run and cost."""
+    rows, total = [], 0
+    for study in studies:
+        have = trials_frozen(study, store)
+        flops = study.train_flops
+        total += flops * max(0, study.trials - have)
+        others = [slug for slug in study.serves if slug != study.cell.slug]
+        rows.append([study.slug, len(others), study.sampler, have, study.trials, study.epochs, f"{flops / 1e12:.3g}"])
+    headers = ["study", "other cells", "sampler", "frozen", "trials", "epochs", "TFLOP a trial"]
+    return "\n".join(
+        [
+            f"{spec.name}: hyper-parameter search under protocol {spec.protocol.name}",
+            "",
+            tabulate(rows, headers, disable_numparse=True, colalign=("left", *["right"] * (len(headers) - 1))),
+            "",
+            f"to search: {total / 1e12:.3g} TFLOP, the mean over the space's networks, before pruning",
+            "",
+        ]
+    )

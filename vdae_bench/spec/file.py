@@ -1,0 +1,171 @@
+"""The sweep file as written: its sections, the bounds of each value, and what a search may vary."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+
+from vdae_bench.system.atomic import is_plain
+
+OPTIMISER_DEFAULTS: dict[str, Any] = {
+    "learning_rate": 1e-3,
+    "schedule": "linear",
+    "adam_beta2": 0.999,
+    "adam_eps": 1e-8,
+}
+
+
+MAX_SEEDS = 1000
+"""Training seeds are 0 .. 999 at most; those of trials are far above (`search.studies`)."""
+
+
+MAX_TRIALS = 10_000
+
+
+class Hyperparameters(BaseModel):
+    """All hyper-parameters with their bounds; a spec gives those it wants to change."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    learning_rate: float | None = Field(default=None, gt=0, lt=10)
+    schedule: Literal["linear", "none"] | None = None
+    adam_beta2: float | None = Field(default=None, ge=0, lt=1)
+    adam_eps: float | None = Field(default=None, gt=0, lt=1)
+    hidden_size: int | None = Field(default=None, ge=1, le=65536)
+    residual_blocks: int | None = Field(default=None, ge=1, le=64)
+    couplings: int | None = Field(default=None, ge=2, le=64)
+    coupling_layers: int | None = Field(default=None, ge=1, le=64)
+    coupling_hidden_size: int | None = Field(default=None, ge=1, le=65536)
+    decoder_hidden_size: int | None = Field(default=None, ge=1, le=65536)
+
+    def given(self) -> dict[str, Any]:
+        """Those that were given."""
+        return self.model_dump(exclude_none=True)
+
+
+class Range(BaseModel):
+    """A continuous or integer interval of a search."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    distribution: Literal["log_uniform_values", "uniform", "int_uniform"]
+    min: float = Field(allow_inf_nan=False)
+    max: float = Field(allow_inf_nan=False)
+
+    @property
+    def faults(self) -> list[str]:
+        """What is wrong with its ends."""
+        order = [] if self.min < self.max else [f"min {self.min:g} must be below max {self.max:g}"]
+        start = self.distribution == "log_uniform_values" and self.min <= 0
+        return order + (["a logarithmic interval must start above 0"] if start else [])
+
+    def has(self, value: Any) -> bool:
+        """Whether a value is in it, to rounding."""
+        kinds = (int,) if self.distribution == "int_uniform" else (int, float)
+        slack = 1e-9 * max(abs(self.min), abs(self.max))
+        return type(value) in kinds and self.min - slack <= value <= self.max + slack
+
+
+class Choices(BaseModel):
+    """A categorical set of a search."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    values: list[str | int | float] = Field(min_length=1)
+    faults: ClassVar[tuple[str, ...]] = ()
+    """As of an interval: none is wrong in itself."""
+
+    def has(self, value: Any) -> bool:
+        """Whether a value is one of them."""
+        return type(value) in (str, int, float) and value in self.values
+
+
+class Metric(BaseModel):
+    """What a search optimises."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Literal["validation_elbo"]
+    goal: Literal["maximize"]
+
+
+class Comparison(BaseModel):
+    """Studies beside the spec's own, multiplied out: the same search by other samplers, seeds, numbers of
+    epochs or of trials asked at once."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sampler: list[Literal["gp", "tpe", "random"]] = []
+    seed: list[Annotated[int, Field(ge=0, le=MAX_SEEDS)]] = []
+    epochs: list[Annotated[int, Field(ge=1)]] = []
+    batch: list[Annotated[int, Field(ge=1, le=256)]] = []
+
+
+class SearchSpec(BaseModel):
+    """The hyper-parameter search of a spec."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    method: Literal["bayes", "random"] = "bayes"
+    sampler: Literal["gp", "tpe"] = "gp"
+    """Of method `bayes`: Optuna's Gaussian process, or its tree-structured Parzen estimator."""
+    metric: Metric = Metric(name="validation_elbo", goal="maximize")
+    trials: int = Field(ge=1, le=MAX_TRIALS)
+    """A total, across resumes."""
+    epochs: int | None = Field(default=None, ge=1)
+    """Of a trial; None is the protocol's."""
+    batch: int = Field(default=8, ge=1, le=256)
+    """Trials asked together, before any of them is told; those of one architecture train as replicas of one model."""
+    pruning: bool = True
+    seed: int = Field(default=0, ge=0, le=MAX_SEEDS)
+    share: list[str] = []
+    """Axes over which cells share one study, run on the first of them."""
+    cell: str | None = None
+    """The one cell whose study serves all."""
+    compare: Comparison = Comparison()
+    parameters: dict[str, Range | Choices] = Field(min_length=1)
+
+
+class CellSpec(BaseModel):
+    """A cell written out under `include`, or a pattern under `exclude`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dataset: str | None = None
+    method: str | None = None
+    latents: int | None = None
+    options: dict[str, str | int | float | None] = {}
+    hyperparameters: Hyperparameters = Hyperparameters()
+
+
+NOT_SWEEPS = ("bench", "chaos")
+"""Folders of results/ that other verbs write."""
+
+
+def _plain_name(name: str) -> str:
+    if not is_plain(name) or name in NOT_SWEEPS:
+        raise ValueError(f"{name} cannot be a folder of results on every system; choose another name")
+    return name
+
+
+class SpecFile(BaseModel):
+    """The file as written."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: Literal[1]
+    name: Annotated[str, AfterValidator(_plain_name)] = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+    description: str = ""
+    grid: list[dict[str, Annotated[list[str | int | float | None], Field(min_length=1)]]] = []
+    include: list[CellSpec] = []
+    exclude: list[CellSpec] = []
+    protocol: str | dict[str, Any] | None = None
+    hyperparameters: Hyperparameters = Hyperparameters()
+    search: SearchSpec | None = None
+    seeds: int | None = Field(default=None, ge=1, le=1000)
+
+    @field_validator("grid", mode="before")
+    @classmethod
+    def _one_grid_is_a_list_of_one(cls, value: Any) -> Any:
+        return [value] if isinstance(value, dict) else value

@@ -1,0 +1,107 @@
+"""A sweep after its checks: cells, the protocol they run under, and what each of them trains with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from vdae_bench.models.registry import get_method
+from vdae_bench.spec.file import OPTIMISER_DEFAULTS, Choices, Range, SearchSpec
+from vdae_bench.spec.protocol import Protocol
+
+AXES = ("dataset", "method", "latents")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One configuration: a data set, a method, its latents and the options that are not the default."""
+
+    dataset: str
+    method: str
+    latents: int
+    options: tuple[tuple[str, Any], ...] = ()
+    hyperparameters: tuple[tuple[str, Any], ...] = field(default=(), compare=False)
+    """Set for this cell alone by the spec; part of what it trains with, not of its name."""
+
+    @property
+    def slug(self) -> str:
+        """Its folder: `<dataset>_<method>_<latents>` and each option that is not the default."""
+        options = "".join(f"_{name}-{_word(value)}" for name, value in self.options)
+        return f"{self.dataset}_{self.method}_{self.latents}{options}"
+
+    def as_record(self) -> dict[str, Any]:
+        """The `cell` entry of a record."""
+        return {
+            "dataset": self.dataset,
+            "method": self.method,
+            "latents": self.latents,
+            "options": dict(self.options),
+        }
+
+
+def _word(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@dataclass(frozen=True)
+class Searched:
+    """Hyper-parameters that a search chose for a cell, and what records call their source."""
+
+    chosen: Mapping[str, Any]
+    source: str
+
+
+@dataclass(frozen=True)
+class SweepSpec:
+    """A validated sweep: its cells, protocol and seeds."""
+
+    name: str
+    description: str
+    cells: tuple[Cell, ...]
+    protocol: Protocol
+    hyperparameters: dict[str, Any]
+    search: SearchSpec | None
+    seeds: int
+    searched: Mapping[str, Searched] = field(default_factory=dict)
+    """By the slug of a cell, what a search chose for it (`search.winner`)."""
+
+    def resolved_hyperparameters(self, cell: Cell) -> dict[str, Any]:
+        """What a cell trains with: defaults, the protocol's sizes, the spec's, the cell's, a search's, the user's."""
+        defaults = {**OPTIMISER_DEFAULTS, **get_method(cell.method).hyperparameters}
+        layers = (
+            self.protocol.hyperparameters,
+            self.hyperparameters,
+            dict(cell.hyperparameters),
+            self.searched[cell.slug].chosen if cell.slug in self.searched else {},
+            self.protocol.overrides,
+        )
+        for layer in layers:
+            defaults.update({name: value for name, value in layer.items() if name in defaults})
+        return defaults
+
+    def source(self, cell: Cell) -> str:
+        """Where a cell's hyper-parameters are from: `spec`, or `search <digest>`."""
+        return self.searched[cell.slug].source if cell.slug in self.searched else "spec"
+
+    def searched_parameters(self, cell: Cell) -> dict[str, Range | Choices]:
+        """The part of the search's space that a cell has; empty without a search, or for what does not train."""
+        if self.search is None or not get_method(cell.method).trains:
+            return {}
+        known = self.resolved_hyperparameters(cell)
+        return {name: space for name, space in self.search.parameters.items() if name in known}
+
+    def search_cell(self, cell: Cell) -> Cell | None:
+        """The cell whose study serves a cell: its own, the first of those that share it, or the one that is named."""
+        if self.search is None or not self.searched_parameters(cell):
+            return None
+        if self.search.cell is not None:
+            return next(each for each in self.cells if each.slug == self.search.cell)
+        shared = self.search.share
+        family = (each for each in self.cells if _unshared(each, shared) == _unshared(cell, shared))
+        return next(each for each in family if self.searched_parameters(each))
+
+
+def _unshared(cell: Cell, shared: list[str]) -> dict[str, Any]:
+    axes = {"dataset": cell.dataset, "method": cell.method, "latents": cell.latents, **dict(cell.options)}
+    return {name: value for name, value in axes.items() if name not in shared}

@@ -1,0 +1,1 @@
+"""The results folder: records, evidence of samples, weights, and where each is from."""

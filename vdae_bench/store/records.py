@@ -1,0 +1,305 @@
+"""Records: one JSON a finished run, written atomically, found again by its run digest. The only memory there is.
+
+`results/<sweep>/<protocol>/<cell>/seed-<k>.json`, with the fields of the contract; seconds in `cost` are the seed's
+share of its group's wall time, so that they add up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from vdae_bench.errors import UserError
+from vdae_bench.system import atomic, strict_json
+from vdae_bench.system.atomic import is_plain
+from vdae_bench.system.lease import alone_at
+
+SCHEMA = 1
+
+_log = logging.getLogger(__name__)
+
+
+class RecordedCell(BaseModel):
+    """Which cell of which table."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dataset: str
+    method: str
+    latents: int
+    options: dict[str, str | int | float | bool | None] = {}
+
+
+class TestMetrics(BaseModel):
+    """Test metrics; bits/dim only for continuous data, -ELBO only for methods that have one."""
+
+    __test__ = False  # no test class, whatever pytest thinks of its name
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+
+    neg_elbo_nats: float | None
+    nll_nats: float
+    neg_elbo_bits_per_dim: float | None
+    nll_bits_per_dim: float | None
+    effective_sample_size: float
+    nll_standard_error_nats: float = 0.0
+    nll_bias_nats: float = 0.0
+    neg_elbo_standard_error_nats: float | None = None
+
+
+class ValidationMetrics(BaseModel):
+    """-ELBO on the validation images after the last epoch, and the (first) epoch at which it was lowest."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+
+    neg_elbo_nats: float
+    best_epoch: int
+
+
+class Metrics(BaseModel):
+    """What was measured; `test` is missing from a run that diverged."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+
+    test: TestMetrics | None
+    validation: ValidationMetrics | None
+
+
+class Curve(BaseModel):
+    """-ELBO at beta = 1 by epoch (1, 2, ...), in nats an image; null where it was not finite.
+
+    The Jacobians of L-VDAE's validation points are of a part of the images: of one that moves on from epoch to epoch,
+    and of all after the last (`rotating`), or in older records of the same in every epoch (`fixed`).
+    """
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+
+    epoch: list[int]
+    train_neg_elbo_nats: list[float | None]
+    validation_neg_elbo_nats: list[float | None]
+    validation_part: Literal["fixed", "rotating"] = "fixed"
+    validation_standard_error_nats: list[float | None] | None = None
+    """What the images without a Jacobian leave open of each point: 0 where there are none."""
+
+    @model_validator(mode="after")
+    def _of_one_length(self) -> Curve:
+        columns = [self.train_neg_elbo_nats, self.validation_neg_elbo_nats]
+        columns += [] if self.validation_standard_error_nats is None else [self.validation_standard_error_nats]
+        if any(len(column) != len(self.epoch) for column in columns):
+            raise ValueError("its columns are not of one length")
+        return self
+
+
+class Cost(BaseModel):
+    """Price of the run: this seed's share of its group's wall time, and FLOPs by torch's counter."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+
+    train_seconds: float = Field(ge=0)
+    evaluation_seconds: float = Field(ge=0)
+    train_flops: int = Field(ge=0)
+    validation_seconds: float = Field(default=0.0, ge=0)
+    evaluation_flops: int = Field(default=0, ge=0)
+    parameters: int = 0
+    device: str
+    threads: int
+    replicas: int
+
+
+class Record(BaseModel):
+    """One run."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+
+    schema_: int
+    status: Literal["completed", "diverged"]
+    cell: RecordedCell
+    seed: int
+    protocol: dict[str, Any]
+    hyperparameters: dict[str, str | int | float | bool | None]
+    metrics: Metrics
+    curve: Curve
+    flags: list[str]
+    cost: Cost
+    provenance: dict[str, Any]
+
+    @property
+    def run_digest(self) -> str:
+        """The identity of the run; empty where a record by hand has none."""
+        return str(self.provenance.get("run_digest", ""))
+
+
+def to_json(record: Record) -> str:
+    """The record as the text of its file."""
+    content = record.model_dump()
+    return json.dumps({"schema": content.pop("schema_"), **content}, indent=1, allow_nan=False) + "\n"
+
+
+def parse(text: str) -> Record:
+    """The record in the text of a file; `ValueError` when it is none, or of a schema that this version does not know.
+
+    A record is read whatever later versions added to it: what they do not know they keep. Raise `SCHEMA` only where the
+    meaning of a field changes, and read the older here: a test holds a sample of each.
+    """
+    content = strict_json.loads(text)
+    if not isinstance(content, dict) or "schema" not in content:
+        raise ValueError("it is no record")
+    schema = content.pop("schema")
+    if schema != SCHEMA or isinstance(schema, bool):
+        raise ValueError(
+            f"its schema is {schema!r}, this version knows {SCHEMA}: read it with the vdae-bench it is from"
+        )
+    return Record.model_validate({**content, "schema_": schema})
+
+
+class Store:
+    """A results folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, sweep: str, protocol: str, cell: str) -> Path:
+        """Where the runs of a cell are.
+
+        Raises:
+            UserError: a name is no plain name, so that the place would be outside the results folder.
+        """
+        for name in (sweep, protocol, cell):
+            if not is_plain(name):
+                raise UserError(f"{name!r} cannot name a folder of results; use letters, digits, '-', '_', '+' and '.'")
+        return self.root / sweep / protocol / cell
+
+    def path(self, sweep: str, protocol: str, cell: str, seed: int) -> Path:
+        """Where a run's record is."""
+        return self.folder(sweep, protocol, cell) / f"seed-{seed}.json"
+
+    def read(self, path: Path) -> Record | None:
+        """The record in a file; None when there is none or it is not whole."""
+        try:
+            return _record(path.read_bytes())
+        except OSError:
+            return None
+
+    def find(self, sweep: str, protocol: str, cell: str, seed: int, run_digest: str) -> Record | None:
+        """The record of a run, if it is there and of that identity."""
+        record = self.read(self.path(sweep, protocol, cell, seed))
+        return record if record and record.provenance.get("run_digest") == run_digest else None
+
+    def publish(self, records: list[tuple[Path, Record]]) -> None:
+        """Write the records of a group to their paths: all to temporary files first, then each put in place at once.
+
+        Of two processes that publish the same run the later yields. What lies there under another identity (an older
+        spec or method version) or torn is set aside, never deleted.
+
+        Raises:
+            EnvironmentFault: the disk is full, say; no record is there in part.
+        """
+        staged: list[tuple[Path, Record, Path]] = []
+        try:
+            for path, record in records:
+                staged.append((path, record, atomic.stage(path, to_json(record).encode())))
+            for path, record, temporary in staged:
+                self._put(path, record, temporary)
+        finally:
+            for _, _, temporary in staged:
+                atomic.discard(temporary)
+
+    def _put(self, path: Path, record: Record, temporary: Path) -> None:
+        try:
+            while not _put_where_nothing_is(path, temporary):
+                old = self.read(path)
+                if old and old.run_digest == record.run_digest:
+                    return
+                _move_aside(path, record.run_digest)
+        except OSError as error:
+            raise atomic.fault(path, error) from error
+
+    def records(self, protocol: str | None = None, sweep: str | None = None) -> Iterator[tuple[Path, Record]]:
+        """All readable records, in the order of their paths, of one protocol or sweep where asked."""
+        for path in self._paths(protocol, sweep):
+            record = self.read(path)
+            if record:
+                yield path, record
+
+    def unreadable(self, protocol: str | None = None, sweep: str | None = None) -> Iterator[tuple[Path, str]]:
+        """The files in the places of records that are none, and why."""
+        for path in self._paths(protocol, sweep):
+            try:
+                parse(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError) as error:
+                yield path, _reason(error)
+
+    def _paths(self, protocol: str | None, sweep: str | None) -> Iterator[Path]:
+        for path in sorted(self.root.glob("*/*/*/seed-*.json")):
+            place = path.relative_to(self.root).parts
+            wanted = sweep in (None, place[0]) and protocol in (None, place[1])
+            if wanted and path.stem.removeprefix("seed-").isdecimal():
+                yield path
+
+
+def _record(content: bytes) -> Record | None:
+    try:
+        return parse(content.decode())
+    except ValueError:
+        return None
+
+
+def _put_where_nothing_is(path: Path, staged: Path) -> bool:
+    """Put a staged file in place, unless another is there already: whether it is there now."""
+    try:
+        os.link(staged, path)
+    except FileExistsError:
+        return False
+    except OSError:  # without hard links nothing puts a whole file in place and fails where one is
+        with alone_at(path):
+            if path.exists():
+                return False
+            staged.replace(path)
+    return True
+
+
+def _move_aside(path: Path, run_digest: str) -> None:
+    """Take away what lies in a record's place, and keep it unless it is of the same run.
+
+    Moved first and looked at then: whatever another process puts there at the same moment is kept as well.
+    """
+    moved = path.with_name(f"{path.stem}.superseded-{secrets.token_hex(8)}{path.suffix}")
+    try:
+        path.rename(moved)
+    except FileNotFoundError:  # another process was faster
+        return
+    content = moved.read_bytes()
+    old = _record(content)
+    if not old or old.run_digest != run_digest:
+        moved.replace(_aside(path, content, old.run_digest[:8] if old else "unreadable"))
+    else:
+        moved.unlink()
+
+
+def keep_aside(path: Path, content: bytes, label: str) -> None:
+    """Keep a copy of a file that is about to be replaced under a name of its own, which says what it was."""
+    atomic.write(_aside(path, content, label), content)
+
+
+def _aside(path: Path, content: bytes, label: str) -> Path:
+    """A name that goes with the content, so that two processes keep the same under the same."""
+    label = label if label.isalnum() else "unnamed"  # a digest that a hostile record has may be a path
+    aside = path.with_name(f"{path.stem}.superseded-{label}-{hashlib.sha256(content).hexdigest()[:8]}{path.suffix}")
+    _log.warning("%s is of another run, spec or version, or torn: it is kept as %s", path, aside.name)
+    return aside
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc'])).replace('schema_', 'schema')}: {first['msg']}"
+    if isinstance(error, OSError):
+        return str(error.strerror)
+    return str(error)

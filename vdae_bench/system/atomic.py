@@ -1,0 +1,104 @@
+"""Files that are there whole or not at all, whatever kills the process and whoever else writes them."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import re
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+from vdae_bench.errors import EnvironmentFault
+from vdae_bench.system import processes
+
+SECONDS_TO_ABANDONMENT = 24 * 3600.0
+"""A temporary file that is older by this than its neighbours was left behind, on whatever machine."""
+
+
+def temporary_beside(path: Path) -> Path:
+    """A name in the folder of `path` that no other process takes, here or on another machine that shares it."""
+    return path.with_name(f"{path.name}.tmp-{_place()}-{os.getpid()}-{secrets.token_hex(4)}")
+
+
+@functools.cache
+def _place() -> str:
+    return hashlib.sha256(processes.place().encode()).hexdigest()[:8]
+
+
+def clear(folder: Path) -> None:
+    """Remove the temporary files that dead processes of this machine left in a folder, and those of any machine that
+    are older by a day than the newest file there: by the file system's clock, no machine's own.
+    """
+    times: dict[Path, float] = {}
+    with suppress(OSError):
+        for path in folder.iterdir():
+            with suppress(OSError):
+                times[path] = path.lstat().st_mtime
+    for path, time in times.items():
+        owner = re.search(r"\.tmp-([0-9a-f]{8})-(\d{1,10})-[0-9a-f]{8}$", path.name)
+        if owner:
+            dead = owner[1] == _place() and processes.lives(int(owner[2]), None) is False
+            if dead or max(times.values()) - time > SECONDS_TO_ABANDONMENT:
+                discard(path)
+
+
+_clear_once = functools.cache(clear)
+
+
+def stage(path: Path, content: bytes, option: str = "--results") -> Path:
+    """Write `content` to a temporary file beside `path`, on the disk for good, and return its place.
+
+    Raises:
+        EnvironmentFault: it cannot be written; `option` is what names another folder on the command line.
+    """
+    temporary = temporary_beside(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _clear_once(path.parent)
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        discard(temporary)
+        raise fault(path, error, option) from error
+    return temporary
+
+
+def write(path: Path, content: bytes, option: str = "--results") -> None:
+    """Put a file in place at once; what was there is replaced.
+
+    Raises:
+        EnvironmentFault: it cannot be written, and nothing has changed.
+    """
+    temporary = stage(path, content, option)
+    try:
+        temporary.replace(path)
+    except OSError as error:
+        discard(temporary)
+        raise fault(path, error, option) from error
+
+
+def discard(path: Path) -> None:
+    """Remove a file, if it is there and can be."""
+    with suppress(OSError):
+        path.unlink()
+
+
+def fault(path: Path, error: OSError, option: str = "--results") -> EnvironmentFault:
+    """What a user reads of a file that cannot be written."""
+    return EnvironmentFault(f"cannot write {path}: {error.strerror}; free or permit it, or choose another {option}")
+
+
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name is a folder's own name on any system: no path, nothing that Windows reserves or cuts.
+
+    >>> [name for name in ("table1", "quick+0a1b2c3d", "..", "a/b", "nul.x", "a.") if is_plain(name)]
+    ['table1', 'quick+0a1b2c3d']
+    """
+    return bool(re.fullmatch(r"[\w+-][\w+. -]{0,199}(?<![. ])", name, re.ASCII)) and not _RESERVED.fullmatch(name)

@@ -1,0 +1,183 @@
+"""Leases: which process works on what, so that several on one results folder take different things first.
+
+Made by creating a file that must not exist, which is atomic on network file systems too, where locks are not to be
+trusted. The owner's beats show that it lives: a waiter watches them by its own clock, so that no two clocks need to
+agree. A lease only saves work. Where one is broken in error both do the same, and publishing is idempotent. Only on a
+file system without hard links does one guard a record: of two different runs that are put in one place at once, one
+may then be lost if its process stops for `SECONDS_TO_DEATH` in that very block, or if several break a dead one's lease.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from vdae_bench.errors import EnvironmentFault, VdaeBenchError
+from vdae_bench.system import atomic, processes
+
+SECONDS_BETWEEN_BEATS = 10.0
+SECONDS_TO_DEATH = 90.0
+"""Longer than a network file system keeps an old state of a file (60 s)."""
+SECONDS_BETWEEN_TRIES = 0.01
+"""Of who waits for a block of milliseconds."""
+
+_seen: dict[Path, tuple[dict[str, Any], float]] = {}
+"""The last content of others' leases, and when it was new, by this process's monotonic clock."""
+
+
+class Held(VdaeBenchError):
+    """Another process has the lease; `lives` says whether that is known of it, or has to be waited for."""
+
+    def __init__(self, message: str, lives: bool) -> None:
+        super().__init__(message)
+        self.lives = lives
+
+
+class Lease:
+    """The right to work on one thing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        number = os.getpid()
+        self._own = {
+            "host": processes.place(),
+            "process": number,
+            "started": processes.started(number),
+            "token": secrets.token_hex(8),
+        }
+        self._beats = 0
+        self.note: dict[str, Any] = {}
+        """What the owner is at, for others to show; on disk with the next beat."""
+
+    def take(self) -> None:
+        """Take it, if nobody has it or the owner is dead.
+
+        Raises:
+            Held: somebody else has it; ask again from time to time.
+            EnvironmentFault: the folder cannot be written.
+        """
+        if self._create():
+            return
+        other = _read(self.path)
+        lives = self._lives(other)
+        if lives is False:
+            self._break(other)
+            if self._create():
+                return
+        place = str(other.get("host", "another machine")).partition(" ")[0]
+        raise Held(f"process {other.get('process', '?')} on {place} works on it", lives is True)
+
+    def clear(self) -> None:
+        """Remove what a dead owner left behind."""
+        other = _read(self.path)
+        if self._lives(other) is False:
+            self._break(other)
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep a lease that was taken alive while the block runs, then give it back."""
+        over = threading.Event()
+        heart = threading.Thread(target=self._beat, args=(over,), daemon=True)
+        heart.start()
+        try:
+            yield
+        finally:
+            over.set()
+            heart.join()
+            if self._is_own():
+                atomic.discard(self.path)
+
+    def _content(self) -> bytes:
+        return json.dumps({**self._own, "beats": self._beats, **({"note": self.note} if self.note else {})}).encode()
+
+    def read_note(self) -> dict[str, Any] | None:
+        """What the owner, on `host`, said last that it is at; None where nobody has the lease, or has said anything."""
+        content = _read(self.path)
+        note = content.get("note")
+        if not isinstance(note, dict) or not {"label", "phase", "fraction"} <= note.keys():
+            return None
+        return {**note, "host": str(content.get("host", "")).partition(" ")[0], "process": content.get("process")}
+
+    def _create(self) -> bool:
+        temporary = atomic.stage(self.path, self._content())
+        try:
+            os.link(temporary, self.path)  # whole at once, unlike a file that is opened and then written
+        except FileExistsError:
+            return False
+        except OSError:
+            return self._create_without_links()
+        finally:
+            atomic.discard(temporary)
+        return True
+
+    def _create_without_links(self) -> bool:
+        try:
+            with self.path.open("xb") as file:
+                file.write(self._content())
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise atomic.fault(self.path, error) from error
+        return True
+
+    def _lives(self, other: dict[str, Any]) -> bool | None:
+        """Whether the owner lives: not if its process is gone from this machine, or its beats have stopped for long."""
+        number, start = other.get("process"), other.get("started")
+        if other.get("host") == self._own["host"] and isinstance(number, int):
+            lives = processes.lives(number, start if isinstance(start, int) else None)
+            if lives is not None:
+                return lives
+        before, since = _seen.get(self.path, (None, 0.0))
+        if before != other:
+            _seen[self.path] = (other, time.monotonic())
+            return True if before else None
+        return False if time.monotonic() - since > SECONDS_TO_DEATH else None
+
+    def _break(self, dead: dict[str, Any]) -> None:
+        """Take a dead owner's file away; of several that do this, one finds it."""
+        grave = atomic.temporary_beside(self.path)
+        with suppress(OSError):
+            self.path.rename(grave)
+            if _read(grave) != dead:  # another process was faster, and has it now
+                with suppress(OSError):
+                    os.link(grave, self.path)
+            atomic.discard(grave)
+
+    def _is_own(self) -> bool:
+        return _read(self.path).get("token") == self._own["token"]
+
+    def _beat(self, over: threading.Event) -> None:
+        while not over.wait(SECONDS_BETWEEN_BEATS) and self._is_own():
+            self._beats += 1
+            with suppress(EnvironmentFault):  # a full disk ends the work elsewhere, with a sentence
+                atomic.write(self.path, self._content())
+
+
+@contextmanager
+def alone_at(path: Path) -> Iterator[None]:
+    """Wait until no other process is in such a block for the same file, for blocks of milliseconds."""
+    lease = Lease(path.with_name(f"{path.name}.lease"))
+    while True:
+        try:
+            lease.take()
+            break
+        except Held:
+            time.sleep(SECONDS_BETWEEN_TRIES)
+    with lease.kept():
+        yield
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The content of a lease; empty where there is none, or it is torn."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}

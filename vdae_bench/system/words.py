@@ -1,0 +1,88 @@
+"""Quantities as people write and read them: durations, floating point operations, the nearest known word."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Any
+
+from vdae_bench.errors import UserError
+
+
+def duration(seconds: float) -> str:
+    """A duration for people.
+
+    >>> duration(7), duration(200), duration(9000)
+    ('7 s', '3 min 20 s', '2 h 30 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def parse_duration(text: str) -> float:
+    """Seconds in a word such as 90s, 30m, 1.5h."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text.strip().lower())
+    if not match or float(match[1]) <= 0:
+        raise UserError(f"a time is written 90s, 30m or 8h, not {text!r}")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+
+
+FLOP_UNITS = ((1e18, "EFLOP"), (1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"))
+
+
+def seconds(value: float) -> str:
+    """Seconds, to three digits or to the hundredth.
+
+    >>> seconds(1234.5), seconds(31.4159), seconds(0.0123)
+    ('1234', '31.4', '0.01')
+    """
+    if value >= 100:
+        return f"{value:.0f}"
+    return f"{value:.3g}" if value >= 1 else f"{value:.2f}"
+
+
+def measured_seconds(seconds: float | None) -> str:
+    """Three digits, in the unit that suits them.
+
+    >>> measured_seconds(0.01234), measured_seconds(4.5), measured_seconds(None)
+    ('12.3 ms', '4.5 s', '')
+    """
+    if seconds is None:
+        return ""
+    return f"{seconds:.3g} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
+
+
+def rough_duration(value: float) -> str:
+    """Seconds in the unit that suits them.
+
+    >>> rough_duration(90), rough_duration(2700), rough_duration(36000)
+    ('90 s', '45 min', '10 h')
+    """
+    if value < 120:
+        return f"{value:.3g} s"
+    return f"{value / 60:.3g} min" if value < 7200 else f"{value / 3600:.3g} h"
+
+
+def flop_unit(largest: float) -> tuple[float, str]:
+    """(floating point operations in it, name) of the unit in which `largest` is 1 to 1000."""
+    return next((unit for unit in FLOP_UNITS if largest >= unit[0]), FLOP_UNITS[-1])
+
+
+def flops(value: float) -> str:
+    """Floating point operations in the unit that suits them.
+
+    >>> flops(2.5e13)
+    '25 TFLOP'
+    """
+    size, name = flop_unit(value)
+    return f"{value / size:.3g} {name}"
+
+
+def nearest(word: str, known: Any) -> str:
+    """', did you mean X?' for the nearest known word, or nothing."""
+    match = difflib.get_close_matches(str(word), [str(each) for each in known], n=1)
+    return f", did you mean {match[0]!r}?" if match else ""
