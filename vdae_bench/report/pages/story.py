@@ -67,10 +67,10 @@ def page(chapters: Sequence[Chapter], experiments: Sequence[Chapter] = (), besid
         "# What was run, and what came of it",
         f"The long runs that `make evidence` makes: {wanted - missing} of {wanted} are here, from {dates[0]} to "
         f"{dates[-1]} ({'; '.join(devices)}), {rough_duration(total_seconds(runs))} of training and evaluation and "
-        f"{rough_duration(sum(each.search_seconds for each in chapters))} of searches. Ours are means over seeds ± their "
-        "sample standard deviation. Whether a number may stand beside the paper's is in its own column: runs shorter "
-        "than the paper's, whose curves still fall, say nothing of it. Hours and operations are of all seeds of a "
-        "row; hours are by the clock, and longer where the machine had other work.",
+        f"{rough_duration(sum(each.search_seconds for each in chapters))} of searches. Ours are means over seeds ± "
+        "their sample standard deviation. Whether a number may stand beside the paper's is in its own column: runs "
+        "shorter than the paper's, whose curves still fall, say nothing of it. Hours and operations are of all seeds "
+        "of a row; hours are by the clock, and longer where the machine had other work.",
     ]
     for chapter in chapters:
         sections += chapter.sections()

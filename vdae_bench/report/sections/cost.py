@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from vdae_bench.report.numbers.cost import total_flops, total_seconds, validation_seconds
 from vdae_bench.report.numbers.runs import Run, grouped
 from vdae_bench.report.style.markdown import escape, table
-from vdae_bench.system.words import rough_duration, flops
+from vdae_bench.system.words import flops, rough_duration
 
 
 def costs_table(runs: Sequence[Run]) -> str:
