@@ -39,8 +39,10 @@ _counts: dict[str, int] = {}
 
 
 def train_bytes(job: Job) -> int:
-    """Memory of one seed of a job in training: parameters (now, and at the lowest validation), gradients, Adam's moments,
-    and what a step keeps for its backward pass. That is weighed on forward passes of a few images: it grows with images, and with those that have a
+    """Bytes that one seed of a job takes in training.
+
+    They are the parameters (now, and at the lowest validation), gradients, Adam's moments, and what a step keeps for its
+    backward pass. That is weighed on forward passes of a few images: it grows with images, and with those that have a
     Jacobian. `price` would load torch's compiler, and this comes before the first step.
     """
     key = digest([job.cell.as_record(), job.hyperparameters, job.protocol.content()])

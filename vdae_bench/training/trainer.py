@@ -279,7 +279,7 @@ class Trainer:
         return flags
 
     def overfitted(self) -> list[float | None]:
-        """By how many nats the last validation -ELBO of each replica is above its lowest; None if it does not overfit."""
+        """Nats from each replica's lowest validation -ELBO up to its last; None where it does not overfit."""
         if not self.curve["validation"]:
             return [None] * len(self.lowest.epoch)
         last = torch.tensor(self.curve["validation"][-1], dtype=torch.float64)
