@@ -41,7 +41,7 @@ _counts: dict[str, int] = {}
 def train_bytes(job: Job) -> int:
     """Bytes that one seed of a job takes in training.
 
-    They are the parameters (now, and at the lowest validation), gradients, Adam's moments, and what a step keeps for its
+    They are parameters (now, and at the lowest validation), gradients, Adam's moments, and what a step keeps for its
     backward pass. That is weighed on forward passes of a few images: it grows with images, and with those that have a
     Jacobian. `price` would load torch's compiler, and this comes before the first step.
     """
