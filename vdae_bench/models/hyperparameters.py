@@ -43,8 +43,8 @@ class Hyperparameter(Generic[T]):
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
             raise UserError(f"the hyper-parameter name {self.name!r} must be lower-case letters, digits and '_'")
-        if (self.kind is str) != bool(self.choices):
-            raise UserError(f"hyper-parameter {self.name}: give choices to words, and bounds to numbers")
+        if self.kind not in (int, float, str) or (self.kind is str) != bool(self.choices):
+            raise UserError(f"hyper-parameter {self.name}: it is an int or a float with bounds, or a str with choices")
         if not self.meaning:
             raise UserError(f"hyper-parameter {self.name}: say in a line what it means")
         try:

@@ -38,8 +38,7 @@ ENTRY_POINT_GROUP = "vdae_bench.methods"
 
 @dataclass(frozen=True)
 class Option:
-    """A cell option that a method understands: its default, its choices (None: a number within bounds, or null), and
-    a line on what it means."""
+    """A cell option of a method: one of its choices, or, without any, a number within bounds or null."""
 
     default: Any
     choices: tuple[Any, ...] | None = None
@@ -51,12 +50,19 @@ class Option:
     continuous_only: bool = False
     """Whether it says something of a Gaussian p(x|z), which binary data does not have."""
 
+    @property
+    def allowed(self) -> str:
+        """Its choices, or its bounds as an interval, as a spec writes them."""
+        if self.choices is not None:
+            return ", ".join("null" if each is None else str(each) for each in self.choices)
+        low, high = self.bounds
+        return f"[{low:g}, {high:g}{')' if high == math.inf else ']'}{' or null' if self.default is None else ''}"
+
     def check(self, name: str, value: Any) -> None:
         """Raise `UserError` unless `value` is allowed."""
         if self.choices is not None:
             if value not in self.choices:
-                allowed = ", ".join(map(str, self.choices))
-                raise UserError(f"option {name} is {value!r}; use one of {allowed}")
+                raise UserError(f"option {name} is {value!r}; use one of {self.allowed}")
         elif value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise UserError(f"option {name} is {value!r}; use a number")
         elif value is not None and not self.bounds[0] <= value <= self.bounds[1]:

@@ -269,9 +269,9 @@ def _faults_of_space(name: str, space: Range | Choices, vocabulary: Vocabulary) 
         if space.distribution == "int_uniform":
             values = [int(value) if value.is_integer() else value for value in values]
         for each in vocabulary.find(name):
-            if (each.kind is int) and space.distribution != "int_uniform":
+            if each.kind is int and space.distribution != "int_uniform":
                 yield "whole numbers need int_uniform or values"
-            elif (each.kind is float) and space.distribution == "int_uniform":
+            elif each.kind is float and space.distribution == "int_uniform":
                 yield "int_uniform is for whole numbers; use uniform"
     yield from filter(None, (vocabulary.fault(name, value, strict=True) for value in values))
 

@@ -79,7 +79,7 @@ def _hyperparameter_rows(selection: Selection) -> list[list[str]]:
             name, value = each.name, values.get(each.name, each.default)
             if value != each.default:
                 there = PAPER_SEARCHED.get(name) or _show(name, each.default)
-                key = (name, _show(name, value), there, each.meaning)
+                key = (name, _show(name, value), there, escape(each.meaning))
                 titles = differing.setdefault(key, [])
                 title = title_of(Cell(run.cell.dataset, run.cell.method, run.cell.latents))
                 if title not in titles:
