@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from vdae_bench.errors import UserError
 from vdae_bench.models.hyperparameters import Hyperparameter
@@ -13,9 +13,11 @@ from vdae_bench.models.registry import Method, known_methods
 from vdae_bench.spec.protocol import Protocol
 from vdae_bench.system.words import nearest
 
+Schedule = Literal["linear", "none"]
+
 LEARNING_RATE = Hyperparameter("learning_rate", float, 1e-3, gt=0, lt=10, meaning="at its highest, after the warm-up")
-SCHEDULE: Hyperparameter[Literal["linear", "none"]] = Hyperparameter(
-    "schedule", str, "linear", choices=("linear", "none"), meaning="of the learning rate after the warm-up"
+SCHEDULE: Hyperparameter[Schedule] = Hyperparameter(
+    "schedule", str, "linear", choices=get_args(Schedule), meaning="of the learning rate after the warm-up"
 )
 ADAM_BETA2 = Hyperparameter("adam_beta2", float, 0.999, ge=0, lt=1, meaning="decay of Adam's second moment")
 ADAM_EPS = Hyperparameter("adam_eps", float, 1e-8, gt=0, lt=1, meaning="Adam's epsilon")
