@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from vdae_bench.errors import UserError
+from vdae_bench.models.hyperparameters import defaults
 from vdae_bench.models.registry import Problem, get_method
 
 
@@ -13,7 +14,7 @@ def papers_model(method: str, latents: int):
     """The method's model on 28 x 28 pixels with the paper's sizes, without its numbers."""
     with torch.device("meta"):
         return get_method(method).build(
-            Problem(1, 784, latents, "continuous", dict(get_method(method).hyperparameters))
+            Problem(1, 784, latents, "continuous", defaults(get_method(method).hyperparameters))
         )
 
 
@@ -51,7 +52,7 @@ def test_where_a_learned_sigma_starts():
     assert get_method("lvdae").build(
         Problem(1, 20, 3, "binary", {"hidden_size": 4, "residual_blocks": 1})
     ).posterior.log_sigma.flatten().tolist() == [0.0]
-    small = {**get_method("vdae-resnet").hyperparameters, "coupling_hidden_size": 4, "decoder_hidden_size": 4}
+    small = {**defaults(get_method("vdae-resnet").hyperparameters), "coupling_hidden_size": 4, "decoder_hidden_size": 4}
     for method in ("vdae-resnet", "lvdae-nice"):
         model = get_method(method).build(Problem(1, 20, 20, "binary", small))
         assert model.posterior.log_sigma.flatten().tolist() == [-1.0]

@@ -10,10 +10,11 @@ import torch
 from tests.models.small_models import DATA_DIM, SMALL, latents_of
 from vdae_bench.data.noise import initial_generators
 from vdae_bench.errors import UserError
+from vdae_bench.models.hyperparameters import defaults
 from vdae_bench.models.registry import Problem, get_method
 from vdae_bench.running.job import Group, Job
 from vdae_bench.running.workbench import Surroundings, Workbench
-from vdae_bench.spec.file import OPTIMISER_DEFAULTS
+from vdae_bench.spec.hyperparameters import OPTIMISER
 from vdae_bench.spec.protocol import load_protocol, override
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.records import Store
@@ -64,7 +65,7 @@ def test_what_contradicts_itself_is_refused():
 
 def test_kl_weight_is_of_training_alone(tiny_data, tmp_path, monkeypatch):
     protocol = override(load_protocol("smoke"), {"train_images": None, "validation_images": 20}, {})
-    hyper = {**OPTIMISER_DEFAULTS, "hidden_size": 8, "residual_blocks": 1}
+    hyper = {**defaults(OPTIMISER), "hidden_size": 8, "residual_blocks": 1}
     jobs = [
         Job("x", Cell("continuous-tiny", "vae", 4, (("kl_weight", weight),)), protocol, hyper) for weight in (2.0, 8.0)
     ]

@@ -8,9 +8,10 @@ import numpy as np
 
 from vdae_bench.data.registry import parse_dataset_id
 from vdae_bench.evaluation.units import bits_per_dim
+from vdae_bench.models.hyperparameters import defaults
 from vdae_bench.models.registry import get_method, method_ids
 from vdae_bench.report.numbers.units import dims_of
-from vdae_bench.spec.file import OPTIMISER_DEFAULTS
+from vdae_bench.spec.hyperparameters import OPTIMISER
 from vdae_bench.spec.protocol import Protocol
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.evidence import Quality
@@ -90,7 +91,7 @@ def made_up_record(
     falling: list[float | None] = [nll_nats + gap_nats + 60 / epoch for epoch in range(1, points + 1)]
     validation = falling if curve is None else curve
     known = cell.method in method_ids()
-    used = {**OPTIMISER_DEFAULTS, **(get_method(cell.method).hyperparameters if known else {})}
+    used = defaults((*OPTIMISER, *(get_method(cell.method).hyperparameters if known else ())))
     used |= {name: value for name, value in protocol.hyperparameters.items() if name in used}
     used |= {"source": "spec", **(hyperparameters or {})}
     metrics = {

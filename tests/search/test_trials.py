@@ -207,7 +207,7 @@ def test_a_value_is_the_validation_bound_of_the_protocol(make_study, around):
 
     data = ViewedImages(load_images("tiny", around.data_folder), "binary", around.device)
     trainer = Trainer(
-        get_method("vae").build(job.problem(1)), data, [trial.seed], job.adam_settings(1), job.training_settings()
+        get_method("vae").build(job.problem(1)), data, [trial.seed], [job.adam_settings], job.training_settings()
     )
     trainer.run(lambda _: None, lambda: False, lambda: False, lambda _: None)
     assert trial.value == pytest.approx(trainer.validate().neg_elbo.item(), rel=1e-6)

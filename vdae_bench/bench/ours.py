@@ -18,12 +18,13 @@ from vdae_bench.bench.data import BenchData
 from vdae_bench.bench.timing import LEAST_SECONDS, Contestant, Work, count_flops, peak_memory
 from vdae_bench.data.noise import NoiseSource
 from vdae_bench.data.views import View, ViewedImages
+from vdae_bench.models.hyperparameters import defaults
 from vdae_bench.models.precision import Precision
 from vdae_bench.models.registry import get_method
 from vdae_bench.running.job import Group, Job
 from vdae_bench.running.workbench import Surroundings, Workbench
 from vdae_bench.spec.check import apply_overrides
-from vdae_bench.spec.file import OPTIMISER_DEFAULTS
+from vdae_bench.spec.hyperparameters import hyperparameters_of
 from vdae_bench.spec.protocol import Protocol, load_protocol
 from vdae_bench.spec.sweep import Cell
 
@@ -109,7 +110,7 @@ class Subject:
             "coupling_layers": sizes.coupling_layers,
         }
         changes = dict(self.changes)
-        own = {**OPTIMISER_DEFAULTS, **get_method(self.method).hyperparameters}
+        own = defaults(hyperparameters_of(get_method(self.method)).values())
         hyper = {name: changes.pop(name, hyper.get(name, value)) for name, value in own.items()}
         protocol = apply_overrides(_paper(), {**fields, **changes})
         cell = Cell(f"{self.view}-{setting.data.name}", self.method, self.latents)

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from vdae_bench import __version__
+from vdae_bench.cli.lists import list_verb
 from vdae_bench.cli.options import (
     cluster_options,
     data_option,
@@ -45,6 +46,9 @@ PARTS = (*SWEEPS, "all")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks; understood after the verb too.")
 def cli() -> None:
     """Reproduce the VDAE paper (Gritsenko, Snoek, Salimans 2019): flows, VAEs and denoising autoencoders, measured."""
+
+
+cli.add_command(list_verb)
 
 
 @cli.command()

@@ -11,13 +11,14 @@ import importlib.util
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, ClassVar
 
 from vdae_bench.data.views import View
 from vdae_bench.errors import UserError
+from vdae_bench.models.hyperparameters import Hyperparameter
 from vdae_bench.models.log_det import Estimator
 from vdae_bench.models.model import Model
 from vdae_bench.system.words import nearest
@@ -37,30 +38,43 @@ ENTRY_POINT_GROUP = "vdae_bench.methods"
 
 @dataclass(frozen=True)
 class Option:
-    """A cell option that a method understands: its default, and its choices (None: a number within bounds, or null)."""
+    """A cell option of a method: one of its choices, or, without any, a number within bounds or null."""
 
     default: Any
     choices: tuple[Any, ...] | None = None
+    _: KW_ONLY
+    meaning: str
     bounds: tuple[float, float] = (-math.inf, math.inf)
     per_replica: bool = False
     """Whether cells that differ in nothing else can train side by side as replicas of one model."""
     continuous_only: bool = False
     """Whether it says something of a Gaussian p(x|z), which binary data does not have."""
 
+    @property
+    def allowed(self) -> str:
+        """Its choices, or its bounds as an interval, as a spec writes them."""
+        if self.choices is not None:
+            return ", ".join("null" if each is None else str(each) for each in self.choices)
+        low, high = self.bounds
+        return f"[{low:g}, {high:g}{')' if high == math.inf else ']'}{' or null' if self.default is None else ''}"
+
     def check(self, name: str, value: Any) -> None:
         """Raise `UserError` unless `value` is allowed."""
         if self.choices is not None:
             if value not in self.choices:
-                allowed = ", ".join(map(str, self.choices))
-                raise UserError(f"option {name} is {value!r}; use one of {allowed}")
+                raise UserError(f"option {name} is {value!r}; use one of {self.allowed}")
         elif value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise UserError(f"option {name} is {value!r}; use a number")
         elif value is not None and not self.bounds[0] <= value <= self.bounds[1]:
             raise UserError(f"option {name} is {value!r}; use a number from {self.bounds[0]:g} to {self.bounds[1]:g}")
 
 
-PRECISION = {"precision": Option(None, (None, "float32", "mixed"))}
-"""Of every method that trains; None is the protocol's. So a sweep can compare both."""
+PRECISION = {
+    "precision": Option(
+        None, (None, "float32", "mixed"), meaning="arithmetic of training and evaluation; null: the protocol's"
+    )
+}
+"""An option of every method that trains, so that a sweep can compare both."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +107,8 @@ class Method(ABC):
     title: ClassVar[str]
     version: ClassVar[int] = 1
     views: ClassVar[tuple[View, ...]] = ("binary", "continuous")
-    hyperparameters: ClassVar[Mapping[str, Any]] = {}
-    """The architecture's hyper-parameters with the paper's values; the optimiser's are common to all methods."""
+    hyperparameters: ClassVar[tuple[Hyperparameter[Any], ...]] = ()
+    """The architecture's hyper-parameters; the optimiser's are common to all methods."""
     options: ClassVar[Mapping[str, Option]] = {}
     has_elbo: ClassVar[bool] = True
     trains: ClassVar[bool] = True
@@ -131,6 +145,8 @@ _registered: dict[str, Method] = {}
 
 def register(method: type[Method]) -> type[Method]:
     """Make a method known under its id; usable as a decorator in a plugin file."""
+    if not all(isinstance(each, Hyperparameter) for each in method.hyperparameters):
+        raise UserError(f"method {method.id}: its hyperparameters are a tuple of values of the class Hyperparameter")
     _registered[method.id] = method()
     return method
 
@@ -138,6 +154,11 @@ def register(method: type[Method]) -> type[Method]:
 def method_ids() -> list[str]:
     """All known method ids."""
     return sorted({*BUILT_IN, *_registered, *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))})
+
+
+def known_methods() -> list[Method]:
+    """Every known method: the built-in ones as the paper's tables have them, then those from outside."""
+    return [get_method(method_id) for method_id in dict.fromkeys((*BUILT_IN, *method_ids()))]
 
 
 def get_method(method_id: str) -> Method:
@@ -148,7 +169,10 @@ def get_method(method_id: str) -> Method:
             register(getattr(importlib.import_module(module), name))
         else:
             for point in entry_points(group=ENTRY_POINT_GROUP, name=method_id):
-                register(point.load())
+                try:
+                    register(point.load())
+                except Exception as error:
+                    raise UserError(f"method {method_id} cannot be imported from {point.value}: {error}") from error
     if method_id not in _registered:
         known = method_ids()
         raise UserError(

@@ -10,6 +10,7 @@ from vdae_bench.data.registry import find_dataset, parse_dataset_id
 from vdae_bench.data.views import View
 from vdae_bench.evaluation.likelihood import EvaluationSettings
 from vdae_bench.models.registry import Problem, get_method
+from vdae_bench.spec.hyperparameters import ADAM_BETA2, ADAM_EPS, LEARNING_RATE, SCHEDULE
 from vdae_bench.spec.protocol import Protocol
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.records import SCHEMA, Record, Store
@@ -116,10 +117,15 @@ class Job:
             precision=self.own_protocol.precision,
         )
 
-    def adam_settings(self, replicas: int) -> list[AdamSettings]:
-        """The same optimiser for each seed."""
-        names = ("learning_rate", "schedule", "adam_beta2", "adam_eps")
-        return [AdamSettings(**{name: self.hyperparameters[name] for name in names})] * replicas
+    @property
+    def adam_settings(self) -> AdamSettings:
+        """The optimiser of each seed; the one place where named hyper-parameters become its settings."""
+        return AdamSettings(
+            learning_rate=LEARNING_RATE.of(self.hyperparameters),
+            schedule=SCHEDULE.of(self.hyperparameters),
+            adam_beta2=ADAM_BETA2.of(self.hyperparameters),
+            adam_eps=ADAM_EPS.of(self.hyperparameters),
+        )
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,11 @@ class Workbench:
         self.group, self.around = group, around
         self.model = get_method(job.cell.method).build(group.problem())
         self.trainer = Trainer(
-            self.model, self.data, group.seeds, job.adam_settings(len(group.seeds)), job.training_settings()
+            self.model,
+            self.data,
+            group.seeds,
+            [job.adam_settings] * len(group.seeds),
+            job.training_settings(),
         )
 
     def evaluator(self, draw: int = 0) -> Evaluator:

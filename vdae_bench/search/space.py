@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from vdae_bench.spec.file import OPTIMISER_DEFAULTS, Choices, Range
+from vdae_bench.spec.file import Choices, Range
+from vdae_bench.spec.hyperparameters import OF_THE_OPTIMISER
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -35,7 +36,7 @@ def _distribution(space: Range | Choices) -> BaseDistribution:
 
 def architecture_of(parameters: Mapping[str, Value]) -> dict[str, Value]:
     """Those that decide the network: trials that agree in them are replicas of one model."""
-    return {name: value for name, value in parameters.items() if name not in OPTIMISER_DEFAULTS}
+    return {name: value for name, value in parameters.items() if name not in OF_THE_OPTIMISER}
 
 
 def in_words(parameters: Mapping[str, Any]) -> str:

@@ -126,7 +126,7 @@ class Study:
         An interval of sizes counts with its largest, and so do more combinations than can be counted one by one.
         """
         choices = architecture_of(self.space)
-        sets = [space.values if isinstance(space, Choices) else [round(space.max)] for space in choices.values()]
+        sets = [space.values if isinstance(space, Choices) else [space.largest] for space in choices.values()]
         combinations = list(itertools.islice(itertools.product(*sets), MOST_ARCHITECTURES + 1))
         if len(combinations) > MOST_ARCHITECTURES:
             combinations = [tuple(each[-1] for each in sets)]

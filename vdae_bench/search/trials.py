@@ -31,10 +31,8 @@ from vdae_bench.running.workbench import OUT_OF_MEMORY, Surroundings
 from vdae_bench.search.space import architecture_of
 from vdae_bench.search.studies import Study
 from vdae_bench.search.winner import Trial
-from vdae_bench.spec.file import OPTIMISER_DEFAULTS
 from vdae_bench.system.devices import is_out_of_memory, release_memory
 from vdae_bench.system.strict_json import digest
-from vdae_bench.training.adam import AdamSettings
 from vdae_bench.training.checkpoint import Checkpoint
 from vdae_bench.training.replicas import keep_replicas
 from vdae_bench.training.trainer import Interrupted, Trainer
@@ -121,10 +119,7 @@ class Group:
         model = get_method(job.cell.method).build(job.problem(len(self.alive), options))
         data = search_images(job.dataset, around.data_folder, job.view, around.device, job.protocol.train_images)
         seeds = [self.study.trial_seed(number) for number in self.alive]
-        optimisers = []
-        for number in self.alive:
-            values = {**job.hyperparameters, **self.members[number]}
-            optimisers.append(AdamSettings(**{name: values[name] for name in OPTIMISER_DEFAULTS}))
+        optimisers = [self.study.job(self.members[number]).adam_settings for number in self.alive]
         return Trainer(model, data, seeds, optimisers, job.training_settings())
 
     def run(

@@ -10,7 +10,7 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -18,16 +18,15 @@ from vdae_bench.data.registry import find_dataset, parse_dataset_id
 from vdae_bench.errors import UserError
 from vdae_bench.models.registry import get_method
 from vdae_bench.spec.file import (
-    OPTIMISER_DEFAULTS,
     CellSpec,
     Choices,
     Comparison,
-    Hyperparameters,
     Metric,
     Range,
     SearchSpec,
     SpecFile,
 )
+from vdae_bench.spec.hyperparameters import Vocabulary, hyperparameters_of
 from vdae_bench.spec.protocol import Protocol, load_protocol, override, sweeps_folder
 from vdae_bench.spec.sweep import AXES, Cell, SweepSpec
 from vdae_bench.system.words import nearest
@@ -103,12 +102,14 @@ class _Checker:
             raise AssertionError from error
         if search:
             written.search = self._search_with(written.search, search)
-        resolved = self._protocol(written, protocol, overrides)
         cells = self._cells(written)
+        vocabulary = Vocabulary(tuple(map(get_method, dict.fromkeys(cell.method for cell in cells))))
+        resolved = self._protocol(written, protocol, overrides, vocabulary)
+        self._check_hyperparameters(written, vocabulary)
         if not cells and not self.faults:
             self.fault((), "the sweep has no cells; give grid or include")
         if written.search is not None:
-            self._check_search(written.search, cells)
+            self._check_search(written.search, cells, vocabulary)
         self.raise_faults()
         assert resolved is not None
         return SweepSpec(
@@ -116,12 +117,14 @@ class _Checker:
             description=written.description,
             cells=tuple(cells),
             protocol=resolved,
-            hyperparameters=written.hyperparameters.given(),
+            hyperparameters=_given(written.hyperparameters),
             search=written.search,
             seeds=seeds or written.seeds or resolved.seeds,
         )
 
-    def _protocol(self, written: SpecFile, name: str | None, overrides: Mapping[str, Any]) -> Protocol | None:
+    def _protocol(
+        self, written: SpecFile, name: str | None, overrides: Mapping[str, Any], vocabulary: Vocabulary
+    ) -> Protocol | None:
         fields: dict[str, Any] = {}
         base = "quick"
         if isinstance(written.protocol, str):
@@ -133,14 +136,16 @@ class _Checker:
             base, fields = name, {}  # a protocol chosen on the command line replaces the file's
         try:
             protocol = load_protocol(str(base))
-            _check_hyperparameters(protocol.hyperparameters, f"protocol {protocol.name}")
+            for key, value in protocol.hyperparameters.items():
+                if fault := vocabulary.fault(key, value):
+                    raise UserError(f"protocol {protocol.name}: {key}: {fault}")
         except UserError as error:
             if name is not None:
                 raise
             self.fault(("protocol",), str(error))
             return None
         try:
-            return apply_overrides(apply_overrides(protocol, fields), overrides)
+            return apply_overrides(apply_overrides(protocol, fields, vocabulary), overrides, vocabulary)
         except UserError as error:
             if overrides:
                 raise
@@ -164,7 +169,7 @@ class _Checker:
                 self.fault(at, f"an included cell needs {', '.join(absent)} too")
                 continue
             axes = {axis: getattr(cell, axis) for axis in AXES} | cell.options
-            candidates.append((at, axes, cell.hyperparameters.given()))
+            candidates.append((at, axes, _given(cell.hyperparameters)))
         cells: dict[str, Cell] = {}
         for at, axes, hyperparameters in candidates:
             if any(_excludes(pattern, axes) for pattern in written.exclude):
@@ -186,6 +191,7 @@ class _Checker:
             if isinstance(latents, bool) or not isinstance(latents, int):
                 raise UserError(f"latents must be whole numbers, not {latents!r}")
             method.check(view, latents, math.prod(find_dataset(dataset).image_shape), options)
+            hyperparameters_of(method)
         except UserError as error:
             self.fault(at, str(error))
             return None
@@ -214,12 +220,23 @@ class _Checker:
             place = ".".join(str(part) for part in first["loc"] if not _is_branch(part))
             raise UserError(f"search.{place}: {first['msg']}, not {first['input']!r}{hint}") from None
 
-    def _check_search(self, search: SearchSpec, cells: list[Cell]) -> None:
-        of_methods = {name for cell in cells for name in get_method(cell.method).hyperparameters}
-        if self.faults:  # some cells may be missing
-            of_methods = set(Hyperparameters.model_fields)
+    def _check_hyperparameters(self, written: SpecFile, vocabulary: Vocabulary) -> None:
+        sections: list[tuple[Location, Mapping[str, Any]]] = [(("hyperparameters",), written.hyperparameters)]
+        for key, cells in (("include", written.include), ("exclude", written.exclude)):
+            sections += [((key, index, "hyperparameters"), cell.hyperparameters) for index, cell in enumerate(cells)]
+        for at, values in sections:
+            for name, value in values.items():
+                fault = vocabulary.fault(name, value)
+                if fault and not (value is None and vocabulary.find(name)):  # null is as if it were not there
+                    self.fault((*at, name), f"{'.'.join(map(str, (*at, name)))}: {fault}")
+
+    def _check_search(self, search: SearchSpec, cells: list[Cell], vocabulary: Vocabulary) -> None:
+        whole_sweep = not self.faults  # else some cells may be missing
         for name, space in search.parameters.items():
-            for why in _faults_of_space(name, space, of_methods):
+            whys = list(_faults_of_space(name, space, vocabulary))
+            if whole_sweep and name not in vocabulary.own and vocabulary.find(name):
+                whys.append("no method of this sweep has it; leave it out")
+            for why in whys:
                 self.fault(("search", "parameters", name), f"search parameter {name!r}: {why}")
         options = {name for cell in cells for name in get_method(cell.method).options}
         for index, axis in enumerate(search.share):
@@ -234,45 +251,33 @@ class _Checker:
             self.fault(("search", "cell"), f"{what}; cells are {', '.join(trained)}")
 
 
-def _faults_of_space(name: str, space: Range | Choices, of_methods: set[str]) -> Iterator[str]:
+def _faults_of_space(name: str, space: Range | Choices, vocabulary: Vocabulary) -> Iterator[str]:
     """What is wrong with the space of one parameter, and the remedy."""
-    known = Hyperparameters.model_fields
-    if name not in known:
-        yield "seeds are never searched" if name in ("seed", "seeds") else f"unknown{nearest(name, known)}"
+    if name in ("seed", "seeds"):
+        yield "seeds are never searched"
         return
-    if name not in OPTIMISER_DEFAULTS and name not in of_methods:
-        yield "no method of this sweep has it; leave it out"
-    whole = get_args(known[name].annotation)[0] is int
     values: list[Any]
     if isinstance(space, Choices):
         values = space.values
         if len(set(values)) < len(values):
             yield f"a value is there twice in {values}; write each once"
     else:
-        values = [int(value) if whole and value.is_integer() else value for value in (space.min, space.max)]
         yield from space.faults
+        values = [space.min, space.max]
         if space.distribution == "log_uniform_values" and space.min <= 0:
-            values = values[1:]
-        if whole != (space.distribution == "int_uniform"):
-            yield (
-                "whole numbers need int_uniform or values" if whole else "int_uniform is for whole numbers; use uniform"
-            )
-    for value in values:
-        try:
-            Hyperparameters.model_validate({name: value}, strict=True)
-        except ValidationError as error:
-            yield f"{error.errors()[0]['msg']}, not {value!r}"
+            values = [space.max]
+        if space.distribution == "int_uniform":
+            values = [int(value) if value.is_integer() else value for value in values]
+        for each in vocabulary.find(name):
+            if each.kind is int and space.distribution != "int_uniform":
+                yield "whole numbers need int_uniform or values"
+            elif each.kind is float and space.distribution == "int_uniform":
+                yield "int_uniform is for whole numbers; use uniform"
+    yield from filter(None, (vocabulary.fault(name, value, strict=True) for value in values))
 
 
-def _check_hyperparameters(values: Mapping[str, Any], where: str) -> None:
-    """Raise `UserError` for a name that is none, with the nearest that is, or a value out of bounds."""
-    try:
-        Hyperparameters.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0])
-        hint = nearest(name, Hyperparameters.model_fields) if first["type"] == "extra_forbidden" else ""
-        raise UserError(f"{where}: hyper-parameter {name}: {first['msg']}, not {first['input']!r}{hint}") from None
+def _given(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in hyperparameters.items() if value is not None}
 
 
 def _excludes(pattern: CellSpec, axes: Mapping[str, Any]) -> bool:
@@ -281,22 +286,25 @@ def _excludes(pattern: CellSpec, axes: Mapping[str, Any]) -> bool:
     return bool(wanted) and all(axes.get(name) == value for name, value in wanted.items())
 
 
-def apply_overrides(protocol: Protocol, values: Mapping[str, Any]) -> Protocol:
-    """Replace protocol fields and hyper-parameters by name.
+def apply_overrides(protocol: Protocol, values: Mapping[str, Any], vocabulary: Vocabulary | None = None) -> Protocol:
+    """Replace protocol fields and hyper-parameters by name; `vocabulary` is that of the sweep, where there is one.
 
     Raises:
         UserError: for a name that is neither, with the nearest that is, or a value out of bounds.
     """
+    vocabulary = vocabulary or Vocabulary()
     own = ("hyperparameters", "overrides", "name", "base", "description", "cannot_show")
-    fields = [name for name in Protocol.model_fields if name not in own]
-    hyper = {name: value for name, value in values.items() if name in Hyperparameters.model_fields}
-    for name in values:
-        if name not in fields and name not in hyper:
-            known = [*fields, *Hyperparameters.model_fields]
-            raise UserError(f"{name!r} is no field of a protocol and no hyper-parameter{nearest(name, known)}")
+    known = [name for name in Protocol.model_fields if name not in own]
+    fields = {name: value for name, value in values.items() if name in known}
+    hyper = {name: value for name, value in values.items() if name not in known}
+    for name, value in hyper.items():
+        if not vocabulary.find(name):
+            hint = nearest(name, [*known, *vocabulary.own])
+            raise UserError(f"{name!r} is no field of a protocol and no hyper-parameter{hint}")
+        if fault := vocabulary.fault(name, value):
+            raise UserError(f"{name}: {fault}")
     try:
-        Hyperparameters.model_validate(hyper)
-        return override(protocol, {name: values[name] for name in values if name in fields}, hyper)
+        return override(protocol, fields, hyper)
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}, not {first['input']!r}") from None
@@ -328,7 +336,6 @@ def _is_branch(part: int | str) -> bool:
 def _keys_at(model: type[BaseModel], at: tuple[int | str, ...]) -> list[str]:
     """The keys that the model knows at a location."""
     nested: dict[str, type[BaseModel]] = {
-        "hyperparameters": Hyperparameters,
         "search": SearchSpec,
         "metric": Metric,
         "compare": Comparison,

@@ -8,40 +8,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from vdae_bench.system.atomic import is_plain
 
-OPTIMISER_DEFAULTS: dict[str, Any] = {
-    "learning_rate": 1e-3,
-    "schedule": "linear",
-    "adam_beta2": 0.999,
-    "adam_eps": 1e-8,
-}
-
-
 MAX_SEEDS = 1000
 """Training seeds are 0 .. 999 at most; those of trials are far above (`search.studies`)."""
 
 
 MAX_TRIALS = 10_000
-
-
-class Hyperparameters(BaseModel):
-    """All hyper-parameters with their bounds; a spec gives those it wants to change."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    learning_rate: float | None = Field(default=None, gt=0, lt=10)
-    schedule: Literal["linear", "none"] | None = None
-    adam_beta2: float | None = Field(default=None, ge=0, lt=1)
-    adam_eps: float | None = Field(default=None, gt=0, lt=1)
-    hidden_size: int | None = Field(default=None, ge=1, le=65536)
-    residual_blocks: int | None = Field(default=None, ge=1, le=64)
-    couplings: int | None = Field(default=None, ge=2, le=64)
-    coupling_layers: int | None = Field(default=None, ge=1, le=64)
-    coupling_hidden_size: int | None = Field(default=None, ge=1, le=65536)
-    decoder_hidden_size: int | None = Field(default=None, ge=1, le=65536)
-
-    def given(self) -> dict[str, Any]:
-        """Those that were given."""
-        return self.model_dump(exclude_none=True)
 
 
 class Range(BaseModel):
@@ -59,6 +30,11 @@ class Range(BaseModel):
         order = [] if self.min < self.max else [f"min {self.min:g} must be below max {self.max:g}"]
         start = self.distribution == "log_uniform_values" and self.min <= 0
         return order + (["a logarithmic interval must start above 0"] if start else [])
+
+    @property
+    def largest(self) -> int | float:
+        """The largest value in it."""
+        return round(self.max) if self.distribution == "int_uniform" else self.max
 
     def has(self, value: Any) -> bool:
         """Whether a value is in it, to rounding."""
@@ -136,7 +112,7 @@ class CellSpec(BaseModel):
     method: str | None = None
     latents: int | None = None
     options: dict[str, str | int | float | None] = {}
-    hyperparameters: Hyperparameters = Hyperparameters()
+    hyperparameters: dict[str, Any] = {}
 
 
 NOT_SWEEPS = ("bench", "chaos")
@@ -161,7 +137,7 @@ class SpecFile(BaseModel):
     include: list[CellSpec] = []
     exclude: list[CellSpec] = []
     protocol: str | dict[str, Any] | None = None
-    hyperparameters: Hyperparameters = Hyperparameters()
+    hyperparameters: dict[str, Any] = {}
     search: SearchSpec | None = None
     seeds: int | None = Field(default=None, ge=1, le=1000)
 

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from vdae_bench.models.hyperparameters import defaults
 from vdae_bench.models.registry import get_method
-from vdae_bench.spec.file import OPTIMISER_DEFAULTS, Choices, Range, SearchSpec
+from vdae_bench.spec.file import Choices, Range, SearchSpec
+from vdae_bench.spec.hyperparameters import hyperparameters_of
 from vdae_bench.spec.protocol import Protocol
 
 AXES = ("dataset", "method", "latents")
@@ -68,7 +70,7 @@ class SweepSpec:
 
     def resolved_hyperparameters(self, cell: Cell) -> dict[str, Any]:
         """What a cell trains with: defaults, the protocol's sizes, the spec's, the cell's, a search's, the user's."""
-        defaults = {**OPTIMISER_DEFAULTS, **get_method(cell.method).hyperparameters}
+        declared = hyperparameters_of(get_method(cell.method))
         layers = (
             self.protocol.hyperparameters,
             self.hyperparameters,
@@ -76,9 +78,10 @@ class SweepSpec:
             self.searched[cell.slug].chosen if cell.slug in self.searched else {},
             self.protocol.overrides,
         )
+        values = defaults(declared.values())
         for layer in layers:
-            defaults.update({name: value for name, value in layer.items() if name in defaults})
-        return defaults
+            values |= {name: declared[name].read(value) for name, value in layer.items() if name in declared}
+        return values
 
     def source(self, cell: Cell) -> str:
         """Where a cell's hyper-parameters are from: `spec`, or `search <digest>`."""

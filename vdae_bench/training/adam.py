@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -18,6 +17,7 @@ from torch import Tensor
 from torch.optim.adam import adam
 
 from vdae_bench.models.model import Model
+from vdae_bench.spec.hyperparameters import Schedule
 from vdae_bench.training.schedules import learning_rate
 
 ALIGNMENT = 16  # floats: each parameter starts on a cache line
@@ -28,7 +28,7 @@ class AdamSettings:
     """The optimiser's hyper-parameters of one replica; beta1 is 0.9 (Appendix D)."""
 
     learning_rate: float
-    schedule: Literal["linear", "none"]
+    schedule: Schedule
     adam_beta2: float
     adam_eps: float
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from vdae_bench.spec.hyperparameters import Schedule
 
 START_RATE = 1e-5
 RATE_WARM_UP = 0.01
@@ -11,7 +11,7 @@ KL_WARM_UP = 0.1
 """100 of 1000 epochs."""
 
 
-def learning_rate(step: int, steps: int, peak: float, schedule: Literal["linear", "none"]) -> float:
+def learning_rate(step: int, steps: int, peak: float, schedule: Schedule) -> float:
     """The rate of step 0 <= step < steps: from 1e-5 up to `peak` over the first 1% of the steps, then on.
 
     `linear` falls to 0 at the last step, `none` stays at the peak.

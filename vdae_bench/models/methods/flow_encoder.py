@@ -11,6 +11,7 @@ from torch import nn
 from vdae_bench.data.statistics import PixelStatistics
 from vdae_bench.errors import UserError
 from vdae_bench.models.flows import NICE, InverseFlow
+from vdae_bench.models.hyperparameters import Hyperparameter
 from vdae_bench.models.likelihoods import Gaussian
 from vdae_bench.models.methods import nice
 from vdae_bench.models.methods.resnet_pair import REGULARISERS, kl_weight_of, likelihood_of
@@ -21,10 +22,19 @@ from vdae_bench.models.priors import StandardLogistic
 from vdae_bench.models.registry import Method, Option, Problem
 
 OPTIONS = {
-    "log_sigma": Option(None, bounds=(-10.0, 5.0), per_replica=True),  # None: learned, starting from the next
-    "initial_log_sigma": Option(-1.0, bounds=(-10.0, 5.0), per_replica=True),
+    "log_sigma": Option(
+        None, meaning="fixed log sigma of the noise; null: learned", bounds=(-10.0, 5.0), per_replica=True
+    ),
+    "initial_log_sigma": Option(
+        -1.0, meaning="where a learned log sigma starts", bounds=(-10.0, 5.0), per_replica=True
+    ),
     **nice.OPTIONS,
-    "decoder_variance": Option("learned", ("learned", "tied"), continuous_only=True),
+    "decoder_variance": Option(
+        "learned",
+        ("learned", "tied"),
+        meaning="variance of p(x|z): a parameter of its own, or the sigma^2 of the noise",
+        continuous_only=True,
+    ),
     **REGULARISERS,
 }
 
@@ -80,7 +90,7 @@ class FlowEncoderMethod(Method):
     """Base of the four methods; each says what its decoder is."""
 
     version = 2  # the start of the decoder and of lambda from data
-    hyperparameters: ClassVar[Mapping[str, Any]] = nice.HYPERPARAMETERS
+    hyperparameters: ClassVar[tuple[Hyperparameter[Any], ...]] = nice.HYPERPARAMETERS
     options: ClassVar[Mapping[str, Option]] = OPTIONS
 
     def check(self, view: str, latents: int, data_dim: int, options: Mapping[str, Any]) -> None:

@@ -19,8 +19,17 @@ class LVDAE(Method):
     hyperparameters: ClassVar = HYPERPARAMETERS
     options: ClassVar = {
         **OPTIONS,
-        "log_sigma": Option(None, bounds=(-10.0, 5.0), per_replica=True),  # None: learned
-        "log_det": Option(None, (None, *get_args(Estimator))),  # None: the protocol's
+        "log_sigma": Option(
+            None,
+            meaning="fixed log sigma of the posterior; null: learned",
+            bounds=(-10.0, 5.0),
+            per_replica=True,
+        ),
+        "log_det": Option(
+            None,
+            (None, *get_args(Estimator)),
+            meaning="log-determinant in training, of all images or of a part of each batch; null: the protocol's",
+        ),
     }
 
     def build(self, problem: Problem) -> Model:

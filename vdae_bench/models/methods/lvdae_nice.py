@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from vdae_bench.models.methods.flow_encoder import FlowEncoderMethod
-from vdae_bench.models.methods.vdae_resnet import DECODER, RESNET_OPTIONS, resnet_decoder
+from vdae_bench.models.methods.vdae_resnet import DECODER_HIDDEN_SIZE, RESNET_OPTIONS, resnet_decoder
 from vdae_bench.models.model import Model
 from vdae_bench.models.posteriors import LinearisedBijection
 from vdae_bench.models.registry import Problem
@@ -16,7 +16,7 @@ class LVDAENice(FlowEncoderMethod):
 
     id = "lvdae-nice"
     title = "L-VDAE *"
-    hyperparameters: ClassVar = {**FlowEncoderMethod.hyperparameters, **DECODER}
+    hyperparameters: ClassVar = (*FlowEncoderMethod.hyperparameters, DECODER_HIDDEN_SIZE)
     options: ClassVar = RESNET_OPTIONS
 
     def build(self, problem: Problem) -> Model:

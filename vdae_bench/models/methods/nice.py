@@ -7,12 +7,24 @@ from typing import ClassVar
 
 from vdae_bench.errors import UserError
 from vdae_bench.models.flows import NICE
+from vdae_bench.models.hyperparameters import Hyperparameter
 from vdae_bench.models.model import FlowModel, Model
 from vdae_bench.models.registry import PRECISION, Method, Option, Problem
 
-HYPERPARAMETERS = {"couplings": 4, "coupling_layers": 5, "coupling_hidden_size": 1024}
-OPTIONS = {"hidden_init": Option("he", ("he", "uniform")), **PRECISION}
-"""`hidden_init` is He's normal, as in all other layers, or U(-0.01, 0.01), as in the code of NICE's authors."""
+COUPLINGS = Hyperparameter("couplings", int, 4, ge=2, le=64, meaning="additive couplings of NICE")
+COUPLING_LAYERS = Hyperparameter("coupling_layers", int, 5, ge=1, le=64, meaning="hidden layers of a coupling")
+COUPLING_HIDDEN_SIZE = Hyperparameter(
+    "coupling_hidden_size", int, 1024, ge=1, le=65536, meaning="width of a coupling's hidden layers"
+)
+HYPERPARAMETERS = (COUPLINGS, COUPLING_LAYERS, COUPLING_HIDDEN_SIZE)
+OPTIONS = {
+    "hidden_init": Option(
+        "he",
+        ("he", "uniform"),
+        meaning="start of a coupling's hidden layers: He's normal as elsewhere, or U(-0.01, 0.01) as NICE's authors do",
+    ),
+    **PRECISION,
+}
 
 
 def nice_flow(problem: Problem) -> NICE:
@@ -20,9 +32,9 @@ def nice_flow(problem: Problem) -> NICE:
     return NICE(
         problem.replicas,
         problem.data_dim,
-        couplings=problem.hyperparameters["couplings"],
-        hidden=problem.hyperparameters["coupling_hidden_size"],
-        hidden_layers=problem.hyperparameters["coupling_layers"],
+        couplings=COUPLINGS.of(problem.hyperparameters),
+        hidden=COUPLING_HIDDEN_SIZE.of(problem.hyperparameters),
+        hidden_layers=COUPLING_LAYERS.of(problem.hyperparameters),
         hidden_init=problem.options.get("hidden_init", "he"),
     )
 
@@ -34,7 +46,10 @@ class Nice(Method):
     title = "NICE"
     views = ("continuous",)
     hyperparameters: ClassVar = HYPERPARAMETERS
-    options: ClassVar = {"l2": Option(0.01, bounds=(0.0, math.inf)), **OPTIONS}
+    options: ClassVar = {
+        "l2": Option(0.01, bounds=(0.0, math.inf), meaning="weight of the L2 penalty on the couplings' weights"),
+        **OPTIONS,
+    }
     has_elbo = False
 
     def check_latents(self, latents: int, data_dim: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from vdae_bench.models.hyperparameters import Hyperparameter
 from vdae_bench.models.layers import Generators
 from vdae_bench.models.likelihoods import Bernoulli, Gaussian, Likelihood
 from vdae_bench.models.model import LatentVariableModel
@@ -15,11 +16,27 @@ from vdae_bench.models.posteriors import Posterior
 from vdae_bench.models.priors import StandardNormal
 from vdae_bench.models.registry import PRECISION, Option, Problem
 
-HYPERPARAMETERS = {"hidden_size": 256, "residual_blocks": 1}
-DECODER_OPTIONS = {"decoder_output": Option("sigmoid", ("sigmoid", "linear"), continuous_only=True)}
+HIDDEN_SIZE = Hyperparameter(
+    "hidden_size", int, 256, ge=1, le=65536, meaning="H, width of the hidden layers of a residual block"
+)
+RESIDUAL_BLOCKS = Hyperparameter(
+    "residual_blocks", int, 1, ge=1, le=64, meaning="B, residual blocks before each projection"
+)
+HYPERPARAMETERS = (HIDDEN_SIZE, RESIDUAL_BLOCKS)
+DECODER_OPTIONS = {
+    "decoder_output": Option(
+        "sigmoid", ("sigmoid", "linear"), meaning="last step of the decoder's mean", continuous_only=True
+    )
+}
 REGULARISERS = {
-    "log_lambda": Option(None, bounds=(-20.0, 5.0), per_replica=True, continuous_only=True),  # None: learned
-    "kl_weight": Option(1.0, bounds=(1e-3, 1e3), per_replica=True),
+    "log_lambda": Option(
+        None,
+        meaning="fixed log variance of p(x|z); null: learned",
+        bounds=(-20.0, 5.0),
+        per_replica=True,
+        continuous_only=True,
+    ),
+    "kl_weight": Option(1.0, meaning="weight of the KL term in training", bounds=(1e-3, 1e3), per_replica=True),
 }
 """What section 5.1 says makes better samples: a fixed variance of the decoder, a KL that weighs more in training."""
 OPTIONS = {**DECODER_OPTIONS, **REGULARISERS, **PRECISION}
@@ -32,7 +49,7 @@ def resnet_encoder(problem: Problem) -> ResNet:
 
 def _resnet(problem: Problem, widths: list[int]) -> ResNet:
     hyper = problem.hyperparameters
-    return ResNet(problem.replicas, widths, hidden=hyper["hidden_size"], blocks=hyper["residual_blocks"])
+    return ResNet(problem.replicas, widths, hidden=HIDDEN_SIZE.of(hyper), blocks=RESIDUAL_BLOCKS.of(hyper))
 
 
 def likelihood_of(problem: Problem, decoder_output: str, tied: Callable[[], Tensor] | None = None) -> Likelihood:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from vdae_bench.models.hyperparameters import Hyperparameter
 from vdae_bench.models.methods.flow_encoder import OPTIONS, FlowEncoderMethod
 from vdae_bench.models.methods.resnet_pair import DECODER_OPTIONS
 from vdae_bench.models.model import Model
@@ -11,20 +12,22 @@ from vdae_bench.models.networks import ResNetDecoder
 from vdae_bench.models.posteriors import PushForward
 from vdae_bench.models.registry import Option, Problem
 
-DECODER = {"decoder_hidden_size": 1024}
+DECODER_HIDDEN_SIZE = Hyperparameter(
+    "decoder_hidden_size", int, 1024, ge=1, le=65536, meaning="width of the ResNet decoder's hidden layers"
+)
 RESNET_OPTIONS: dict[str, Option] = {
     **OPTIONS,
     **DECODER_OPTIONS,
-    "decoder_blocks": Option(4, choices=tuple(range(1, 17))),
+    "decoder_blocks": Option(4, tuple(range(1, 17)), meaning="residual blocks of the decoder, each of width n"),
 }
 """Appendix D: "B = 1 and H = 1024, no projection layers" is read as four residual blocks of width n."""
 
 
 def resnet_decoder(problem: Problem) -> ResNetDecoder:
     """The decoder beside a NICE encoder."""
-    hyper = problem.hyperparameters
+    hidden = DECODER_HIDDEN_SIZE.of(problem.hyperparameters)
     blocks = int(problem.options.get("decoder_blocks", RESNET_OPTIONS["decoder_blocks"].default))
-    return ResNetDecoder(problem.replicas, problem.data_dim, hidden=hyper["decoder_hidden_size"], blocks=blocks)
+    return ResNetDecoder(problem.replicas, problem.data_dim, hidden=hidden, blocks=blocks)
 
 
 class VDAEResNet(FlowEncoderMethod):
@@ -32,7 +35,7 @@ class VDAEResNet(FlowEncoderMethod):
 
     id = "vdae-resnet"
     title = "VDAE: RESNET"
-    hyperparameters: ClassVar = {**FlowEncoderMethod.hyperparameters, **DECODER}
+    hyperparameters: ClassVar = (*FlowEncoderMethod.hyperparameters, DECODER_HIDDEN_SIZE)
     options: ClassVar = RESNET_OPTIONS
 
     def build(self, problem: Problem) -> Model:

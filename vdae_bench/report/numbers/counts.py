@@ -11,6 +11,7 @@ from typing import cast
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from vdae_bench.models.hyperparameters import defaults
 from vdae_bench.models.log_det import gram_cholesky
 from vdae_bench.models.model import LatentVariableModel
 from vdae_bench.models.posteriors import LinearisedFlow
@@ -27,7 +28,7 @@ IMAGES = 2
 
 
 def _model(method: str, m: int) -> LatentVariableModel:
-    job = Job("", Cell("binary-mnist", method, m), load_protocol("paper"), dict(get_method(method).hyperparameters))
+    job = Job("", Cell("binary-mnist", method, m), load_protocol("paper"), defaults(get_method(method).hyperparameters))
     with torch.device("meta"):
         return cast(LatentVariableModel, get_method(method).build(job.problem(1)))
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from vdae_bench.errors import UserError
+from vdae_bench.models.hyperparameters import defaults
 from vdae_bench.models.registry import get_method
 from vdae_bench.paper.published import PublishedTable, find_published, load_table, table_names
 from vdae_bench.report.numbers.rows import Row
@@ -184,7 +185,7 @@ def _table_of(cell: CellRuns) -> PublishedTable:
 
 def _other_network(cell: CellRuns) -> str:
     try:
-        paper = get_method(cell.cell.method).hyperparameters
+        paper = defaults(get_method(cell.cell.method).hyperparameters)
     except UserError:  # a plugin's method, and the plugin is not loaded here
         return ""
     used = cell.completed[0].record.hyperparameters

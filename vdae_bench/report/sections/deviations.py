@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from vdae_bench.errors import UserError
+from vdae_bench.models.hyperparameters import Hyperparameter
 from vdae_bench.models.registry import get_method
 from vdae_bench.report.numbers.rows import title_of
 from vdae_bench.report.numbers.runs import Selection
 from vdae_bench.report.numbers.verdict import PAPER_SEARCHED
 from vdae_bench.report.style.markdown import code, escape, table
-from vdae_bench.spec.file import OPTIMISER_DEFAULTS
+from vdae_bench.spec.hyperparameters import OPTIMISER
 from vdae_bench.spec.protocol import Protocol, load_protocol
 from vdae_bench.spec.sweep import Cell
 
@@ -31,17 +31,8 @@ MEANING = {
     "log_det_rows": "Jacobian rows that `subset` spends an image",
     "initialisation": "log lambda and NICE's s at the start: from training-data statistics, or 0",
     "scalar_rate": "learning rate of sigma, lambda and NICE's s, relative to the weights'",
-    "learning_rate": "at its highest, after the warm-up",
-    "schedule": "of the learning rate after the warm-up",
-    "adam_beta2": "decay of Adam's second moment",
-    "adam_eps": "Adam's epsilon",
-    "hidden_size": "H, width of the hidden layers of a residual block",
-    "residual_blocks": "B, residual blocks before each projection",
-    "couplings": "additive couplings of NICE",
-    "coupling_layers": "hidden layers of a coupling",
-    "coupling_hidden_size": "width of a coupling's hidden layers",
-    "l2": "weight of NICE's L2 penalty",
 }
+"""A line on each field of a protocol; a hyper-parameter is declared with its own."""
 SEARCHED_IN_PAPER = "Bayesian optimisation of the validation ELBO, for each experiment"
 
 
@@ -80,14 +71,15 @@ def _show(name: str, value: Any) -> str:
 
 
 def _hyperparameter_rows(selection: Selection) -> list[list[str]]:
-    differing: dict[tuple[str, str, str], list[str]] = {}
-    fixed: dict[str, set[Any]] = {name: set() for name in OPTIMISER_DEFAULTS}
+    differing: dict[tuple[str, str, str, str], list[str]] = {}
+    fixed: dict[str, set[Any]] = {each.name: set() for each in OPTIMISER}
     for run in selection.runs:
         values = run.record.hyperparameters
-        defaults = _paper_values(run.cell.method)
-        for name, default in defaults.items():
-            if name in values and values[name] != default:
-                key = (name, _show(name, values[name]), PAPER_SEARCHED.get(name) or _show(name, default))
+        for each in _declared_by(run.cell.method):
+            name, value = each.name, values.get(each.name, each.default)
+            if value != each.default:
+                there = PAPER_SEARCHED.get(name) or _show(name, each.default)
+                key = (name, _show(name, value), there, escape(each.meaning))
                 titles = differing.setdefault(key, [])
                 title = title_of(Cell(run.cell.dataset, run.cell.method, run.cell.latents))
                 if title not in titles:
@@ -96,8 +88,8 @@ def _hyperparameter_rows(selection: Selection) -> list[list[str]]:
             for name in fixed:
                 fixed[name] |= {values[name]} if name in values else set()
     rows = [
-        [f"{code(name)} ({', '.join(map(escape, titles))})", here, there, MEANING.get(name, "")]
-        for (name, here, there), titles in differing.items()
+        [f"{code(name)} ({', '.join(map(escape, titles))})", here, there, meaning]
+        for (name, here, there, meaning), titles in differing.items()
     ]
     if any(fixed.values()):
         here = ", ".join(
@@ -109,8 +101,8 @@ def _hyperparameter_rows(selection: Selection) -> list[list[str]]:
     return rows
 
 
-def _paper_values(method: str) -> Mapping[str, Any]:
+def _declared_by(method: str) -> tuple[Hyperparameter[Any], ...]:
     try:
         return get_method(method).hyperparameters
     except UserError:  # a plugin's method, and the plugin is not loaded here
-        return {}
+        return ()

@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from vdae_bench.models.hyperparameters import defaults
 from vdae_bench.models.registry import get_method
 from vdae_bench.report.numbers.runs import Selection
 from vdae_bench.report.numbers.statistics import CellRuns, Summary
@@ -86,7 +87,7 @@ def note(selection: Selection) -> str:
     flows = (run for run in selection.runs if "coupling_hidden_size" in run.record.hyperparameters)
     run = next(run for run in flows if "log_sigma" in dict(run.cell.options))
     protocol, hyper = selection.protocol, run.record.hyperparameters
-    paper = get_method(run.cell.method).hyperparameters
+    paper = defaults(get_method(run.cell.method).hyperparameters)
     size, printed = hyper["coupling_hidden_size"], paper["coupling_hidden_size"]
     networks = f"couplings of {size} units" + (f" (paper: {printed})" if size != printed else "")
     return f"{protocol.name}: {protocol.epochs} epochs (paper: 1000), {networks}"

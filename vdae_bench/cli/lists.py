@@ -1,0 +1,148 @@
+"""`vdae-bench list`: what can be run and what can be set, each kind from the one registry that knows it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vdae_bench.cli.options import plugin_option
+
+if TYPE_CHECKING:
+    from vdae_bench.models.registry import Method
+
+Row = dict[str, Any]
+WIDEST = 56
+"""Characters of a column of the table before its lines break."""
+
+
+def _sweeps() -> Iterator[Row]:
+    from vdae_bench.spec.check import find_spec, load_spec, shipped_sweeps
+
+    for name in shipped_sweeps():
+        spec = load_spec(find_spec(name))
+        yield {
+            "name": name,
+            "cells": len(spec.cells),
+            "seeds": spec.seeds,
+            "protocol": spec.protocol.name,
+            "description": spec.description,
+        }
+
+
+def _methods() -> Iterator[Row]:
+    from vdae_bench.models.registry import known_methods
+
+    for method in known_methods():
+        yield {
+            "name": method.id,
+            "title": method.title,
+            "data": list(method.views),
+            "hyperparameters": [each.name for each in method.hyperparameters],
+            "options": list(method.options),
+        }
+
+
+def _datasets() -> Iterator[Row]:
+    from vdae_bench.data.registry import dataset_ids, find_dataset, parse_dataset_id
+
+    for name in dataset_ids():
+        files = find_dataset(parse_dataset_id(name)[1])
+        yield {
+            "name": name,
+            "rows": files.image_shape[0],
+            "columns": files.image_shape[1],
+            "training": files.train_images.shape[0] - files.validation_images,
+            "validation": files.validation_images,
+            "test": files.test_images.shape[0],
+        }
+
+
+def _protocols() -> Iterator[Row]:
+    from vdae_bench.spec.protocol import PROTOCOLS, load_protocol
+
+    shown = ("epochs", "batch_size", "seeds", "importance_samples", "precision", "description")
+    for name in PROTOCOLS:
+        protocol = load_protocol(name)
+        yield {"name": name, **{field: getattr(protocol, field) for field in shown}}
+
+
+def _options() -> Iterator[Row]:
+    from vdae_bench.models.registry import known_methods
+
+    methods = known_methods()
+    for (name, option), ids in _who((method, each) for method in methods for each in method.options.items()):
+        yield {
+            "name": name,
+            "allowed": option.allowed,
+            "default": option.default,
+            "continuous_only": option.continuous_only,
+            "meaning": option.meaning,
+            "methods": ids,
+        }
+
+
+def _hyperparameters() -> Iterator[Row]:
+    from vdae_bench.models.registry import known_methods
+    from vdae_bench.spec.hyperparameters import hyperparameters_of
+
+    trained = [method for method in known_methods() if method.trains]
+    for each, ids in _who((method, each) for method in trained for each in hyperparameters_of(method).values()):
+        yield {
+            "name": each.name,
+            "type": each.kind.__name__,
+            "allowed": each.allowed,
+            "bounds": each.bounds or None,
+            "choices": list(each.choices) or None,
+            "default": each.default,
+            "meaning": each.meaning,
+            "methods": ids,
+        }
+
+
+def _who(declared: Iterable[tuple[Method, Any]]) -> Iterable[tuple[Any, list[str]]]:
+    """Each declaration once, with the ids of the methods that have it."""
+    found: dict[Any, list[str]] = {}
+    for method, each in declared:
+        found.setdefault(each, []).append(method.id)
+    return found.items()
+
+
+KINDS: dict[str, Callable[[], Iterator[Row]]] = {
+    "sweeps": _sweeps,
+    "methods": _methods,
+    "datasets": _datasets,
+    "protocols": _protocols,
+    "options": _options,
+    "hyperparameters": _hyperparameters,
+}
+NOT_IN_TABLE = ("bounds", "choices")
+"""For programs; the table has both as `allowed`."""
+
+
+def table_of(rows: Iterable[Row]) -> str:
+    """The rows as a table for people, each value as a spec writes it."""
+    from tabulate import tabulate
+
+    shown = [{key: _word(value) for key, value in row.items() if key not in NOT_IN_TABLE} for row in rows]
+    return tabulate(shown, headers="keys", disable_numparse=True, maxcolwidths=WIDEST)
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "null" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@click.command("list")
+@plugin_option
+@click.argument("kind", type=click.Choice(list(KINDS)))
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def list_verb(kind: str, form: str) -> None:
+    """List what can be run (sweeps, methods, datasets, protocols) or set (options, hyperparameters)."""
+    rows = list(KINDS[kind]())
+    click.echo(json.dumps(rows, indent=1) if form == "json" else table_of(rows))

@@ -1,0 +1,97 @@
+"""A hyper-parameter is a value: its name, type, default, bounds and meaning, declared once by whoever trains with it.
+
+A method lists its own; specs, `--set`, protocols, searches, reports and `vdae-bench list` read them from there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass
+from functools import cached_property
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from vdae_bench.errors import UserError
+
+T = TypeVar("T", bound=int | float | str)
+
+
+@dataclass(frozen=True)
+class Hyperparameter(Generic[T]):
+    """A number within bounds or one of a few words, with its default and a line on what it means.
+
+    >>> width = Hyperparameter("width", int, 256, ge=1, le=1024, meaning="units of a layer")
+    >>> width.allowed, width.read(64.0), width.of({"width": 32, "depth": 2})
+    ('[1, 1024]', 64, 32)
+    """
+
+    name: str
+    kind: type[int] | type[float] | type[str]
+    """`str` is for one of `choices`; numbers have bounds instead."""
+    default: T
+    """The paper's value, or one of those that it tried."""
+    _: KW_ONLY
+    meaning: str
+    choices: tuple[T, ...] = ()
+    gt: int | float | None = None
+    ge: int | float | None = None
+    lt: int | float | None = None
+    le: int | float | None = None
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
+            raise UserError(f"the hyper-parameter name {self.name!r} must be lower-case letters, digits and '_'")
+        if self.kind not in (int, float, str) or (self.kind is str) != bool(self.choices):
+            raise UserError(f"hyper-parameter {self.name}: it is an int or a float with bounds, or a str with choices")
+        if not self.meaning:
+            raise UserError(f"hyper-parameter {self.name}: say in a line what it means")
+        try:
+            self.read(self.default, strict=True)
+        except UserError as error:
+            raise UserError(f"hyper-parameter {self.name}: its default: {error}") from None
+
+    @cached_property
+    def _validate(self) -> Callable[..., T]:
+        words: Any = Literal[self.choices]
+        finite = False if self.kind is float else None
+        number: Any = Annotated[self.kind, Field(gt=self.gt, ge=self.ge, lt=self.lt, le=self.le, allow_inf_nan=finite)]
+        return TypeAdapter(words if self.choices else number).validate_python
+
+    @property
+    def bounds(self) -> dict[str, int | float]:
+        """The bounds that it has, by pydantic's names: `gt` above, `ge` from, `lt` below, `le` up to."""
+        named = {"gt": self.gt, "ge": self.ge, "lt": self.lt, "le": self.le}
+        return {name: bound for name, bound in named.items() if bound is not None}
+
+    @property
+    def allowed(self) -> str:
+        """Its choices, or its bounds as an interval: `(0, 10)` is without its ends, `[1, 64]` with them."""
+        if self.choices:
+            return ", ".join(map(str, self.choices))
+        low = f"[{self.ge:g}" if self.ge is not None else f"({'-inf' if self.gt is None else f'{self.gt:g}'}"
+        high = f"{self.le:g}]" if self.le is not None else f"{'inf' if self.lt is None else f'{self.lt:g}'})"
+        return f"{low}, {high}"
+
+    def read(self, value: Any, *, strict: bool = False) -> T:
+        """The value in this hyper-parameter's type: 1 is 1.0 where fractions are meant; `strict` converts no more.
+
+        Raises:
+            UserError: the value is of another type, out of bounds, or none of the choices.
+        """
+        try:
+            return self._validate(value, strict=strict)
+        except ValidationError as error:
+            said = error.errors()[0]["msg"]
+            raise UserError(f"{said[0].lower()}{said[1:]}, not {value!r}") from None
+
+    def of(self, values: Mapping[str, Any]) -> T:
+        """This hyper-parameter's value among those that a cell trains with."""
+        value: T = values[self.name]
+        return value
+
+
+def defaults(declared: Iterable[Hyperparameter[Any]]) -> dict[str, Any]:
+    """The default of each hyper-parameter by its name."""
+    return {each.name: each.read(each.default) for each in declared}

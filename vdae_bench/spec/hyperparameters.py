@@ -1,0 +1,78 @@
+"""The hyper-parameters that a spec may set: the optimiser's, which are declared here, and those of its methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, get_args
+
+from vdae_bench.errors import UserError
+from vdae_bench.models.hyperparameters import Hyperparameter
+from vdae_bench.models.registry import Method, known_methods
+from vdae_bench.spec.protocol import Protocol
+from vdae_bench.system.words import nearest
+
+Schedule = Literal["linear", "none"]
+
+LEARNING_RATE = Hyperparameter("learning_rate", float, 1e-3, gt=0, lt=10, meaning="at its highest, after the warm-up")
+SCHEDULE: Hyperparameter[Schedule] = Hyperparameter(
+    "schedule", str, "linear", choices=get_args(Schedule), meaning="of the learning rate after the warm-up"
+)
+ADAM_BETA2 = Hyperparameter("adam_beta2", float, 0.999, ge=0, lt=1, meaning="decay of Adam's second moment")
+ADAM_EPS = Hyperparameter("adam_eps", float, 1e-8, gt=0, lt=1, meaning="Adam's epsilon")
+OPTIMISER: tuple[Hyperparameter[Any], ...] = (LEARNING_RATE, SCHEDULE, ADAM_BETA2, ADAM_EPS)
+"""What every method trains with; `training.adam.AdamSettings` has their values."""
+OF_THE_OPTIMISER = frozenset(each.name for each in OPTIMISER)
+
+TAKEN = frozenset({*Protocol.model_fields, "seed", "source"})
+"""Words that mean something else where a hyper-parameter is set or recorded."""
+
+
+def hyperparameters_of(method: Method) -> dict[str, Hyperparameter[Any]]:
+    """All that a method trains with, by name: the optimiser's hyper-parameters, then its own.
+
+    Raises:
+        UserError: the method calls one of its own by a name that is taken.
+    """
+    for each in method.hyperparameters:
+        if each.name in TAKEN:
+            raise UserError(f"method {method.id} calls a hyper-parameter {each.name!r}, which is taken; rename it")
+    return {each.name: each for each in (*OPTIMISER, *method.hyperparameters)}
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The names that a spec may set, and what its methods take for a value of each."""
+
+    methods: tuple[Method, ...] = ()
+
+    @cached_property
+    def own(self) -> dict[str, list[Hyperparameter[Any]]]:
+        """What the optimiser and the sweep's methods declare under each name, mostly one and the same."""
+        return _by_name((*OPTIMISER, *(each for method in self.methods for each in method.hyperparameters)))
+
+    def find(self, name: str) -> list[Hyperparameter[Any]]:
+        """The declarations of a name; a name that only other methods have is known too, and changes nothing."""
+        return self.own.get(name) or _of_any_method().get(name, [])
+
+    def fault(self, name: str, value: Any, *, strict: bool = False) -> str:
+        """What is wrong with setting a hyper-parameter to a value; "" where nothing is."""
+        found = self.find(name)
+        try:
+            for each in found:
+                each.read(value, strict=strict)
+        except UserError as error:
+            return str(error)
+        return "" if found else f"unknown hyper-parameter{nearest(name, self.own)}"
+
+
+def _by_name(declared: Iterable[Hyperparameter[Any]]) -> dict[str, list[Hyperparameter[Any]]]:
+    found: dict[str, list[Hyperparameter[Any]]] = {}
+    for each in dict.fromkeys(declared):
+        found.setdefault(each.name, []).append(each)
+    return found
+
+
+def _of_any_method() -> dict[str, list[Hyperparameter[Any]]]:
+    return _by_name(each for method in known_methods() for each in method.hyperparameters)
