@@ -17,9 +17,8 @@ from vdae_bench.report.numbers.searches import load_searches
 from vdae_bench.report.numbers.statistics import CellRuns
 from vdae_bench.report.numbers.units import unit_of
 from vdae_bench.report.numbers.verdict import judge_cell
-from vdae_bench.report.pages.console import short
 from vdae_bench.report.sections.origin import PROPERTIES
-from vdae_bench.report.sections.results import with_deviation
+from vdae_bench.report.style.terminal import short
 from vdae_bench.running.job import Job
 from vdae_bench.search.space import in_words
 from vdae_bench.search.winner import with_winners
@@ -64,7 +63,7 @@ def _about(store: Store, runs: Sequence[Run], every: Sequence[Run], spec: str | 
         if summary:
             finding = judge_cell(drawn, score)
             beside = f"; the paper's: {finding.verdict}, {finding.evidence}" if finding else ""
-            yield f"  {name}: {with_deviation(summary, unit)} {unit.name} over {summary.count} seeds{beside}"
+            yield f"  {name}: {summary.show(unit)} {unit.name} over {summary.count} seeds{beside}"
     yield "  records:"
     for run in runs:
         state = reasons.get(run.path) or ("" if run.completed else "diverged")

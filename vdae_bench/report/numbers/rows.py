@@ -25,6 +25,11 @@ class Row:
     wanted: int
 
     @property
+    def name(self) -> str:
+        """The row in a sentence."""
+        return f"{self.method} {self.latents}"
+
+    @property
     def quoted(self) -> bool:
         """Whether it is a number that the paper quotes from elsewhere, and nobody here runs."""
         return self.published is not None and self.published.origin == "quoted"
@@ -48,6 +53,16 @@ class Sheet:
     unit: Unit
     rows: tuple[Row, ...]
     baselines: tuple[Row, ...]
+
+    @property
+    def compared(self) -> bool:
+        """Whether the paper has a number for any of the rows."""
+        return any(row.published for row in self.rows)
+
+    @property
+    def everything(self) -> tuple[Row, ...]:
+        """The rows and the baselines under them."""
+        return (*self.rows, *self.baselines)
 
 
 def title_of(cell: Cell) -> str:

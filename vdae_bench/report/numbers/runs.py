@@ -7,6 +7,7 @@ recent), and each record left out is named with the reason.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,15 @@ from vdae_bench.store.records import Record, Store
 from vdae_bench.system.strict_json import digest
 
 Key = TypeVar("Key", bound=Hashable)
+
+
+def portable(command: str) -> str:
+    """A command without the places of the machine that it ran on: an absolute path is cut to its last part.
+
+    >>> portable("vdae-bench sweep /home/me/mini.yaml --results=/scratch/r --scheduler tcp://host:8786")
+    'vdae-bench sweep .../mini.yaml --results=.../r --scheduler tcp://host:8786'
+    """
+    return re.sub(r"(?<![\w.~:/-])~?/(?:[^\s/'\"]+/)*([^\s/'\"]+)/?", r".../\1", command)
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,15 @@ class Run:
     def started_at(self) -> str:
         """ISO time in UTC, so that text order is time order."""
         return str(self.record.provenance.get("started_at", ""))
+
+    @property
+    def command(self) -> str:
+        """The command that made it, without the machine's own paths."""
+        return portable(self.origin("command"))
+
+    def origin(self, name: str) -> str:
+        """One thing that its record says of where it comes from."""
+        return str(self.record.provenance.get(name) or "unknown")
 
 
 @dataclass(frozen=True)

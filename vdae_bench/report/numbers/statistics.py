@@ -22,13 +22,18 @@ from vdae_bench.store.records import TestMetrics
 
 @dataclass(frozen=True)
 class Summary:
-    """Of some numbers: count, mean, sample standard deviation (divisor count - 1; of one None), extremes."""
+    """Some numbers in short: count, mean, sample standard deviation (divisor count - 1; None for one), extremes."""
 
     count: int
     mean: float
     standard_deviation: float | None
     lowest: float
     highest: float
+
+    def show(self, unit: Unit) -> str:
+        """Mean ± sample standard deviation over seeds; the mean alone for one seed."""
+        mean = unit.show(self.mean)
+        return mean if self.standard_deviation is None else f"{mean} ± {unit.show(self.standard_deviation)}"
 
 
 def summarise(values: Iterable[float | None]) -> Summary | None:

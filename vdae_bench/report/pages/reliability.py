@@ -9,8 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from vdae_bench.errors import UserError
-from vdae_bench.report.sections.origin import commit_in_short
-from vdae_bench.report.style.markdown import code, escape, table
+from vdae_bench.report.style.markdown import code, commit_in_short, escape, table
 from vdae_bench.system import atomic
 
 NAME = "reliability"

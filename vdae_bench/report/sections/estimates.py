@@ -7,17 +7,17 @@ from collections.abc import Iterator
 
 from vdae_bench.paper.published import load_table
 from vdae_bench.report.numbers.rows import Row, Sheet
+from vdae_bench.report.numbers.subject import Subject
 from vdae_bench.report.numbers.units import NATS, dims_of
-from vdae_bench.report.sections.results import precision_table
-from vdae_bench.report.style.markdown import escape, label
+from vdae_bench.report.style.markdown import escape, table
+from vdae_bench.report.style.section import Section
 from vdae_bench.spec.protocol import Protocol
 
 FEW_SAMPLES = 10.0
 """Effective samples below which the first-order error formulas say too little."""
 
 
-def estimates(protocol: Protocol, sheets: list[Sheet]) -> Iterator[str]:
-    """Paragraphs and tables."""
+def _estimates(protocol: Protocol, sheets: list[Sheet]) -> Iterator[str]:
     k, nll_images, elbo_images = protocol.importance_samples, protocol.nll_images, protocol.elbo_images
     paper = load_table("table1").importance_samples
     if nll_images >= elbo_images:
@@ -46,7 +46,7 @@ def estimates(protocol: Protocol, sheets: list[Sheet]) -> Iterator[str]:
         dims = None if sheet.unit is NATS else dims_of(sheet.dataset)
         if dims:
             yield f"0.001 bits/dim is {0.001 * dims * math.log(2):.2f} nats."
-        few = [label(row) for row in sheet.rows if _has_few_samples(row)]
+        few = [escape(row.name) for row in sheet.rows if _has_few_samples(row)]
         if few:
             yield (
                 f"With fewer than {FEW_SAMPLES:.0f} effective samples the first order is not enough, and NLL "
@@ -59,19 +59,26 @@ def _has_few_samples(row: Row) -> bool:
     return effective is not None and effective.lowest < FEW_SAMPLES
 
 
-def redraw_sentence(sheet: Sheet) -> str | None:
-    """How much another draw of the test set's noise would change a number, where it was measured."""
-    name = "redraw_standard_deviation_nats"
-    rows = (*sheet.rows, *sheet.baselines)
-    found = [(row, summary) for row in rows if row.ran and (summary := row.ran.metric(name))]
-    if not found:
-        return None
-    largest = max(summary.highest for _, summary in found)
-    noise = "binarisation" if sheet.unit is NATS else "dequantisation"
-    dims = None if sheet.unit is NATS else dims_of(sheet.dataset)
-    in_bits = f" ({largest / (dims * math.log(2)):.5f} bits/dim)" if dims else ""
-    measured = ", ".join(escape(row.method) for row, _ in found)
-    return (
-        f"All methods and seeds are tested on the same draw of the {noise} noise; another draw would change "
-        f"a number by about {largest:.2g} nats{in_bits}, as standard deviation (measured on {measured})."
-    )
+def precision_table(sheet: Sheet) -> str:
+    """How sure the NLL of a test set is as an integral: effective sample size, standard error, bias."""
+    body = []
+    for row in sheet.everything:
+        if row.ran is None or not row.ran.completed:
+            continue
+        name = [row.latents, escape(row.method)]
+        effective = row.ran.metric("effective_sample_size")
+        error, bias = row.ran.metric("nll_standard_error_nats"), row.ran.metric("nll_bias_nats")
+        if row.ran.exact or not (effective and error and bias):
+            body.append([*name, "exact density", "-", "-"])
+        else:
+            extremes = f" ({effective.lowest:.1f} to {effective.highest:.1f})" if effective.count > 1 else ""
+            body.append([*name, f"{effective.mean:.1f}{extremes}", f"{error.mean:.3f}", f"{bias.mean:.3f}"])
+    headers = ["latents", "method", "effective samples", "standard error (nats)", "bias (nats)"]
+    return table(headers, body, right=["latents", *headers[3:]])
+
+
+def _text(subject: Subject, sheets: list[Sheet]) -> Iterator[str]:
+    return _estimates(subject.selection.protocol, sheets)
+
+
+ESTIMATES = Section(title="How NLL and -ELBO were estimated", finds=lambda subject: subject.sheets, text=_text)

@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from vdae_bench.report.numbers.runs import Run, grouped
-from vdae_bench.report.style.markdown import bullets, code, portable
+from vdae_bench.report.numbers.subject import Subject
+from vdae_bench.report.style.markdown import bullets, code
+from vdae_bench.report.style.section import Section
 
 
 def _commit(run: Run) -> str:
@@ -16,22 +18,13 @@ def _commit(run: Run) -> str:
     return f"{commit} (dirty: the code was changed after that commit)" if dirty else str(commit)
 
 
-def commit_in_short(commit: str | None, dirty: bool | None) -> str:
-    """The commit behind raw figures, and whether the code was changed since."""
-    return (commit or "no commit")[:12] + (", changed since" if dirty else "")
-
-
-def _of(name: str) -> Callable[[Run], str]:
-    return lambda run: str(run.record.provenance.get(name) or "unknown")
-
-
 PROPERTIES: dict[str, Callable[[Run], str]] = {
-    "command": lambda run: portable(_of("command")(run)),
+    "command": lambda run: run.command,
     "git commit": _commit,
-    "vdae-bench": _of("package_version"),
-    "torch": _of("torch"),
-    "Python": _of("python"),
-    "platform": _of("platform"),
+    "vdae-bench": lambda run: run.origin("package_version"),
+    "torch": lambda run: run.origin("torch"),
+    "Python": lambda run: run.origin("python"),
+    "platform": lambda run: run.origin("platform"),
     "device": lambda run: f"{run.record.cost.device}, {run.record.cost.threads} threads",
 }
 MAY_DIFFER = ("command",)
@@ -50,7 +43,7 @@ def origin(runs: Sequence[Run]) -> Iterator[str]:
     if dirty:
         yield f"**Dirty**: {dirty} of {len(runs)} runs are from code that was changed after its commit."
     for dataset, members in grouped(runs, lambda run: run.cell.dataset).items():
-        counts[f"SHA-256 of {dataset}"] = Counter(map(_of("dataset_sha256"), members))
+        counts[f"SHA-256 of {dataset}"] = Counter(run.origin("dataset_sha256") for run in members)
     yield bullets([_item(name, values) for name, values in counts.items()])
 
 
@@ -59,3 +52,10 @@ def _item(name: str, values: Counter[str]) -> str:
         return f"{name}: {code(next(iter(values)))}"
     listed = [f"  - {code(value)} ({count} runs)" for value, count in values.items()]
     return "\n".join([f"{name}:", *listed])
+
+
+def _text(subject: Subject, runs: Sequence[Run]) -> Iterator[str]:
+    return origin(runs)
+
+
+ORIGIN = Section(title="Provenance", finds=lambda subject: subject.selection.runs, text=_text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -125,6 +126,20 @@ def families_of(selection: Selection) -> list[Family]:
     for dataset in dict.fromkeys(each.cell.cell.dataset for each in rest):
         families.append(Family("", dataset, tuple(each for each in rest if each.cell.cell.dataset == dataset)))
     return families
+
+
+def leveled(families: Sequence[Family]) -> list[Family]:
+    """Families of noise levels whose samples' quality was measured."""
+    return [
+        family for family in families if family.levels and any(member.qualities("drawn") for member in family.members)
+    ]
+
+
+def by_latents(families: Sequence[Family]) -> list[SampledCell]:
+    """VAE and L-VDAE as they are, which are compared at several numbers of latents."""
+    members = [member for family in families for member in family.members]
+    found = [each for each in members if each.cell.cell.method in ("vae", "lvdae") and not each.cell.cell.options]
+    return found if len({each.cell.cell.latents for each in found}) > 1 else []
 
 
 def _default_start(method: str) -> float | None:
