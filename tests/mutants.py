@@ -468,7 +468,7 @@ record the NLL as -ELBO
 -bits["neg_elbo"] if has_elbo
 +bits["nll"] if has_elbo
 
-=== report/statistics.py tests/report/test_report_numbers.py
+=== report/numbers/statistics.py tests/report/test_report_numbers.py
 divide by n in the deviation over seeds
 -statistics.stdev(present)
 +statistics.pstdev(present)
@@ -476,12 +476,12 @@ report the best seed
 -mean=statistics.fmean(present)
 +mean=min(present)
 
-=== report/tables.py tests/report/test_report_numbers.py
+=== report/numbers/columns.py tests/report/test_report_numbers.py
 turn the difference from the paper
--summary.mean - printed.value
-+printed.value - summary.mean
+-at.summary.mean - at.printed.value
++at.printed.value - at.summary.mean
 
-=== report/evidence.py tests/report/test_samples_section.py
+=== report/sections/samples/evidence.py tests/report/test_samples_section.py
 show the samples of the worst seed
 -return min(cell.completed
 +return max(cell.completed

@@ -8,7 +8,7 @@ from typing import Any
 from vdae_bench.errors import UserError
 from vdae_bench.models.registry import get_method
 from vdae_bench.paper.published import PublishedRow, find_published, load_table, table_names
-from vdae_bench.report.numbers.runs import Selection, order_of
+from vdae_bench.report.numbers.runs import Run, Selection, order_of
 from vdae_bench.report.numbers.statistics import CellRuns, cells_of
 from vdae_bench.report.numbers.units import Unit, unit_of
 from vdae_bench.spec.sweep import Cell
@@ -35,9 +35,14 @@ class Row:
         return self.published is not None and self.published.origin == "quoted"
 
     @property
+    def runs(self) -> tuple[Run, ...]:
+        """Its runs, diverged ones too."""
+        return self.ran.runs if self.ran else ()
+
+    @property
     def finished(self) -> int:
         """How many seeds have a record, diverged or not."""
-        return len(self.ran.runs) if self.ran else 0
+        return len(self.runs)
 
     @property
     def missing(self) -> int:

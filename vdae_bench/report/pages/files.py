@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from vdae_bench.report.numbers.columns import Output, lay_out
-from vdae_bench.report.numbers.rows import Sheet
+from vdae_bench.report.numbers.columns import Output, Place, lay_out
+from vdae_bench.report.numbers.rows import SCORES, Sheet
 from vdae_bench.report.numbers.runs import Run, portable
 from vdae_bench.report.style.csv import csv
 from vdae_bench.report.style.latex import NEEDS, environment
@@ -16,9 +16,14 @@ from vdae_bench.report.style.latex import NEEDS, environment
 
 def results_csv(sheets: Sequence[Sheet]) -> str:
     """A line for each row of the tables and score: the paper's number, ours, their difference, interval, verdict."""
-    grids = [lay_out(sheet, sheet.everything, Output.CSV, compared=True) for sheet in sheets]
-    rows = [dict(zip(grid.headings, cells, strict=True)) for grid in grids for cells in grid.rows]
-    return to_csv(pd.DataFrame(rows))
+    grids = [
+        lay_out(sheet, [row], Output.CSV, scores=[("", score)])
+        for sheet in sheets
+        for row in sheet.everything
+        for _, score in SCORES
+        if Place(sheet, row, score).printed or Place(sheet, row, score).summary
+    ]
+    return to_csv(pd.DataFrame([dict(zip(grid.headings, grid.rows[0], strict=True)) for grid in grids]))
 
 
 def results_latex(sheets: Sequence[Sheet], title: str, label: str) -> str:

@@ -102,8 +102,8 @@ def _chapter(chapter: Chapter) -> Iterator[str]:
     for dataset in chapter.datasets:
         sheet = chapter.sheet(dataset)
         yield f"{escape(dataset)}, in {sheet.unit.name}, lower is better:"
-        grid = lay_out(sheet, sheet.rows, Output.STORY, compared=True)
-        yield table(grid.headings, [list(map(escape, cells)) for cells in grid.rows], right=grid.right)
+        grid = lay_out(sheet, sheet.rows, Output.STORY)
+        yield table(grid.headings, [list(map(escape, cells)) for cells in grid.rows], left=grid.left)
     yield from _figure(chapter)
     notes = [*_differences(chapter), *_searches(chapter)]
     yield from [bullets(notes)] if notes else []
@@ -144,19 +144,20 @@ def _searches(chapter: Chapter) -> Iterator[str]:
 
 
 def _experiments(chapters: Sequence[Chapter]) -> Iterator[str]:
-    rows, headings, right = [], [], []
+    rows, headings, left = [], [], []
     for chapter in chapters:
         settings = " ".join(f"{key}={value}" for key, value in chapter.part.settings) or "-"
         records = f"[{chapter.spec.name}]({chapter.place}.md)"
         for sheet in chapter.tried():
             grid = lay_out(sheet, sheet.rows, Output.EXPERIMENTS, compared=False)
-            headings, right = ["what", "settings", *grid.headings, "records"], grid.right
+            headings = ["what", "settings", *grid.headings, "records"]
+            left = ["what", "settings", *grid.left, "records"]
             rows += [[escape(chapter.title), settings, *map(escape, cells), records] for cells in grid.rows]
     if not rows:
         return
     yield "## Why it differs: experiments"
     yield f"Their numbers, from test images as above; what they decide is in the [fidelity notes]({NOTES})."
-    yield table(headings, rows, right=right)
+    yield table(headings, rows, left=left)
     found = [f"{escape(chapter.title)}: {line}" for chapter in chapters for line in _differences(chapter)]
     yield from [bullets(found)] if found else []
 

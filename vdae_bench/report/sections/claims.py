@@ -40,4 +40,4 @@ def _text(subject: Subject, judged: Sequence[Judgement]) -> Iterator[str]:
     yield claims_table(judged)
 
 
-CLAIMS = Section(title="The paper's claims", finds=lambda subject: subject.judged or None, text=_text)
+CLAIMS = Section("The paper's claims", lambda subject: subject.judged or None, _text)

@@ -156,8 +156,8 @@ def _total(course: Course, axis: int) -> float:
     return float(np.mean([costs[-1] for costs in course.costs[axis].values()]))
 
 
-def _contests(subject: Subject) -> list[Contest]:
-    return contests_of(subject.selection, siblings(subject.selection, subject.under_all))
+def _contests(subject: Subject) -> list[Contest] | None:
+    return contests_of(subject.selection, siblings(subject.selection, subject.under_all)) or None
 
 
 def _text(subject: Subject, contests: Sequence[Contest]) -> Iterator[str]:
@@ -167,9 +167,8 @@ def _text(subject: Subject, contests: Sequence[Contest]) -> Iterator[str]:
     yield from findings(contests)
 
 
-COMPUTE = Section(
-    title="Cost beside quality",
-    finds=lambda subject: _contests(subject) or None,
-    text=_text,
-    files=lambda subject, contests: drawn("cost", lambda: _figure(contests)),
-)
+def _files(subject: Subject, contests: Sequence[Contest]) -> dict[str, bytes]:
+    return drawn("cost", lambda: _figure(contests))
+
+
+COMPUTE = Section("Cost beside quality", _contests, _text, _files)

@@ -46,4 +46,4 @@ def _terminal(subject: Subject, runs: Sequence[Run]) -> Iterator[str]:
     yield from wrap(f"Cost: {duration(total_seconds(runs))} for {len(runs)} runs, {flops(total_flops(runs))}.")
 
 
-COST = Section(title="Cost in total", finds=lambda subject: subject.selection.runs, text=_text, terminal=_terminal)
+COST = Section("Cost in total", lambda subject: subject.selection.runs, _text, terminal=_terminal)

@@ -204,4 +204,4 @@ def _files(subject: Subject, cells: list[CellRuns]) -> dict[str, bytes]:
     return drawn("curves", lambda: learning_curves(cells)) if panels_of(cells) else {}
 
 
-CURVES = Section(title="Learning curves", finds=_shown, text=_text, files=_files)
+CURVES = Section("Learning curves", _shown, _text, _files)

@@ -95,4 +95,4 @@ def _text(subject: Subject, selection: Selection) -> Iterator[str]:
     yield deviations_table(selection) or "None."
 
 
-DEVIATIONS = Section(title="Deviations from the paper's protocol", finds=lambda subject: subject.selection, text=_text)
+DEVIATIONS = Section("Deviations from the paper's protocol", lambda subject: subject.selection, _text)

@@ -81,4 +81,4 @@ def _text(subject: Subject, sheets: list[Sheet]) -> Iterator[str]:
     return _estimates(subject.selection.protocol, sheets)
 
 
-ESTIMATES = Section(title="How NLL and -ELBO were estimated", finds=lambda subject: subject.sheets, text=_text)
+ESTIMATES = Section("How NLL and -ELBO were estimated", lambda subject: subject.sheets, _text)

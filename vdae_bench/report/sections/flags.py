@@ -26,4 +26,4 @@ def _text(subject: Subject, found: Mapping[tuple[str, str], list[str]]) -> Itera
     yield bullets(items) or "None."
 
 
-FLAGS = Section(title="Flags", finds=flags_of, text=_text)
+FLAGS = Section("Flags", flags_of, _text)

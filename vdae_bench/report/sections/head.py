@@ -74,5 +74,5 @@ def _searched_alone(subject: SearchSubject, found: SearchSubject) -> Iterator[st
     yield "Searched, and no final run yet."
 
 
-HEAD = Section(finds=lambda subject: stamp(subject.selection, subject.sheets), text=_text, terminal=_terminal)
-SEARCH_HEAD = Section(finds=lambda subject: subject, text=_searched_alone)
+HEAD = Section("", lambda subject: stamp(subject.selection, subject.sheets), _text, terminal=_terminal)
+SEARCH_HEAD = Section("", lambda subject: subject, _searched_alone)

@@ -21,9 +21,8 @@ def _terminal(subject: Subject, limits: Sequence[str]) -> Iterator[str]:
             yield from item(each)
 
 
-LIMITS = Section(
-    title="What this protocol cannot show",
-    finds=lambda subject: subject.selection.protocol.cannot_show,
-    text=_text,
-    terminal=_terminal,
-)
+def _limits(subject: Subject) -> Sequence[str]:
+    return subject.selection.protocol.cannot_show
+
+
+LIMITS = Section("What this protocol cannot show", _limits, _text, terminal=_terminal)

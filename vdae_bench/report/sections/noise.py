@@ -185,4 +185,4 @@ def _terminal(subject: Subject, curves: list[NoiseCurve]) -> Iterator[str]:
             yield from terminal.wrap(terminal.plain(line))
 
 
-NOISE = Section(finds=lambda subject: curves_of(subject.cells) or None, text=_text, files=_files, terminal=_terminal)
+NOISE = Section("", lambda subject: curves_of(subject.cells) or None, _text, _files, _terminal)

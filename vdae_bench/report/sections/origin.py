@@ -58,4 +58,4 @@ def _text(subject: Subject, runs: Sequence[Run]) -> Iterator[str]:
     return origin(runs)
 
 
-ORIGIN = Section(title="Provenance", finds=lambda subject: subject.selection.runs, text=_text)
+ORIGIN = Section("Provenance", lambda subject: subject.selection.runs, _text)

@@ -37,4 +37,4 @@ def _link(run: Run, path: Path) -> str:
     return f"{link(run.path, path, f'seed {run.seed}')}{'' if run.completed else ' (diverged)'}"
 
 
-RECORDS = Section(title="Records", finds=lambda subject: subject.selection, text=_text)
+RECORDS = Section("Records", lambda subject: subject.selection, _text)

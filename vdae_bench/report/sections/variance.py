@@ -49,4 +49,4 @@ def _text(subject: Subject, sheets: Sequence[Sheet]) -> Iterator[str]:
             yield varies
 
 
-VARIANCE = Section(title="What varies", finds=lambda subject: subject.sheets, text=_text)
+VARIANCE = Section("What varies", lambda subject: subject.sheets, _text)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from tabulate import tabulate
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> str:
-    """A table with the columns named in `right` aligned to the right, padded so that it lines up as text."""
-    alignment = ["right" if header in right else "left" for header in headers]
+def table(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    right: Collection[str] = (),
+    left: Collection[str] | None = None,
+) -> str:
+    """A table, padded so that it lines up as text; give the columns to align to the right, or all others (`left`)."""
+    alignment = ["right" if (header in right if left is None else header not in left) else "left" for header in headers]
     return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True, colalign=alignment)
 
 

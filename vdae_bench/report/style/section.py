@@ -10,14 +10,6 @@ Subject = TypeVar("Subject", contravariant=True)
 Found = TypeVar("Found")
 
 
-def _no_files(subject: object, found: object) -> Mapping[str, bytes]:
-    return {}
-
-
-def _no_lines(subject: object, found: object) -> Iterable[str]:
-    return ()
-
-
 @dataclass(frozen=True)
 class Section(Generic[Subject, Found]):
     """One part of a page: what it finds to show, its heading, its text, its files and what the terminal says of it.
@@ -25,11 +17,11 @@ class Section(Generic[Subject, Found]):
     `finds` returns the numbers to show, or None: then the section does not stand on the page. The rest are functions
     of the page's subject and of those numbers. `text` gives paragraphs and tables in Markdown; `files` gives contents
     by the end of the file's name (`curves.svg` becomes `<page>-curves.svg`); `terminal` gives lines of plain text.
-    A section without a title follows the one above it.
+    With the title "" it follows the section above it.
     """
 
+    title: str
     finds: Callable[[Subject], Found | None]
     text: Callable[[Subject, Found], Iterable[str]]
-    title: str = ""
-    files: Callable[[Subject, Found], Mapping[str, bytes]] = _no_files
-    terminal: Callable[[Subject, Found], Iterable[str]] = _no_lines
+    files: Callable[[Subject, Found], Mapping[str, bytes]] = lambda subject, found: {}
+    terminal: Callable[[Subject, Found], Iterable[str]] = lambda subject, found: ()

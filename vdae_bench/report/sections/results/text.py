@@ -29,11 +29,11 @@ def results_table(sheet: Sheet) -> str:
         [_markdown(column, row, text) for column, text in zip(grid.columns, cells, strict=True)]
         for row, cells in zip(sheet.rows, grid.rows, strict=True)
     ]
-    return table(grid.headings, body, right=grid.right)
+    return table(grid.headings, body, left=grid.left)
 
 
 def _markdown(column: Column, row: Row, text: str) -> str:
-    if column.leads_to_records and row.ran:
+    if column.to_records and row.ran:
         return f"[{text}](#{anchor(row.ran.cell.slug)})"
     return escape(text)
 
@@ -142,4 +142,4 @@ def _terminal(subject: Subject, sheets: list[Sheet]) -> Iterator[str]:
             yield from terminal.wrap(terminal.plain(f"Searched hyper-parameters: {names}: {said}."))
 
 
-RESULTS = Section(finds=lambda subject: subject.sheets, text=_text, terminal=_terminal)
+RESULTS = Section("", lambda subject: subject.sheets, _text, terminal=_terminal)

@@ -168,6 +168,4 @@ def _latents(sweep: str, families: Sequence[Family]) -> Iterator[str]:
         )
 
 
-SAMPLES = Section(
-    title="Samples", finds=lambda subject: families_of(subject.selection) or None, text=_text, files=_files
-)
+SAMPLES = Section("Samples", lambda subject: families_of(subject.selection) or None, _text, _files)

@@ -184,9 +184,4 @@ def _fidelities(here: Sequence[Frozen]) -> Iterator[str]:
         yield table(headers, rows, right=headers[1:])
 
 
-SEARCH = Section(
-    title="Hyper-parameter search",
-    finds=lambda subject: current(subject.searches) or None,
-    text=_text,
-    files=_files,
-)
+SEARCH = Section("Hyper-parameter search", lambda subject: current(subject.searches) or None, _text, _files)
