@@ -61,8 +61,6 @@ def _threads() -> Finding:
 
 def _memory() -> Finding:
     free = available_memory()
-    if free is None:
-        return Finding("memory", "note", "not known on this system")
     if free < LEAST_MEMORY:
         return Finding("memory", "note", f"{_gib(free)} free", "close other programs, or lower batch_size with --set")
     return Finding("memory", "ok", f"{_gib(free)} free")

@@ -1,4 +1,4 @@
-"""What a run costs: memory, parameters and FLOPs counted without data, and seconds from a slice of it on this device."""
+"""The cost of a run: memory, parameters and FLOPs counted without data, seconds from a slice of it on this device."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+import psutil
 import torch
 
 from vdae_bench.errors import UserError
@@ -66,24 +67,21 @@ def container_share() -> float | None:
     return None
 
 
-def available_memory() -> int | None:
+def available_memory() -> int:
     """Bytes that are free for this process: the machine's, and no more than the container's limit leaves."""
-    free = []
-    for line in _lines(Path("/proc/meminfo")):
-        if line.startswith("MemAvailable:"):
-            free.append(int(line.split()[1]) * 1024)
+    free = [psutil.virtual_memory().available]
     for limit, used in MEMORY_FILES:
         words = [*_words(CONTROL_GROUPS / limit), *_words(CONTROL_GROUPS / used)]
         if len(words) == 2 and all(word.isdigit() for word in words):
             free.append(max(0, int(words[0]) - int(words[1])))
-    return min(free, default=None)
+    return min(free)
 
 
 def group_bytes(device: torch.device) -> int:
     """What a replica group may take: a third of the device's memory, the same at every start."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory // 3
-    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    machine = psutil.virtual_memory().total
     limits = [int(word) for name, _ in MEMORY_FILES for word in _words(CONTROL_GROUPS / name) if word.isdigit()]
     return min(machine, *limits) // 3 if limits else machine // 3
 
@@ -123,12 +121,8 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _lines(path: Path) -> list[str]:
+def _words(path: Path) -> list[str]:
     try:
-        return path.read_text().splitlines()
+        return path.read_text().split()
     except (OSError, ValueError):
         return []
-
-
-def _words(path: Path) -> list[str]:
-    return " ".join(_lines(path)).split()

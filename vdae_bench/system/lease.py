@@ -131,7 +131,7 @@ class Lease:
         """Whether the owner lives: not if its process is gone from this machine, or its beats have stopped for long."""
         number, start = other.get("process"), other.get("started")
         if other.get("host") == self._own["host"] and isinstance(number, int):
-            lives = processes.lives(number, start if isinstance(start, int) else None)
+            lives = processes.lives(number, start if isinstance(start, int | float) else None)
             if lives is not None:
                 return lives
         before, since = _seen.get(self.path, (None, 0.0))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import functools
-import os
 import platform
 from contextlib import suppress
 from pathlib import Path
+
+import psutil
+
+CLOCK_SECONDS = 2.0
+"""How far two readings of a process's start may be apart: it is reckoned from the time of day, which may be set."""
 
 
 @functools.cache
@@ -19,12 +23,14 @@ def place() -> str:
     return " ".join(known)
 
 
-def started(number: int) -> int | None:
-    """When a process of this place started, by its system's own count; None where that is not known."""
-    return _state_and_start(number)[1]
+def started(number: int) -> float | None:
+    """When a process of this place started, in seconds since 1970; None where that is not known."""
+    with suppress(psutil.Error, ValueError, OverflowError):
+        return psutil.Process(number).create_time()
+    return None
 
 
-def lives(number: int, start: int | None) -> bool | None:
+def lives(number: int, start: float | None) -> bool | None:
     """Whether the process of this place that has the number and started then lives; None where that is not known.
 
     One that was killed and that its parent does not ask after (a zombie) is dead; so is one whose number another has.
@@ -32,20 +38,12 @@ def lives(number: int, start: int | None) -> bool | None:
     if number <= 0:
         return False  # the number of no process, but of a group of them to `os.kill`
     try:
-        os.kill(number, 0)
-    except (ProcessLookupError, OverflowError):
+        process = psutil.Process(number)
+        if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+            return False
+        found = process.create_time()
+    except (psutil.NoSuchProcess, OverflowError):
         return False
-    except OSError:  # another user's
-        pass
-    state, found = _state_and_start(number)
-    if state in ("Z", "X"):
-        return False
-    return None if start is None or found is None else start == found
-
-
-def _state_and_start(number: int) -> tuple[str, int | None]:
-    try:  # the name before the last bracket may have spaces and brackets
-        words = Path(f"/proc/{number}/stat").read_text(errors="replace").rpartition(")")[2].split()
-        return words[0], int(words[19])
-    except (OSError, ValueError, IndexError):
-        return "", None
+    except psutil.AccessDenied:
+        return None
+    return None if start is None else abs(found - start) < CLOCK_SECONDS

@@ -1,0 +1,85 @@
+"""The rooms of the package: each imports only from rooms below it, modules import each other in no circle."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import vdae_bench
+
+PACKAGE = Path(vdae_bench.__file__).parent
+FLOORS = (
+    ("__main__",),
+    ("cli",),
+    ("api", "bench", "illustration"),
+    ("report",),
+    ("search",),
+    ("running",),
+    ("evaluation", "paper"),
+    ("training", "store"),
+    ("spec",),
+    ("models",),
+    ("data",),
+    ("system",),
+    ("errors",),
+)
+"""The rooms from the top down; rooms of one floor do not know each other."""
+FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the package by its dotted name."""
+    return {
+        ".".join(("vdae_bench", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
+        for path in PACKAGE.rglob("*.py")
+    }
+
+
+def imports(path: Path, known: dict[str, Path]) -> Iterator[str]:
+    """The package's modules that a file imports, at its top or in a function."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom) and node.module in known:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner in known else str(node.module)
+
+
+KNOWN = modules()
+ARROWS = sorted(
+    {(module, target) for module, path in KNOWN.items() for target in imports(path, KNOWN) if target != module}
+)
+
+
+def room(module: str) -> str:
+    """The room of a module: its folder, or its own name at the top."""
+    return module.partition(".")[2].partition(".")[0]
+
+
+def test_every_module_is_in_a_room():
+    assert {room(module) for module in KNOWN} - {""} == set(FLOOR_OF)
+
+
+def test_rooms_import_only_from_rooms_below_them():
+    upwards = [
+        f"{module} imports {target}"
+        for module, target in ARROWS
+        if room(target) and room(module) != room(target) and FLOOR_OF[room(module)] >= FLOOR_OF[room(target)]
+    ]
+    assert not upwards
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    graph: dict[str, set[str]] = {}
+    for module, target in ARROWS:
+        if not module.startswith(f"{target}."):  # a package's face that imports its own modules is no circle
+            graph.setdefault(module, set()).add(target)
+    try:
+        list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
