@@ -13,11 +13,12 @@ from tests.report.markdown_tables import table_with
 from vdae_bench.report.build import FORMATS, build_reports, differing_files, render_reports
 from vdae_bench.report.numbers import columns
 from vdae_bench.report.numbers.chapters import Part
-from vdae_bench.report.numbers.columns import Column, Output, lay_out
+from vdae_bench.report.numbers.columns import Column, Output
+from vdae_bench.report.numbers.layout import lay_out
 from vdae_bench.report.numbers.rows import sheets_of
 from vdae_bench.report.numbers.runs import load_runs, select
 from vdae_bench.report.numbers.subject import Subject
-from vdae_bench.report.pages import console, sweep
+from vdae_bench.report.pages import sweep
 from vdae_bench.report.pages.story import render_story
 from vdae_bench.report.style.section import Section
 from vdae_bench.store.records import Store
@@ -89,7 +90,7 @@ def test_a_section_more_is_on_every_page_with_its_files(
         "table2-seeds.svg",
         "index.html",
     ]
-    monkeypatch.setattr(console, "SECTIONS", (*console.SECTIONS, runs))
+    monkeypatch.setattr(sweep, "TERMINAL", (*sweep.TERMINAL, runs))
     after = contents(store, reports)
     assert after["table2.md"].startswith(before["table2.md"])
     assert after["table2.md"].endswith("\n## All runs\n\n![Seeds](table2-seeds.svg)\n\nThere are 17 runs.\n")
@@ -105,7 +106,7 @@ def test_a_section_that_finds_nothing_leaves_no_trace(
     before = contents(store, reports)
     nothing: Section[Subject, int] = Section("Nothing", lambda subject: None, lambda subject, found: [f"{found}"])
     monkeypatch.setattr(sweep, "SECTIONS", (nothing, *sweep.SECTIONS))
-    monkeypatch.setattr(console, "SECTIONS", (nothing, *console.SECTIONS))
+    monkeypatch.setattr(sweep, "TERMINAL", (nothing, *sweep.TERMINAL))
     assert contents(store, reports) == before
 
 

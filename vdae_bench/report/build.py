@@ -14,9 +14,8 @@ from vdae_bench.report.numbers.searches import Frozen, current, load_searches
 from vdae_bench.report.numbers.subject import SearchSubject, Subject, title_of_sweep
 from vdae_bench.report.pages.claims import FILE as CLAIMS_FILE
 from vdae_bench.report.pages.claims import claims_json, claims_page
-from vdae_bench.report.pages.console import console_text
 from vdae_bench.report.pages.files import frame, results_csv, results_latex, to_csv
-from vdae_bench.report.pages.sweep import search_page, sweep_page
+from vdae_bench.report.pages.sweep import console_text, search_page, sweep_page
 from vdae_bench.report.style.digest import same_file
 from vdae_bench.report.style.terminal import short
 from vdae_bench.search.winner import all_winners
@@ -99,7 +98,7 @@ def render_reports(
     sweep: str | None = None,
     formats: Collection[str] = ("md",),
 ) -> Iterator[RenderedReport]:
-    """The same reports as `build_reports`, with nothing written."""
+    """The reports that `build_reports` writes, with nothing written."""
     for each in formats:
         if each not in FORMATS:
             raise UserError(

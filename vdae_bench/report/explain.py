@@ -32,7 +32,7 @@ ABSENT = object()
 
 
 def explain(store: Store, word: str, protocol: str | None = None, spec: str | None = None) -> str:
-    """What there is to say of a cell in every sweep and protocol that has it.
+    """Say where a cell's numbers come from, in every sweep and protocol that has it.
 
     `word` is its name, `<dataset>_<method>_<latents>...`, or the end of a path to it (`table1/quick/<cell>`). `spec` is
     the file of a sweep that is not shipped.
@@ -100,7 +100,7 @@ def _source(store: Store, run: Run) -> str:
 
 
 def _again(store: Store, runs: Sequence[Run], word: str | None) -> Iterator[str]:
-    """Whether the present spec would run each seed again, and which ingredient of its identity changed."""
+    """Say which seeds the present spec would run again, and which ingredient of their identity changed."""
     first = runs[0]
     try:
         job = present_job(store, first, word)
@@ -117,7 +117,7 @@ def _again(store: Store, runs: Sequence[Run], word: str | None) -> Iterator[str]
 
 
 def present_job(store: Store, run: Run, word: str | None = None) -> Job:
-    """What the present spec would run for the cell of a record.
+    """The job that the present spec has for the cell of a record.
 
     Raises:
         UserError: the sweep is not shipped and no spec is given, or the spec has no such cell.

@@ -8,9 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from vdae_bench.paper.published import find_published
-from vdae_bench.report.numbers.cost import total_flops, total_seconds
 from vdae_bench.report.numbers.rows import SCORES, Row, Sheet, place_of, title_of
-from vdae_bench.report.numbers.runs import Run, select
+from vdae_bench.report.numbers.runs import Run, select, total_flops, total_seconds
 from vdae_bench.report.numbers.statistics import CellRuns, Estimate, cells_of, mean_of
 from vdae_bench.report.numbers.units import unit_of
 from vdae_bench.running.cost import price
@@ -21,18 +20,6 @@ from vdae_bench.spec.check import find_spec, load_spec
 from vdae_bench.spec.sweep import Cell, SweepSpec
 from vdae_bench.store.records import Store
 from vdae_bench.system.strict_json import digest
-
-
-@dataclass(frozen=True)
-class PlannedRow(Row):
-    """A row of a spec, whether it ran or not; its runs are those that the spec as it is now asks for."""
-
-    done: int
-
-    @property
-    def finished(self) -> int:
-        """How many of the runs asked for have a record."""
-        return self.done
 
 
 @dataclass(frozen=True)
@@ -55,7 +42,7 @@ class Part:
 
     @property
     def command(self) -> str:
-        """What runs it, or goes on with it."""
+        """The command that runs it, or goes on with it."""
         words = ["vdae-bench sweep", self.spec]
         words += [f"--protocol {self.protocol}"] if self.protocol else []
         words += [f"--set {key}={value}" for key, value in self.settings]
@@ -83,7 +70,7 @@ class Chapter:
 
     @property
     def title(self) -> str:
-        """What the spec says of itself."""
+        """The description that the spec has of itself."""
         return self.spec.description or self.spec.name
 
     @property
@@ -144,10 +131,11 @@ class Chapter:
         rows = [self._row(each) for each in here if "log_sigma" not in dict(each.job.cell.options)]
         return Sheet(dataset, unit_of(dataset), tuple(rows), ())
 
-    def _row(self, plan: CellPlan) -> PlannedRow:
+    def _row(self, plan: CellPlan) -> Row:
+        """A cell of the spec, whether it ran or not; its finished runs are those that the spec asks for now."""
         cell, done = plan.job.cell, len(plan.done)
         wanted = done + len(plan.missing)
-        return PlannedRow(str(cell.latents), title_of(cell), find_published(cell), self.ran.get(cell), wanted, done)
+        return Row(str(cell.latents), title_of(cell), find_published(cell), self.ran.get(cell), wanted, done)
 
     def tried(self) -> Iterator[Sheet]:
         """Each cell that ran, as a table of one row: its unit is its own."""

@@ -6,15 +6,14 @@ added by one line there.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
 
 from vdae_bench.paper.published import PrintedValue
-from vdae_bench.report.numbers.cost import total_flops, total_seconds
-from vdae_bench.report.numbers.rows import SCORES, Row, Sheet
+from vdae_bench.report.numbers.rows import Row, Sheet
+from vdae_bench.report.numbers.runs import total_flops, total_seconds
 from vdae_bench.report.numbers.statistics import Estimate, Summary
 from vdae_bench.report.numbers.verdict import Finding, judge_cell, judge_row
 from vdae_bench.system import words
@@ -134,10 +133,11 @@ def _seconds(at: Place, name: str) -> str:
 
 def _operations(at: Place) -> str:
     mean = _mean_cost(at.row, "train_flops")
-    return "" if mean is None else f"{mean / _flop_unit(at.sheet)[0]:.3g}"
+    return "" if mean is None else f"{mean / flop_unit(at.sheet)[0]:.3g}"
 
 
-def _flop_unit(sheet: Sheet) -> tuple[float, str]:
+def flop_unit(sheet: Sheet) -> tuple[float, str]:
+    """(operations in it, name) of the unit that suits the rows of a table."""
     return words.flop_unit(max((_mean_cost(row, "train_flops") or 0 for row in sheet.rows), default=0))
 
 
@@ -215,49 +215,3 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column("TFLOP", lambda at: f"{total_flops(at.row.runs) / 1e12:.0f}" if at.row.ran else ABSENT, {STORY}),
 )
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A results table laid out for one output: its columns and their headings, and the cells of each row."""
-
-    columns: list[Column]
-    headings: list[str]
-    left: list[str]
-    """The headings of the columns that are aligned to the left; the others go to the right."""
-    rows: list[list[Any]]
-
-
-def lay_out(
-    sheet: Sheet,
-    rows: Iterable[Row],
-    output: Output,
-    *,
-    compared: bool = True,
-    scores: Sequence[tuple[str, str]] = SCORES,
-) -> Grid:
-    """Some rows of a results table as an output shows it, with or without the columns that need the paper's numbers.
-
-    `scores` are the names and scores that a column of a score comes for; all other columns are about the first.
-    """
-    columns = list(_expanded(output, compared, scores))
-    flop = _flop_unit(sheet)[1]
-    headings = [
-        (column.alone if column.alone and not compared else column.headings.get(output, column.heading))
-        .format(score=name, flop=flop)
-        .strip()
-        for column, name, _ in columns
-    ]
-    left = [heading for (column, *_), heading in zip(columns, headings, strict=True) if output in column.left]
-    cells = [(column.cells.get(output, column.cell), score) for column, _, score in columns]
-    body = [[cell(Place(sheet, row, score)) for cell, score in cells] for row in rows]
-    return Grid([column for column, *_ in columns], headings, left, body)
-
-
-def _expanded(output: Output, compared: bool, scores: Sequence[tuple[str, str]]) -> Iterator[tuple[Column, str, str]]:
-    """(column, name of its score, its score): neighbours that are of a score come together, once for each score."""
-    shown = [each for each in COLUMNS if output in each.only and (compared or not each.beside_paper)]
-    for of_score, group in itertools.groupby(shown, key=lambda each: each.of_score):
-        together = list(group)
-        for name, score in scores if of_score else scores[:1]:
-            yield from ((column, name, score) for column in together)

@@ -1,4 +1,4 @@
-"""What quality cost: validation -ELBO of VAE and L-VDAE against operations, seconds and epochs (section 3.1).
+"""The price of quality: validation -ELBO of VAE and L-VDAE against operations, seconds and epochs (section 3.1).
 
 L-VDAE pays for its posterior at every step. Is it worth that price where both get the same compute? Read off the
 learning curves of records; `exact` and `subset` (`models.log_det`) are options of a cell, or protocols of their own
@@ -14,10 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vdae_bench.evaluation.units import bits_per_dim
 from vdae_bench.report.numbers.runs import Run, Selection, by_folder, protocol_of, select
 from vdae_bench.report.numbers.statistics import CellRuns, Estimate, cells_of, mean_of
-from vdae_bench.report.numbers.units import NATS, Unit, dims_of, unit_of
+from vdae_bench.report.numbers.units import Unit, curve_unit, in_curve_unit
 from vdae_bench.store.records import Record
 from vdae_bench.system.strict_json import digest
 
@@ -28,9 +27,9 @@ AXES: tuple[tuple[str, Callable[[Record], float]], ...] = (
     ("training seconds", lambda record: record.cost.train_seconds),
     ("epochs", lambda record: float(len(record.curve.epoch))),
 )
-"""What a seed's training cost in all; an epoch is the same share of it as of the epochs."""
+"""The whole cost of a seed's training, in three units; an epoch is the same share of it as of the epochs."""
 PRICES = (0, 1)
-"""Those that methods pay differently for an epoch."""
+"""The axes on which an epoch costs methods differently."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Contest:
     @property
     def unit(self) -> Unit:
         """The unit of the values."""
-        return unit_of(self.dataset) if dims_of(self.dataset) else NATS
+        return curve_unit(self.dataset)
 
 
 def siblings(selection: Selection, runs: Iterable[Run]) -> list[Selection]:
@@ -104,13 +103,11 @@ def _rivals(selection: Selection) -> Iterator[tuple[str, CellRuns]]:
 
 
 def _course(label: str, cell: CellRuns) -> Course:
-    dims = dims_of(cell.cell.dataset)
-    in_bits = dims is not None and unit_of(cell.cell.dataset) is not NATS
     costs: tuple[dict[int, NDArray[np.float64]], ...] = tuple({} for _ in AXES)
     values = {}
     for run in cell.completed:
         nats = [math.nan if value is None else value for value in run.record.curve.validation_neg_elbo_nats]
-        values[run.seed] = np.array([bits_per_dim(value, dims) if in_bits and dims else value for value in nats])
+        values[run.seed] = np.array([in_curve_unit(value, cell.cell.dataset) for value in nats])
         share = np.arange(1, len(nats) + 1) / len(nats)
         for each, (_, total) in zip(costs, AXES, strict=True):
             each[run.seed] = share * total(run.record)
@@ -129,7 +126,7 @@ def at_equal_cost(contest: Contest, course: Course, axis: int) -> Estimate | Non
 
 
 def worth(contest: Contest, course: Course) -> str:
-    """Whether L-VDAE is better than the VAE when both have spent the VAE's operations."""
+    """The verdict on L-VDAE beside the VAE when both have spent the VAE's operations."""
     equal = at_equal_cost(contest, course, 0)
     # Where it has not finished an epoch by then, it is taken for no better than after that epoch.
     judged = equal or mean_of(differences(contest.vae, course, epoch=0))

@@ -30,7 +30,7 @@ class NoiseCurve:
 
 
 def coupled_floor(log_sigma: float) -> float:
-    """What no coupled model's -ELBO can be below, on average over the data's distribution, in bits/dim.
+    """The bound below any coupled model's -ELBO, on average over the data's distribution, in bits/dim.
 
     It reconstructs x + eps whatever its weights, so at its best variance -ELBO is the cross-entropy of x + eps under
     the flow: at least the entropy of x + eps, which is at least that of eps, `n (log sigma + 1/2 log(2 pi e))` nats.
@@ -67,7 +67,7 @@ def reference_nll(cells: list[CellRuns]) -> float | None:
 
 
 def values_table(curves: list[NoiseCurve]) -> pd.DataFrame:
-    """What the figure shows: a row for each decoder and noise level."""
+    """The values of the figure: a row for each decoder and noise level."""
     return pd.DataFrame(
         [
             {

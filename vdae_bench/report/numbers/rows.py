@@ -16,13 +16,17 @@ from vdae_bench.spec.sweep import Cell
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table: what the paper prints, what ran here, or both; `wanted` seeds were asked for."""
+    """A row of a table: what the paper prints, what ran here, or both; `wanted` seeds were asked for.
+
+    `done` is how many of these have a record, where not all the runs in `ran` are among them.
+    """
 
     latents: str
     method: str
     published: PublishedRow | None
     ran: CellRuns | None
     wanted: int
+    done: int | None = None
 
     @property
     def name(self) -> str:
@@ -31,7 +35,7 @@ class Row:
 
     @property
     def quoted(self) -> bool:
-        """Whether it is a number that the paper quotes from elsewhere, and nobody here runs."""
+        """True for a number that the paper quotes from elsewhere, and nobody here runs."""
         return self.published is not None and self.published.origin == "quoted"
 
     @property
@@ -42,7 +46,7 @@ class Row:
     @property
     def finished(self) -> int:
         """How many seeds have a record, diverged or not."""
-        return len(self.runs)
+        return len(self.runs) if self.done is None else self.done
 
     @property
     def missing(self) -> int:
@@ -61,7 +65,7 @@ class Sheet:
 
     @property
     def compared(self) -> bool:
-        """Whether the paper has a number for any of the rows."""
+        """True when the paper has a number for any of the rows."""
         return any(row.published for row in self.rows)
 
     @property
@@ -112,7 +116,7 @@ def _own_row(ran: CellRuns, wanted: int) -> Row:
 
 
 def _in_paper(cell: Cell) -> bool:
-    """Whether a table has the method on this data, with whatever latents."""
+    """True when a table has the method on this data, with whatever latents."""
     tables = [table for table in map(load_table, table_names()) if table.dataset == cell.dataset]
     return any(row.cell and row.cell.method == cell.method for table in tables for row in table.rows)
 
@@ -124,7 +128,6 @@ def place_of(cell: Cell) -> tuple[Any, ...]:
 
 
 SCORES = (("NLL", "nll"), ("-ELBO", "neg_elbo"))
-
 
 METHODS = ("vae", "lvdae", "lvdae-nice", "vdae-resnet", "vdae-nice", "vdae-coupled", "nice")
 """Each has its style on every page; other methods and options take the styles in turn."""

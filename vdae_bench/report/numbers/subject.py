@@ -1,4 +1,4 @@
-"""What a page is about: everything that its sections may ask for."""
+"""The subject of a page: everything that its sections may ask for."""
 
 from __future__ import annotations
 

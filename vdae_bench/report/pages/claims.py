@@ -19,7 +19,6 @@ FILE = "claims.json"
 REASONS = 2
 """Why parts are undecided: so many different reasons the terminal shows of a claim."""
 
-
 HOW = (
     "A difference is a sum of scores within each seed (cells share the validation and test draws; order and noise of "
     "training come from the seed), then a mean over seeds with its 95% Student interval. A claim of several parts is "
@@ -53,7 +52,7 @@ def in_short(judged: Sequence[Judgement]) -> str:
 
 
 def claims_json(judged: Sequence[Judgement], protocol: str) -> str:
-    """The same for programs; numbers to six digits, so that another machine writes the same text."""
+    """The verdicts as JSON; numbers to six digits, so that another machine writes the same text."""
     content = {"protocol": protocol, "claims": [_content(each) for each in judged]}
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
@@ -71,15 +70,8 @@ def _content(each: Judgement) -> dict[str, Any]:
                 "seeds": finding.estimate.count,
             }
         parts.append(part)
-    claim = each.claim
-    return {
-        "claim": claim.id,
-        "text": claim.text,
-        "place": claim.place,
-        "verdict": each.verdict,
-        "why": each.why,
-        "parts": parts,
-    }
+    claim = {"claim": each.claim.id, "text": each.claim.text, "place": each.claim.place}
+    return {**claim, "verdict": each.verdict, "why": each.why, "parts": parts}
 
 
 def _rounded(value: float) -> float:
@@ -108,7 +100,7 @@ def changed_verdicts(judged: Sequence[Judgement], committed: Path) -> list[str]:
 
 
 def claims_text(judged: Sequence[Judgement]) -> str:
-    """For the terminal: each claim with the parts that have numbers, the others by their reasons."""
+    """The verdicts for the terminal: each claim with the parts that have numbers, the others by their reasons."""
     lines = []
     for each in judged:
         lines.append(f"{each.claim.id:>3}  {each.verdict:<18} {each.claim.text}")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from vdae_bench.report.numbers.columns import Output, Place, lay_out
+from vdae_bench.report.numbers.columns import Output, Place
+from vdae_bench.report.numbers.layout import lay_out
 from vdae_bench.report.numbers.rows import SCORES, Sheet
 from vdae_bench.report.numbers.runs import Run, portable
 from vdae_bench.report.style.csv import csv

@@ -67,7 +67,7 @@ LEFTOVERS = (
     "after that, the lease; and where a waiting process took that lease over and found the records, the checkpoint "
     "alone. An early run that counted without that call had one left over; which of these it was was not recorded."
 )
-"""What the count of leftovers does and does not say."""
+"""The limits of the count of leftovers."""
 
 
 def page(ordeals: Sequence[Ordeal]) -> str:

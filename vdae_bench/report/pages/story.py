@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vdae_bench.report.numbers.chapters import Chapter, Paired, Part, seconds_of
-from vdae_bench.report.numbers.columns import Output, lay_out
-from vdae_bench.report.numbers.cost import total_flops, total_seconds
+from vdae_bench.report.numbers.columns import Output
+from vdae_bench.report.numbers.layout import lay_out
 from vdae_bench.report.numbers.noise import curves_of
-from vdae_bench.report.numbers.runs import load_runs
+from vdae_bench.report.numbers.runs import load_runs, total_flops, total_seconds
 from vdae_bench.report.numbers.units import Unit, unit_of
 from vdae_bench.report.sections.noise import PICTURE, values_and_findings
 from vdae_bench.report.sections.results.tables import outside_table
@@ -31,7 +31,7 @@ EVIDENCE = (
     Part("lvdae-784", "standard"),
     Part("evidence/noise"),
 )
-"""What `make evidence` runs, in its order."""
+"""The sweeps that `make evidence` runs, in its order."""
 
 EXPERIMENTS = (
     Part("readings/latents-64"),
@@ -180,7 +180,7 @@ def _remaining(chapters: Sequence[Chapter]) -> Iterator[str]:
 
 
 def _missing(chapter: Chapter, speed: float) -> str:
-    """What runs the missing runs, and how long that takes at a speed."""
+    """The command that makes the missing runs, and how long that takes at a speed."""
     then = f", then without {code('--seeds')} for the other seeds" if chapter.part.seeds else ""
     return (
         f"{code(chapter.part.command)}{then}: {chapter.missing} runs, about "

@@ -15,17 +15,17 @@ from vdae_bench.report.sections.cost import COST
 from vdae_bench.report.sections.curves import CURVES
 from vdae_bench.report.sections.deviations import DEVIATIONS
 from vdae_bench.report.sections.estimates import ESTIMATES
-from vdae_bench.report.sections.flags import FLAGS
 from vdae_bench.report.sections.head import HEAD, SEARCH_HEAD
 from vdae_bench.report.sections.limits import LIMITS
 from vdae_bench.report.sections.noise import NOISE
 from vdae_bench.report.sections.origin import ORIGIN
-from vdae_bench.report.sections.records import RECORDS
+from vdae_bench.report.sections.records import FLAGS, RECORDS
 from vdae_bench.report.sections.results.text import RESULTS
 from vdae_bench.report.sections.samples.text import SAMPLES
 from vdae_bench.report.sections.search.text import SEARCH
 from vdae_bench.report.sections.variance import VARIANCE
 from vdae_bench.report.style.section import Section
+from vdae_bench.report.style.terminal import short
 
 Page = dict[str, bytes]
 """The files of a page by their names: `<sweep>.md`, and those that lie beside it."""
@@ -48,6 +48,8 @@ SECTIONS: tuple[Section[Subject, Any], ...] = (
     FLAGS,
     RECORDS,
 )
+TERMINAL: tuple[Section[Subject, Any], ...] = (HEAD, RESULTS, NOISE, COST, LIMITS)
+"""The sections that the terminal shows at the end of a run, in its order."""
 SEARCH_SECTIONS: tuple[Section[SearchSubject, Any], ...] = (SEARCH_HEAD, SEARCH)
 """The page of a sweep of which so far only the search has run."""
 
@@ -62,22 +64,27 @@ def search_page(subject: SearchSubject) -> Page:
     return _page(subject, SEARCH_SECTIONS)
 
 
+def console_text(subject: Subject) -> str:
+    """The lines that the terminal prints at the end of a run: paper beside ours, ending in where the page is."""
+    lines = [line for section, found in _standing(subject, TERMINAL) for line in section.terminal(subject, found)]
+    return "\n".join([*lines, f"Report: {short(subject.path)}"])
+
+
 S = TypeVar("S", bound=SearchSubject)
 
 
+def _standing(subject: S, sections: Sequence[Section[S, Any]]) -> Iterator[tuple[Section[S, Any], Any]]:
+    """The sections that find something to show, with what they found."""
+    for section in sections:
+        if (found := section.finds(subject)) is not None:
+            yield section, found
+
+
 def _page(subject: S, sections: Sequence[Section[S, Any]]) -> Page:
-    found = [(section, section.finds(subject)) for section in sections]
-    standing = [(section, each) for section, each in found if each is not None]
-    text = "\n\n".join(part for section, each in standing for part in _paragraphs(section, subject, each)) + "\n"
-    files = {
-        f"{subject.name}-{ending}": content
-        for section, each in standing
-        for ending, content in section.files(subject, each).items()
-    }
-    return {subject.path.name: text.encode(), **files}
-
-
-def _paragraphs(section: Section[S, Any], subject: S, found: object) -> Iterator[str]:
-    if section.title:
-        yield f"## {section.title}"
-    yield from section.text(subject, found)
+    paragraphs: list[str] = []
+    files: dict[str, bytes] = {}
+    for section, found in _standing(subject, sections):
+        paragraphs += [f"## {section.title}"] if section.title else []
+        paragraphs += section.text(subject, found)
+        files |= {f"{subject.name}-{ending}": content for ending, content in section.files(subject, found).items()}
+    return {subject.path.name: ("\n\n".join(paragraphs) + "\n").encode(), **files}

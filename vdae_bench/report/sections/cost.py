@@ -1,11 +1,10 @@
-"""What all runs of a page cost together, by device and number of threads."""
+"""The cost of all runs of a page together, by device and number of threads."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from vdae_bench.report.numbers.cost import total_flops, total_seconds, validation_seconds
-from vdae_bench.report.numbers.runs import Run, grouped
+from vdae_bench.report.numbers.runs import Run, grouped, total_flops, total_seconds, validation_seconds
 from vdae_bench.report.numbers.subject import Subject
 from vdae_bench.report.style.markdown import escape, table
 from vdae_bench.report.style.section import Section

@@ -18,18 +18,17 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from vdae_bench.evaluation.units import bits_per_dim
 from vdae_bench.report.numbers.rows import METHODS, title_of
 from vdae_bench.report.numbers.statistics import CellRuns
 from vdae_bench.report.numbers.subject import Subject
-from vdae_bench.report.numbers.units import NATS, dims_of, unit_of
+from vdae_bench.report.numbers.units import curve_unit, in_curve_unit
 from vdae_bench.report.style.figure import GREY, STYLES, Style, band, canvas, drawn, fit
 from vdae_bench.report.style.markdown import as_pixels, picture
 from vdae_bench.report.style.section import Section
 from vdae_bench.spec.sweep import Cell
 
 WEIGHTS: Any = {True: {"linewidth": 1.6}, False: {"linewidth": 0.7, "alpha": 0.8}}
-"""Of a line: heavy for validation, light for training."""
+"""The look of a line: heavy for validation, light for training."""
 SETTLED_AFTER = 0.1
 """Part of the epochs that may run out of a panel at its top: the KL term is still being warmed up."""
 
@@ -67,7 +66,7 @@ def panels_of(cells: list[CellRuns]) -> list[Panel]:
     for (dataset, latents, method), members in sorted(groups.items(), key=lambda item: item[0]):
         parts = [dataset] if several else []
         parts += [f"m = {latents}", *([title_of(members[0].cell).partition(" (")[0]] if method else [])]
-        unit = unit_of(dataset) if dims_of(dataset) else NATS
+        unit = curve_unit(dataset)
         ordered = sorted(members, key=lambda each: _place(each.cell))
         lines = tuple(_line(each, styles[title_of(each.cell)]) for each in ordered)
         panels.append(Panel(", ".join(parts), unit.name, lines))
@@ -101,11 +100,7 @@ def _line(cell: CellRuns, style: Style) -> Line:
 
 
 def _in_unit(nats: list[float | None], dataset: str) -> list[float]:
-    dims = dims_of(dataset)
-    values = [math.nan if value is None else value for value in nats]
-    if dims is None or unit_of(dataset) is NATS:
-        return values
-    return [bits_per_dim(value, dims) for value in values]
+    return [math.nan if value is None else in_curve_unit(value, dataset) for value in nats]
 
 
 def learning_curves(cells: list[CellRuns]) -> Figure:
@@ -163,7 +158,7 @@ def _limit(axes: Axes, panel: Panel) -> None:
 
 
 def _legend(figure: Figure, place: Axes | None, panels: list[Panel], title: str) -> None:
-    """In a place that no panel needs, or above all panels."""
+    """Put the legend in a place that no panel needs, or above all panels."""
     lines = {line.label: line.style for panel in panels for line in panel.lines}
     handles = [_handle(label, style) for label, style in lines.items()]
     handles += [

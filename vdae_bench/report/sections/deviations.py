@@ -47,7 +47,7 @@ SEARCHED_IN_PAPER = "Bayesian optimisation of the validation ELBO, for each expe
 
 
 def deviations_table(selection: Selection) -> str:
-    """What differs from the paper, its value there, and what it means; nothing if nothing does."""
+    """A table of the settings that differ from the paper's, and what they mean; "" where none does."""
     fields = selection.protocol.deviations(load_protocol("paper"))
     rows = [
         [code(name), _show(name, own), _show(name, theirs), MEANING.get(name, "")]

@@ -17,23 +17,8 @@ FEW_SAMPLES = 10.0
 """Effective samples below which the first-order error formulas say too little."""
 
 
-def _estimates(protocol: Protocol, sheets: list[Sheet]) -> Iterator[str]:
-    k, nll_images, elbo_images = protocol.importance_samples, protocol.nll_images, protocol.elbo_images
-    paper = load_table("table1").importance_samples
-    if nll_images >= elbo_images:
-        yield (
-            f"For each of {elbo_images} test images, -ELBO is the mean of -log w, and NLL is "
-            f"-(logsumexp log w - log K), over the same K = {k} samples from the posterior; of both, the "
-            f"mean over images is shown. The paper has K = {paper} and all 10000 images."
-        )
-    else:
-        yield (
-            f"-ELBO is the mean of -log w over {elbo_images} test images, with K = {k} samples from the "
-            f"posterior on {nll_images} of them, spread evenly, and {protocol.elbo_samples} on each of the "
-            "others. NLL of an image is -(logsumexp log w - log K) over its K samples; NLL of the test set "
-            f"is -ELBO less the mean gap between the two on those {nll_images} images, because the gap "
-            f"varies less between images than the level. The paper has K = {paper} and all 10000 images."
-        )
+def _text(subject: Subject, sheets: list[Sheet]) -> Iterator[str]:
+    yield _how(subject.selection.protocol)
     yield (
         "Effective samples: of K, mean over images (and the extremes over seeds). Standard error: of the NLL "
         "as an estimate for this model on this test set; it says nothing of other seeds. Bias: by how much a "
@@ -52,6 +37,24 @@ def _estimates(protocol: Protocol, sheets: list[Sheet]) -> Iterator[str]:
                 f"With fewer than {FEW_SAMPLES:.0f} effective samples the first order is not enough, and NLL "
                 f"may be too high by more than stated: {'; '.join(few)}."
             )
+
+
+def _how(protocol: Protocol) -> str:
+    k, nll_images, elbo_images = protocol.importance_samples, protocol.nll_images, protocol.elbo_images
+    paper = load_table("table1").importance_samples
+    if nll_images >= elbo_images:
+        return (
+            f"For each of {elbo_images} test images, -ELBO is the mean of -log w, and NLL is "
+            f"-(logsumexp log w - log K), over the same K = {k} samples from the posterior; of both, the "
+            f"mean over images is shown. The paper has K = {paper} and all 10000 images."
+        )
+    return (
+        f"-ELBO is the mean of -log w over {elbo_images} test images, with K = {k} samples from the "
+        f"posterior on {nll_images} of them, spread evenly, and {protocol.elbo_samples} on each of the "
+        "others. NLL of an image is -(logsumexp log w - log K) over its K samples; NLL of the test set "
+        f"is -ELBO less the mean gap between the two on those {nll_images} images, because the gap "
+        f"varies less between images than the level. The paper has K = {paper} and all 10000 images."
+    )
 
 
 def _has_few_samples(row: Row) -> bool:
@@ -75,10 +78,6 @@ def precision_table(sheet: Sheet) -> str:
             body.append([*name, f"{effective.mean:.1f}{extremes}", f"{error.mean:.3f}", f"{bias.mean:.3f}"])
     headers = ["latents", "method", "effective samples", "standard error (nats)", "bias (nats)"]
     return table(headers, body, right=["latents", *headers[3:]])
-
-
-def _text(subject: Subject, sheets: list[Sheet]) -> Iterator[str]:
-    return _estimates(subject.selection.protocol, sheets)
 
 
 ESTIMATES = Section("How NLL and -ELBO were estimated", lambda subject: subject.sheets, _text)

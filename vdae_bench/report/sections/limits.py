@@ -1,4 +1,4 @@
-"""What the protocol of a page cannot show."""
+"""The limits of a page's protocol: what it cannot show."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from vdae_bench.report.numbers.subject import Subject
 from vdae_bench.report.style.markdown import bullets, escape
 from vdae_bench.report.style.section import Section
-from vdae_bench.report.style.terminal import item
+from vdae_bench.report.style.terminal import wrap
 
 
 def _text(subject: Subject, limits: Sequence[str]) -> Iterator[str]:
@@ -18,7 +18,7 @@ def _terminal(subject: Subject, limits: Sequence[str]) -> Iterator[str]:
     if limits:
         yield "This protocol cannot show"
         for each in limits:
-            yield from item(each)
+            yield from wrap(each, start="- ")
 
 
 def _limits(subject: Subject) -> Sequence[str]:

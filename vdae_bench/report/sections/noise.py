@@ -32,7 +32,6 @@ Points = Mapping[float, Summary]
 CONTAINS_COUPLED = "NICE decoder of its own"
 """With h = f it is the coupled model: where it is worse, optimisation failed, not the model class."""
 
-
 HEADROOM = 3.0
 """Bits/dim above the coupled model's floor at the largest noise that the figure shows."""
 
@@ -95,14 +94,14 @@ def _curve(axes: Axes, curve: NoiseCurve, style: Style) -> None:
 
 
 def values_and_findings(curves: list[NoiseCurve]) -> Iterator[str]:
-    """What stands under the figure on a page: the values, and what they say."""
+    """The values of the figure as a table, and what they say."""
     headers, rows = pivot(curves)
     yield table(headers, rows, right=headers)
     yield from findings(curves)
 
 
 def findings(curves: list[NoiseCurve]) -> Iterator[str]:
-    """In words, from the numbers: which reading of "any decoupling improves" they support, and where."""
+    """Sentences that follow from the numbers: which reading of "any decoupling improves" they support, and where."""
     by_label = {curve.label: curve.points for curve in curves}
     coupled = by_label.get(COUPLED)
     others = {label: points for label, points in by_label.items() if not label.startswith("coupled")}

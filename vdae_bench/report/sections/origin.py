@@ -31,8 +31,7 @@ MAY_DIFFER = ("command",)
 """Runs of one table may well come from several commands; anything else that differs is pointed out."""
 
 
-def origin(runs: Sequence[Run]) -> Iterator[str]:
-    """Whether the runs are alike, and a list of all that is recorded, with the number of runs."""
+def _text(subject: Subject, runs: Sequence[Run]) -> Iterator[str]:
     counts = {name: Counter(map(value, runs)) for name, value in PROPERTIES.items()}
     mixed = [name for name, values in counts.items() if len(values) > 1 and name not in MAY_DIFFER]
     if mixed:
@@ -52,10 +51,6 @@ def _item(name: str, values: Counter[str]) -> str:
         return f"{name}: {code(next(iter(values)))}"
     listed = [f"  - {code(value)} ({count} runs)" for value, count in values.items()]
     return "\n".join([f"{name}:", *listed])
-
-
-def _text(subject: Subject, runs: Sequence[Run]) -> Iterator[str]:
-    return origin(runs)
 
 
 ORIGIN = Section("Provenance", lambda subject: subject.selection.runs, _text)

@@ -1,14 +1,34 @@
-"""The records behind every number of a page, cell by cell, and those that were left out."""
+"""The records behind every number of a page, cell by cell, those that were left out, and what runs flagged."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from vdae_bench.report.numbers.runs import Run, Selection, grouped
 from vdae_bench.report.numbers.subject import Subject
-from vdae_bench.report.style.markdown import anchor, bullets, code, link
+from vdae_bench.report.style.markdown import anchor, bullets, code, escape, link
 from vdae_bench.report.style.section import Section
+
+
+def _flags(subject: Subject) -> dict[tuple[str, str], list[str]]:
+    """The seeds that have a flag, by cell and flag."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for run in subject.selection.runs:
+        for flag in run.record.flags:
+            found.setdefault((run.cell.slug, flag), []).append(str(run.seed))
+    return found
+
+
+def _flags_text(subject: Subject, found: Mapping[tuple[str, str], list[str]]) -> Iterator[str]:
+    items = [
+        f"{code(slug)}, seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}: {escape(flag)}"
+        for (slug, flag), seeds in found.items()
+    ]
+    yield bullets(items) or "None."
+
+
+FLAGS = Section("Flags", _flags, _flags_text)
 
 
 def _text(subject: Subject, selection: Selection) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What all figures share: colours, line styles, fonts, and how their files are written."""
+"""Everything that figures share: colours, line styles, fonts, and how their files are written."""
 
 from __future__ import annotations
 
@@ -46,7 +46,6 @@ STYLES = (
     Style("#E69F00", (0, (8, 2)), "P"),
     Style("#000000", "-", "x"),
 )
-
 
 SETTINGS: Any = {
     "font.size": 8.5,

@@ -10,7 +10,7 @@ import base64
 import functools
 import html
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,6 @@ from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markupsafe import Markup
-
-
-@dataclass(frozen=True)
-class Part:
-    """One Markdown page: its key in addresses (`#key`), its text, and the folder that its links start from."""
-
-    key: str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -117,27 +109,22 @@ def _markdown() -> MarkdownIt:
     return MarkdownIt("commonmark", {"html": True}, renderer_cls=_Renderer).enable("table")
 
 
-def _section(part: Part, files: Mapping[str, bytes], keys: Sequence[str]) -> _Section:
+def _section(key: str, text: str, files: Mapping[str, bytes], keys: Collection[str]) -> _Section:
     env: dict[str, Any] = {
-        "key": part.key, "files": files, "heading": part.key, "title": "",
+        "key": key, "files": files, "heading": key, "title": "",
         "tables": 0, "figures": 0, "ids": set(), "headings": [],
     }  # fmt: skip
-    body = _markdown().render(part.text, env)
+    body = _markdown().render(text, env)
     # Links within a Markdown page, and to the other pages that are sections here.
-    body = re.sub(r'<a id="', f'<a id="{part.key}--', body)
-    body = re.sub(r'<a href="#', f'<a href="#{part.key}--', body)
-    for key in keys:
-        body = re.sub(f'<a href="(?:[^"]*/)?{re.escape(key)}[.]md"', f'<a href="#{key}"', body)
-    return _Section(part.key, env["title"], Markup(body), env["headings"])
+    body = re.sub(r'<a id="', f'<a id="{key}--', body)
+    body = re.sub(r'<a href="#', f'<a href="#{key}--', body)
+    for other in keys:
+        body = re.sub(f'<a href="(?:[^"]*/)?{re.escape(other)}[.]md"', f'<a href="#{other}"', body)
+    return _Section(key, env["title"], Markup(body), env["headings"])
 
 
-def html_page(title: str, parts: Sequence[Part], files: Mapping[str, bytes]) -> str:
-    """The page: its title, its Markdown pages in order, and the contents of their figures by file name."""
-    keys = [part.key for part in parts]
+def html_page(title: str, texts: Mapping[str, str], files: Mapping[str, bytes]) -> str:
+    """The page: its title, Markdown texts by their keys in addresses (`#key`), and their figures by file name."""
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
-    return (
-        environment.get_template("page.html.j2").render(
-            title=title, sections=[_section(part, files, keys) for part in parts]
-        )
-        + "\n"
-    )
+    sections = [_section(key, text, files, texts.keys()) for key, text in texts.items()]
+    return environment.get_template("page.html.j2").render(title=title, sections=sections) + "\n"

@@ -11,27 +11,19 @@ from tabulate import tabulate
 WIDTH = 100
 
 
-def wrap(text: str) -> list[str]:
-    """A paragraph as lines that fit."""
-    return textwrap.wrap(text, WIDTH)
+def wrap(text: str, start: str = "") -> list[str]:
+    """A paragraph as lines that fit, or an item of a list that has a `start`."""
+    return textwrap.wrap(text, WIDTH, initial_indent=start, subsequent_indent=" " * len(start))
 
 
-def item(text: str) -> list[str]:
-    """An item of a list as lines that fit."""
-    return textwrap.wrap(text, WIDTH, initial_indent="- ", subsequent_indent="  ")
-
-
-def table(headers: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[str] = ()) -> str:
-    """A table with a line under its headers; columns are aligned to the right but for those named in `left`."""
+def table(
+    headers: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[str] = (), *, dense: bool = False
+) -> str:
+    """A table with a line under its headers, or as narrow as it can be; the columns not in `left` go to the right."""
     alignment = ["left" if header in left else "right" for header in headers]
+    if dense:  # the headers are a row among the others: tabulate pads real headers, and the width is needed
+        return tabulate([headers, *rows], tablefmt="plain", disable_numparse=True, colalign=alignment)
     return tabulate(rows, headers, disable_numparse=True, colalign=alignment)
-
-
-def dense_table(headers: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[str] = ()) -> str:
-    """A table as narrow as it can be."""
-    alignment = ["left" if header in left else "right" for header in headers]
-    # The headers are a row among the others: tabulate pads real headers, and the width is needed.
-    return tabulate([headers, *rows], tablefmt="plain", disable_numparse=True, colalign=alignment)
 
 
 def plain(markdown: str) -> str:

@@ -27,7 +27,7 @@ def fidelity(winner: Winner) -> str:
 
 
 def _schedules(winner: Winner) -> bool:
-    """Whether the search chose between schedules."""
+    """True when the search chose between schedules."""
     space = winner.searched.get("schedule")
     return isinstance(space, Choices) and len(space.values) > 1
 
@@ -57,7 +57,7 @@ def row_notes(sheet: Sheet, searches: Sequence[Frozen]) -> list[tuple[str, str, 
 
 
 def notes_for_table(sheet: Sheet, searches: Sequence[Frozen], page: Path) -> Iterator[str]:
-    """What stands under a table of which some rows have searched hyper-parameters."""
+    """The list under a table some of whose rows have searched hyper-parameters."""
     notes = row_notes(sheet, searches)
     if notes:
         searched = sum(names.count(";") + 1 for names, _, _ in notes)

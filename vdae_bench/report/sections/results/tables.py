@@ -27,17 +27,12 @@ def baselines_table(sheet: Sheet) -> str:
                     "; ".join(worse_there) or "none",
                 ]
             )
-    headers = [
-        "baseline",
-        f"NLL ({sheet.unit.name})",
-        "our rows that are worse",
-        "the paper's rows that are worse",
-    ]
-    return table(headers, body)
+    worse = ["our rows that are worse", "the paper's rows that are worse"]
+    return table(["baseline", f"NLL ({sheet.unit.name})", *worse], body)
 
 
 def verdicts_table(sheet: Sheet) -> str:
-    """Ours - the paper's with its interval, and whether that is the same number; nothing without records."""
+    """A table of our numbers less the paper's, with intervals and verdicts; "" without records."""
     body = []
     for row in sheet.rows:
         for name, score in SCORES:

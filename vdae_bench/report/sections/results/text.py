@@ -7,7 +7,8 @@ import textwrap
 from collections.abc import Iterator
 
 from vdae_bench.paper.published import PublishedTable, load_table, table_names
-from vdae_bench.report.numbers.columns import Column, Output, lay_out
+from vdae_bench.report.numbers.columns import Column, Output
+from vdae_bench.report.numbers.layout import lay_out
 from vdae_bench.report.numbers.noise import curves_of
 from vdae_bench.report.numbers.rows import Row, Sheet
 from vdae_bench.report.numbers.subject import Subject
@@ -51,7 +52,7 @@ def terminal_table(sheet: Sheet, *, noise_levels: bool) -> str:
         ]
         for cells in grid.rows
     ]
-    return terminal.dense_table(grid.headings, body, left=grid.left)
+    return terminal.table(grid.headings, body, grid.left, dense=True)
 
 
 def redraw_sentence(sheet: Sheet) -> str | None:
@@ -108,7 +109,7 @@ def _verdicts(sheet: Sheet) -> Iterator[str]:
 
 
 def _about_paper(paper: PublishedTable) -> str:
-    """What the marks and +- mean, and where quoted numbers are from; each said once."""
+    """Notes on the paper's marks and ±, and on where quoted numbers are from; each said once."""
     marks = {row.footnote for row in paper.rows}
     notes = [f"{escape(mark)} {text}" for mark, text in paper.footnotes.items() if mark in marks]
     if any(row.nll.plus_minus for row in paper.rows):

@@ -46,20 +46,20 @@ class SampledCell:
 
     @property
     def numbers(self) -> list[Numbers]:
-        """Of each of them."""
+        """The stored numbers of every completed run that has evidence."""
         return [numbers for _, numbers in self.with_numbers]
 
     def qualities(self, kind: Kind) -> list[Quality]:
-        """Of the samples of one kind, for each run where it was measured."""
+        """The quality of the samples of one kind, for each run where it was measured."""
         return [each.quality[kind] for each in self.numbers if kind in each.quality]
 
     def summary(self, name: str) -> Summary | None:
-        """Of one of the numbers, over runs."""
+        """One of the stored numbers, in short over runs."""
         return summarise(getattr(each, name) for each in self.numbers)
 
     @property
     def log_sigma(self) -> float | None:
-        """What it was fixed to, or what the best run came to."""
+        """The log sigma that was fixed, or that the best run came to."""
         return self.evidence.numbers.scales.get("log_sigma")
 
     @property
@@ -81,7 +81,7 @@ class SampledCell:
 
 @dataclass(frozen=True)
 class Family:
-    """What is drawn together: rows of one data set, or the noise levels of one model (`title`)."""
+    """Cells that are drawn together: rows of one data set, or the noise levels of one model (`title`)."""
 
     title: str
     dataset: str
@@ -89,11 +89,11 @@ class Family:
 
     @property
     def levels(self) -> bool:
-        """Whether the members differ in their noise level, and are labelled by it."""
+        """True when the members differ in their noise level, and are labelled by it."""
         return bool(self.title)
 
     def label(self, member: SampledCell) -> str:
-        """Of a row: the noise level, or the model."""
+        """The label of a member's row: its noise level, or its model."""
         return member.level if self.levels else f"{title_of(member.cell.cell)}{member.size}"
 
 

@@ -11,8 +11,7 @@ from vdae_bench.evaluation.pictures import ACTIVE, NOISE_LEVELS
 from vdae_bench.report.numbers.statistics import summarise
 from vdae_bench.report.numbers.subject import Subject
 from vdae_bench.report.sections.samples.evidence import Family, SampledCell, by_latents, families_of, leveled
-from vdae_bench.report.sections.samples.grids import decoded, samples
-from vdae_bench.report.sections.samples.plots import latents, quality_by_level
+from vdae_bench.report.sections.samples.figures import decoded, latents, quality_by_level, samples
 from vdae_bench.report.style.csv import csv
 from vdae_bench.report.style.markdown import beside, bullets, escape, picture, table
 from vdae_bench.report.style.section import Section
@@ -121,7 +120,7 @@ def _about_data(measured: Quality) -> str:
 
 
 def _label(family: Family, member: SampledCell, families: Sequence[Family]) -> str:
-    """Of a row of a table that has all families."""
+    """The label of a row in a table that has all families."""
     of_data = [family.dataset] if len({each.dataset for each in families}) > 1 else []
     return escape(", ".join([*of_data, *filter(None, [family.title]), family.label(member)]))
 

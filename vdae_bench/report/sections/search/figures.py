@@ -13,17 +13,12 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from vdae_bench.report.numbers.searches import Frozen, Progression, importances
-from vdae_bench.report.style.figure import GREY, STYLES, band, canvas, drawn
+from vdae_bench.report.style.figure import GREY, STYLES, band, canvas
 from vdae_bench.spec.file import Choices
 
 HIDDEN_ABOVE = 85
 """Percentile of the values above which points are drawn at the top edge: a bad rate is hundreds of nats away."""
 SAMPLER_STYLES = {"gp": STYLES[0], "tpe": STYLES[1], "random": STYLES[2]}
-
-
-def draw(name: str, frozen: Frozen) -> dict[str, bytes]:
-    """A study's figure as contents of files by their names."""
-    return drawn(name, lambda: study_figure(frozen))
 
 
 def study_figure(frozen: Frozen) -> Figure:
@@ -116,11 +111,6 @@ def _importance(axes: Axes, shares: dict[str, float]) -> None:
     axes.set_xlim(0, 1)
     axes.grid(visible=False, axis="y")
     axes.set_title("importance (PED-ANOVA)", loc="left")
-
-
-def draw_comparison(name: str, group: Sequence[Frozen]) -> dict[str, bytes]:
-    """The figure of samplers against each other, as contents of files by their names."""
-    return drawn(name, lambda: comparison_figure(group))
 
 
 def comparison_figure(group: Sequence[Frozen]) -> Figure:

@@ -6,31 +6,21 @@ import itertools
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from vdae_bench.report.numbers.searches import Frozen, Progression, compared, current, importances, same_points
 from vdae_bench.report.numbers.subject import SearchSubject
 from vdae_bench.report.numbers.units import Unit
-from vdae_bench.report.sections.search import figures
+from vdae_bench.report.sections.search.figures import comparison_figure, study_figure
+from vdae_bench.report.style.figure import drawn
 from vdae_bench.report.style.markdown import as_pixels, code, escape, link, picture, table
 from vdae_bench.report.style.section import Section
 from vdae_bench.search.space import in_words
 from vdae_bench.spec.file import Range
 
-SUMMARY = (
-    "study",
-    "cells",
-    "sampler",
-    "trials",
-    "asked at once",
-    "trials an hour",
-    "pruned",
-    "diverged",
-    "epochs",
-    "best",
-    "best tenth within",
-    "file",
-)
+SUMMARY = ["study", "cells", "sampler", "trials", "asked at once", "trials an hour", "pruned", "diverged", "epochs"]
+SUMMARY += ["best", "best tenth within", "file"]
 
 
 def _text(subject: SearchSubject, here: Sequence[Frozen]) -> Iterator[str]:
@@ -78,9 +68,9 @@ def comparison_name(frozen: Frozen) -> str:
 def _files(subject: SearchSubject, here: Sequence[Frozen]) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     for each in _own(here):
-        files |= figures.draw(figure_name(each), each)
+        files |= drawn(figure_name(each), partial(study_figure, each))
     for group in compared(here):
-        files |= figures.draw_comparison(comparison_name(group[0]), group)
+        files |= drawn(comparison_name(group[0]), partial(comparison_figure, group))
     return files
 
 
