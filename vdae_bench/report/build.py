@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from vdae_bench.errors import UserError
 from vdae_bench.report.numbers.claims import claims_protocol, concerning, judge_claims
-from vdae_bench.report.numbers.rows import sheets_of
 from vdae_bench.report.numbers.runs import Run, by_folder, load_runs, select
-from vdae_bench.report.numbers.searches import Frozen, current, load_searches
-from vdae_bench.report.numbers.subject import SearchSubject, Subject, title_of_sweep
+from vdae_bench.report.numbers.searches import current, load_searches
+from vdae_bench.report.numbers.subject import SearchSubject, Subject
 from vdae_bench.report.pages.claims import FILE as CLAIMS_FILE
 from vdae_bench.report.pages.claims import claims_json, claims_page
 from vdae_bench.report.pages.files import frame, results_csv, results_latex, to_csv
@@ -158,22 +157,22 @@ class _Folder:
 
     def _page(self, sweep: str) -> RenderedReport:
         path = self.path / f"{sweep}.md"
-        searches = load_searches(self.store, sweep, self.name)
         if sweep in self.runs:
-            subject = self._subject(sweep, path, searches)
+            subject = self._subject(sweep, path)
             page, console = sweep_page(subject), console_text(subject)
         else:
+            searches = load_searches(self.store, sweep, self.name)
             page = search_page(SearchSubject(path, searches))
             console = f"Searched: {len(current(searches))} studies, no final run yet.\nReport: {short(path)}"
         files = {path.with_name(name): content for name, content in page.items()}
         return RenderedReport(WrittenReport(sweep, self.name, path, console), files)
 
-    def _subject(self, sweep: str, path: Path, searches: Sequence[Frozen]) -> Subject:
+    def _subject(self, sweep: str, path: Path) -> Subject:
         selection = select(self.runs[sweep])
         ours = {run.cell for run in selection.runs} if claims_protocol(sweep, self.name) else set()
         return Subject(
             path=path,
-            searches=searches,
+            searches=load_searches(self.store, sweep, self.name),
             selection=selection,
             under_all=[run for run in self.every if run.sweep == sweep],
             judged=concerning(self.judged, ours),
@@ -190,9 +189,9 @@ class _Folder:
             yield RenderedReport(WrittenReport("", self.name, path, f"Claims: {short(path)}"), files)
 
     def _table(self, sweep: str, ending: str) -> RenderedReport:
-        path, selection = self.path / f"{sweep}.{ending}", select(self.runs[sweep])
-        sheets = sheets_of(selection)
-        text = results_csv(sheets) if ending == "csv" else results_latex(sheets, title_of_sweep(selection), sweep)
+        path = self.path / f"{sweep}.{ending}"
+        subject = self._subject(sweep, path)
+        text = results_csv(subject.sheets) if ending == "csv" else results_latex(subject.sheets, subject.title, sweep)
         return RenderedReport(WrittenReport(sweep, self.name, path, short(path)), {path: text.encode()})
 
     def _records(self) -> RenderedReport:
@@ -212,14 +211,7 @@ class _Folder:
 
 
 def _nothing(store: Store, protocol: str | None, sweep: str | None) -> str:
-    of = " ".join(
-        part
-        for part in (
-            f"of sweep {sweep!r}" if sweep else "",
-            f"under protocol {protocol!r}" if protocol else "",
-        )
-        if part
-    )
+    of = [*([f"of sweep {sweep!r}"] if sweep else []), *([f"under protocol {protocol!r}"] if protocol else [])]
     known = sorted({f"{run.sweep} under {run.protocol}" for run in load_runs(store)})
     there = f"there are {', '.join(known)}" if known else "run `vdae-bench reproduce table1` first"
-    return f"no records {of + ' ' if of else ''}in {store.root}: {there}"
+    return " ".join(["no records", *of, f"in {store.root}: {there}"])

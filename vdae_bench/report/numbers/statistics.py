@@ -92,7 +92,7 @@ def mean_of(values: Sequence[float]) -> Estimate:
 
 
 def difference_to_printed(ours: Summary, printed: PrintedValue, runs: int) -> Estimate:
-    """Our mean less the paper's, by Welch where it prints a deviation over `runs`, else by our seeds and its rounding."""
+    """Our mean less the paper's, by Welch where it prints a deviation over `runs`, else by seeds and its rounding."""
     difference = ours.mean - printed.value
     slack = 0.5 * 10.0**-printed.decimals
     if ours.standard_deviation is None:

@@ -46,7 +46,10 @@ class Subject(SearchSubject):
     @property
     def title(self) -> str:
         """The title of the page; a table of the paper has its own."""
-        return title_of_sweep(self.selection)
+        if self.name not in table_names():
+            return super().title
+        table = load_table(self.name)
+        return f"{table.title} ({table.unit}), {self.selection.protocol.name} protocol"
 
     @cached_property
     def cells(self) -> list[CellRuns]:
@@ -57,11 +60,3 @@ class Subject(SearchSubject):
     def sheets(self) -> list[Sheet]:
         """The tables of the sweep, one for each data set."""
         return sheets_of(self.selection)
-
-
-def title_of_sweep(selection: Selection) -> str:
-    """The title of a sweep's page and table: the paper's, where it is one of the paper's tables."""
-    if selection.sweep in table_names():
-        table = load_table(selection.sweep)
-        return f"{table.title} ({table.unit}), {selection.protocol.name} protocol"
-    return f"Sweep {selection.sweep}, {selection.protocol.name} protocol"

@@ -37,7 +37,7 @@ def row_notes(sheet: Sheet, searches: Sequence[Frozen]) -> list[tuple[str, str, 
     by_source = {each.winner.source: each for each in searches}
     found: dict[str, list[Row]] = {}
     for row in sheet.rows:
-        sources = {str(run.record.hyperparameters.get("source")) for run in (row.ran.runs if row.ran else ())}
+        sources = {str(run.record.hyperparameters.get("source")) for run in row.runs}
         for source in sorted(sources):
             if source.startswith("search"):
                 found.setdefault(source, []).append(row)
