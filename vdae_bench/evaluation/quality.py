@@ -62,9 +62,7 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     return max(0.0, distance.item())
 
 
-def entropies(
-    log_probabilities: Float[Tensor, "N C"], counts: Real[Tensor, " N"] | None = None
-) -> tuple[float, float]:
+def entropies(log_probabilities: Float[Tensor, "N C"], counts: Real[Tensor, " N"] | None = None) -> tuple[float, float]:
     """(mean entropy of the predictions, entropy of the mean prediction) in nats, each row taken `counts` times."""
     rows = log_probabilities.double()
     counts = torch.ones(len(rows), dtype=torch.float64) if counts is None else counts.double()
