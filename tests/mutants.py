@@ -484,10 +484,10 @@ report the best seed
 -mean=statistics.fmean(present)
 +mean=min(present)
 
-=== report/sections/results.py tests/report/test_report_numbers.py
+=== report/numbers/columns.py tests/report/test_report_numbers.py
 turn the difference from the paper
--summary.mean - printed.value
-+printed.value - summary.mean
+-at.summary.mean - at.printed.value
++at.printed.value - at.summary.mean
 
 === report/sections/samples/evidence.py tests/report/test_samples_section.py
 show the samples of the worst seed

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vdae_bench.report.sections import compute as equal_compute
-from vdae_bench.report.sections import curves as figures
+from vdae_bench.report.style import figure
 from vdae_bench.store.records import Store
 
 
@@ -24,6 +23,4 @@ def reports(tmp_path: Path) -> Path:
 @pytest.fixture
 def blank_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spare tests of the text the half second that a figure takes."""
-    blank = {"svg": b"<svg></svg>", "png": b""}
-    monkeypatch.setattr(equal_compute, "draw", lambda contests: blank if contests else {})
-    monkeypatch.setattr(figures, "draw", lambda cells: blank if figures.panels_of(cells) else {})
+    monkeypatch.setattr(figure, "saved", lambda make: {"svg": b"<svg></svg>", "png": b""})

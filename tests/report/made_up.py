@@ -179,7 +179,8 @@ def publish_table(store: Store, name: str = "table1", protocol: Protocol | None 
     if name == "table1":
         nice = Cell(dataset, "nice", 784)
         records = [
-            made_up_record(nice, seed, protocol, nll_nats=200 + seed, exact=True, gap_nats=0.0) for seed in range(seeds)
+            made_up_record(nice, seed, protocol, nll_nats=200.0 + seed, exact=True, gap_nats=0.0)
+            for seed in range(seeds)
         ]
         publish(store, name, protocol.name, nice.slug, records)
         published += records

@@ -9,9 +9,9 @@ import pytest
 from tests.report.made_up import PROTOCOL, made_up_record, publish
 from tests.report.markdown_tables import table_with
 from vdae_bench.report.build import build_reports
+from vdae_bench.report.numbers.compute import NOT_WORTH_IT, at_equal_cost, contests_of, siblings, worth
 from vdae_bench.report.numbers.runs import load_runs, select
-from vdae_bench.report.sections import compute as equal_compute
-from vdae_bench.report.sections.compute import at_equal_cost, contests_of, siblings, worth
+from vdae_bench.report.sections.compute import findings
 from vdae_bench.spec.protocol import Protocol
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.records import Store
@@ -49,7 +49,7 @@ def test_at_the_vaes_cost_it_is_read_between_epochs_and_paired_by_seed(store: St
     # 400 FLOP are 1.6 of its epochs of 250: 112 - 0.6 * 8 = 107.2, against 102.
     equal = at_equal_cost(contest, course, 0)
     assert equal and equal.mean == pytest.approx(107.2 - 102) and equal.interval() == pytest.approx((5.2, 5.2))
-    assert worth(contest, course) == equal_compute.NOT_WORTH_IT
+    assert worth(contest, course) == NOT_WORTH_IT
     # 8 seconds are two of its epochs.
     by_time = at_equal_cost(contest, course, 1)
     assert by_time and by_time.mean == pytest.approx(104 - 102)
@@ -64,8 +64,8 @@ def test_a_better_curve_at_the_same_price_is_worth_it_and_too_dear_an_epoch_is_n
     selection = select([run for run in runs if run.protocol == "quick"])
     (contest,) = contests_of(selection, siblings(selection, runs))
     assert [course.label for course in contest.others] == ["subset", "exact"]
-    assert [worth(contest, course) for course in contest.others] == ["worth its price", equal_compute.NOT_WORTH_IT]
-    said = "\n".join(equal_compute.findings([contest]))
+    assert [worth(contest, course) for course in contest.others] == ["worth its price", NOT_WORTH_IT]
+    said = "\n".join(findings([contest]))
     assert "L-VDAE with `subset`, when both have spent the VAE's operations: worth its price at m = 16." in said
     assert "before its first epoch" in said and "There are no records" not in said
 
@@ -98,7 +98,7 @@ def test_an_estimator_may_be_a_cells_own_and_is_compared_with_exact_at_equal_epo
     selection = select(load_runs(store))
     (contest,) = contests_of(selection, [])
     assert [course.label for course in contest.others] == ["projected", "exact"]
-    said = "\n".join(equal_compute.findings([contest]))
+    said = "\n".join(findings([contest]))
     row, other = table_with(said, "beside `exact`, same epochs")
     assert row["estimator"] == "projected" and row["beside `exact`, same epochs"].startswith("+0.50")
     assert other["beside `exact`, same epochs"] == ""

@@ -10,7 +10,7 @@ import pytest
 from tests.report.made_up import made_up_record, publish
 from vdae_bench.evaluation.units import bits_per_dim
 from vdae_bench.report.build import build_reports
-from vdae_bench.report.sections import noise as noise_grid
+from vdae_bench.report.numbers.noise import coupled_floor
 from vdae_bench.spec.sweep import Cell
 
 LEVELS = (-4.0, -3.0, -2.0, 0.0)
@@ -42,7 +42,7 @@ def grid(store):
 def test_floor_is_the_entropy_of_the_noise():
     for log_sigma in (-4, -2.7, 0, 1):
         entropy = 784 / 2 * math.log(2 * math.pi * math.e * math.exp(2 * log_sigma))
-        assert noise_grid.coupled_floor(log_sigma) == pytest.approx(bits_per_dim(entropy, 784))
+        assert coupled_floor(log_sigma) == pytest.approx(bits_per_dim(entropy, 784))
 
 
 def test_page_csv_and_figures(grid, reports):

@@ -21,6 +21,7 @@ from vdae_bench.report.numbers.runs import load_runs, select
 from vdae_bench.report.numbers.statistics import CellRuns, cells_of
 from vdae_bench.report.sections import curves as figures
 from vdae_bench.report.style.digest import MARK
+from vdae_bench.report.style.figure import drawn
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.records import Store
 
@@ -185,9 +186,9 @@ def test_curves_with_gaps_and_one_point_are_drawn(store: Store) -> None:
     gaps = Cell("binary-mnist", "lvdae", 16)
     curve = [None, 110.0, 105.0]
     publish(store, "mini", "quick", gaps.slug, [made_up_record(gaps, seed, curve=curve) for seed in (0, 1)])
-    files = figures.draw(cells(store))
-    assert sorted(files) == ["png", "svg"]
-    assert io.BytesIO(files["png"]).read(4) == b"\x89PNG"
+    files = drawn("curves", lambda: figures.learning_curves(cells(store)))
+    assert sorted(files) == ["curves.png", "curves.svg"]
+    assert io.BytesIO(files["curves.png"]).read(4) == b"\x89PNG"
 
 
 def test_the_first_epochs_do_not_flatten_a_long_curve(store: Store) -> None:
@@ -195,15 +196,16 @@ def test_the_first_epochs_do_not_flatten_a_long_curve(store: Store) -> None:
     curve: list[float | None] = [500.0, 200.0, *(100.0 - epoch / 50 for epoch in range(58))]
     publish(store, "mini", "quick", cell.slug, [made_up_record(cell, 0, curve=curve)])
     figure = figures.learning_curves(cells(store))
-    assert figure is not None
     low, high = figure.axes[0].get_ylim()
     assert 95 < low < high < 105
 
 
-def test_there_is_no_figure_of_what_was_not_trained(store: Store) -> None:
+def test_there_is_no_figure_of_what_was_not_trained(store: Store, reports: Path) -> None:
     cell = Cell("binary-mnist", "independent-pixels", 0)
     publish(store, "mini", "quick", cell.slug, [made_up_record(cell, 0, trained=False, exact=True)])
-    assert figures.draw(cells(store)) == {}
+    (written,) = build_reports(store, reports)
+    assert "There are none: nothing was trained to the end." in written.path.read_text()
+    assert list(written.path.parent.glob("*-curves.*")) == []
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex here")

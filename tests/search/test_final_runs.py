@@ -12,8 +12,7 @@ import pytest
 from tests.search.made_up import made_up_winner
 from tests.search.tiny_search import SPEC, outcome
 from tests.test_cli import Shell
-from vdae_bench.report.sections import curves as figures
-from vdae_bench.report.sections.search import figures as search_figures
+from vdae_bench.report.style import figure
 from vdae_bench.search.ledger import JOURNAL, alone
 from vdae_bench.search.studies import studies_of
 from vdae_bench.search.winner import all_winners, read, with_winners, write
@@ -61,8 +60,8 @@ class Here:
 def here(tiny_data, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VDAE_BENCH_DATA", str(tiny_data[0]))
-    for module in (figures, search_figures):  # a second each, and tested elsewhere
-        monkeypatch.setattr(module, "draw", lambda _: {"svg": b"<svg></svg>", "png": b""})
+    # A second each, and tested elsewhere.
+    monkeypatch.setattr(figure, "saved", lambda make: {"svg": b"<svg></svg>", "png": b""})
     return Here(tmp_path, monkeypatch, capsys)
 
 

@@ -14,8 +14,8 @@ from tests.search.made_up import made_up_winner
 from vdae_bench.errors import UserError
 from vdae_bench.report.build import build_reports
 from vdae_bench.report.numbers.searches import Frozen, Progression, importances, load_searches
+from vdae_bench.report.sections.results.searched import fidelity
 from vdae_bench.report.sections.search.figures import study_figure
-from vdae_bench.report.sections.search.text import fidelity
 from vdae_bench.search.propose import propose
 from vdae_bench.search.studies import studies_to_run
 from vdae_bench.search.winner import read, to_json, write

@@ -16,9 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from vdae_bench.bench.entries import Entry, Surrounding, folder, read
 from vdae_bench.errors import UserError
-from vdae_bench.report.sections.origin import commit_in_short
 from vdae_bench.report.style.figure import GREY, STYLES, saved
-from vdae_bench.report.style.markdown import bullets, code, escape, table
+from vdae_bench.report.style.markdown import bullets, code, commit_in_short, escape, table
 from vdae_bench.system import atomic
 from vdae_bench.system.words import measured_seconds
 

@@ -24,9 +24,9 @@ from vdae_bench.report.compare import compare, compare_content, compare_text
 from vdae_bench.report.explain import explain
 from vdae_bench.report.numbers.claims import claims_protocol, judge_claims
 from vdae_bench.report.numbers.runs import Run, load_runs, not_read
+from vdae_bench.report.pages.claims import FILE, changed_verdicts, claims_json, claims_text
 from vdae_bench.report.pages.reliability import render_reliability
 from vdae_bench.report.pages.story import render_story
-from vdae_bench.report.sections.claims import FILE, changed_verdicts, claims_json, claims_text
 from vdae_bench.search.winner import all_winners
 from vdae_bench.spec.protocol import PROTOCOLS
 from vdae_bench.store.records import Store

@@ -1,6 +1,6 @@
 """The paper's claims as declared checks: which cells, which score, which difference has to be below zero.
 
-A claim is added here, in `CLAIMS`, and nowhere else; `vdae_bench.report.claims` judges it from records.
+A claim is added here, in `CLAIMS`, and nowhere else; `vdae_bench.report.numbers.claims` judges it from records.
 """
 
 from __future__ import annotations

@@ -8,24 +8,15 @@ from pathlib import Path
 
 from vdae_bench.errors import UserError
 from vdae_bench.report.numbers.claims import claims_protocol, concerning, judge_claims
-from vdae_bench.report.numbers.rows import sheets_of
 from vdae_bench.report.numbers.runs import Run, by_folder, load_runs, select
-from vdae_bench.report.numbers.searches import Frozen, compared, current, load_searches
-from vdae_bench.report.numbers.statistics import cells_of
-from vdae_bench.report.pages.console import console_text, short
-from vdae_bench.report.pages.files import frame, results_frame, to_csv, to_latex
-from vdae_bench.report.pages.sweep import page, search_page
-from vdae_bench.report.sections import compute as equal_compute
-from vdae_bench.report.sections import curves as figures
-from vdae_bench.report.sections import noise as noise_grid
-from vdae_bench.report.sections.claims import FILE as CLAIMS_FILE
-from vdae_bench.report.sections.claims import claims_json, claims_page
-from vdae_bench.report.sections.head import title
-from vdae_bench.report.sections.samples import text as samples
-from vdae_bench.report.sections.samples.evidence import families_of
-from vdae_bench.report.sections.search import figures as search_figures
-from vdae_bench.report.sections.search.text import comparison_name, figure_name
+from vdae_bench.report.numbers.searches import current, load_searches
+from vdae_bench.report.numbers.subject import SearchSubject, Subject
+from vdae_bench.report.pages.claims import FILE as CLAIMS_FILE
+from vdae_bench.report.pages.claims import claims_json, claims_page
+from vdae_bench.report.pages.files import frame, results_csv, results_latex, to_csv
+from vdae_bench.report.pages.sweep import console_text, search_page, sweep_page
 from vdae_bench.report.style.digest import same_file
+from vdae_bench.report.style.terminal import short
 from vdae_bench.search.winner import all_winners
 from vdae_bench.store.records import Store
 from vdae_bench.system import atomic
@@ -86,7 +77,7 @@ def build_reports(
 def differing_files(rendered: Collection[RenderedReport]) -> list[Path]:
     """The files of reports that are not on disk with that content: what `report --check` names.
 
-    A figure that another version of matplotlib drew counts by the digest of its values (`report.plotted`).
+    A figure that another version of matplotlib drew counts by the digest of its values (`report.style.digest`).
     """
     return [path for each in rendered for path, content in each.files.items() if not same_file(path, content)]
 
@@ -106,7 +97,7 @@ def render_reports(
     sweep: str | None = None,
     formats: Collection[str] = ("md",),
 ) -> Iterator[RenderedReport]:
-    """The same reports as `build_reports`, with nothing written."""
+    """The reports that `build_reports` writes, with nothing written."""
     for each in formats:
         if each not in FORMATS:
             raise UserError(
@@ -127,19 +118,6 @@ def searched_alone(store: Store, protocol: str | None, sweep: str | None, runs: 
     places = {path.parents[1] for path, _ in all_winners(store, sweep or "*", protocol or "*")}
     found = {(place.name, place.parent.name) for place in places}
     return sorted(found - {(run.protocol, run.sweep) for run in runs})
-
-
-def _search_files(searches: list[Frozen], path: Path) -> dict[Path, bytes]:
-    """The figures of a search, for the page at `path`."""
-    here = current(searches)
-    drawn = {figure_name(path.stem, each): search_figures.draw(each) for each in here if not each.winner.label}
-    for group in compared(here):
-        drawn[comparison_name(path.stem, group[0])] = search_figures.draw_comparison(group)
-    return {
-        path.with_name(f"{name}.{ending}"): content
-        for name, files in drawn.items()
-        for ending, content in files.items()
-    }
 
 
 class _Folder:
@@ -179,38 +157,27 @@ class _Folder:
 
     def _page(self, sweep: str) -> RenderedReport:
         path = self.path / f"{sweep}.md"
-        searches = load_searches(self.store, sweep, self.name)
         if sweep in self.runs:
-            return self._sweep_page(self.runs[sweep], path, searches)
-        files = {path: search_page(sweep, self.name, searches, path).encode(), **_search_files(searches, path)}
-        console = f"Searched: {len(current(searches))} studies, no final run yet.\nReport: {short(path)}"
+            subject = self._subject(sweep, path)
+            page, console = sweep_page(subject), console_text(subject)
+        else:
+            searches = load_searches(self.store, sweep, self.name)
+            page = search_page(SearchSubject(path, searches))
+            console = f"Searched: {len(current(searches))} studies, no final run yet.\nReport: {short(path)}"
+        files = {path.with_name(name): content for name, content in page.items()}
         return RenderedReport(WrittenReport(sweep, self.name, path, console), files)
 
-    def _sweep_page(self, runs: list[Run], path: Path, searches: list[Frozen]) -> RenderedReport:
-        selection = select(runs)
-        cells = cells_of(selection)
-        # A grid of noise levels has its own figure; its learning curves would be a hundred lines in one panel.
-        curves = figures.draw([each for each in cells if "log_sigma" not in dict(each.cell.options)])
-        siblings = equal_compute.siblings(selection, [run for run in self.every if run.sweep == selection.sweep])
-        contests = equal_compute.contests_of(selection, siblings)
-        ours = {each.cell for each in cells} if claims_protocol(selection.sweep, self.name) else set()
-        about = concerning(self.judged, ours)
-        families = families_of(selection)
-        files = {
-            path: page(selection, path, bool(curves), searches, contests, families, about, self.claims_path).encode(),
-            **_search_files(searches, path),
-        }
-        grid = noise_grid.curves_of(cells)
-        drawn = {"curves": curves, "cost": equal_compute.draw(contests)}
-        if grid:
-            drawn["noise"] = noise_grid.draw(grid, noise_grid.reference_nll(cells), noise_grid.note(selection))
-            values = noise_grid.values_table(grid).to_csv(index=False, lineterminator="\n")
-            files[path.with_name(f"{path.stem}-noise.csv")] = values.encode()
-        files |= samples.files(selection, families, path)
-        for name, contents in drawn.items():
-            files |= {path.with_name(f"{path.stem}-{name}.{ending}"): content for ending, content in contents.items()}
-        report = WrittenReport(selection.sweep, selection.protocol.name, path, console_text(selection, path, searches))
-        return RenderedReport(report, files)
+    def _subject(self, sweep: str, path: Path) -> Subject:
+        selection = select(self.runs[sweep])
+        ours = {run.cell for run in selection.runs} if claims_protocol(sweep, self.name) else set()
+        return Subject(
+            path=path,
+            searches=load_searches(self.store, sweep, self.name),
+            selection=selection,
+            under_all=[run for run in self.every if run.sweep == sweep],
+            judged=concerning(self.judged, ours),
+            claims=self.claims_path,
+        )
 
     def _claims(self) -> Iterator[RenderedReport]:
         if self.claims_protocol:
@@ -222,9 +189,9 @@ class _Folder:
             yield RenderedReport(WrittenReport("", self.name, path, f"Claims: {short(path)}"), files)
 
     def _table(self, sweep: str, ending: str) -> RenderedReport:
-        path, selection = self.path / f"{sweep}.{ending}", select(self.runs[sweep])
-        sheets = sheets_of(selection)
-        text = to_csv(results_frame(sheets)) if ending == "csv" else to_latex(sheets, title(selection), sweep)
+        path = self.path / f"{sweep}.{ending}"
+        subject = self._subject(sweep, path)
+        text = results_csv(subject.sheets) if ending == "csv" else results_latex(subject.sheets, subject.title, sweep)
         return RenderedReport(WrittenReport(sweep, self.name, path, short(path)), {path: text.encode()})
 
     def _records(self) -> RenderedReport:
@@ -235,28 +202,16 @@ class _Folder:
         return RenderedReport(WrittenReport("", self.name, path, f"{short(path)}: {len(runs)} records"), files)
 
     def _web_page(self, pages: Collection[RenderedReport]) -> RenderedReport:
-        from vdae_bench.report.pages.web import Part, html_page
+        from vdae_bench.report.pages.web import web_page  # what renders HTML takes a while to load
 
-        path = self.path / WEB_PAGE
-        figures_of = {file.name: content for each in pages for file, content in each.files.items()}
-        parts = [Part(file.stem, text.decode()) for file, text in self._texts(pages)]
-        content = html_page(f"vdae-bench, {self.name} protocol", parts, figures_of)
+        path, shown = self.path / WEB_PAGE, [*self._claims(), *pages]
+        files = {file: content for each in shown for file, content in each.files.items()}
+        content = web_page(self.name, [each.report.path for each in shown], files)
         return RenderedReport(WrittenReport("", self.name, path, short(path)), {path: content.encode()})
-
-    def _texts(self, pages: Collection[RenderedReport]) -> Iterator[tuple[Path, bytes]]:
-        for each in (*self._claims(), *pages):
-            yield each.report.path, each.files[each.report.path]
 
 
 def _nothing(store: Store, protocol: str | None, sweep: str | None) -> str:
-    of = " ".join(
-        part
-        for part in (
-            f"of sweep {sweep!r}" if sweep else "",
-            f"under protocol {protocol!r}" if protocol else "",
-        )
-        if part
-    )
+    of = [*([f"of sweep {sweep!r}"] if sweep else []), *([f"under protocol {protocol!r}"] if protocol else [])]
     known = sorted({f"{run.sweep} under {run.protocol}" for run in load_runs(store)})
     there = f"there are {', '.join(known)}" if known else "run `vdae-bench reproduce table1` first"
-    return f"no records {of + ' ' if of else ''}in {store.root}: {there}"
+    return " ".join(["no records", *of, f"in {store.root}: {there}"])

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tabulate import tabulate
-
 from vdae_bench.errors import UserError
 from vdae_bench.report.numbers.rows import SCORES
 from vdae_bench.report.numbers.runs import Run, by_folder, grouped, load_runs, select
 from vdae_bench.report.numbers.statistics import CellRuns, Estimate, mean_of
 from vdae_bench.report.numbers.units import Unit, unit_of
+from vdae_bench.report.style.terminal import table
 from vdae_bench.store.records import Store
 
 
@@ -39,7 +38,7 @@ class Move:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two folders share, and what only one of them has."""
+    """The scores that two folders share, and the cells that only one of them has."""
 
     moves: tuple[Move, ...]
     only_first: tuple[str, ...]
@@ -100,7 +99,7 @@ def _moves(place: str, first: CellRuns, second: CellRuns) -> list[Move]:
 
 
 def compare_text(found: Comparison) -> str:
-    """For the terminal."""
+    """The comparison as text for the terminal."""
     rows = [
         [
             move.place,
@@ -115,11 +114,7 @@ def compare_text(found: Comparison) -> str:
     ]
     headers = ["cell", "score", "A", "B", "B - A, 95% interval", "seeds", ""]
     moved = len({move.place for move in found.moves if move.state == "moved"})
-    lines = (
-        [tabulate(rows, headers, disable_numparse=True, colalign=("left", "left", *["right"] * 4, "left"))]
-        if rows
-        else []
-    )
+    lines = [table(headers, rows, left=("cell", "score", ""))] if rows else []
     lines += [f"only in A: {place}" for place in found.only_first]
     lines += [f"only in B: {place}" for place in found.only_second]
     lines += [f"left out of {each}" for each in found.left_out]
@@ -127,7 +122,7 @@ def compare_text(found: Comparison) -> str:
 
 
 def compare_content(found: Comparison) -> dict[str, Any]:
-    """For programs."""
+    """The comparison as content for JSON."""
     return {
         "moves": [
             {

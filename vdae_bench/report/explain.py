@@ -17,9 +17,8 @@ from vdae_bench.report.numbers.searches import load_searches
 from vdae_bench.report.numbers.statistics import CellRuns
 from vdae_bench.report.numbers.units import unit_of
 from vdae_bench.report.numbers.verdict import judge_cell
-from vdae_bench.report.pages.console import short
 from vdae_bench.report.sections.origin import PROPERTIES
-from vdae_bench.report.sections.results import with_deviation
+from vdae_bench.report.style.terminal import short
 from vdae_bench.running.job import Job
 from vdae_bench.search.space import in_words
 from vdae_bench.search.winner import with_winners
@@ -33,7 +32,7 @@ ABSENT = object()
 
 
 def explain(store: Store, word: str, protocol: str | None = None, spec: str | None = None) -> str:
-    """What there is to say of a cell in every sweep and protocol that has it.
+    """Say where a cell's numbers come from, in every sweep and protocol that has it.
 
     `word` is its name, `<dataset>_<method>_<latents>...`, or the end of a path to it (`table1/quick/<cell>`). `spec` is
     the file of a sweep that is not shipped.
@@ -64,7 +63,7 @@ def _about(store: Store, runs: Sequence[Run], every: Sequence[Run], spec: str | 
         if summary:
             finding = judge_cell(drawn, score)
             beside = f"; the paper's: {finding.verdict}, {finding.evidence}" if finding else ""
-            yield f"  {name}: {with_deviation(summary, unit)} {unit.name} over {summary.count} seeds{beside}"
+            yield f"  {name}: {summary.show(unit)} {unit.name} over {summary.count} seeds{beside}"
     yield "  records:"
     for run in runs:
         state = reasons.get(run.path) or ("" if run.completed else "diverged")
@@ -101,7 +100,7 @@ def _source(store: Store, run: Run) -> str:
 
 
 def _again(store: Store, runs: Sequence[Run], word: str | None) -> Iterator[str]:
-    """Whether the present spec would run each seed again, and which ingredient of its identity changed."""
+    """Say which seeds the present spec would run again, and which ingredient of their identity changed."""
     first = runs[0]
     try:
         job = present_job(store, first, word)
@@ -118,7 +117,7 @@ def _again(store: Store, runs: Sequence[Run], word: str | None) -> Iterator[str]
 
 
 def present_job(store: Store, run: Run, word: str | None = None) -> Job:
-    """What the present spec would run for the cell of a record.
+    """The job that the present spec has for the cell of a record.
 
     Raises:
         UserError: the sweep is not shipped and no spec is given, or the spec has no such cell.

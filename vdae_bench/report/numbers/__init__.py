@@ -1,1 +1,1 @@
-"""What is true: runs, rows, units, statistics, verdicts and claims, from records alone."""
+"""Numbers and verdicts, from records alone: runs, rows, columns, units, statistics, claims."""

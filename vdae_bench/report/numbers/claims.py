@@ -23,7 +23,6 @@ from vdae_bench.store.evidence import Quality, read_numbers
 SWEEPS = ("table1", "table2", "figure1", "figure2", "figure3", "figure4", "sample-arms")
 """Where evidence is looked for; a cell that several of them have counts from the first."""
 
-
 SAMPLE_UNITS = {"frechet": Unit("Fréchet distance", "", 2), "classifier_entropy": Unit("nats of entropy", "", 3)}
 
 
@@ -82,7 +81,7 @@ def claims_protocol(sweep: str, folder: str) -> str | None:
 
 
 def evidence(runs: Iterable[Run], protocol: str) -> Evidence:
-    """Of all runs, those that are evidence under a protocol."""
+    """The runs that are evidence under a protocol, of all that there are."""
     cells: dict[Cell, CellRuns] = {}
     samples: dict[Cell, Sampled] = {}
     left_out: dict[Cell, str] = {}
@@ -154,7 +153,7 @@ def _verdict(claim: Claim, parts: Sequence[tuple[str, Finding]], why: str = "") 
 
 
 def find(part: Comparison, known: Evidence, alternatives: int) -> Finding:
-    """What records say of one part, by t interval of its weighted sum over the seeds that all its cells share."""
+    """The finding on one part, by t interval of its weighted sum over the seeds that all its cells share."""
     chosen = [_best(term, part.score, known) for term in part.terms]
     choices = math.prod(sum(bool(known.by_seed(cell, part.score)) for cell in term.cells) for term in part.terms)
     cells = [cell for cell in chosen if cell]

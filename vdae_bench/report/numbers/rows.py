@@ -8,7 +8,7 @@ from typing import Any
 from vdae_bench.errors import UserError
 from vdae_bench.models.registry import get_method
 from vdae_bench.paper.published import PublishedRow, find_published, load_table, table_names
-from vdae_bench.report.numbers.runs import Selection, order_of
+from vdae_bench.report.numbers.runs import Run, Selection, order_of
 from vdae_bench.report.numbers.statistics import CellRuns, cells_of
 from vdae_bench.report.numbers.units import Unit, unit_of
 from vdae_bench.spec.sweep import Cell
@@ -16,23 +16,37 @@ from vdae_bench.spec.sweep import Cell
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table: what the paper prints, what ran here, or both; `wanted` seeds were asked for."""
+    """A row of a table: what the paper prints, what ran here, or both; `wanted` seeds were asked for.
+
+    `done` is how many of these have a record, where not all the runs in `ran` are among them.
+    """
 
     latents: str
     method: str
     published: PublishedRow | None
     ran: CellRuns | None
     wanted: int
+    done: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The row in a sentence."""
+        return f"{self.method} {self.latents}"
 
     @property
     def quoted(self) -> bool:
-        """Whether it is a number that the paper quotes from elsewhere, and nobody here runs."""
+        """True for a number that the paper quotes from elsewhere, and nobody here runs."""
         return self.published is not None and self.published.origin == "quoted"
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """Its runs, diverged ones too."""
+        return self.ran.runs if self.ran else ()
 
     @property
     def finished(self) -> int:
         """How many seeds have a record, diverged or not."""
-        return len(self.ran.runs) if self.ran else 0
+        return len(self.runs) if self.done is None else self.done
 
     @property
     def missing(self) -> int:
@@ -48,6 +62,16 @@ class Sheet:
     unit: Unit
     rows: tuple[Row, ...]
     baselines: tuple[Row, ...]
+
+    @property
+    def compared(self) -> bool:
+        """True when the paper has a number for any of the rows."""
+        return any(row.published for row in self.rows)
+
+    @property
+    def everything(self) -> tuple[Row, ...]:
+        """The rows and the baselines under them."""
+        return (*self.rows, *self.baselines)
 
 
 def title_of(cell: Cell) -> str:
@@ -92,7 +116,7 @@ def _own_row(ran: CellRuns, wanted: int) -> Row:
 
 
 def _in_paper(cell: Cell) -> bool:
-    """Whether a table has the method on this data, with whatever latents."""
+    """True when a table has the method on this data, with whatever latents."""
     tables = [table for table in map(load_table, table_names()) if table.dataset == cell.dataset]
     return any(row.cell and row.cell.method == cell.method for table in tables for row in table.rows)
 
@@ -104,7 +128,6 @@ def place_of(cell: Cell) -> tuple[Any, ...]:
 
 
 SCORES = (("NLL", "nll"), ("-ELBO", "neg_elbo"))
-
 
 METHODS = ("vae", "lvdae", "lvdae-nice", "vdae-resnet", "vdae-nice", "vdae-coupled", "nice")
 """Each has its style on every page; other methods and options take the styles in turn."""

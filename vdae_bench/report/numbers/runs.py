@@ -7,7 +7,8 @@ recent), and each record left out is named with the reason.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+import re
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -22,6 +23,15 @@ from vdae_bench.store.records import Record, Store
 from vdae_bench.system.strict_json import digest
 
 Key = TypeVar("Key", bound=Hashable)
+
+
+def portable(command: str) -> str:
+    """A command without the places of the machine that it ran on: an absolute path is cut to its last part.
+
+    >>> portable("vdae-bench sweep /home/me/mini.yaml --results=/scratch/r --scheduler tcp://host:8786")
+    'vdae-bench sweep .../mini.yaml --results=.../r --scheduler tcp://host:8786'
+    """
+    return re.sub(r"(?<![\w.~:/-])~?/(?:[^\s/'\"]+/)*([^\s/'\"]+)/?", r".../\1", command)
 
 
 @dataclass(frozen=True)
@@ -46,23 +56,32 @@ class Run:
 
     @property
     def completed(self) -> bool:
-        """Whether it has test metrics; a run that diverged has none."""
+        """True when it has test metrics; a run that diverged has none."""
         return self.record.status == "completed" and self.record.metrics.test is not None
 
     @property
     def misplaced(self) -> bool:
-        """Whether it lies where another run's record belongs."""
+        """True when it lies where another run's record belongs."""
         return (self.path.parent.name, self.path.stem) != (self.cell.slug, f"seed-{self.seed}")
 
     @property
     def searched(self) -> bool:
-        """Whether a search chose its hyper-parameters."""
+        """True when a search chose its hyper-parameters."""
         return str(self.record.hyperparameters.get("source", "spec")).startswith("search")
 
     @property
     def started_at(self) -> str:
         """ISO time in UTC, so that text order is time order."""
         return str(self.record.provenance.get("started_at", ""))
+
+    @property
+    def command(self) -> str:
+        """The command that made it, without the machine's own paths."""
+        return portable(self.origin("command"))
+
+    def origin(self, name: str) -> str:
+        """One thing that its record says of where it comes from."""
+        return str(self.record.provenance.get(name) or "unknown")
 
 
 @dataclass(frozen=True)
@@ -132,7 +151,7 @@ def by_folder(runs: Iterable[Run]) -> dict[tuple[str, str], list[Run]]:
 
 
 def select(runs: list[Run]) -> Selection:
-    """Of the runs in one protocol's folder of a sweep, those that may stand in one table.
+    """The runs that may stand in one table, of those in one protocol's folder of a sweep.
 
     Raises:
         UserError: no record has a protocol that this version of the package understands.
@@ -197,3 +216,22 @@ AGREEMENTS: tuple[tuple[Callable[[Run], str], Callable[[Run], str], str], ...] =
     (lambda run: run.cell.slug, _trained_with, "other hyper-parameters than the cell's other seeds"),
 )
 """(scope, property, what is said of a run that differs): within a scope, runs drawn agree on the property."""
+
+
+def total_seconds(runs: Sequence[Run]) -> float:
+    """Seconds of all that runs did: each run's share of its group's wall time, so that they add up."""
+    costs = [run.record.cost for run in runs]
+    return sum(
+        cost.train_seconds + validation_seconds(run) + cost.evaluation_seconds
+        for run, cost in zip(runs, costs, strict=True)
+    )
+
+
+def validation_seconds(run: Run) -> float:
+    """Seconds of the validation curve, where they are recorded."""
+    return float(getattr(run.record.cost, "validation_seconds", 0.0))
+
+
+def total_flops(runs: Sequence[Run]) -> int:
+    """FLOPs of training and, where it is recorded, of evaluation."""
+    return sum(run.record.cost.train_flops + int(getattr(run.record.cost, "evaluation_flops", 0)) for run in runs)

@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vdae_bench.evaluation.units import bits_per_dim
-from vdae_bench.report.numbers.units import Unit, dims_of, unit_of
+from vdae_bench.report.numbers.units import Unit, in_curve_unit, unit_of
 from vdae_bench.search.propose import quiet_optuna
 from vdae_bench.search.space import distributions
 from vdae_bench.search.winner import Trial, Winner, all_winners
 from vdae_bench.store.records import Store
 
 SUPERSEDED = ".superseded-"
-
 
 MANY = 8
 """Complete trials from which the importance of hyper-parameters is estimated."""
@@ -29,7 +27,7 @@ class Frozen:
 
     @property
     def dataset(self) -> str:
-        """What was searched on."""
+        """The data set that was searched on."""
         return self.winner.cell.partition("_")[0]
 
     @property
@@ -39,13 +37,12 @@ class Frozen:
 
     @property
     def unit(self) -> Unit:
-        """Of its values in a report."""
+        """The unit of its values in a report."""
         return unit_of(self.dataset)
 
     def shown(self, nats: float) -> float:
         """A value in that unit."""
-        dims = dims_of(self.dataset)
-        return bits_per_dim(nats, dims) if self.unit.suffix != "nats" and dims else nats
+        return in_curve_unit(nats, self.dataset)
 
     def text(self, nats: float) -> str:
         """A value in that unit, as text."""
@@ -104,7 +101,7 @@ class Progression:
 
     @classmethod
     def of(cls, frozen: Frozen) -> Progression:
-        """Of a study; trials that stopped early cost the epochs that they had."""
+        """The progression of a study; trials that stopped early cost the epochs that they had."""
         costs, bests, cost, best = [], [], 0.0, float("inf")
         for trial in frozen.winner.trials:
             cost += trial.epochs / frozen.winner.epochs

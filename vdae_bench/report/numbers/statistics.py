@@ -22,13 +22,18 @@ from vdae_bench.store.records import TestMetrics
 
 @dataclass(frozen=True)
 class Summary:
-    """Of some numbers: count, mean, sample standard deviation (divisor count - 1; of one None), extremes."""
+    """Some numbers in short: count, mean, sample standard deviation (divisor count - 1; None for one), extremes."""
 
     count: int
     mean: float
     standard_deviation: float | None
     lowest: float
     highest: float
+
+    def show(self, unit: Unit) -> str:
+        """Mean ± sample standard deviation over seeds; the mean alone for one seed."""
+        mean = unit.show(self.mean)
+        return mean if self.standard_deviation is None else f"{mean} ± {unit.show(self.standard_deviation)}"
 
 
 def summarise(values: Iterable[float | None]) -> Summary | None:
@@ -50,7 +55,7 @@ def summarise(values: Iterable[float | None]) -> Summary | None:
 
 
 LEVEL = 0.95
-"""Of confidence, everywhere in a report."""
+"""The confidence of every interval in a report."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ def mean_of(values: Sequence[float]) -> Estimate:
 
 
 def difference_to_printed(ours: Summary, printed: PrintedValue, runs: int) -> Estimate:
-    """Ours - the paper's: Welch's where it prints a standard deviation over `runs`, else our seeds and its rounding."""
+    """Our mean less the paper's, by Welch where it prints a deviation over `runs`, else by seeds and its rounding."""
     difference = ours.mean - printed.value
     slack = 0.5 * 10.0**-printed.decimals
     if ours.standard_deviation is None:
@@ -119,19 +124,19 @@ class CellRuns:
 
     @property
     def trained(self) -> bool:
-        """Whether there was anything to train; a trivial baseline has no curve and needs one seed."""
+        """True when there was anything to train; a trivial baseline has no curve and needs one seed."""
         return any(run.record.curve.epoch for run in self.runs)
 
     @property
     def exact(self) -> bool:
-        """Whether the method has an exact density: NLL and no -ELBO."""
+        """True when the method has an exact density: NLL and no -ELBO."""
         return all(test.neg_elbo_nats is None for test in self._tests())
 
     def _tests(self) -> list[TestMetrics]:
         return [run.record.metrics.test for run in self.completed if run.record.metrics.test]
 
     def score(self, name: str, unit: Unit) -> Summary | None:
-        """Of a test score, `nll` or `neg_elbo`, in a unit."""
+        """A test score, `nll` or `neg_elbo`, in a unit, in short over seeds."""
         return self.metric(f"{name}_{unit.suffix}")
 
     def by_seed(self, name: str, unit: Unit) -> dict[int, float]:
@@ -141,11 +146,11 @@ class CellRuns:
         return {seed: float(score) for seed, score in scores.items() if score is not None}
 
     def metric(self, name: str) -> Summary | None:
-        """Of any test metric by its name in the record."""
+        """Any test metric by its name in the record, in short over seeds."""
         return summarise(getattr(test, name, None) for test in self._tests())
 
     def cost(self, of: Callable[[Run], float]) -> Summary | None:
-        """Of a price, over the completed runs."""
+        """A price, in short over the completed runs."""
         return summarise(of(run) for run in self.completed)
 
 

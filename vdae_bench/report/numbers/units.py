@@ -1,4 +1,4 @@
-"""What scores are stated in: bits/dim for continuous data (Table 1), nats an image for binary (Table 2)."""
+"""The units that scores are stated in: bits/dim for continuous data (Table 1), nats an image for binary (Table 2)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from vdae_bench.data.registry import find_dataset, parse_dataset_id
 from vdae_bench.errors import UserError
+from vdae_bench.evaluation.units import bits_per_dim
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,21 @@ class Unit:
 
 BITS_PER_DIM = Unit("bits/dim", "bits_per_dim", 3)
 NATS = Unit("nats", "nats", 2)
+
+
+def curve_unit(dataset_id: str) -> Unit:
+    """The unit of values that records have in nats alone: as in the tables where the number of pixels is known.
+
+    >>> curve_unit("continuous-mnist").name, curve_unit("continuous-nobody-knows").name
+    ('bits/dim', 'nats')
+    """
+    return unit_of(dataset_id) if dims_of(dataset_id) else NATS
+
+
+def in_curve_unit(nats: float, dataset_id: str) -> float:
+    """A score in nats an image, in that unit."""
+    dims = dims_of(dataset_id)
+    return nats if dims is None or curve_unit(dataset_id) is NATS else bits_per_dim(nats, dims)
 
 
 def unit_of(dataset_id: str) -> Unit:

@@ -22,12 +22,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from vdae_bench.errors import UserError
-from vdae_bench.models.hyperparameters import defaults
-from vdae_bench.models.registry import get_method
 from vdae_bench.paper.published import PublishedTable, find_published, load_table, table_names
 from vdae_bench.report.numbers.rows import Row
 from vdae_bench.report.numbers.runs import Run, protocol_of
+from vdae_bench.report.numbers.settings import declared_by
 from vdae_bench.report.numbers.statistics import LEVEL, CellRuns, Estimate, difference_to_printed
 from vdae_bench.report.numbers.units import Unit, unit_of
 from vdae_bench.spec.protocol import PAPER_EPOCHS, load_protocol
@@ -36,11 +34,11 @@ from vdae_bench.system.strict_json import digest
 LAST = 0.1
 """Part of the learning rate spent over which a curve has to be flat."""
 WELL_BELOW = 0.25
-"""Of the gap in question: what the curve, or the estimate of the NLL, may leave open."""
+"""The share of the gap in question that the curve, or the estimate of the NLL, may leave open."""
 
 
 class Verdict(StrEnum):
-    """What records say of a claim, or of a number of the paper."""
+    """The answer of records to a claim, or to a number of the paper."""
 
     REPRODUCED = "reproduced"
     NOT_REPRODUCED = "not reproduced"
@@ -105,7 +103,7 @@ def _left_open_by_curve(cell: CellRuns) -> float:
 
 
 def _range_at_the_end(run: Run) -> float:
-    """Of the validation curve, in nats, over the last part of the learning rate spent."""
+    """The range of the validation curve, in nats, over the last part of the learning rate spent."""
     curve = run.record.curve.validation_neg_elbo_nats
     linear = run.record.hyperparameters.get("schedule") == "linear"
     # The rate of `linear` at time t of 1 is 1 - t: the stretch that spends LAST of it all is sqrt(LAST) long.
@@ -125,7 +123,7 @@ def _left_open_by_estimate(cell: CellRuns) -> float:
 
 
 def below(estimate: Estimate, bound: float = 0.0, alternatives: int = 1, choices: int = 1) -> Verdict:
-    """Whether a difference is below a bound: decided when its interval lies on one side.
+    """The verdict on a difference being below a bound: decided when its interval lies on one side.
 
     A claim of several parts needs all of them, so that no part is corrected for; one part against it overturns the
     claim, so that there the level is shared among the `alternatives` (Bonferroni). Where the best of several cells was
@@ -140,7 +138,7 @@ def below(estimate: Estimate, bound: float = 0.0, alternatives: int = 1, choices
 
 
 def within(estimate: Estimate, margin: float) -> Verdict:
-    """Whether a difference is within a margin of zero (two one-sided tests): its interval is inside, or outside."""
+    """The verdict on a difference being within a margin of zero (two one-sided tests on its interval)."""
     interval = estimate.interval()
     if interval is None:
         return Verdict.TOO_CLOSE
@@ -184,12 +182,9 @@ def _table_of(cell: CellRuns) -> PublishedTable:
 
 
 def _other_network(cell: CellRuns) -> str:
-    try:
-        paper = defaults(get_method(cell.cell.method).hyperparameters)
-    except UserError:  # a plugin's method, and the plugin is not loaded here
-        return ""
     used = cell.completed[0].record.hyperparameters
-    for name, value in paper.items():
+    for each in declared_by(cell.cell.method):
+        name, value = each.name, each.default
         if name not in PAPER_SEARCHED and used.get(name, value) != value:
             return f"{name} {used[name]}, {value} in the paper"
     return ""

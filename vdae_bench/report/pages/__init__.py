@@ -1,1 +1,1 @@
-"""What is written: the page of a sweep, the long runs, the page for a browser, the console, tables as files."""
+"""The pages that are written: a sweep's, the long runs, claims, reliability, one for a browser; tables as files."""

@@ -9,8 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from vdae_bench.errors import UserError
-from vdae_bench.report.sections.origin import commit_in_short
-from vdae_bench.report.style.markdown import code, escape, table
+from vdae_bench.report.style.markdown import code, commit_in_short, escape, table
 from vdae_bench.system import atomic
 
 NAME = "reliability"
@@ -68,7 +67,7 @@ LEFTOVERS = (
     "after that, the lease; and where a waiting process took that lease over and found the records, the checkpoint "
     "alone. An early run that counted without that call had one left over; which of these it was was not recorded."
 )
-"""What the count of leftovers does and does not say."""
+"""The limits of the count of leftovers."""
 
 
 def page(ordeals: Sequence[Ordeal]) -> str:

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from vdae_bench.report.numbers.cost import total_flops, total_seconds
-from vdae_bench.report.numbers.rows import SCORES
-from vdae_bench.report.numbers.runs import load_runs
-from vdae_bench.report.numbers.units import unit_of
-from vdae_bench.report.pages.chapters import Chapter, Part
-from vdae_bench.report.sections.results import outside_table
-from vdae_bench.report.style.markdown import bullets, escape, table
+from vdae_bench.report.numbers.chapters import Chapter, Paired, Part, seconds_of
+from vdae_bench.report.numbers.columns import Output
+from vdae_bench.report.numbers.layout import lay_out
+from vdae_bench.report.numbers.noise import curves_of
+from vdae_bench.report.numbers.runs import load_runs, total_flops, total_seconds
+from vdae_bench.report.numbers.units import Unit, unit_of
+from vdae_bench.report.sections.noise import PICTURE, values_and_findings
+from vdae_bench.report.sections.results.tables import outside_table
+from vdae_bench.report.style.markdown import bullets, code, escape, picture, table
 from vdae_bench.store.records import Store
 from vdae_bench.system.words import rough_duration
 
@@ -29,7 +31,7 @@ EVIDENCE = (
     Part("lvdae-784", "standard"),
     Part("evidence/noise"),
 )
-"""What `make evidence` runs, in its order."""
+"""The sweeps that `make evidence` runs, in its order."""
 
 EXPERIMENTS = (
     Part("readings/latents-64"),
@@ -59,42 +61,129 @@ def render_story(
 
 def page(chapters: Sequence[Chapter], experiments: Sequence[Chapter] = (), beside: Sequence[str] = ()) -> str:
     """The page about all parts."""
+    paragraphs = ["# What was run, and what came of it", _head(chapters)]
+    for chapter in chapters:
+        paragraphs += _chapter(chapter)
+    paragraphs += _experiments(experiments)
+    paragraphs += _others(chapters)
+    paragraphs += _remaining(chapters)
+    links = [f"[{name.removesuffix('.md')}]({name})" for name in beside]
+    paragraphs += ["## Beside these", bullets(links)] if links else []
+    return "\n\n".join(paragraphs) + "\n"
+
+
+def _head(chapters: Sequence[Chapter]) -> str:
     runs = [run for chapter in chapters for run in chapter.runs]
     wanted, missing = (sum(getattr(each, name) for each in chapters) for name in ("wanted", "missing"))
     dates = sorted(run.started_at[:10] for run in runs)
     devices = sorted({f"{run.record.cost.device}, {run.record.cost.threads} threads" for run in runs})
-    sections = [
-        "# What was run, and what came of it",
+    search_seconds = sum(each.search_seconds for each in chapters)
+    return (
         f"The long runs that `make evidence` makes: {wanted - missing} of {wanted} are here, from {dates[0]} to "
         f"{dates[-1]} ({'; '.join(devices)}), {rough_duration(total_seconds(runs))} of training and evaluation and "
-        f"{rough_duration(sum(each.search_seconds for each in chapters))} of searches. Ours are means over seeds ± "
-        "their sample standard deviation. Whether a number may stand beside the paper's is in its own column: runs "
-        "shorter than the paper's, whose curves still fall, say nothing of it. Hours and operations are of all seeds "
-        "of a row; hours are by the clock, and longer where the machine had other work.",
-    ]
-    for chapter in chapters:
-        sections += chapter.sections()
-    sections += _experiments(experiments)
-    sections += ["## Numbers of others", "Other networks and training, and no part of any verdict."]
-    for dataset in dict.fromkeys(each.job.cell.dataset for chapter in chapters for each in chapter.plans):
-        outside = outside_table(dataset)
-        sections += [f"{escape(dataset)}, in {unit_of(dataset).name}:", outside] if outside else []
-    speed = total_flops(runs) / total_seconds(runs)
-    left = [line for chapter in chapters for line in chapter.remains(chapter.speed or speed)]
-    sections += ["## What remains", bullets(left) if left else "Nothing."]
-    links = [f"[{name.removesuffix('.md')}]({name})" for name in beside]
-    sections += ["## Beside these", bullets(links)] if links else []
-    return "\n\n".join(sections) + "\n"
+        f"{rough_duration(search_seconds)} of searches. Ours are means over seeds ± their sample standard deviation. "
+        "Whether a number may stand beside the paper's is in its own column: runs shorter than the paper's, whose "
+        "curves still fall, say nothing of it. Hours and operations are of all seeds of a row; hours are by the clock, "
+        "and longer where the machine had other work."
+    )
+
+
+def _chapter(chapter: Chapter) -> Iterator[str]:
+    """The table, the curves, what the rows say beside each other."""
+    protocol = chapter.spec.protocol
+    yield f"## {escape(chapter.title)}"
+    yield (
+        f"Protocol {code(protocol.name)}: {protocol.epochs} epochs of batch {protocol.batch_size}. "
+        f"{chapter.wanted - chapter.missing} of {chapter.wanted} runs are here."
+    )
+    if not chapter.runs:
+        return
+    yield f"All of it, with the record behind each number: [{chapter.place}.md]({chapter.place}.md)."
+    for dataset in chapter.datasets:
+        sheet = chapter.sheet(dataset)
+        yield f"{escape(dataset)}, in {sheet.unit.name}, lower is better:"
+        grid = lay_out(sheet, sheet.rows, Output.STORY)
+        yield table(grid.headings, [list(map(escape, cells)) for cells in grid.rows], left=grid.left)
+    yield from _figure(chapter)
+    notes = [*_differences(chapter), *_searches(chapter)]
+    yield from [bullets(notes)] if notes else []
+
+
+def _figure(chapter: Chapter) -> Iterator[str]:
+    if not any("log_sigma" in dict(cell.options) for cell in chapter.ran):
+        yield picture("Learning curves", f"{chapter.place}-curves.svg")
+    elif curves := curves_of(list(chapter.ran.values())):  # one curve alone is not drawn
+        yield picture(PICTURE, f"{chapter.place}-noise.svg")
+        yield from values_and_findings(curves)
+
+
+def _differences(chapter: Chapter) -> Iterator[str]:
+    """L-VDAE beside the VAE with the same latents, and what the paper prints of the same."""
+    for ran, vae, paired in chapter.differences():
+        unit = unit_of(ran.cell.dataset)
+        where = f" on {ran.cell.dataset}" if len(chapter.datasets) > 1 else ""
+        seeds = min(len(ran.completed), len(vae.completed))
+        shown = ", ".join(_difference(each, unit) for each in paired)
+        yield (
+            f"L-VDAE less VAE at m = {ran.cell.latents}{where}, {seeds} seed{'s'[: seeds != 1]}, 95% interval: "
+            + escape(f"{shown} {unit.name}.")
+        )
+
+
+def _difference(paired: Paired, unit: Unit) -> str:
+    paper = f" (paper: {unit.show_difference(paired.printed)})" if paired.printed is not None else ""
+    return f"{paired.score} {unit.show_interval(paired.difference.mean, paired.difference.interval())}{paper}"
+
+
+def _searches(chapter: Chapter) -> Iterator[str]:
+    for winner in chapter.winners:
+        yield (
+            f"Hyper-parameters of {code(str(winner.cell))} and of the same method with other latents: "
+            f"{len(winner.trials)} trials of {winner.epochs} epochs, {rough_duration(seconds_of(winner))}."
+        )
 
 
 def _experiments(chapters: Sequence[Chapter]) -> Iterator[str]:
-    rows = [[escape(chapter.title), *row] for chapter in chapters for row in chapter.outcomes()]
+    rows, headings, left = [], [], []
+    for chapter in chapters:
+        settings = " ".join(f"{key}={value}" for key, value in chapter.part.settings) or "-"
+        records = f"[{chapter.spec.name}]({chapter.place}.md)"
+        for sheet in chapter.tried():
+            grid = lay_out(sheet, sheet.rows, Output.EXPERIMENTS, compared=False)
+            headings = ["what", "settings", *grid.headings, "records"]
+            left = ["what", "settings", *grid.left, "records"]
+            rows += [[escape(chapter.title), settings, *map(escape, cells), records] for cells in grid.rows]
     if not rows:
         return
     yield "## Why it differs: experiments"
     yield f"Their numbers, from test images as above; what they decide is in the [fidelity notes]({NOTES})."
-    scores = [name for name, _ in SCORES]
-    headers = ["what", "settings", "method", *scores, "unit", "epochs", "seeds", "hours", "records"]
-    yield table(headers, rows, right=[*scores, "epochs", "hours"])
-    found = [f"{escape(chapter.title)}: {line}" for chapter in chapters for line in chapter.findings()]
+    yield table(headings, rows, left=left)
+    found = [f"{escape(chapter.title)}: {line}" for chapter in chapters for line in _differences(chapter)]
     yield from [bullets(found)] if found else []
+
+
+def _others(chapters: Sequence[Chapter]) -> Iterator[str]:
+    yield "## Numbers of others"
+    yield "Other networks and training, and no part of any verdict."
+    for dataset in dict.fromkeys(dataset for chapter in chapters for dataset in chapter.datasets):
+        if outside := outside_table(dataset):
+            yield f"{escape(dataset)}, in {unit_of(dataset).name}:"
+            yield outside
+
+
+def _remaining(chapters: Sequence[Chapter]) -> Iterator[str]:
+    runs = [run for chapter in chapters for run in chapter.runs]
+    speed = total_flops(runs) / total_seconds(runs)
+    left = [_missing(chapter, chapter.speed or speed) for chapter in chapters if chapter.missing]
+    yield "## What remains"
+    yield bullets(left) if left else "Nothing."
+
+
+def _missing(chapter: Chapter, speed: float) -> str:
+    """The command that makes the missing runs, and how long that takes at a speed."""
+    then = f", then without {code('--seeds')} for the other seeds" if chapter.part.seeds else ""
+    return (
+        f"{code(chapter.part.command)}{then}: {chapter.missing} runs, about "
+        f"{rough_duration(chapter.missing_flops / speed)} at {speed / 1e9:.0f} GFLOP/s"
+        + (f", and {chapter.unsearched} of its searches before" if chapter.unsearched else "")
+    )

@@ -1,33 +1,27 @@
-"""The paper's claims judged from records: verdicts with their evidence, as a table, a page, JSON."""
+"""The paper's claims that a sweep is evidence for, with their verdicts."""
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path
-from typing import Any
 
-from vdae_bench.errors import UserError
 from vdae_bench.report.numbers.claims import Judgement
+from vdae_bench.report.numbers.subject import Subject
 from vdae_bench.report.numbers.verdict import Verdict
-from vdae_bench.report.style.markdown import bullets, escape, table
-from vdae_bench.system import strict_json
-
-FILE = "claims.json"
-REASONS = 2
-"""Why parts are undecided: so many different reasons the terminal shows of a claim."""
+from vdae_bench.report.style.markdown import escape, link, table
+from vdae_bench.report.style.section import Section
 
 
 def claims_table(judged: Collection[Judgement]) -> str:
     """Claim, place in the paper, verdict, and the evidence in short."""
     rows = [
-        [each.claim.id, escape(each.claim.text), each.claim.place, _bold(each.verdict), _short(each)] for each in judged
+        [each.claim.id, escape(each.claim.text), each.claim.place, in_bold(each.verdict), _short(each)]
+        for each in judged
     ]
     return table(["", "claim", "in the paper", "verdict", "evidence"], rows)
 
 
-def _bold(verdict: Verdict) -> str:
+def in_bold(verdict: Verdict) -> str:
+    """A verdict, in bold where it decides something."""
     decided = verdict in (Verdict.REPRODUCED, Verdict.NOT_REPRODUCED)
     return f"**{verdict}**" if decided else str(verdict)
 
@@ -41,109 +35,9 @@ def _short(each: Judgement) -> str:
     return escape("; ".join(filter(None, [each.why, f"{deciding[0]}{more}"])))
 
 
-HOW = (
-    "A difference is a sum of scores within each seed (cells share the validation and test draws; order and noise of "
-    "training come from the seed), then a mean over seeds with its 95% Student interval. A claim of several parts is "
-    "reproduced when all are, and not reproduced when one is against it (with the level shared among the parts). Where "
-    "the best of several cells is taken, the level for `reproduced` is shared among them. Only runs as long as the "
-    "paper's decide, or runs whose validation curve leaves less than a quarter of the difference open: nine times what "
-    "it ranged over the last tenth of the learning rate spent, as if its excess fell as one over that."
-)
+def _text(subject: Subject, judged: Sequence[Judgement]) -> Iterator[str]:
+    yield f"All of them, part by part: {link(subject.claims, subject.path, 'claims.md')}."
+    yield claims_table(judged)
 
 
-def claims_page(judged: Sequence[Judgement], protocol: str) -> str:
-    """The page of all claims under a protocol, each with its parts."""
-    sections = [f"# The paper's claims, {protocol} protocol", in_short(judged), HOW, claims_table(judged)]
-    for each in judged:
-        if each.parts:
-            sections.append(f"## Claim {each.claim.id}: {escape(each.claim.text)}")
-            sections += [escape(each.why)] if each.why else []
-            rows = [[escape(label), _bold(finding.verdict), escape(finding.evidence)] for label, finding in each.parts]
-            sections.append(table(["part", "verdict", "evidence"], rows))
-    return "\n\n".join(sections) + "\n"
-
-
-def in_short(judged: Sequence[Judgement]) -> str:
-    """How many claims have which verdict."""
-    counts = Counter(each.verdict for each in judged)
-    return bullets(
-        [f"{verdict}: {', '.join(e.claim.id for e in judged if e.verdict is verdict)}" for verdict in counts]
-    )
-
-
-def claims_json(judged: Sequence[Judgement], protocol: str) -> str:
-    """The same for programs; numbers to six digits, so that another machine writes the same text."""
-    content = {"protocol": protocol, "claims": [_content(each) for each in judged]}
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-
-
-def _content(each: Judgement) -> dict[str, Any]:
-    parts = []
-    for label, finding in each.parts:
-        part: dict[str, Any] = {"part": label, "verdict": finding.verdict, "reason": finding.reason}
-        if finding.estimate and finding.unit:
-            interval = finding.estimate.interval()
-            part |= {
-                "unit": finding.unit.name,
-                "difference": _rounded(finding.estimate.mean),
-                "interval": [_rounded(end) for end in interval] if interval else None,
-                "seeds": finding.estimate.count,
-            }
-        parts.append(part)
-    claim = each.claim
-    return {
-        "claim": claim.id,
-        "text": claim.text,
-        "place": claim.place,
-        "verdict": each.verdict,
-        "why": each.why,
-        "parts": parts,
-    }
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.6g}")
-
-
-def changed_verdicts(judged: Sequence[Judgement], committed: Path) -> list[str]:
-    """A line for each claim whose verdict differs from the committed file's.
-
-    Raises:
-        UserError: the file is damaged.
-    """
-    try:
-        content = strict_json.loads(committed.read_bytes())
-        before = {each["claim"]: each["verdict"] for each in content["claims"]}
-    except FileNotFoundError:
-        before = {}
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(f"{committed} is damaged; write it anew with `vdae-bench report`") from None
-    now = {each.claim.id: str(each.verdict) for each in judged}
-    return [
-        f"claim {id_}: {before.get(id_, 'nothing')} committed, {now.get(id_, 'nothing')} now"
-        for id_ in {**now, **before}
-        if before.get(id_) != now.get(id_)
-    ]
-
-
-def claims_text(judged: Sequence[Judgement]) -> str:
-    """For the terminal: each claim with the parts that have numbers, the others by their reasons."""
-    lines = []
-    for each in judged:
-        lines.append(f"{each.claim.id:>3}  {each.verdict:<18} {each.claim.text}")
-        lines += [f"     {line}" for line in _lines(each)]
-    return "\n".join(lines)
-
-
-def _lines(each: Judgement) -> Iterator[str]:
-    if each.why:
-        yield each.why
-    undecided = (Verdict.NOT_RUN, Verdict.NOT_COMPARABLE)
-    reasons = Counter(finding.reason for _, finding in each.parts if finding.verdict in undecided)
-    for label, finding in each.parts:
-        if finding.verdict not in undecided:
-            yield f"{label}: {finding.verdict}, {finding.evidence}"
-    for reason, count in list(reasons.items())[:REASONS]:
-        yield f"{reason} ({count} of {len(each.parts)} parts)" if len(each.parts) > 1 else reason
-    if len(reasons) > REASONS:
-        yield f"and {len(reasons) - REASONS} more such reasons"
+CLAIMS = Section("The paper's claims", lambda subject: subject.judged or None, _text)

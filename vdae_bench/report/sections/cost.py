@@ -1,13 +1,15 @@
-"""What all runs of a page cost together, by device and number of threads."""
+"""The cost of all runs of a page together, by device and number of threads."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from vdae_bench.report.numbers.cost import total_flops, total_seconds, validation_seconds
-from vdae_bench.report.numbers.runs import Run, grouped
+from vdae_bench.report.numbers.runs import Run, grouped, total_flops, total_seconds, validation_seconds
+from vdae_bench.report.numbers.subject import Subject
 from vdae_bench.report.style.markdown import escape, table
-from vdae_bench.system.words import flops, rough_duration
+from vdae_bench.report.style.section import Section
+from vdae_bench.report.style.terminal import wrap
+from vdae_bench.system.words import duration, flops, rough_duration
 
 
 def costs_table(runs: Sequence[Run]) -> str:
@@ -31,3 +33,16 @@ def costs_table(runs: Sequence[Run]) -> str:
         )
     headers = ["device", "threads", "runs", "training", "validation", "evaluation", "together", "operations"]
     return table(headers, rows, right=headers[1:])
+
+
+def _text(subject: Subject, runs: Sequence[Run]) -> Iterator[str]:
+    yield "Sums over all runs, diverged ones too."
+    yield costs_table(runs)
+
+
+def _terminal(subject: Subject, runs: Sequence[Run]) -> Iterator[str]:
+    yield ""
+    yield from wrap(f"Cost: {duration(total_seconds(runs))} for {len(runs)} runs, {flops(total_flops(runs))}.")
+
+
+COST = Section("Cost in total", lambda subject: subject.selection.runs, _text, terminal=_terminal)

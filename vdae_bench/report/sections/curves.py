@@ -1,33 +1,34 @@
 """Learning curves: training and validation -ELBO by epoch, a panel for each data set and number of latents.
 
 Methods differ in colour, dashes and marker, so that a grey print tells them apart; validation is heavy,
-training light. Drawn on figure objects, without pyplot's state, and with nothing of the day, the machine or the user's
-settings in the file, but for a digest of the values and matplotlib's version (`report.plotted`).
+training light.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from vdae_bench.evaluation.units import bits_per_dim
 from vdae_bench.report.numbers.rows import METHODS, title_of
 from vdae_bench.report.numbers.statistics import CellRuns
-from vdae_bench.report.numbers.units import NATS, dims_of, unit_of
-from vdae_bench.report.style.figure import GREY, STYLES, Style, saved
+from vdae_bench.report.numbers.subject import Subject
+from vdae_bench.report.numbers.units import curve_unit, in_curve_unit
+from vdae_bench.report.style.figure import GREY, STYLES, Style, band, canvas, drawn, fit
+from vdae_bench.report.style.markdown import as_pixels, picture
+from vdae_bench.report.style.section import Section
 from vdae_bench.spec.sweep import Cell
 
 WEIGHTS: Any = {True: {"linewidth": 1.6}, False: {"linewidth": 0.7, "alpha": 0.8}}
-"""Of a line: heavy for validation, light for training."""
+"""The look of a line: heavy for validation, light for training."""
 SETTLED_AFTER = 0.1
 """Part of the epochs that may run out of a panel at its top: the KL term is still being warmed up."""
 
@@ -65,7 +66,7 @@ def panels_of(cells: list[CellRuns]) -> list[Panel]:
     for (dataset, latents, method), members in sorted(groups.items(), key=lambda item: item[0]):
         parts = [dataset] if several else []
         parts += [f"m = {latents}", *([title_of(members[0].cell).partition(" (")[0]] if method else [])]
-        unit = unit_of(dataset) if dims_of(dataset) else NATS
+        unit = curve_unit(dataset)
         ordered = sorted(members, key=lambda each: _place(each.cell))
         lines = tuple(_line(each, styles[title_of(each.cell)]) for each in ordered)
         panels.append(Panel(", ".join(parts), unit.name, lines))
@@ -99,22 +100,15 @@ def _line(cell: CellRuns, style: Style) -> Line:
 
 
 def _in_unit(nats: list[float | None], dataset: str) -> list[float]:
-    dims = dims_of(dataset)
-    values = [math.nan if value is None else value for value in nats]
-    if dims is None or unit_of(dataset) is NATS:
-        return values
-    return [bits_per_dim(value, dims) for value in values]
+    return [math.nan if value is None else in_curve_unit(value, dataset) for value in nats]
 
 
-def learning_curves(cells: list[CellRuns]) -> Figure | None:
-    """The figure of all completed runs; None when none of them was trained."""
+def learning_curves(cells: list[CellRuns]) -> Figure:
+    """The figure of all completed runs, some of which were trained."""
     panels = panels_of(cells)
-    if not panels:
-        return None
     columns = _columns(len(panels))
     rows = math.ceil(len(panels) / columns)
-    figure = Figure(figsize=(max(2.5 * columns, 4.4), 2.3 * rows + 0.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = canvas(max(2.5 * columns, 4.4), 2.3 * rows + 0.5)
     places = list(figure.subplots(rows, columns, squeeze=False).flat)
     for index, (place, panel) in enumerate(zip(places, panels, strict=False)):
         _draw(place, panel)
@@ -137,15 +131,12 @@ def _columns(panels: int) -> int:
 
 def _draw(axes: Axes, panel: Panel) -> None:
     for line in panel.lines:
-        common: Any = {"color": line.style.colour, "linestyle": line.style.dashes}
         # A marker at every epoch of a long run would be a smear.
         every = max(1, len(line.epochs) // 8)
-        axes.plot(line.epochs, _mean(line.train), **WEIGHTS[False], **common)
-        marked: Any = {"marker": line.style.marker, "markersize": 4, "markevery": every}
-        axes.plot(line.epochs, _mean(line.validation), **WEIGHTS[True], **marked, **common)
+        axes.plot(line.epochs, _mean(line.train), **WEIGHTS[False], **line.style.line)
+        axes.plot(line.epochs, _mean(line.validation), **WEIGHTS[True], markevery=every, **line.style.marked())
         if len(line.validation) > 1:
-            low, high = np.fmin.reduce(line.validation), np.fmax.reduce(line.validation)
-            axes.fill_between(line.epochs, low, high, color=line.style.colour, alpha=0.15, linewidth=0)
+            band(axes, line.epochs, np.fmin.reduce(line.validation), np.fmax.reduce(line.validation), line.style)
     axes.set_title(panel.title, loc="left")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     _limit(axes, panel)
@@ -163,20 +154,16 @@ def _limit(axes: Axes, panel: Panel) -> None:
         for line in panel.lines
         for curves in (line.train, line.validation)
     ]
-    values = np.concatenate([curves.ravel() for curves in settled])
-    values = values[np.isfinite(values)]
-    if len(values) and values.max() > values.min():
-        margin = 0.06 * (values.max() - values.min())
-        axes.set_ylim(values.min() - margin, values.max() + margin)
+    fit(axes, np.concatenate([curves.ravel() for curves in settled]))
 
 
 def _legend(figure: Figure, place: Axes | None, panels: list[Panel], title: str) -> None:
-    """In a place that no panel needs, or above all panels."""
+    """Put the legend in a place that no panel needs, or above all panels."""
     lines = {line.label: line.style for panel in panels for line in panel.lines}
-    handles = [_handle(label, style.colour, style.dashes, style.marker) for label, style in lines.items()]
+    handles = [_handle(label, style) for label, style in lines.items()]
     handles += [
-        _handle("validation (mean, range)", GREY, "-", "", heavy=True),
-        _handle("training (mean)", GREY, "-", "", heavy=False),
+        _handle("validation (mean, range)", Style(GREY, "-", "")),
+        _handle("training (mean)", Style(GREY, "-", ""), heavy=False),
     ]
     if place is not None:
         legend = place.legend(handles=handles, loc="center left", handlelength=3.4, title=title)
@@ -186,10 +173,30 @@ def _legend(figure: Figure, place: Axes | None, panels: list[Panel], title: str)
     legend.set_alignment("left")
 
 
-def _handle(label: str, colour: str, dashes: Any, marker: str, heavy: bool = True) -> Line2D:
-    return Line2D([], [], color=colour, linestyle=dashes, marker=marker, markersize=4, label=label, **WEIGHTS[heavy])
+def _handle(label: str, style: Style, heavy: bool = True) -> Line2D:
+    return Line2D([], [], label=label, **style.marked(), **WEIGHTS[heavy])
 
 
-def draw(cells: list[CellRuns]) -> dict[str, bytes]:
-    """The learning curves as contents of files by their ending, `svg` and `png`; empty without any curve."""
-    return saved(lambda: learning_curves(cells))
+def _shown(subject: Subject) -> list[CellRuns]:
+    """All cells but those of a grid of noise levels, which has its own figure: a hundred lines in one panel."""
+    return [each for each in subject.cells if "log_sigma" not in dict(each.cell.options)]
+
+
+def _text(subject: Subject, cells: list[CellRuns]) -> Iterator[str]:
+    if not panels_of(cells):
+        yield "There are none: nothing was trained to the end."
+        return
+    name = f"{subject.name}-curves"
+    yield picture("Learning curves of every cell", f"{name}.svg")
+    yield (
+        "-ELBO at beta = 1 by epoch (for NICE: NLL); each panel has its own scale. Validation: after the "
+        "epoch; training: mean over the epoch's batches, while the weights change. Diverged seeds are not "
+        f"drawn. {as_pixels(name)}."
+    )
+
+
+def _files(subject: Subject, cells: list[CellRuns]) -> dict[str, bytes]:
+    return drawn("curves", lambda: learning_curves(cells)) if panels_of(cells) else {}
+
+
+CURVES = Section("Learning curves", _shown, _text, _files)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from vdae_bench.errors import UserError
-from vdae_bench.models.hyperparameters import Hyperparameter
-from vdae_bench.models.registry import get_method
 from vdae_bench.report.numbers.rows import title_of
 from vdae_bench.report.numbers.runs import Selection
+from vdae_bench.report.numbers.settings import declared_by, setting_text
+from vdae_bench.report.numbers.subject import Subject
 from vdae_bench.report.numbers.verdict import PAPER_SEARCHED
 from vdae_bench.report.style.markdown import code, escape, table
+from vdae_bench.report.style.section import Section
 from vdae_bench.spec.hyperparameters import OPTIMISER
-from vdae_bench.spec.protocol import Protocol, load_protocol
+from vdae_bench.spec.protocol import load_protocol
 from vdae_bench.spec.sweep import Cell
 
 MEANING = {
@@ -36,25 +37,8 @@ MEANING = {
 SEARCHED_IN_PAPER = "Bayesian optimisation of the validation ELBO, for each experiment"
 
 
-def departures(protocol: Protocol) -> str:
-    """How a protocol differs from its base as that is today; "" if in nothing."""
-    base = load_protocol(protocol.base)
-    parts = [
-        f"{code(name)} {_show(name, own)} instead of {_show(name, theirs)}"
-        for name, (own, theirs) in protocol.deviations(base).items()
-        if name != "seeds"
-    ]
-    set_here, set_there = {**protocol.hyperparameters, **protocol.overrides}, base.hyperparameters
-    parts += [
-        f"{code(name)} {_show(name, set_here.get(name, 'not set'))}"
-        for name in {**set_there, **set_here}
-        if set_here.get(name) != set_there.get(name)
-    ]
-    return ", ".join(parts)
-
-
 def deviations_table(selection: Selection) -> str:
-    """What differs from the paper, its value there, and what it means; nothing if nothing does."""
+    """A table of the settings that differ from the paper's, and what they mean; "" where none does."""
     fields = selection.protocol.deviations(load_protocol("paper"))
     rows = [
         [code(name), _show(name, own), _show(name, theirs), MEANING.get(name, "")]
@@ -65,9 +49,7 @@ def deviations_table(selection: Selection) -> str:
 
 
 def _show(name: str, value: Any) -> str:
-    if name == "train_images" and value is None:
-        return "all 50000"
-    return escape(f"{value:g}" if isinstance(value, float) else str(value))
+    return escape(setting_text(name, value))
 
 
 def _hyperparameter_rows(selection: Selection) -> list[list[str]]:
@@ -75,7 +57,7 @@ def _hyperparameter_rows(selection: Selection) -> list[list[str]]:
     fixed: dict[str, set[Any]] = {each.name: set() for each in OPTIMISER}
     for run in selection.runs:
         values = run.record.hyperparameters
-        for each in _declared_by(run.cell.method):
+        for each in declared_by(run.cell.method):
             name, value = each.name, values.get(each.name, each.default)
             if value != each.default:
                 there = PAPER_SEARCHED.get(name) or _show(name, each.default)
@@ -101,8 +83,8 @@ def _hyperparameter_rows(selection: Selection) -> list[list[str]]:
     return rows
 
 
-def _declared_by(method: str) -> tuple[Hyperparameter[Any], ...]:
-    try:
-        return get_method(method).hyperparameters
-    except UserError:  # a plugin's method, and the plugin is not loaded here
-        return ()
+def _text(subject: Subject, selection: Selection) -> Iterator[str]:
+    yield deviations_table(selection) or "None."
+
+
+DEVIATIONS = Section("Deviations from the paper's protocol", lambda subject: subject.selection, _text)

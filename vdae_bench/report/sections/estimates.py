@@ -7,33 +7,18 @@ from collections.abc import Iterator
 
 from vdae_bench.paper.published import load_table
 from vdae_bench.report.numbers.rows import Row, Sheet
+from vdae_bench.report.numbers.subject import Subject
 from vdae_bench.report.numbers.units import NATS, dims_of
-from vdae_bench.report.sections.results import precision_table
-from vdae_bench.report.style.markdown import escape, label
+from vdae_bench.report.style.markdown import escape, table
+from vdae_bench.report.style.section import Section
 from vdae_bench.spec.protocol import Protocol
 
 FEW_SAMPLES = 10.0
 """Effective samples below which the first-order error formulas say too little."""
 
 
-def estimates(protocol: Protocol, sheets: list[Sheet]) -> Iterator[str]:
-    """Paragraphs and tables."""
-    k, nll_images, elbo_images = protocol.importance_samples, protocol.nll_images, protocol.elbo_images
-    paper = load_table("table1").importance_samples
-    if nll_images >= elbo_images:
-        yield (
-            f"For each of {elbo_images} test images, -ELBO is the mean of -log w, and NLL is "
-            f"-(logsumexp log w - log K), over the same K = {k} samples from the posterior; of both, the "
-            f"mean over images is shown. The paper has K = {paper} and all 10000 images."
-        )
-    else:
-        yield (
-            f"-ELBO is the mean of -log w over {elbo_images} test images, with K = {k} samples from the "
-            f"posterior on {nll_images} of them, spread evenly, and {protocol.elbo_samples} on each of the "
-            "others. NLL of an image is -(logsumexp log w - log K) over its K samples; NLL of the test set "
-            f"is -ELBO less the mean gap between the two on those {nll_images} images, because the gap "
-            f"varies less between images than the level. The paper has K = {paper} and all 10000 images."
-        )
+def _text(subject: Subject, sheets: list[Sheet]) -> Iterator[str]:
+    yield _how(subject.selection.protocol)
     yield (
         "Effective samples: of K, mean over images (and the extremes over seeds). Standard error: of the NLL "
         "as an estimate for this model on this test set; it says nothing of other seeds. Bias: by how much a "
@@ -46,7 +31,7 @@ def estimates(protocol: Protocol, sheets: list[Sheet]) -> Iterator[str]:
         dims = None if sheet.unit is NATS else dims_of(sheet.dataset)
         if dims:
             yield f"0.001 bits/dim is {0.001 * dims * math.log(2):.2f} nats."
-        few = [label(row) for row in sheet.rows if _has_few_samples(row)]
+        few = [escape(row.name) for row in sheet.rows if _has_few_samples(row)]
         if few:
             yield (
                 f"With fewer than {FEW_SAMPLES:.0f} effective samples the first order is not enough, and NLL "
@@ -54,24 +39,45 @@ def estimates(protocol: Protocol, sheets: list[Sheet]) -> Iterator[str]:
             )
 
 
+def _how(protocol: Protocol) -> str:
+    k, nll_images, elbo_images = protocol.importance_samples, protocol.nll_images, protocol.elbo_images
+    paper = load_table("table1").importance_samples
+    if nll_images >= elbo_images:
+        return (
+            f"For each of {elbo_images} test images, -ELBO is the mean of -log w, and NLL is "
+            f"-(logsumexp log w - log K), over the same K = {k} samples from the posterior; of both, the "
+            f"mean over images is shown. The paper has K = {paper} and all 10000 images."
+        )
+    return (
+        f"-ELBO is the mean of -log w over {elbo_images} test images, with K = {k} samples from the "
+        f"posterior on {nll_images} of them, spread evenly, and {protocol.elbo_samples} on each of the "
+        "others. NLL of an image is -(logsumexp log w - log K) over its K samples; NLL of the test set "
+        f"is -ELBO less the mean gap between the two on those {nll_images} images, because the gap "
+        f"varies less between images than the level. The paper has K = {paper} and all 10000 images."
+    )
+
+
 def _has_few_samples(row: Row) -> bool:
     effective = row.ran.metric("effective_sample_size") if row.ran and not row.ran.exact else None
     return effective is not None and effective.lowest < FEW_SAMPLES
 
 
-def redraw_sentence(sheet: Sheet) -> str | None:
-    """How much another draw of the test set's noise would change a number, where it was measured."""
-    name = "redraw_standard_deviation_nats"
-    rows = (*sheet.rows, *sheet.baselines)
-    found = [(row, summary) for row in rows if row.ran and (summary := row.ran.metric(name))]
-    if not found:
-        return None
-    largest = max(summary.highest for _, summary in found)
-    noise = "binarisation" if sheet.unit is NATS else "dequantisation"
-    dims = None if sheet.unit is NATS else dims_of(sheet.dataset)
-    in_bits = f" ({largest / (dims * math.log(2)):.5f} bits/dim)" if dims else ""
-    measured = ", ".join(escape(row.method) for row, _ in found)
-    return (
-        f"All methods and seeds are tested on the same draw of the {noise} noise; another draw would change "
-        f"a number by about {largest:.2g} nats{in_bits}, as standard deviation (measured on {measured})."
-    )
+def precision_table(sheet: Sheet) -> str:
+    """How sure the NLL of a test set is as an integral: effective sample size, standard error, bias."""
+    body = []
+    for row in sheet.everything:
+        if row.ran is None or not row.ran.completed:
+            continue
+        name = [row.latents, escape(row.method)]
+        effective = row.ran.metric("effective_sample_size")
+        error, bias = row.ran.metric("nll_standard_error_nats"), row.ran.metric("nll_bias_nats")
+        if row.ran.exact or not (effective and error and bias):
+            body.append([*name, "exact density", "-", "-"])
+        else:
+            extremes = f" ({effective.lowest:.1f} to {effective.highest:.1f})" if effective.count > 1 else ""
+            body.append([*name, f"{effective.mean:.1f}{extremes}", f"{error.mean:.3f}", f"{bias.mean:.3f}"])
+    headers = ["latents", "method", "effective samples", "standard error (nats)", "bias (nats)"]
+    return table(headers, body, right=["latents", *headers[3:]])
+
+
+ESTIMATES = Section("How NLL and -ELBO were estimated", lambda subject: subject.sheets, _text)

@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-from vdae_bench.paper.published import load_table, table_names
-from vdae_bench.report.numbers.rows import Sheet
+from collections.abc import Iterator
+
+from vdae_bench.paper.published import table_names
+from vdae_bench.report.numbers.rows import Row, Sheet
 from vdae_bench.report.numbers.runs import Selection
-from vdae_bench.report.sections.deviations import departures
-from vdae_bench.report.style.markdown import code, escape, label
+from vdae_bench.report.numbers.settings import departures
+from vdae_bench.report.numbers.subject import SearchSubject, Subject
+from vdae_bench.report.style.markdown import code, escape
+from vdae_bench.report.style.section import Section
+from vdae_bench.report.style.terminal import plain, wrap
 from vdae_bench.spec.protocol import Protocol
-
-
-def title(selection: Selection) -> str:
-    """What the page is about."""
-    if selection.sweep in table_names():
-        table = load_table(selection.sweep)
-        return f"{table.title} ({table.unit}), {selection.protocol.name} protocol"
-    return f"Sweep {selection.sweep}, {selection.protocol.name} protocol"
 
 
 def stamp(selection: Selection, sheets: list[Sheet]) -> str:
     """Complete or partial, and under which protocol; in bold what a reader must not miss."""
     protocol = selection.protocol
-    rows = [row for sheet in sheets for row in (*sheet.rows, *sheet.baselines) if not row.quoted]
-    finished, missing = sum(row.finished for row in rows), sum(row.missing for row in rows)
-    state = "Partial" if missing else "Complete"
-    seeds = "1 seed" if protocol.seeds == 1 else f"{protocol.seeds} seeds"
-    # Which cells a sweep of the user's own has is in its spec, not in the records.
-    of = "" if selection.sweep in table_names() else " of the cells that have records"
-    parts = [f"**{state}**: {finished} of {finished + missing} runs{of}, {seeds} a row."]
-    not_run = [label(row) for row in rows if row.ran is None]
+    rows = [row for sheet in sheets for row in sheet.everything if not row.quoted]
+    parts = [_completeness(selection, rows)]
+    not_run = [escape(row.name) for row in rows if row.ran is None]
     if not_run:
         parts.append(f"Not run: {'; '.join(not_run)}.")
-    short = [f"{label(row)} ({row.finished} of {row.wanted})" for row in rows if row.ran and row.missing]
+    short = [f"{escape(row.name)} ({row.finished} of {row.wanted})" for row in rows if row.ran and row.missing]
     if short:
         parts.append(f"Seeds missing: {'; '.join(short)}.")
     diverged = sum(row.ran.diverged for row in rows if row.ran)
@@ -45,12 +37,42 @@ def stamp(selection: Selection, sheets: list[Sheet]) -> str:
     return " ".join(parts)
 
 
+def _completeness(selection: Selection, rows: list[Row]) -> str:
+    finished, missing = sum(row.finished for row in rows), sum(row.missing for row in rows)
+    seeds = "1 seed" if selection.protocol.seeds == 1 else f"{selection.protocol.seeds} seeds"
+    # Which cells a sweep of the user's own has is in its spec, not in the records.
+    of = "" if selection.sweep in table_names() else " of the cells that have records"
+    return f"**{'Partial' if missing else 'Complete'}**: {finished} of {finished + missing} runs{of}, {seeds} a row."
+
+
 def _protocol_sentence(protocol: Protocol) -> str:
     """An override has its base's description, so that what was changed has to be said beside it."""
     described = f" ({escape(protocol.description)})" if protocol.description else ""
-    changed = departures(protocol)
+    changed = ", ".join(
+        f"{code(name)} {escape(here)}{f' instead of {escape(there)}' if there else ''}"
+        for name, here, there in departures(protocol)
+    )
     if not changed:
         return f"Protocol {code(protocol.name)}{described}."
     if protocol.name == protocol.base:
         return f"Protocol {code(protocol.name)}{described}, **not as it is today**: {changed}."
     return f"Protocol {code(protocol.name)}: {code(protocol.base)}{described} with {changed}."
+
+
+def _text(subject: Subject, found: str) -> Iterator[str]:
+    yield f"# {subject.title}"
+    yield found
+
+
+def _terminal(subject: Subject, found: str) -> Iterator[str]:
+    yield subject.title
+    yield from wrap(plain(found))
+
+
+def _searched_alone(subject: SearchSubject, found: SearchSubject) -> Iterator[str]:
+    yield f"# {subject.title}"
+    yield "Searched, and no final run yet."
+
+
+HEAD = Section("", lambda subject: stamp(subject.selection, subject.sheets), _text, terminal=_terminal)
+SEARCH_HEAD = Section("", lambda subject: subject, _searched_alone)

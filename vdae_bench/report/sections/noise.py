@@ -2,84 +2,39 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 
 import numpy as np
-import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vdae_bench.models.hyperparameters import defaults
 from vdae_bench.models.registry import get_method
+from vdae_bench.report.numbers.noise import (
+    COUPLED,
+    LABELS,
+    NoiseCurve,
+    coupled_floor,
+    curves_of,
+    reference_nll,
+    values_table,
+)
 from vdae_bench.report.numbers.runs import Selection
-from vdae_bench.report.numbers.statistics import CellRuns, Summary
-from vdae_bench.report.numbers.units import BITS_PER_DIM
-from vdae_bench.report.style.figure import STYLES, saved
-from vdae_bench.report.style.markdown import bullets, table
+from vdae_bench.report.numbers.statistics import Summary
+from vdae_bench.report.numbers.subject import Subject
+from vdae_bench.report.style import terminal
+from vdae_bench.report.style.csv import csv
+from vdae_bench.report.style.figure import GREY, STYLES, Style, band, canvas, drawn
+from vdae_bench.report.style.markdown import as_pixels, beside, bullets, picture, table
+from vdae_bench.report.style.section import Section
 
-COUPLED = "coupled, learned variance"
-LABELS = {
-    ("vdae-coupled", "tied", None): "coupled, tied variance",
-    ("vdae-coupled", "learned", None): COUPLED,
-    ("vdae-nice", "learned", "linear"): "NICE decoder of its own",
-    ("vdae-nice", "learned", "sigmoid"): "NICE decoder, sigmoid",
-    ("vdae-resnet", "learned", "linear"): "ResNet decoder",
-    ("vdae-resnet", "learned", "sigmoid"): "ResNet decoder, sigmoid",
-}
+Points = Mapping[float, Summary]
 CONTAINS_COUPLED = "NICE decoder of its own"
 """With h = f it is the coupled model: where it is worse, optimisation failed, not the model class."""
 
-
 HEADROOM = 3.0
 """Bits/dim above the coupled model's floor at the largest noise that the figure shows."""
-
-
-@dataclass(frozen=True)
-class NoiseCurve:
-    """One decoder: -ELBO in bits/dim over the noise levels that have records."""
-
-    label: str
-    points: dict[float, Summary]
-
-
-def coupled_floor(log_sigma: float) -> float:
-    """What no coupled model's -ELBO can be below, on average over the data's distribution, in bits/dim.
-
-    It reconstructs x + eps whatever its weights, so at its best variance -ELBO is the cross-entropy of x + eps under
-    the flow: at least the entropy of x + eps, which is at least that of eps, `n (log sigma + 1/2 log(2 pi e))` nats.
-
-    >>> [round(coupled_floor(log_sigma), 2) for log_sigma in (0, -1, -2, -3, -4)]
-    [10.05, 8.6, 7.16, 5.72, 4.28]
-    """
-    return 8 + (log_sigma + 0.5 * math.log(2 * math.pi * math.e)) / math.log(2)
-
-
-def curves_of(cells: list[CellRuns]) -> list[NoiseCurve]:
-    """The curves that cells with a fixed log sigma make, in the order of `LABELS`; one alone compares no decoders."""
-    found: dict[str, dict[float, Summary]] = {}
-    for each in cells:
-        options = dict(each.cell.options)
-        log_sigma = options.get("log_sigma")
-        score = each.score("neg_elbo", BITS_PER_DIM)
-        if log_sigma is None or score is None:
-            continue
-        output = None if each.cell.method == "vdae-coupled" else options.get("decoder_output", "sigmoid")
-        label = LABELS.get((each.cell.method, options.get("decoder_variance", "learned"), output))
-        if label:
-            found.setdefault(label, {})[float(log_sigma)] = score
-    if len(found) < 2:
-        return []
-    order = list(LABELS.values())
-    return [NoiseCurve(label, dict(sorted(found[label].items()))) for label in sorted(found, key=order.index)]
-
-
-def reference_nll(cells: list[CellRuns]) -> float | None:
-    """NICE's own test NLL in bits/dim, where the sweep has it."""
-    scores = [each.score("nll", BITS_PER_DIM) for each in cells if each.cell.method == "nice" and not each.cell.options]
-    return scores[0].mean if scores and scores[0] else None
 
 
 def note(selection: Selection) -> str:
@@ -91,26 +46,6 @@ def note(selection: Selection) -> str:
     size, printed = hyper["coupling_hidden_size"], paper["coupling_hidden_size"]
     networks = f"couplings of {size} units" + (f" (paper: {printed})" if size != printed else "")
     return f"{protocol.name}: {protocol.epochs} epochs (paper: 1000), {networks}"
-
-
-def values_table(curves: list[NoiseCurve]) -> pd.DataFrame:
-    """What the figure shows: a row for each decoder and noise level."""
-    return pd.DataFrame(
-        [
-            {
-                "decoder": curve.label,
-                "log_sigma": log_sigma,
-                "neg_elbo_bits_per_dim": score.mean,
-                "standard_deviation": score.standard_deviation,
-                "lowest": score.lowest,
-                "highest": score.highest,
-                "seeds": score.count,
-                "coupled_floor_bits_per_dim": coupled_floor(log_sigma),
-            }
-            for curve in curves
-            for log_sigma, score in curve.points.items()
-        ]
-    )
 
 
 def pivot(curves: list[NoiseCurve], separator: str = "<br>") -> tuple[list[str], list[list[str]]]:
@@ -128,92 +63,54 @@ def pivot(curves: list[NoiseCurve], separator: str = "<br>") -> tuple[list[str],
     return headers, rows
 
 
-def draw(curves: list[NoiseCurve], nice: float | None, note: str) -> dict[str, bytes]:
-    """The figure as contents of files by their ending, `svg` and `png`; the same bytes for the same records."""
-    return saved(lambda: _figure(curves, nice, note)) if curves else {}
-
-
 def _figure(curves: list[NoiseCurve], nice: float | None, note: str) -> Figure:
-    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = canvas(6.4, 4.8)
     axes = figure.subplots()
     styles = dict(zip(LABELS.values(), STYLES, strict=False))
     for curve in curves:
-        style, levels = styles[curve.label], np.array(list(curve.points))
-        scores = list(curve.points.values())
-        means = np.array([score.mean for score in scores])
-        axes.plot(
-            levels,
-            means,
-            color=style.colour,
-            linestyle=style.dashes,
-            marker=style.marker,
-            markersize=4,
-            label=curve.label,
-        )
-        low, high = [score.lowest for score in scores], [score.highest for score in scores]
-        axes.fill_between(levels, low, high, color=style.colour, alpha=0.15, linewidth=0)
+        _curve(axes, curve, styles[curve.label])
     every = sorted({level for curve in curves for level in curve.points})
     ends = np.array([every[0], every[-1]])
     floors = [coupled_floor(level) for level in ends]
-    axes.plot(ends, floors, color="0.35", linestyle=(0, (1, 1)), linewidth=1, label="coupled model's floor")
+    axes.plot(ends, floors, color=GREY, linestyle=(0, (1, 1)), linewidth=1, label="coupled model's floor")
     if nice is not None:
-        axes.axhline(nice, color="0.35", linestyle=(0, (4, 3)), linewidth=1, label="NICE's own NLL")
+        axes.axhline(nice, color=GREY, linestyle=(0, (4, 3)), linewidth=1, label="NICE's own NLL")
     # What is far above the coupled model's floor at the largest noise runs off the top; the table has it.
     ceiling = coupled_floor(every[-1]) + HEADROOM
-    drawn = [score.mean for curve in curves for score in curve.points.values()]
-    values = [mean for mean in drawn if mean <= ceiling] or drawn
+    means = [score.mean for curve in curves for score in curve.points.values()]
+    values = [mean for mean in means if mean <= ceiling] or means
     margin = 0.05 * (max(values) - min(values) or 1)
     axes.set_ylim(min([*values, *([nice] if nice else [])]) - margin, max(values) + margin)
     axes.set_xlabel("log sigma")
     axes.set_ylabel("test -ELBO (bits/dim)")
-    axes.set_title(note, loc="left", fontsize=7.5, color="0.35")
+    axes.set_title(note, loc="left", fontsize=7.5, color=GREY)
     figure.legend(loc="outside lower left", ncols=3, handlelength=2.8, fontsize=8)
     return figure
 
 
+def _curve(axes: Axes, curve: NoiseCurve, style: Style) -> None:
+    levels, scores = np.array(list(curve.points)), list(curve.points.values())
+    axes.plot(levels, np.array([score.mean for score in scores]), label=curve.label, **style.marked())
+    band(axes, levels, [score.lowest for score in scores], [score.highest for score in scores], style)
+
+
 def values_and_findings(curves: list[NoiseCurve]) -> Iterator[str]:
-    """What stands under the figure on a page: the values, and what they say."""
+    """The values of the figure as a table, and what they say."""
     headers, rows = pivot(curves)
     yield table(headers, rows, right=headers)
     yield from findings(curves)
 
 
 def findings(curves: list[NoiseCurve]) -> Iterator[str]:
-    """In words, from the numbers: which reading of "any decoupling improves" they support, and where."""
+    """Sentences that follow from the numbers: which reading of "any decoupling improves" they support, and where."""
     by_label = {curve.label: curve.points for curve in curves}
     coupled = by_label.get(COUPLED)
     others = {label: points for label, points in by_label.items() if not label.startswith("coupled")}
     if not coupled or not others:
         yield "Nothing can be said yet about decoupling: the coupled model or every decoupled one is missing."
         return
-    lines = []
-    for label, points in others.items():
-        better = [level for level in points if level in coupled and points[level].mean < coupled[level].mean]
-        worse = [level for level in points if level in coupled and level not in better]
-        lines.append(f"{label}: below the coupled model at {_levels(better)}, not below it at {_levels(worse)}")
-    yield bullets(lines)
-    shared = [level for level in coupled if all(level in points for points in others.values())]
-    all_better = [
-        level for level in shared if all(points[level].mean < coupled[level].mean for points in others.values())
-    ]
-    rest = [level for level in shared if level not in all_better]
-    missing = [level for level in coupled if level not in shared]
-    if missing:
-        yield (
-            f"Every decoupled decoder is below the coupled one at {_levels(all_better)}, not at {_levels(rest)}; at "
-            f"{_levels(missing)} one has no record, so that 7a and 7b stay open."
-        )
-    elif all_better and not rest:
-        yield 'These means support "any decoupling improves" (7a) at every sigma of the grid.'
-    elif all_better and min(all_better) > max(rest):
-        yield (
-            "These means support the form of section 2 (7b), that decoupling helps at large noise: every decoupled "
-            f"decoder is below the coupled one from log sigma = {min(all_better):g} up, but not at {_levels(rest)}. "
-            "They do not support 7a, that it helps at every sigma."
-        )
-    else:
-        yield f"Every decoupled decoder is below the coupled one at {_levels(all_better)}: neither 7a nor 7b holds."
+    yield bullets([_beside_coupled(label, points, coupled) for label, points in others.items()])
+    yield _reading(coupled, others)
     own = others.get(CONTAINS_COUPLED, {})
     lost = [level for level in own if level in coupled and own[level].mean > coupled[level].mean]
     if lost:
@@ -226,5 +123,66 @@ def findings(curves: list[NoiseCurve]) -> Iterator[str]:
         yield f"**The coupled model is below its analytic floor at {_levels(below)}: that is an error, not a result.**"
 
 
+def _beside_coupled(label: str, points: Points, coupled: Points) -> str:
+    better = [level for level in points if level in coupled and points[level].mean < coupled[level].mean]
+    worse = [level for level in points if level in coupled and level not in better]
+    return f"{label}: below the coupled model at {_levels(better)}, not below it at {_levels(worse)}"
+
+
+def _reading(coupled: Points, others: Mapping[str, Points]) -> str:
+    """Which of claims 7a and 7b the means support."""
+    shared = [level for level in coupled if all(level in points for points in others.values())]
+    all_better = [
+        level for level in shared if all(points[level].mean < coupled[level].mean for points in others.values())
+    ]
+    rest = [level for level in shared if level not in all_better]
+    missing = [level for level in coupled if level not in shared]
+    if missing:
+        return (
+            f"Every decoupled decoder is below the coupled one at {_levels(all_better)}, not at {_levels(rest)}; at "
+            f"{_levels(missing)} one has no record, so that 7a and 7b stay open."
+        )
+    if all_better and not rest:
+        return 'These means support "any decoupling improves" (7a) at every sigma of the grid.'
+    if all_better and min(all_better) > max(rest):
+        return (
+            "These means support the form of section 2 (7b), that decoupling helps at large noise: every decoupled "
+            f"decoder is below the coupled one from log sigma = {min(all_better):g} up, but not at {_levels(rest)}. "
+            "They do not support 7a, that it helps at every sigma."
+        )
+    return f"Every decoupled decoder is below the coupled one at {_levels(all_better)}: neither 7a nor 7b holds."
+
+
 def _levels(levels: list[float]) -> str:
     return "log sigma = " + ", ".join(f"{level:g}" for level in sorted(levels)) if levels else "no sigma"
+
+
+PICTURE = "Test -ELBO against the fixed noise level"
+
+
+def _text(subject: Subject, curves: list[NoiseCurve]) -> Iterator[str]:
+    name = f"{subject.name}-noise"
+    yield picture(PICTURE, f"{name}.svg")
+    yield (
+        "Test -ELBO in bits/dim, lower is better; mean over seeds, bands from the lowest to the highest; far "
+        f"higher values run off the top. {as_pixels(name)}; the values: {beside(f'{name}.csv')}."
+    )
+    yield from values_and_findings(curves)
+
+
+def _files(subject: Subject, curves: list[NoiseCurve]) -> dict[str, bytes]:
+    figure = drawn("noise", lambda: _figure(curves, reference_nll(subject.cells), note(subject.selection)))
+    return {**figure, "noise.csv": csv(values_table(curves)).encode()}
+
+
+def _terminal(subject: Subject, curves: list[NoiseCurve]) -> Iterator[str]:
+    yield ""
+    yield "-ELBO in bits/dim against the fixed noise level, coupled and decoupled decoders:"
+    headers, rows = pivot(curves, separator="\n")
+    yield terminal.table(headers, rows)
+    for paragraph in findings(curves):
+        for line in paragraph.split("\n"):
+            yield from terminal.wrap(terminal.plain(line))
+
+
+NOISE = Section("", lambda subject: curves_of(subject.cells) or None, _text, _files, _terminal)

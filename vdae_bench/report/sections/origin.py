@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from vdae_bench.report.numbers.runs import Run, grouped
-from vdae_bench.report.style.markdown import bullets, code, portable
+from vdae_bench.report.numbers.subject import Subject
+from vdae_bench.report.style.markdown import bullets, code
+from vdae_bench.report.style.section import Section
 
 
 def _commit(run: Run) -> str:
@@ -16,30 +18,20 @@ def _commit(run: Run) -> str:
     return f"{commit} (dirty: the code was changed after that commit)" if dirty else str(commit)
 
 
-def commit_in_short(commit: str | None, dirty: bool | None) -> str:
-    """The commit behind raw figures, and whether the code was changed since."""
-    return (commit or "no commit")[:12] + (", changed since" if dirty else "")
-
-
-def _of(name: str) -> Callable[[Run], str]:
-    return lambda run: str(run.record.provenance.get(name) or "unknown")
-
-
 PROPERTIES: dict[str, Callable[[Run], str]] = {
-    "command": lambda run: portable(_of("command")(run)),
+    "command": lambda run: run.command,
     "git commit": _commit,
-    "vdae-bench": _of("package_version"),
-    "torch": _of("torch"),
-    "Python": _of("python"),
-    "platform": _of("platform"),
+    "vdae-bench": lambda run: run.origin("package_version"),
+    "torch": lambda run: run.origin("torch"),
+    "Python": lambda run: run.origin("python"),
+    "platform": lambda run: run.origin("platform"),
     "device": lambda run: f"{run.record.cost.device}, {run.record.cost.threads} threads",
 }
 MAY_DIFFER = ("command",)
 """Runs of one table may well come from several commands; anything else that differs is pointed out."""
 
 
-def origin(runs: Sequence[Run]) -> Iterator[str]:
-    """Whether the runs are alike, and a list of all that is recorded, with the number of runs."""
+def _text(subject: Subject, runs: Sequence[Run]) -> Iterator[str]:
     counts = {name: Counter(map(value, runs)) for name, value in PROPERTIES.items()}
     mixed = [name for name, values in counts.items() if len(values) > 1 and name not in MAY_DIFFER]
     if mixed:
@@ -50,7 +42,7 @@ def origin(runs: Sequence[Run]) -> Iterator[str]:
     if dirty:
         yield f"**Dirty**: {dirty} of {len(runs)} runs are from code that was changed after its commit."
     for dataset, members in grouped(runs, lambda run: run.cell.dataset).items():
-        counts[f"SHA-256 of {dataset}"] = Counter(map(_of("dataset_sha256"), members))
+        counts[f"SHA-256 of {dataset}"] = Counter(run.origin("dataset_sha256") for run in members)
     yield bullets([_item(name, values) for name, values in counts.items()])
 
 
@@ -59,3 +51,6 @@ def _item(name: str, values: Counter[str]) -> str:
         return f"{name}: {code(next(iter(values)))}"
     listed = [f"  - {code(value)} ({count} runs)" for value, count in values.items()]
     return "\n".join([f"{name}:", *listed])
+
+
+ORIGIN = Section("Provenance", lambda subject: subject.selection.runs, _text)

@@ -1,1 +1,1 @@
-"""How reports look: figures, Markdown, the digest of what a figure shows."""
+"""How reports look: figures, Markdown, HTML, LaTeX, CSV, the terminal, and a section as a value."""

@@ -1,4 +1,4 @@
-"""What a figure shows, as a digest: it stands in the figure's file, so that another matplotlib draws the same figure.
+"""The digest of what a figure shows: it stands in the figure's file, so that another matplotlib draws the same figure.
 
 A figure's file says `values <digest>, matplotlib <version>`. Two files are the same figure if they are the same bytes;
 drawn by different versions of matplotlib, if their digests are the same.
@@ -26,7 +26,7 @@ SVG = re.compile(rb"<svg.*?</svg>", re.DOTALL)
 
 
 def description(figure: Figure) -> str:
-    """What the file of a figure says of itself."""
+    """The words that the file of a figure says of itself."""
     parts = [part for axes in figure.axes for part in _of_axes(axes)]
     found = hashlib.sha256("\n".join(parts).encode()).hexdigest()
     return f"values {found[:16]}, matplotlib {matplotlib.__version__}"
@@ -54,7 +54,7 @@ def _numbers(values: Any) -> str:
 
 
 def same_file(path: Path, content: bytes) -> bool:
-    """Whether a file on disk is what was rendered: the same bytes, or the same figure by another matplotlib."""
+    """True when a file on disk is what was rendered: the same bytes, or the same figure by another matplotlib."""
     if not path.is_file():
         return False
     there = path.read_bytes()

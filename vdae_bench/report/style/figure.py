@@ -1,14 +1,18 @@
-"""What all figures share: colours, line styles, fonts, and how their files are written."""
+"""Everything that figures share: colours, line styles, fonts, and how their files are written."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from vdae_bench.report.style.digest import description
 
@@ -23,6 +27,15 @@ class Style:
     dashes: Any
     marker: str
 
+    @property
+    def line(self) -> dict[str, Any]:
+        """Colour and dashes, for `axes.plot`."""
+        return {"color": self.colour, "linestyle": self.dashes}
+
+    def marked(self, size: int = 4) -> dict[str, Any]:
+        """Colour, dashes and marker, for `axes.plot`."""
+        return {**self.line, "marker": self.marker, "markersize": size}
+
 
 STYLES = (
     Style("#0072B2", "-", "o"),
@@ -33,7 +46,6 @@ STYLES = (
     Style("#E69F00", (0, (8, 2)), "P"),
     Style("#000000", "-", "x"),
 )
-
 
 SETTINGS: Any = {
     "font.size": 8.5,
@@ -54,7 +66,32 @@ SETTINGS: Any = {
 }
 
 
-def saved(make: Callable[[], Figure | None]) -> dict[str, bytes]:
+def canvas(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
+    """An empty figure of so many inches, without pyplot's state."""
+    figure = Figure(figsize=(width, height), layout=layout)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def band(axes: Axes, x: ArrayLike, low: ArrayLike, high: ArrayLike, style: Style, **how: Any) -> None:
+    """Shade what lies between the lowest and the highest of several seeds."""
+    axes.fill_between(x, low, high, color=style.colour, alpha=0.15, linewidth=0, **how)
+
+
+def fit(axes: Axes, values: ArrayLike) -> None:
+    """Let an axis show these values with a margin, and nothing else; what is not finite does not count."""
+    finite = np.asarray(values)[np.isfinite(values)]
+    if len(finite) and finite.max() > finite.min():
+        margin = 0.06 * (finite.max() - finite.min())
+        axes.set_ylim(finite.min() - margin, finite.max() + margin)
+
+
+def drawn(name: str, make: Callable[[], Figure]) -> dict[str, bytes]:
+    """Make a figure and return the contents of its files by their names."""
+    return {f"{name}.{ending}": content for ending, content in saved(make).items()}
+
+
+def saved(make: Callable[[], Figure]) -> dict[str, bytes]:
     """Make a figure under this project's settings and return the contents of its files by their ending."""
     files = {}
     # The defaults first: a user's matplotlibrc must not change a committed figure.
@@ -62,13 +99,12 @@ def saved(make: Callable[[], Figure | None]) -> dict[str, bytes]:
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(SETTINGS)
         figure = make()
-        if figure is not None:
-            said = description(figure)
-            for ending, metadata in (
-                ("svg", {"Date": None, "Creator": None, "Description": said}),
-                ("png", {"Software": None, "Description": said}),
-            ):
-                buffer = io.BytesIO()
-                figure.savefig(buffer, format=ending, dpi=160, metadata=metadata)
-                files[ending] = buffer.getvalue()
+        said = description(figure)
+        for ending, metadata in (
+            ("svg", {"Date": None, "Creator": None, "Description": said}),
+            ("png", {"Software": None, "Description": said}),
+        ):
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=ending, dpi=160, metadata=metadata)
+            files[ending] = buffer.getvalue()
     return files

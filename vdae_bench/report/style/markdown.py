@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from tabulate import tabulate
 
-from vdae_bench.report.numbers.rows import Row
-from vdae_bench.report.numbers.runs import Run
 
-
-def table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> str:
-    """A table with the columns named in `right` aligned to the right, padded so that it lines up as text."""
-    alignment = ["right" if header in right else "left" for header in headers]
+def table(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    right: Collection[str] = (),
+    left: Collection[str] | None = None,
+) -> str:
+    """A table, padded so that it lines up as text; give the columns to align to the right, or all others (`left`)."""
+    alignment = ["right" if (header in right if left is None else header not in left) else "left" for header in headers]
     return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True, colalign=alignment)
 
 
@@ -40,25 +42,31 @@ def bullets(items: Sequence[str]) -> str:
     return "\n".join(f"- {item}" for item in items)
 
 
-def portable(command: str) -> str:
-    """A command without the places of the machine that it ran on: an absolute path is cut to its last part.
-
-    >>> portable("vdae-bench sweep /home/me/mini.yaml --results=/scratch/r --scheduler tcp://host:8786")
-    'vdae-bench sweep .../mini.yaml --results=.../r --scheduler tcp://host:8786'
-    """
-    return re.sub(r"(?<![\w.~:/-])~?/(?:[^\s/'\"]+/)*([^\s/'\"]+)/?", r".../\1", command)
+def anchor(slug: str) -> str:
+    """The name of the place on a page that lists a cell's records."""
+    return slug.replace("+", "-")
 
 
-def anchor(run: Run) -> str:
-    """What a page calls the list of a cell's records."""
-    return run.cell.slug.replace("+", "-")
+def picture(text: str, name: str) -> str:
+    """A figure that lies beside the page; `text` is for those who do not see it."""
+    return f"![{text}]({name})"
+
+
+def as_pixels(name: str) -> str:
+    """Where the same figure is as pixels: `name` is its file without the ending."""
+    return f"As pixels: {beside(f'{name}.png')}"
+
+
+def beside(name: str) -> str:
+    """A link to a file that lies beside the page."""
+    return f"[{name}]({name})"
+
+
+def commit_in_short(commit: str | None, dirty: bool | None) -> str:
+    """The commit behind raw figures, and whether the code was changed since."""
+    return (commit or "no commit")[:12] + (", changed since" if dirty else "")
 
 
 def link(target: Path, page: Path, text: str) -> str:
     """A link from a page to a file."""
     return f"[{text}]({Path(os.path.relpath(target, page.parent)).as_posix().replace(' ', '%20')})"
-
-
-def label(row: Row) -> str:
-    """A row in a sentence."""
-    return f"{escape(row.method)} {row.latents}"

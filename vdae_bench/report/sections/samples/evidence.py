@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -45,20 +46,20 @@ class SampledCell:
 
     @property
     def numbers(self) -> list[Numbers]:
-        """Of each of them."""
+        """The stored numbers of every completed run that has evidence."""
         return [numbers for _, numbers in self.with_numbers]
 
     def qualities(self, kind: Kind) -> list[Quality]:
-        """Of the samples of one kind, for each run where it was measured."""
+        """The quality of the samples of one kind, for each run where it was measured."""
         return [each.quality[kind] for each in self.numbers if kind in each.quality]
 
     def summary(self, name: str) -> Summary | None:
-        """Of one of the numbers, over runs."""
+        """One of the stored numbers, in short over runs."""
         return summarise(getattr(each, name) for each in self.numbers)
 
     @property
     def log_sigma(self) -> float | None:
-        """What it was fixed to, or what the best run came to."""
+        """The log sigma that was fixed, or that the best run came to."""
         return self.evidence.numbers.scales.get("log_sigma")
 
     @property
@@ -80,7 +81,7 @@ class SampledCell:
 
 @dataclass(frozen=True)
 class Family:
-    """What is drawn together: rows of one data set, or the noise levels of one model (`title`)."""
+    """Cells that are drawn together: rows of one data set, or the noise levels of one model (`title`)."""
 
     title: str
     dataset: str
@@ -88,11 +89,11 @@ class Family:
 
     @property
     def levels(self) -> bool:
-        """Whether the members differ in their noise level, and are labelled by it."""
+        """True when the members differ in their noise level, and are labelled by it."""
         return bool(self.title)
 
     def label(self, member: SampledCell) -> str:
-        """Of a row: the noise level, or the model."""
+        """The label of a member's row: its noise level, or its model."""
         return member.level if self.levels else f"{title_of(member.cell.cell)}{member.size}"
 
 
@@ -125,6 +126,20 @@ def families_of(selection: Selection) -> list[Family]:
     for dataset in dict.fromkeys(each.cell.cell.dataset for each in rest):
         families.append(Family("", dataset, tuple(each for each in rest if each.cell.cell.dataset == dataset)))
     return families
+
+
+def leveled(families: Sequence[Family]) -> list[Family]:
+    """Families of noise levels whose samples' quality was measured."""
+    return [
+        family for family in families if family.levels and any(member.qualities("drawn") for member in family.members)
+    ]
+
+
+def by_latents(families: Sequence[Family]) -> list[SampledCell]:
+    """VAE and L-VDAE as they are, which are compared at several numbers of latents."""
+    members = [member for family in families for member in family.members]
+    found = [each for each in members if each.cell.cell.method in ("vae", "lvdae") and not each.cell.cell.options]
+    return found if len({each.cell.cell.latents for each in found}) > 1 else []
 
 
 def _default_start(method: str) -> float | None:

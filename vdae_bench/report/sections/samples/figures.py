@@ -8,18 +8,15 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 from numpy.typing import NDArray
 
 from vdae_bench.evaluation.pictures import NOISE_LEVELS
 from vdae_bench.report.numbers.rows import METHODS, title_of
-from vdae_bench.report.numbers.runs import Selection
-from vdae_bench.report.numbers.statistics import cells_of
-from vdae_bench.report.sections.samples.evidence import Family, SampledCell
-from vdae_bench.report.style.figure import GREY, STYLES, saved
-from vdae_bench.store.evidence import Evidence
+from vdae_bench.report.numbers.statistics import CellRuns
+from vdae_bench.report.sections.samples.evidence import Family, SampledCell, by_latents, leveled
+from vdae_bench.report.style.figure import GREY, STYLES, canvas, drawn
 
 MEANS, DRAWN = 12, 8
 """Columns of the two halves of the figure of samples."""
@@ -32,23 +29,9 @@ Row = tuple[str, list[NDArray[np.uint8]]]
 """A label, and the (n,) pixels of each image of a row, which may have fewer than the others."""
 
 
-def leveled(families: Sequence[Family]) -> list[Family]:
-    """Families of noise levels whose samples' quality was measured."""
-    return [
-        family for family in families if family.levels and any(member.qualities("drawn") for member in family.members)
-    ]
-
-
-def by_latents(families: Sequence[Family]) -> list[SampledCell]:
-    """VAE and L-VDAE as they are, which are compared at several numbers of latents."""
-    members = [member for family in families for member in family.members]
-    found = [each for each in members if each.cell.cell.method in ("vae", "lvdae") and not each.cell.cell.options]
-    return found if len({each.cell.cell.latents for each in found}) > 1 else []
-
-
 def samples(families: Sequence[Family]) -> dict[str, bytes]:
     """Figure 2, 3 or 4: a row a model or noise level, data on top; mean images left, drawn pixels right."""
-    return saved(lambda: _grids(families, (MEANS, DRAWN), ("mean images", "drawn pixels"), _sample_rows))
+    return drawn("samples", lambda: _grids(families, (MEANS, DRAWN), ("mean images", "drawn pixels"), _sample_rows))
 
 
 def decoded(families: Sequence[Family]) -> dict[str, bytes]:
@@ -63,8 +46,9 @@ def decoded(families: Sequence[Family]) -> dict[str, bytes]:
     arrays = have[0].members[0].evidence.arrays
     steps = arrays["interpolations"].shape[1]
     levels = ", ".join(f"{level:g}" for level in NOISE_LEVELS)
-    return saved(
-        lambda: _grids(have, (steps + 2, 10), ("interpolation", f"reconstructions, noise × {levels}"), _decoded_rows)
+    return drawn(
+        "decoded",
+        lambda: _grids(have, (steps + 2, 10), ("interpolation", f"reconstructions, noise × {levels}"), _decoded_rows),
     )
 
 
@@ -100,8 +84,7 @@ def _grids(
     blocks = [rows_of(family) for family in families]
     width = LABELS + IMAGE * sum(columns) + 2 * MARGIN
     height = sum(IMAGE * len(left) + TITLE for left, _ in blocks) + MARGIN
-    figure = Figure(figsize=(width, height))
-    FigureCanvasAgg(figure)
+    figure = canvas(width, height, layout=None)
     top = height
     for family, block in zip(families, blocks, strict=True):
         tall = IMAGE * len(block[0])
@@ -137,13 +120,13 @@ def _images(axes: Axes, rows: Sequence[Row], columns: int, shape: tuple[int, int
 def quality_by_level(families: Sequence[Family]) -> dict[str, bytes]:
     """Frechet distance of means and drawn pixels against log sigma, with the floors; empty without noise levels."""
     shown = leveled(families)
-    return saved(lambda: _quality_figure(shown)) if shown else {}
+    return drawn("quality", lambda: _quality_figure(shown)) if shown else {}
 
 
 def _quality_figure(families: Sequence[Family]) -> Figure:
-    figure = Figure(figsize=(2.9 * len(families) + 0.9, 3.1), layout="constrained")
-    FigureCanvasAgg(figure)
-    for family, axes in zip(families, figure.subplots(1, len(families), squeeze=False, sharey=True)[0], strict=True):
+    figure = canvas(2.9 * len(families) + 0.9, 3.1)
+    places = figure.subplots(1, len(families), squeeze=False, sharey=True)[0]
+    for family, axes in zip(families, places, strict=True):
         for kind, style in zip(("means", "drawn"), STYLES, strict=False):
             points = [
                 (numbers.scales["log_sigma"], numbers.quality[kind])
@@ -158,11 +141,8 @@ def _quality_figure(families: Sequence[Family]) -> Figure:
                 levels,
                 [each.frechet for each in measured],
                 [each.frechet_error for each in measured],
-                color=style.colour,
-                marker=style.marker,
-                linestyle="none",
-                markersize=4,
-                label=f"{'mean images' if kind == 'means' else 'drawn pixels'}",
+                label="mean images" if kind == "means" else "drawn pixels",
+                **{**style.marked(), "linestyle": "none"},
             )
             floor = float(np.mean([each.frechet_floor for each in measured]))
             axes.axhline(floor, color=style.colour, linestyle=style.dashes, linewidth=0.9)
@@ -174,22 +154,21 @@ def _quality_figure(families: Sequence[Family]) -> Figure:
     return figure
 
 
-def latents(selection: Selection, families: Sequence[Family]) -> dict[str, bytes]:
+def latents(cells: Sequence[CellRuns], families: Sequence[Family]) -> dict[str, bytes]:
     """-ELBO less NLL and active units against m, and the mean correlation matrices of L-VDAE."""
     members = by_latents(families)
-    return saved(lambda: _latents_figure(selection, members)) if members else {}
+    return drawn("latents", lambda: _latents_figure(cells, members)) if members else {}
 
 
-def _latents_figure(selection: Selection, members: Sequence[SampledCell]) -> Figure:
+def _latents_figure(cells: Sequence[CellRuns], members: Sequence[SampledCell]) -> Figure:
     datasets = list(dict.fromkeys(each.cell.cell.dataset for each in members))
     matrices = [each for each in members if "correlation" in each.evidence.arrays]
-    figure = Figure(figsize=(7.4, 2.6 * len(datasets) + (2.1 if matrices else 0)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = canvas(7.4, 2.6 * len(datasets) + (2.1 if matrices else 0))
     above, below = figure.subfigures(  # type: ignore[misc]
         2, 1, height_ratios=(2.6 * len(datasets), 2.1 if matrices else 1e-3)
     )
     for dataset, (gap, units) in zip(datasets, above.subplots(len(datasets), 2, squeeze=False), strict=True):
-        _gaps(gap, selection, dataset)
+        _gaps(gap, [each for each in cells if each.cell.dataset == dataset])
         _active_units(units, [each for each in members if each.cell.cell.dataset == dataset])
         gap.set_title(dataset if len(datasets) > 1 else "", loc="left")
     if matrices:
@@ -200,48 +179,43 @@ def _latents_figure(selection: Selection, members: Sequence[SampledCell]) -> Fig
     return figure
 
 
-def _gaps(axes: Axes, selection: Selection, dataset: str) -> None:
-    for method in ("vae", "lvdae"):
-        points = []
-        for cell in cells_of(selection):
-            if (cell.cell.dataset, cell.cell.method, cell.cell.options) == (dataset, method, ()):
-                tests = [run.record.metrics.test for run in cell.completed]
-                gaps = [t.neg_elbo_nats - t.nll_nats for t in tests if t and t.neg_elbo_nats is not None]
-                points += [(cell.cell.latents, gaps)] if gaps else []
-        if points:
-            _line(axes, method, sorted(points))
-    _over_latents(axes, "-ELBO less NLL (nats)")
+def _gaps(axes: Axes, cells: Sequence[CellRuns]) -> None:
+    points: Points = {"vae": [], "lvdae": []}
+    for cell in cells:
+        tests = [run.record.metrics.test for run in cell.completed]
+        gaps = [t.neg_elbo_nats - t.nll_nats for t in tests if t and t.neg_elbo_nats is not None]
+        if cell.cell.method in points and not cell.cell.options and gaps:
+            points[cell.cell.method].append((cell.cell.latents, gaps))
+    _lines(axes, points, "-ELBO less NLL (nats)")
     axes.legend(loc="best")
 
 
 def _active_units(axes: Axes, members: Sequence[SampledCell]) -> None:
-    for method in ("vae", "lvdae"):
-        own = [each for each in members if each.cell.cell.method == method]
-        points = [
-            (each.cell.cell.latents, [float(n.active_units) for n in each.numbers if n.active_units is not None])
-            for each in own
-        ]
-        if points:
-            _line(axes, method, sorted(points))
+    points: Points = {"vae": [], "lvdae": []}
+    for each in members:
+        active = [float(numbers.active_units) for numbers in each.numbers if numbers.active_units is not None]
+        points[each.cell.cell.method].append((each.cell.cell.latents, active))
     every = sorted({each.cell.cell.latents for each in members})
+    _lines(axes, points, "active units")
     axes.plot(every, every, color=GREY, linewidth=0.8, linestyle=(0, (1, 1.5)))
     axes.annotate("all", (every[-1], every[-1]), (-18, -3), textcoords="offset points", color=GREY, ha="right")
     axes.set_yscale("log", base=2)
     axes.yaxis.set_major_formatter(ScalarFormatter())
-    _over_latents(axes, "active units")
 
 
-def _line(axes: Axes, method: str, points: Sequence[tuple[int, list[float]]]) -> None:
-    """Mean over seeds, and a bar from the lowest to the highest."""
-    style = STYLES[METHODS.index(method)]
-    means = np.array([np.mean(values) for _, values in points])
-    ends = np.array([(min(values), max(values)) for _, values in points]).T
-    look: Any = {"color": style.colour, "linestyle": style.dashes, "marker": style.marker, "markersize": 4}
-    bars = np.abs(ends - means)
-    axes.errorbar([m for m, _ in points], means, bars, label={"vae": "VAE", "lvdae": "L-VDAE"}[method], **look)
+Points = dict[str, list[tuple[int, list[float]]]]
+"""For each method its numbers of latents, and the values of the seeds there."""
 
 
-def _over_latents(axes: Axes, label: str) -> None:
+def _lines(axes: Axes, points: Points, label: str) -> None:
+    """A line for each method over m: the mean over seeds, and a bar from the lowest to the highest."""
+    for method, title in (("vae", "VAE"), ("lvdae", "L-VDAE")):
+        own = sorted(points[method])
+        if own:
+            means = np.array([np.mean(values) for _, values in own])
+            ends = np.array([(min(values), max(values)) for _, values in own]).T
+            style = STYLES[METHODS.index(method)]
+            axes.errorbar([m for m, _ in own], means, np.abs(ends - means), label=title, **style.marked())
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_locator(FixedLocator([16, 32, 64, 128]))
     axes.xaxis.set_major_formatter(ScalarFormatter())
@@ -251,10 +225,9 @@ def _over_latents(axes: Axes, label: str) -> None:
 
 
 def _correlation(axes: Axes, member: SampledCell) -> Any:
-    evidence: Evidence = member.evidence
     axes.grid(visible=False)
     axes.set(xticks=[], yticks=[])
     axes.set_title(f"{title_of(member.cell.cell)}{member.size}", fontsize=8)
     return axes.imshow(
-        evidence.arrays["correlation"] / 127, cmap="RdBu_r", vmin=-0.5, vmax=0.5, interpolation="nearest"
+        member.evidence.arrays["correlation"] / 127, cmap="RdBu_r", vmin=-0.5, vmax=0.5, interpolation="nearest"
     )

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import get_args
 
 import pandas as pd
 
 from vdae_bench.evaluation.pictures import ACTIVE, NOISE_LEVELS
-from vdae_bench.report.numbers.runs import Selection
 from vdae_bench.report.numbers.statistics import summarise
-from vdae_bench.report.sections.samples import figures as sample_figures
-from vdae_bench.report.sections.samples.evidence import Family, SampledCell
-from vdae_bench.report.style.markdown import bullets, escape, table
+from vdae_bench.report.numbers.subject import Subject
+from vdae_bench.report.sections.samples.evidence import Family, SampledCell, by_latents, families_of, leveled
+from vdae_bench.report.sections.samples.figures import decoded, latents, quality_by_level, samples
+from vdae_bench.report.style.csv import csv
+from vdae_bench.report.style.markdown import beside, bullets, escape, picture, table
+from vdae_bench.report.style.section import Section
 from vdae_bench.store.evidence import Kind, Quality
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -24,39 +25,31 @@ FIGURES = {
 }
 
 
-def section(name: str, families: Sequence[Family]) -> Iterator[str]:
-    """The section of a sweep's page, empty where no run has evidence."""
-    if not families:
-        return
-    yield "## Samples"
+def _text(subject: Subject, families: Sequence[Family]) -> Iterator[str]:
+    name = subject.name
     if name in FIGURES:
         yield FIGURES[name]
-    yield f"![Samples, with data on the top row]({name}-samples.png)"
+    yield picture("Samples, with data on the top row", f"{name}-samples.png")
     yield (
         "Top row: test images. Left: mean images E\\[x given z\\], right: pixels drawn from p(x given z), for z from "
         "the prior; a flow has one image for each z. Of the seeds of a row, that with the best test ELBO (of a flow: "
-        f"likelihood) is shown, as in the paper. As a vector file: [{name}-samples.svg]({name}-samples.svg)."
+        f"likelihood) is shown, as in the paper. As a vector file: {beside(f'{name}-samples.svg')}."
     )
+    yield "### Their quality"
     yield from _quality(name, families)
     yield "### Latents"
     yield from _latents(name, families)
 
 
-def files(selection: Selection, families: Sequence[Family], path: Path) -> dict[Path, bytes]:
-    """The figures of that section and the values behind them, for the page at `path`."""
-    if not families:
-        return {}
-    drawn = {
-        "samples": sample_figures.samples(families),
-        "decoded": sample_figures.decoded(families),
-        "latents": sample_figures.latents(selection, families),
-        "quality": sample_figures.quality_by_level(families),
+def _files(subject: Subject, families: Sequence[Family]) -> dict[str, bytes]:
+    files = {
+        **samples(families),
+        **decoded(families),
+        **latents(subject.cells, families),
+        **quality_by_level(families),
     }
-    contents = {f"{name}.{ending}": content for name, each in drawn.items() for ending, content in each.items()}
     values = values_table(families)
-    if len(values):
-        contents["quality.csv"] = values.to_csv(index=False, lineterminator="\n").encode()
-    return {path.with_name(f"{path.stem}-{name}"): content for name, content in contents.items()}
+    return files | ({"quality.csv": csv(values).encode()} if len(values) else {})
 
 
 def values_table(families: Sequence[Family]) -> pd.DataFrame:
@@ -74,14 +67,13 @@ def values_table(families: Sequence[Family]) -> pd.DataFrame:
 
 
 def _quality(sweep: str, families: Sequence[Family]) -> Iterator[str]:
-    yield "### Their quality"
     members = [(family, member) for family in families for member in family.members if member.qualities("drawn")]
     measured = [each for _, member in members for kind in KINDS for each in member.qualities(kind)]
     if not measured:
         yield "Not measured: it was off (`quality_samples: 0`)."
         return
-    if sample_figures.leveled(families):
-        yield f"![Frechet distance against log sigma]({sweep}-quality.svg)"
+    if leveled(families):
+        yield picture("Frechet distance against log sigma", f"{sweep}-quality.svg")
     samples = " or ".join(str(each) for each in sorted({each.samples for each in measured}))
     yield (
         f"Frechet distance: of {samples} samples to the test images, in the features of a small classifier trained "
@@ -89,8 +81,18 @@ def _quality(sweep: str, families: Sequence[Family]) -> Iterator[str]:
         "predictions, low where a sample looks like one digit; H(y): entropy of the mean prediction, highest (log 10 = "
         "2.303) where all digits are equally frequent; in nats, of the mean images. ± is the standard deviation over "
         "seeds, of one seed the bootstrap's standard error. Mean images are compared with grey test images. All "
-        f"values: [{sweep}-quality.csv]({sweep}-quality.csv)."
+        f"values: {beside(f'{sweep}-quality.csv')}."
     )
+    yield _quality_table(members, families)
+    yield bullets(sorted({_about_data(each) for each in measured}))
+    if len({each.classifier for each in measured}) > 1:
+        yield (
+            "**These were measured with classifiers of different weights**, trained on different machines or threads: "
+            "differences between their numbers are not only those of the models."
+        )
+
+
+def _quality_table(members: Sequence[tuple[Family, SampledCell]], families: Sequence[Family]) -> str:
     headers = ["model", *(f"Frechet, {kind}" for kind in KINDS), *(f"floor, {kind}" for kind in KINDS)]
     headers += ["H(y given x)", "H(y)"]
     rows = []
@@ -106,13 +108,7 @@ def _quality(sweep: str, families: Sequence[Family]) -> Iterator[str]:
                 _with_error(headline, "class_entropy", 3),
             ]
         )
-    yield table(headers, rows, right=headers[1:])
-    yield bullets(sorted({_about_data(each) for each in measured}))
-    if len({each.classifier for each in measured}) > 1:
-        yield (
-            "**These were measured with classifiers of different weights**, trained on different machines or threads: "
-            "differences between their numbers are not only those of the models."
-        )
+    return table(headers, rows, right=headers[1:])
 
 
 def _about_data(measured: Quality) -> str:
@@ -124,7 +120,7 @@ def _about_data(measured: Quality) -> str:
 
 
 def _label(family: Family, member: SampledCell, families: Sequence[Family]) -> str:
-    """Of a row of a table that has all families."""
+    """The label of a row in a table that has all families."""
     of_data = [family.dataset] if len({each.dataset for each in families}) > 1 else []
     return escape(", ".join([*of_data, *filter(None, [family.title]), family.label(member)]))
 
@@ -141,13 +137,13 @@ def _with_error(measured: Sequence[Quality], name: str, decimals: int) -> str:
 
 def _latents(sweep: str, families: Sequence[Family]) -> Iterator[str]:
     levels = ", ".join(f"{level:g}" for level in NOISE_LEVELS)
-    yield f"![Interpolations and reconstructions]({sweep}-decoded.png)"
+    yield picture("Interpolations and reconstructions", f"{sweep}-decoded.png")
     yield (
         "Left: what is decoded on the straight line between the latents of the two test images at its ends. Right: two "
         f"test images, each with what is decoded from its posterior with the noise times {levels}; a flow has no noise."
     )
-    if sample_figures.by_latents(families):
-        yield f"![Gap, active units and correlations]({sweep}-latents.svg)"
+    if by_latents(families):
+        yield picture("Gap, active units and correlations", f"{sweep}-latents.svg")
         yield (
             "-ELBO less NLL, active units, and of L-VDAE's posterior the correlation matrix, C = J J^T normalised, "
             "averaged over test images: a diagonal posterior has its diagonal alone."
@@ -169,3 +165,6 @@ def _latents(sweep: str, families: Sequence[Family]) -> Iterator[str]:
             "Mean absolute correlation: over test images and pairs of latents. Both are means over seeds; log sigma "
             "and log lambda are those of the seed shown."
         )
+
+
+SAMPLES = Section("Samples", lambda subject: families_of(subject.selection) or None, _text, _files)

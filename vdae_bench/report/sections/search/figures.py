@@ -8,23 +8,17 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from vdae_bench.report.numbers.searches import Frozen, Progression, importances
-from vdae_bench.report.style.figure import GREY, STYLES, saved
+from vdae_bench.report.style.figure import GREY, STYLES, band, canvas
 from vdae_bench.spec.file import Choices
 
 HIDDEN_ABOVE = 85
 """Percentile of the values above which points are drawn at the top edge: a bad rate is hundreds of nats away."""
 SAMPLER_STYLES = {"gp": STYLES[0], "tpe": STYLES[1], "random": STYLES[2]}
-
-
-def draw(frozen: Frozen) -> dict[str, bytes]:
-    """A study's figure as contents of files by their ending."""
-    return saved(lambda: study_figure(frozen))
 
 
 def study_figure(frozen: Frozen) -> Figure:
@@ -34,8 +28,7 @@ def study_figure(frozen: Frozen) -> Figure:
     panels = 1 + len(names) + bool(importance)
     columns = panels if panels <= 4 else min(4, math.ceil(panels / 2))
     rows = math.ceil(panels / columns)
-    figure = Figure(figsize=(2.6 * columns, 2.3 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = canvas(2.6 * columns, 2.3 * rows)
     places = list(figure.subplots(rows, columns, squeeze=False).flat)
     limits = _limits(frozen)
     _history(places[0], frozen, limits)
@@ -120,34 +113,26 @@ def _importance(axes: Axes, shares: dict[str, float]) -> None:
     axes.set_title("importance (PED-ANOVA)", loc="left")
 
 
-def draw_comparison(group: Sequence[Frozen]) -> dict[str, bytes]:
-    """The figure of samplers against each other, as contents of files by their ending."""
-    return saved(lambda: comparison_figure(group))
-
-
 def comparison_figure(group: Sequence[Frozen]) -> Figure:
     """Best value against cost: mean over search seeds, bands from the lowest to the highest."""
-    figure = Figure(figsize=(4.6, 3.0), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = canvas(4.6, 3.0)
     axes = figure.subplots()
     runs: dict[str, list[Progression]] = {}
     for each in group:
         runs.setdefault(each.winner.sampler, []).append(Progression.of(each))
     cost = min(run.costs[-1] for several in runs.values() for run in several)
     grid = np.arange(1, math.floor(cost) + 1)
-    drawn = []
+    means = []
     for sampler in sorted(runs):
         style = SAMPLER_STYLES[sampler]
         curves: NDArray[np.float64] = np.array([[run.at(float(at)) for at in grid] for run in runs[sampler]])
         shown = np.isfinite(curves).all(0)
-        lines: Any = {"color": style.colour, "linestyle": style.dashes, "linewidth": 1.6}
-        axes.step(
-            grid[shown], curves[:, shown].mean(0), where="post", label=f"{sampler} ({len(curves)} seeds)", **lines
-        )
-        low, high = curves[:, shown].min(0), curves[:, shown].max(0)
-        axes.fill_between(grid[shown], low, high, step="post", color=style.colour, alpha=0.15, linewidth=0)
-        drawn.append(curves[:, shown].mean(0))
-    settled = np.concatenate([curve[len(curve) // 5 :] for curve in drawn])
+        curves = curves[:, shown]
+        label = f"{sampler} ({len(curves)} seeds)"
+        axes.step(grid[shown], curves.mean(0), where="post", label=label, linewidth=1.6, **style.line)
+        band(axes, grid[shown], curves.min(0), curves.max(0), style, step="post")
+        means.append(curves.mean(0))
+    settled = np.concatenate([curve[len(curve) // 5 :] for curve in means])
     margin = 0.15 * (settled.max() - settled.min()) or 1.0
     axes.set_ylim(settled.min() - margin, settled.max() + margin)
     axes.set_xlabel("cost (full trials)")

@@ -5,130 +5,73 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-from vdae_bench.report.numbers.rows import Row, Sheet
 from vdae_bench.report.numbers.searches import Frozen, Progression, compared, current, importances, same_points
-from vdae_bench.report.style.markdown import bullets, code, escape, label, link, table
+from vdae_bench.report.numbers.subject import SearchSubject
+from vdae_bench.report.numbers.units import Unit
+from vdae_bench.report.sections.search.figures import comparison_figure, study_figure
+from vdae_bench.report.style.figure import drawn
+from vdae_bench.report.style.markdown import as_pixels, code, escape, link, picture, table
+from vdae_bench.report.style.section import Section
 from vdae_bench.search.space import in_words
-from vdae_bench.search.winner import Winner
-from vdae_bench.spec.file import Choices, Range
+from vdae_bench.spec.file import Range
+
+SUMMARY = ["study", "cells", "sampler", "trials", "asked at once", "trials an hour", "pruned", "diverged", "epochs"]
+SUMMARY += ["best", "best tenth within", "file"]
 
 
-def fidelity(winner: Winner) -> str:
-    """How the epochs of the trials stand to those of the final runs; in bold where they are fewer.
-
-    A rate that falls to zero has less time to learn in a short trial, so that the schedule is not judged there as it
-    would be at full length ("Schedules in short trials" in the fidelity notes).
-    """
-    epochs = f"{winner.epochs} epoch{'s'[: winner.epochs != 1]} each"
-    if winner.epochs == winner.final_epochs:
-        return f"{epochs}, as in the final runs"
-    relation = "fewer" if winner.epochs < winner.final_epochs else "more"
-    favours = "; short trials favour a constant learning rate" if relation == "fewer" and _schedules(winner) else ""
-    return f"{epochs}, **{relation} than the {winner.final_epochs} of the final runs**{favours}"
-
-
-def _schedules(winner: Winner) -> bool:
-    """Whether the search chose between schedules."""
-    space = winner.searched.get("schedule")
-    return isinstance(space, Choices) and len(space.values) > 1
-
-
-def row_notes(sheet: Sheet, searches: Sequence[Frozen]) -> list[tuple[str, str, Frozen | None]]:
-    """(rows, what is said of their search, its winner), for each source that the rows' records name."""
-    by_source = {each.winner.source: each for each in searches}
-    found: dict[str, list[Row]] = {}
-    for row in sheet.rows:
-        sources = {str(run.record.hyperparameters.get("source")) for run in (row.ran.runs if row.ran else ())}
-        for source in sorted(sources):
-            if source.startswith("search"):
-                found.setdefault(source, []).append(row)
-    notes: list[tuple[str, str, Frozen | None]] = []
-    for source, rows in found.items():
-        names, frozen = "; ".join(label(row) for row in rows), by_source.get(source)
-        if frozen is None:
-            notes.append((names, f"{code(source)}, whose file is not in the results folder", None))
-            continue
-        winner = frozen.winner
-        said = (
-            f"trial {winner.winner} of {len(winner.trials)} on {code(winner.cell)} ({winner.sampler}), "
-            f"{fidelity(winner)}"
-        )
-        notes.append((names, said, frozen))
-    return notes
-
-
-def notes_for_table(sheet: Sheet, searches: Sequence[Frozen], page: Path) -> Iterator[str]:
-    """What stands under a table of which some rows have searched hyper-parameters."""
-    notes = row_notes(sheet, searches)
-    if notes:
-        searched = sum(names.count(";") + 1 for names, _, _ in notes)
-        others = "; the other rows have those of the spec" if searched < len(sheet.rows) else ""
-        yield f"Hyper-parameters by search on validation -ELBO{others}:"
-        yield bullets(
-            [
-                f"{names}: {said}" + (f" ({link(frozen.path, page, 'file')})" if frozen else "")
-                for names, said, frozen in notes
-            ]
-        )
-
-
-def section(searches: Sequence[Frozen], path: Path) -> Iterator[str]:
-    """The section of a page at `path`; the figures of `report.search_figures` lie beside it."""
-    here = current(searches)
-    own = [each for each in here if not each.winner.label]
-    if not here:
-        return
+def _text(subject: SearchSubject, here: Sequence[Frozen]) -> Iterator[str]:
     yield (
         "Each study: trials asked in batches by Optuna, trained on the training images, valued by -ELBO at beta = 1 on "
         "the validation images after the last epoch; lower is better. The test set takes no part. Best tenth: how far "
         "its worst value is above the best, which says how flat the optimum is. Trials an hour: at the training and "
         "validation time of these."
     )
-    headers = [
-        "study",
-        "cells",
-        "sampler",
-        "trials",
-        "asked at once",
-        "trials an hour",
-        "pruned",
-        "diverged",
-        "epochs",
-        "best",
-        "best tenth within",
-        "file",
-    ]
-    yield table(headers, [_summary(each, path) for each in here], right=headers[3:11])
-    for each in own:
-        name = figure_name(path.stem, each)
-        yield f"### Search on {each.dataset}: {code(each.winner.cell)}"
-        yield f"Chosen: {escape(in_words(each.winner.chosen))}."
-        yield f"![Optimisation history, slices and importance]({name}.svg)"
-        yield (
-            "Values in "
-            + each.unit.name
-            + "; filled: trained to the end, hollow: pruned (the value at its last epoch), "
-            f"crosses at the top: diverged or far above. As pixels: [{name}.png]({name}.png)."
-        )
-        if len(each.best_tenth) > 1:
-            yield table(
-                ["hyper-parameter", "chosen", "in the best tenth", "importance"], _flatness(each, importances(each))
-            )
-    yield from _comparison(here, path)
+    yield table(SUMMARY, [_summary(each, subject.path) for each in here], right=SUMMARY[3:11])
+    for each in _own(here):
+        yield from _study(each, f"{subject.name}-{figure_name(each)}")
+    yield from _comparison(here, subject.name)
     yield from _fidelities(here)
 
 
-def figure_name(stem: str, frozen: Frozen) -> str:
-    """Of a study's figure, without its ending."""
-    return f"{stem}-search-{frozen.winner.cell}"
+def _own(here: Sequence[Frozen]) -> list[Frozen]:
+    """The spec's own studies, without those that were compared with them."""
+    return [each for each in here if not each.winner.label]
 
 
-def comparison_name(stem: str, frozen: Frozen) -> str:
-    """Of the figure of samplers compared on a cell, without its ending."""
-    return f"{stem}-search-samplers-{frozen.winner.cell}"
+def _study(each: Frozen, name: str) -> Iterator[str]:
+    yield f"### Search on {each.dataset}: {code(each.winner.cell)}"
+    yield f"Chosen: {escape(in_words(each.winner.chosen))}."
+    yield picture("Optimisation history, slices and importance", f"{name}.svg")
+    yield (
+        f"Values in {each.unit.name}; filled: trained to the end, hollow: pruned (the value at its last epoch), "
+        f"crosses at the top: diverged or far above. {as_pixels(name)}."
+    )
+    if len(each.best_tenth) > 1:
+        headers = ["hyper-parameter", "chosen", "in the best tenth", "importance"]
+        yield table(headers, _flatness(each, importances(each)))
+
+
+def figure_name(frozen: Frozen) -> str:
+    """The name of a study's figure, after that of its page."""
+    return f"search-{frozen.winner.cell}"
+
+
+def comparison_name(frozen: Frozen) -> str:
+    """The name of the figure of samplers compared on a cell, after that of its page."""
+    return f"search-samplers-{frozen.winner.cell}"
+
+
+def _files(subject: SearchSubject, here: Sequence[Frozen]) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    for each in _own(here):
+        files |= drawn(figure_name(each), partial(study_figure, each))
+    for group in compared(here):
+        files |= drawn(comparison_name(group[0]), partial(comparison_figure, group))
+    return files
 
 
 def _summary(each: Frozen, path: Path) -> list[str]:
@@ -168,34 +111,33 @@ def _flatness(each: Frozen, importance: dict[str, float]) -> list[list[str]]:
     return rows
 
 
-def _comparison(here: Sequence[Frozen], path: Path) -> Iterator[str]:
+def _comparison(here: Sequence[Frozen], stem: str) -> Iterator[str]:
     for group in compared(here):
         runs = {(each.winner.sampler, each.winner.seed): Progression.of(each) for each in group}
         cost = min(run.costs[-1] for run in runs.values())
         first = group[0]
+        name = f"{stem}-{comparison_name(first)}"
         yield f"### Samplers compared on {code(first.winner.cell)}"
-        name = comparison_name(path.stem, first)
-        yield f"![Best value against cost, by sampler]({name}.svg)"
+        yield picture("Best value against cost, by sampler", f"{name}.svg")
         yield (
             f"Best validation -ELBO ({first.unit.name}) after training worth {cost:.3g} full trials, mean and standard "
-            "deviation over search seeds; beside random search with the same seed. "
-            f"As pixels: [{name}.png]({name}.png)."
+            f"deviation over search seeds; beside random search with the same seed. {as_pixels(name)}."
         )
-        rows = []
-        for sampler in sorted({sampler for sampler, _ in runs}):
-            seeds = sorted(seed for each, seed in runs if each == sampler)
-            values = [runs[sampler, seed].at(cost) for seed in seeds]
-            deviation = f" ± {statistics.stdev(values):.{first.unit.decimals}f}" if len(values) > 1 else ""
-            pairs = [
-                (runs[sampler, seed].at(cost), runs["random", seed].at(cost))
-                for seed in seeds
-                if sampler != "random" and ("random", seed) in runs
-            ]
-            better = f"{sum(a < b for a, b in pairs)} of {len(pairs)}" if pairs else "-"
-            gap = first.unit.show_difference(statistics.fmean(a - b for a, b in pairs)) if pairs else "-"
-            rows.append([sampler, str(len(seeds)), first.unit.show(statistics.fmean(values)) + deviation, better, gap])
+        bests = {key: run.at(cost) for key, run in runs.items()}
+        rows = [_sampler(sampler, bests, first.unit) for sampler in sorted({sampler for sampler, _ in runs})]
         headers = ["sampler", "search seeds", "best", "better than random", "mean difference"]
         yield table(headers, rows, right=headers[1:])
+
+
+def _sampler(sampler: str, bests: Mapping[tuple[str, int], float], unit: Unit) -> list[str]:
+    own = {seed: best for (each, seed), best in sorted(bests.items()) if each == sampler}
+    deviation = f" ± {statistics.stdev(own.values()):.{unit.decimals}f}" if len(own) > 1 else ""
+    pairs = [
+        (best, bests["random", seed]) for seed, best in own.items() if sampler != "random" and ("random", seed) in bests
+    ]
+    better = f"{sum(a < b for a, b in pairs)} of {len(pairs)}" if pairs else "-"
+    gap = unit.show_difference(statistics.fmean(a - b for a, b in pairs)) if pairs else "-"
+    return [sampler, str(len(own)), unit.show(statistics.fmean(own.values())) + deviation, better, gap]
 
 
 def _fidelities(here: Sequence[Frozen]) -> Iterator[str]:
@@ -230,3 +172,6 @@ def _fidelities(here: Sequence[Frozen]) -> Iterator[str]:
         )
         headers = ["cell", "short", "long", "trials", "rank correlation", "rank of the choice", "its cost"]
         yield table(headers, rows, right=headers[1:])
+
+
+SEARCH = Section("Hyper-parameter search", lambda subject: current(subject.searches) or None, _text, _files)

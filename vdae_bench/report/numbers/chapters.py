@@ -1,0 +1,175 @@
+"""Parts of the committed evidence: what each one's spec asks for, which of its runs are there, what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from vdae_bench.paper.published import find_published
+from vdae_bench.report.numbers.rows import SCORES, Row, Sheet, place_of, title_of
+from vdae_bench.report.numbers.runs import Run, select, total_flops, total_seconds
+from vdae_bench.report.numbers.statistics import CellRuns, Estimate, cells_of, mean_of
+from vdae_bench.report.numbers.units import unit_of
+from vdae_bench.running.cost import price
+from vdae_bench.running.plan import CellPlan, cell_plans
+from vdae_bench.search.studies import studies_of
+from vdae_bench.search.winner import Winner, all_winners, with_winners
+from vdae_bench.spec.check import find_spec, load_spec
+from vdae_bench.spec.sweep import Cell, SweepSpec
+from vdae_bench.store.records import Store
+from vdae_bench.system.strict_json import digest
+
+
+@dataclass(frozen=True)
+class Paired:
+    """A score of L-VDAE less the VAE's with the same latents, paired by seed, and what the paper prints of the same."""
+
+    score: str
+    difference: Estimate
+    printed: float | None
+
+
+@dataclass(frozen=True)
+class Part:
+    """One long run: a spec, the protocol where it is not the spec's own, settings, and how many seeds come first."""
+
+    spec: str
+    protocol: str | None = None
+    seeds: int | None = None
+    settings: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def command(self) -> str:
+        """The command that runs it, or goes on with it."""
+        words = ["vdae-bench sweep", self.spec]
+        words += [f"--protocol {self.protocol}"] if self.protocol else []
+        words += [f"--set {key}={value}" for key, value in self.settings]
+        words += [f"--seeds {self.seeds}"] if self.seeds else []
+        words += ["--search"] if self.resolved.search else []
+        return " ".join(words)
+
+    @cached_property
+    def resolved(self) -> SweepSpec:
+        """The spec under its protocol, with its settings."""
+        return load_spec(find_spec(self.spec), self.protocol, dict(self.settings))
+
+
+class Chapter:
+    """One part of the evidence: what its spec asks for, and the runs that are there."""
+
+    def __init__(self, part: Part, store: Store, every: Sequence[Run]) -> None:
+        self.part, self.store = part, store
+        self.spec = part.resolved
+        place = (self.spec.name, self.spec.protocol.name)
+        self.runs = [run for run in every if (run.sweep, run.protocol) == place]
+        own = {study.spec_digest for study in studies_of(self.spec)} if self.spec.search else set()
+        self.winners = [winner for _, winner in all_winners(store, *place) if winner.spec_digest in own]
+        self.unsearched = len(own) - len(self.winners)
+
+    @property
+    def title(self) -> str:
+        """The description that the spec has of itself."""
+        return self.spec.description or self.spec.name
+
+    @property
+    def place(self) -> str:
+        """Where its own page and figures are, from the folder of reports, without what their names end with."""
+        return f"{self.spec.protocol.name}/{self.spec.name}"
+
+    @cached_property
+    def plans(self) -> list[CellPlan]:
+        """The cells of the spec, with the hyper-parameters that its search chose where there is one."""
+        return cell_plans(with_winners(self.spec, self.store) if self.winners else self.spec, self.store)
+
+    @property
+    def datasets(self) -> list[str]:
+        """The data sets of the spec, in its order."""
+        return list(dict.fromkeys(each.job.cell.dataset for each in self.plans))
+
+    @cached_property
+    def ran(self) -> dict[Cell, CellRuns]:
+        """The runs that may stand in one table, by cell."""
+        return {each.cell: each for each in cells_of(select(self.runs))} if self.runs else {}
+
+    @property
+    def wanted(self) -> int:
+        """Runs of the whole spec."""
+        return sum(len(each.done) + len(each.missing) for each in self.plans)
+
+    @property
+    def missing(self) -> int:
+        """Runs without a record."""
+        return sum(len(each.missing) for each in self.plans)
+
+    @property
+    def search_seconds(self) -> float:
+        """Seconds of all trials of its searches."""
+        return sum(map(seconds_of, self.winners))
+
+    @cached_property
+    def missing_flops(self) -> float:
+        """FLOPs of the runs without a record; cells of one architecture cost the same."""
+        prices: dict[str, int] = {}
+        for each in self.plans:
+            if each.missing:
+                key = _architecture(each)
+                prices[key] = prices.get(key) or price(each.job).flops
+        return float(sum(prices[_architecture(each)] * len(each.missing) for each in self.plans if each.missing))
+
+    @property
+    def speed(self) -> float:
+        """FLOP/s of its runs, training and evaluation together; 0 where there are none."""
+        seconds = total_seconds(self.runs)
+        return total_flops(self.runs) / seconds if seconds else 0.0
+
+    def sheet(self, dataset: str) -> Sheet:
+        """The table of a data set; a point of a figure over noise levels is no row."""
+        plans = sorted(self.plans, key=lambda each: place_of(each.job.cell))
+        here = [each for each in plans if each.job.cell.dataset == dataset]
+        rows = [self._row(each) for each in here if "log_sigma" not in dict(each.job.cell.options)]
+        return Sheet(dataset, unit_of(dataset), tuple(rows), ())
+
+    def _row(self, plan: CellPlan) -> Row:
+        """A cell of the spec, whether it ran or not; its finished runs are those that the spec asks for now."""
+        cell, done = plan.job.cell, len(plan.done)
+        wanted = done + len(plan.missing)
+        return Row(str(cell.latents), title_of(cell), find_published(cell), self.ran.get(cell), wanted, done)
+
+    def tried(self) -> Iterator[Sheet]:
+        """Each cell that ran, as a table of one row: its unit is its own."""
+        for cell, ran in sorted(self.ran.items(), key=lambda item: place_of(item[0])):
+            row = Row(str(cell.latents), title_of(cell), find_published(cell), ran, len(ran.runs))
+            yield Sheet(cell.dataset, unit_of(cell.dataset), (row,), ())
+
+    def differences(self) -> Iterator[tuple[CellRuns, CellRuns, list[Paired]]]:
+        """(L-VDAE, the VAE with the same latents, their scores less each other) wherever both ran with equal seeds."""
+        for cell, ran in self.ran.items():
+            vae = self.ran.get(Cell(cell.dataset, "vae", cell.latents))
+            if cell.method != "lvdae" or cell.options or vae is None:
+                continue
+            paired = [found for name, score in SCORES if (found := _paired(name, score, ran, vae))]
+            if paired:
+                yield ran, vae, paired
+
+
+def _paired(name: str, score: str, ran: CellRuns, vae: CellRuns) -> Paired | None:
+    unit = unit_of(ran.cell.dataset)
+    ours, theirs = ran.by_seed(score, unit), vae.by_seed(score, unit)
+    found = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
+    return Paired(name, mean_of(found), _printed_difference(ran.cell, vae.cell, score)) if found else None
+
+
+def _architecture(each: CellPlan) -> str:
+    return digest([each.job.architecture.cell.slug, each.job.hyperparameters])
+
+
+def _printed_difference(cell: Cell, other: Cell, score: str) -> float | None:
+    numbers = [getattr(found, score) for found in map(find_published, (cell, other)) if found]
+    return numbers[0].value - numbers[1].value if len(numbers) == 2 and all(numbers) else None
+
+
+def seconds_of(winner: Winner) -> float:
+    """Seconds of all trials of a search."""
+    return sum(trial.seconds for trial in winner.trials)

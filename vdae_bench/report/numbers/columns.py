@@ -1,0 +1,217 @@
+"""The columns of the results table, each declared once for every output that shows it.
+
+A page, the terminal, LaTeX, CSV and the story of the long runs all lay their tables out from `COLUMNS`: a column is
+added by one line there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any
+
+from vdae_bench.paper.published import PrintedValue
+from vdae_bench.report.numbers.rows import Row, Sheet
+from vdae_bench.report.numbers.runs import total_flops, total_seconds
+from vdae_bench.report.numbers.statistics import Estimate, Summary
+from vdae_bench.report.numbers.verdict import Finding, judge_cell, judge_row
+from vdae_bench.system import words
+
+ABSENT = "-"
+
+
+class Output(Enum):
+    """Where a results table is shown."""
+
+    PAGE = auto()
+    TERMINAL = auto()
+    LATEX = auto()
+    CSV = auto()
+    STORY = auto()
+    EXPERIMENTS = auto()
+
+
+EVERYWHERE = frozenset(Output)
+PAGE, TERMINAL, LATEX, CSV, STORY, EXPERIMENTS = Output
+
+
+@dataclass(frozen=True)
+class Place:
+    """A cell of a results table: its table, its row, and the score in a column of a score (`nll`, `neg_elbo`)."""
+
+    sheet: Sheet
+    row: Row
+    score: str
+
+    @property
+    def printed(self) -> PrintedValue | None:
+        """The paper's number."""
+        return getattr(self.row.published, self.score) if self.row.published else None
+
+    @property
+    def summary(self) -> Summary | None:
+        """Our number."""
+        return self.row.ran.score(self.score, self.sheet.unit) if self.row.ran else None
+
+    @property
+    def finding(self) -> Finding | None:
+        """Our number judged beside the paper's."""
+        return judge_row(self.row, self.score)
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """Our number less the paper's."""
+        return self.finding.estimate if self.finding else None
+
+    @property
+    def interval(self) -> tuple[float | None, float | None]:
+        """The ends of the interval of our number less the paper's."""
+        return (self.estimate.interval() if self.estimate else None) or (None, None)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its heading, the text or number in a row, and the outputs that show it.
+
+    `headings` and `cells` say where an output has another heading or another text; `left` are the outputs that align
+    the column to the left. In a heading, `{score}` is the name of the score and `{flop}` the unit of operations.
+    A column of a score comes once for each score; one beside the paper goes where a table has none of its numbers, and
+    `alone` is the heading that a column then has. `to_records` makes a page link the text to the records of the row.
+    """
+
+    heading: str
+    cell: Callable[[Place], Any]
+    only: Collection[Output] = EVERYWHERE
+    left: Collection[Output] = ()
+    headings: Mapping[Output, str] = field(default_factory=dict)
+    cells: Mapping[Output, Callable[[Place], Any]] = field(default_factory=dict)
+    of_score: bool = False
+    beside_paper: bool = False
+    alone: str = ""
+    to_records: bool = False
+
+
+def _ours(at: Place) -> str:
+    """Our number for a row, or why there is none."""
+    if at.row.quoted:
+        return "quoted"
+    if at.row.ran is None:
+        return "not run"
+    return _our_number(at) if at.row.ran.completed else "diverged"
+
+
+def _our_number(at: Place) -> str:
+    return at.summary.show(at.sheet.unit) if at.summary else ABSENT
+
+
+def _difference(at: Place) -> str:
+    return at.sheet.unit.show_difference(at.summary.mean - at.printed.value) if at.summary and at.printed else ""
+
+
+def _completed(at: Place) -> int:
+    return len(at.row.ran.completed) if at.row.ran else 0
+
+
+def _seeds(at: Place) -> str:
+    """How many seeds the numbers are from, of how many, and how many diverged."""
+    diverged = at.row.ran.diverged if at.row.ran else 0
+    of = f"{_completed(at)} of {at.row.wanted}{f', {diverged} diverged' if diverged else ''}"
+    return "" if at.row.quoted else of
+
+
+def _mean_cost(row: Row, name: str) -> float | None:
+    """Seconds or operations of a completed seed."""
+    summary = row.ran.cost(lambda run: getattr(run.record.cost, name)) if row.ran else None
+    return summary.mean if summary else None
+
+
+def _seconds(at: Place, name: str) -> str:
+    mean = _mean_cost(at.row, name)
+    return "" if mean is None else words.seconds(mean)
+
+
+def _operations(at: Place) -> str:
+    mean = _mean_cost(at.row, "train_flops")
+    return "" if mean is None else f"{mean / flop_unit(at.sheet)[0]:.3g}"
+
+
+def flop_unit(sheet: Sheet) -> tuple[float, str]:
+    """(operations in it, name) of the unit that suits the rows of a table."""
+    return words.flop_unit(max((_mean_cost(row, "train_flops") or 0 for row in sheet.rows), default=0))
+
+
+def _hours(at: Place) -> str:
+    return f"{total_seconds(at.row.runs) / 3600:.2f}" if at.row.ran else ABSENT
+
+
+def _papers_number(at: Place) -> str:
+    judged = judge_cell(at.row.ran, "nll") if at.row.ran else None
+    return str(judged.verdict) if judged else ABSENT if at.row.ran else "missing"
+
+
+COLUMNS: tuple[Column, ...] = (
+    Column("dataset", lambda at: at.sheet.dataset, {CSV}),
+    Column("latents", lambda at: at.row.latents, EVERYWHERE - {EXPERIMENTS}, headings={LATEX: "Latents"}),
+    Column("method", lambda at: at.row.method, left=EVERYWHERE, headings={LATEX: "Method"}),
+    Column("cell", lambda at: at.row.ran.cell.slug if at.row.ran else None, {CSV}),
+    Column("score", lambda at: at.score, {CSV}),
+    Column("unit", lambda at: at.sheet.unit.name, {CSV}),
+    Column(
+        "{score} paper",
+        lambda at: str(at.printed or ABSENT),
+        EVERYWHERE - {EXPERIMENTS},
+        headings={LATEX: "{score} (paper)", CSV: "paper"},
+        cells={
+            TERMINAL: lambda at: f"{at.printed.value:.{at.printed.decimals}f}" if at.printed else ABSENT,
+            CSV: lambda at: at.printed and at.printed.value,
+        },
+        of_score=True,
+        beside_paper=True,
+    ),
+    Column("paper_plus_minus", lambda at: at.printed and at.printed.plus_minus, {CSV}),
+    Column(
+        "{score} ours",
+        _ours,
+        headings={TERMINAL: "ours", LATEX: "{score} (ours)", CSV: "ours"},
+        cells={
+            LATEX: lambda at: ABSENT if at.row.quoted else _ours(at),
+            CSV: lambda at: at.summary and at.summary.mean,
+            STORY: _our_number,
+            EXPERIMENTS: _our_number,
+        },
+        of_score=True,
+        alone="{score}",
+    ),
+    Column("standard_deviation", lambda at: at.summary and at.summary.standard_deviation, {CSV}),
+    Column("difference", _difference, {PAGE}, of_score=True, beside_paper=True),
+    Column("difference", lambda at: at.estimate and at.estimate.mean, {CSV}),
+    Column("difference_low", lambda at: at.interval[0], {CSV}),
+    Column("difference_high", lambda at: at.interval[1], {CSV}),
+    Column("verdict", lambda at: str(at.finding.verdict) if at.finding else None, {CSV}),
+    Column("the paper's number?", _papers_number, {STORY}, left={STORY}),
+    Column("unit", lambda at: at.sheet.unit.name, {EXPERIMENTS}, left={EXPERIMENTS}),
+    Column("epochs", lambda at: str(at.row.ran.runs[0].record.protocol["epochs"]) if at.row.ran else "", {EXPERIMENTS}),
+    Column(
+        "seeds",
+        _seeds,
+        left=EVERYWHERE - {TERMINAL},
+        headings={LATEX: "Seeds"},
+        cells={
+            TERMINAL: lambda at: "" if at.row.quoted else f"{_completed(at)}/{at.row.wanted}",
+            CSV: _completed,
+            STORY: lambda at: f"{at.row.finished} of {at.row.wanted}",
+            EXPERIMENTS: lambda at: str(_completed(at)),
+        },
+        to_records=True,
+    ),
+    Column("seeds_wanted", lambda at: None if at.row.quoted else at.row.wanted, {CSV}),
+    Column("training s", lambda at: _seconds(at, "train_seconds"), {PAGE}),
+    Column("train s", lambda at: _seconds(at, "train_seconds"), {TERMINAL}),
+    Column("evaluation s", lambda at: _seconds(at, "evaluation_seconds"), {PAGE}),
+    Column("training {flop}", _operations, {PAGE}),
+    Column(
+        "hours", lambda at: f"{total_seconds(at.row.runs) / 3600:.2f}" if at.row.ran else ABSENT, {STORY, EXPERIMENTS}
+    ),
+    Column("TFLOP", lambda at: f"{total_flops(at.row.runs) / 1e12:.0f}" if at.row.ran else ABSENT, {STORY}),
+)

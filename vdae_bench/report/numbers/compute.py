@@ -1,0 +1,142 @@
+"""The price of quality: validation -ELBO of VAE and L-VDAE against operations, seconds and epochs (section 3.1).
+
+L-VDAE pays for its posterior at every step. Is it worth that price where both get the same compute? Read off the
+learning curves of records; `exact` and `subset` (`models.log_det`) are options of a cell, or protocols of their own
+that meet only here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vdae_bench.report.numbers.runs import Run, Selection, by_folder, protocol_of, select
+from vdae_bench.report.numbers.statistics import CellRuns, Estimate, cells_of, mean_of
+from vdae_bench.report.numbers.units import Unit, curve_unit, in_curve_unit
+from vdae_bench.store.records import Record
+from vdae_bench.system.strict_json import digest
+
+ESTIMATORS = ("subset", "projected", "exact")
+NOT_WORTH_IT = "not worth its price at this length"
+AXES: tuple[tuple[str, Callable[[Record], float]], ...] = (
+    ("training operations (FLOP)", lambda record: float(record.cost.train_flops)),
+    ("training seconds", lambda record: record.cost.train_seconds),
+    ("epochs", lambda record: float(len(record.curve.epoch))),
+)
+"""The whole cost of a seed's training, in three units; an epoch is the same share of it as of the epochs."""
+PRICES = (0, 1)
+"""The axes on which an epoch costs methods differently."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """A cell on its way: for each seed the validation -ELBO after each epoch, and what it had cost by then."""
+
+    label: str
+    costs: tuple[dict[int, NDArray[np.float64]], ...]
+    """One for each of `AXES`."""
+    values: dict[int, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Contest:
+    """VAE and L-VDAE's estimators on one data set at one m, same protocol but for the estimator."""
+
+    dataset: str
+    latents: int
+    vae: Course
+    others: tuple[Course, ...]
+
+    @property
+    def unit(self) -> Unit:
+        """The unit of the values."""
+        return curve_unit(self.dataset)
+
+
+def siblings(selection: Selection, runs: Iterable[Run]) -> list[Selection]:
+    """Selections of the same sweep whose protocol differs in the estimator alone, from its runs under all protocols."""
+    found = []
+    for (name, _), members in by_folder(runs).items():
+        protocols = [protocol for run in members if (protocol := protocol_of(run))]
+        if name != selection.protocol.name and protocols:
+            other = select(members)
+            if _but_for_estimator(other) == _but_for_estimator(selection):
+                found.append(other)
+    return found
+
+
+def _but_for_estimator(selection: Selection) -> str:
+    content = selection.protocol.content()
+    return digest({name: value for name, value in content.items() if name not in ("log_det", "log_det_rows")})
+
+
+def contests_of(selection: Selection, others: Sequence[Selection]) -> list[Contest]:
+    """Every m at which the selection has both methods, with L-VDAE of the other selections too."""
+    rivals = [rival for each in (selection, *others) for rival in _rivals(each)]
+    contests = []
+    for vae in cells_of(selection):
+        if vae.cell.method != "vae" or vae.cell.options or not vae.completed:
+            continue
+        dataset, latents = vae.cell.dataset, vae.cell.latents
+        courses = {
+            estimator: _course(estimator, rival)
+            for estimator, rival in reversed(rivals)
+            if (rival.cell.dataset, rival.cell.latents) == (dataset, latents)
+        }
+        if courses:
+            ordered = tuple(courses[name] for name in ESTIMATORS if name in courses)
+            contests.append(Contest(dataset, latents, _course("VAE", vae), ordered))
+    return sorted(contests, key=lambda contest: (contest.dataset, contest.latents))
+
+
+def _rivals(selection: Selection) -> Iterator[tuple[str, CellRuns]]:
+    """L-VDAE as it is with each estimator: the cell's, or the protocol's."""
+    for each in cells_of(selection):
+        options = dict(each.cell.options)
+        estimator = str(options.pop("log_det", selection.protocol.log_det))
+        if each.cell.method == "lvdae" and not options and each.completed:
+            yield estimator, each
+
+
+def _course(label: str, cell: CellRuns) -> Course:
+    costs: tuple[dict[int, NDArray[np.float64]], ...] = tuple({} for _ in AXES)
+    values = {}
+    for run in cell.completed:
+        nats = [math.nan if value is None else value for value in run.record.curve.validation_neg_elbo_nats]
+        values[run.seed] = np.array([in_curve_unit(value, cell.cell.dataset) for value in nats])
+        share = np.arange(1, len(nats) + 1) / len(nats)
+        for each, (_, total) in zip(costs, AXES, strict=True):
+            each[run.seed] = share * total(run.record)
+    return Course(label, costs, values)
+
+
+def at_equal_cost(contest: Contest, course: Course, axis: int) -> Estimate | None:
+    """L-VDAE - VAE where L-VDAE has spent what the VAE's whole training cost, paired by seed; None before one epoch."""
+    differences = []
+    for seed in sorted(contest.vae.values.keys() & course.values.keys()):
+        budget, costs = contest.vae.costs[axis][seed][-1], course.costs[axis][seed]
+        if budget < costs[0] or not np.isfinite(course.values[seed]).all():
+            return None
+        differences.append(float(np.interp(budget, costs, course.values[seed]) - contest.vae.values[seed][-1]))
+    return mean_of(differences) if differences else None
+
+
+def worth(contest: Contest, course: Course) -> str:
+    """The verdict on L-VDAE beside the VAE when both have spent the VAE's operations."""
+    equal = at_equal_cost(contest, course, 0)
+    # Where it has not finished an epoch by then, it is taken for no better than after that epoch.
+    judged = equal or mean_of(differences(contest.vae, course, epoch=0))
+    interval = judged.interval()
+    if interval and interval[0] > 0:
+        return NOT_WORTH_IT
+    return "worth its price" if equal and interval and interval[1] < 0 else "too close to call"
+
+
+def differences(other: Course, course: Course, epoch: int = -1) -> list[float]:
+    """A course after an epoch - another at its end, for each seed that both have."""
+    seeds = sorted(other.values.keys() & course.values.keys())
+    return [float(course.values[seed][epoch] - other.values[seed][-1]) for seed in seeds] or [math.nan]

@@ -1,0 +1,86 @@
+"""Figure 1's numbers: test -ELBO against the fixed noise level, for coupled and decoupled decoders (section 5.1)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from vdae_bench.report.numbers.statistics import CellRuns, Summary
+from vdae_bench.report.numbers.units import BITS_PER_DIM
+
+COUPLED = "coupled, learned variance"
+LABELS = {
+    ("vdae-coupled", "tied", None): "coupled, tied variance",
+    ("vdae-coupled", "learned", None): COUPLED,
+    ("vdae-nice", "learned", "linear"): "NICE decoder of its own",
+    ("vdae-nice", "learned", "sigmoid"): "NICE decoder, sigmoid",
+    ("vdae-resnet", "learned", "linear"): "ResNet decoder",
+    ("vdae-resnet", "learned", "sigmoid"): "ResNet decoder, sigmoid",
+}
+
+
+@dataclass(frozen=True)
+class NoiseCurve:
+    """One decoder: -ELBO in bits/dim over the noise levels that have records."""
+
+    label: str
+    points: dict[float, Summary]
+
+
+def coupled_floor(log_sigma: float) -> float:
+    """The bound below any coupled model's -ELBO, on average over the data's distribution, in bits/dim.
+
+    It reconstructs x + eps whatever its weights, so at its best variance -ELBO is the cross-entropy of x + eps under
+    the flow: at least the entropy of x + eps, which is at least that of eps, `n (log sigma + 1/2 log(2 pi e))` nats.
+
+    >>> [round(coupled_floor(log_sigma), 2) for log_sigma in (0, -1, -2, -3, -4)]
+    [10.05, 8.6, 7.16, 5.72, 4.28]
+    """
+    return 8 + (log_sigma + 0.5 * math.log(2 * math.pi * math.e)) / math.log(2)
+
+
+def curves_of(cells: list[CellRuns]) -> list[NoiseCurve]:
+    """The curves that cells with a fixed log sigma make, in the order of `LABELS`; one alone compares no decoders."""
+    found: dict[str, dict[float, Summary]] = {}
+    for each in cells:
+        options = dict(each.cell.options)
+        log_sigma = options.get("log_sigma")
+        score = each.score("neg_elbo", BITS_PER_DIM)
+        if log_sigma is None or score is None:
+            continue
+        output = None if each.cell.method == "vdae-coupled" else options.get("decoder_output", "sigmoid")
+        label = LABELS.get((each.cell.method, options.get("decoder_variance", "learned"), output))
+        if label:
+            found.setdefault(label, {})[float(log_sigma)] = score
+    if len(found) < 2:
+        return []
+    order = list(LABELS.values())
+    return [NoiseCurve(label, dict(sorted(found[label].items()))) for label in sorted(found, key=order.index)]
+
+
+def reference_nll(cells: list[CellRuns]) -> float | None:
+    """NICE's own test NLL in bits/dim, where the sweep has it."""
+    scores = [each.score("nll", BITS_PER_DIM) for each in cells if each.cell.method == "nice" and not each.cell.options]
+    return scores[0].mean if scores and scores[0] else None
+
+
+def values_table(curves: list[NoiseCurve]) -> pd.DataFrame:
+    """The values of the figure: a row for each decoder and noise level."""
+    return pd.DataFrame(
+        [
+            {
+                "decoder": curve.label,
+                "log_sigma": log_sigma,
+                "neg_elbo_bits_per_dim": score.mean,
+                "standard_deviation": score.standard_deviation,
+                "lowest": score.lowest,
+                "highest": score.highest,
+                "seeds": score.count,
+                "coupled_floor_bits_per_dim": coupled_floor(log_sigma),
+            }
+            for curve in curves
+            for log_sigma, score in curve.points.items()
+        ]
+    )

@@ -1,0 +1,42 @@
+"""Settings of a protocol and of a method beside those of the paper, or of the protocol's base."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from vdae_bench.errors import UserError
+from vdae_bench.models.hyperparameters import Hyperparameter
+from vdae_bench.models.registry import get_method
+from vdae_bench.spec.protocol import Protocol, load_protocol
+
+
+def setting_text(name: str, value: Any) -> str:
+    """The value of a setting in words.
+
+    >>> setting_text("train_images", None), setting_text("learning_rate", 0.001)
+    ('all 50000', '0.001')
+    """
+    if name == "train_images" and value is None:
+        return "all 50000"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def departures(protocol: Protocol) -> Iterator[tuple[str, str, str]]:
+    """(setting, value here, value in the base as that is today) of each that differs; "" where the base sets none."""
+    base = load_protocol(protocol.base)
+    for name, (own, theirs) in protocol.deviations(base).items():
+        if name != "seeds":
+            yield name, setting_text(name, own), setting_text(name, theirs)
+    set_here, set_there = {**protocol.hyperparameters, **protocol.overrides}, base.hyperparameters
+    for name in {**set_there, **set_here}:
+        if set_here.get(name) != set_there.get(name):
+            yield name, setting_text(name, set_here.get(name, "not set")), ""
+
+
+def declared_by(method: str) -> tuple[Hyperparameter[Any], ...]:
+    """The hyper-parameters of a method, their defaults the paper's; none for a plug-in that is not loaded here."""
+    try:
+        return get_method(method).hyperparameters
+    except UserError:
+        return ()

@@ -1,0 +1,146 @@
+"""The results of a sweep: for each data set a table of scores beside the paper's, and what is to be known of it."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterator
+
+from vdae_bench.paper.published import PublishedTable, load_table, table_names
+from vdae_bench.report.numbers.columns import Column, Output
+from vdae_bench.report.numbers.layout import lay_out
+from vdae_bench.report.numbers.noise import curves_of
+from vdae_bench.report.numbers.rows import Row, Sheet
+from vdae_bench.report.numbers.subject import Subject
+from vdae_bench.report.numbers.units import NATS, dims_of
+from vdae_bench.report.sections.results.searched import notes_for_table, row_notes
+from vdae_bench.report.sections.results.tables import baselines_table, outside_table, verdicts_table
+from vdae_bench.report.style import terminal
+from vdae_bench.report.style.markdown import anchor, bullets, escape, table
+from vdae_bench.report.style.section import Section
+
+METHOD_WIDTH = {True: 18, False: 36}
+"""Columns of the terminal for the method, with the paper's numbers beside ours or without."""
+
+
+def results_table(sheet: Sheet) -> str:
+    """The results as a page shows them, each row leading to its records."""
+    grid = lay_out(sheet, sheet.rows, Output.PAGE, compared=sheet.compared)
+    body = [
+        [_markdown(column, row, text) for column, text in zip(grid.columns, cells, strict=True)]
+        for row, cells in zip(sheet.rows, grid.rows, strict=True)
+    ]
+    return table(grid.headings, body, left=grid.left)
+
+
+def _markdown(column: Column, row: Row, text: str) -> str:
+    if column.to_records and row.ran:
+        return f"[{text}](#{anchor(row.ran.cell.slug)})"
+    return escape(text)
+
+
+def terminal_table(sheet: Sheet, *, noise_levels: bool) -> str:
+    """The results as the terminal shows them, the baselines under them; with or without rows of fixed noise levels."""
+    rows = [
+        row for row in sheet.everything if noise_levels or not (row.ran and "log_sigma" in dict(row.ran.cell.options))
+    ]
+    grid = lay_out(sheet, rows, Output.TERMINAL, compared=sheet.compared)
+    body = [
+        [
+            textwrap.fill(text, METHOD_WIDTH[sheet.compared]) if heading in grid.left else text
+            for heading, text in zip(grid.headings, cells, strict=True)
+        ]
+        for cells in grid.rows
+    ]
+    return terminal.table(grid.headings, body, grid.left, dense=True)
+
+
+def redraw_sentence(sheet: Sheet) -> str | None:
+    """How much another draw of the test set's noise would change a number, where it was measured."""
+    name = "redraw_standard_deviation_nats"
+    found = [(row, summary) for row in sheet.everything if row.ran and (summary := row.ran.metric(name))]
+    if not found:
+        return None
+    largest = max(summary.highest for _, summary in found)
+    noise = "binarisation" if sheet.unit is NATS else "dequantisation"
+    dims = None if sheet.unit is NATS else dims_of(sheet.dataset)
+    in_bits = f" ({largest / (dims * math.log(2)):.5f} bits/dim)" if dims else ""
+    measured = ", ".join(escape(row.method) for row, _ in found)
+    return (
+        f"All methods and seeds are tested on the same draw of the {noise} noise; another draw would change "
+        f"a number by about {largest:.2g} nats{in_bits}, as standard deviation (measured on {measured})."
+    )
+
+
+def _about_sheet(subject: Subject, sheet: Sheet) -> Iterator[str]:
+    compared = "; difference: ours - paper" if sheet.compared else ""
+    yield (
+        f"In {sheet.unit.name}, lower is better. Ours: mean ± sample standard deviation over "
+        f"seeds{compared}. Seconds and operations are those of one seed."
+    )
+    if sheet.rows:
+        yield results_table(sheet)
+        yield from notes_for_table(sheet, subject.searches, subject.path)
+    paper = load_table(subject.name) if subject.name in table_names() else None
+    if paper and paper.dataset == sheet.dataset:
+        yield _about_paper(paper)
+    yield from _verdicts(sheet)
+    if sheet.baselines:
+        yield "Trivial baselines, ours. A row that is worse in NLL says nothing for a deep generative model."
+        yield baselines_table(sheet)
+    if redraw := redraw_sentence(sheet):
+        yield redraw
+    if outside := outside_table(sheet.dataset):
+        yield f"Numbers of others, in {sheet.unit.name}; other networks and training, and no part of any verdict."
+        yield outside
+
+
+def _verdicts(sheet: Sheet) -> Iterator[str]:
+    if judged := verdicts_table(sheet):
+        margin = next(table.margin for table in map(load_table, table_names()) if table.dataset == sheet.dataset)
+        yield (
+            "Is it the paper's number? `reproduced`: the 95% interval of the difference (Welch's t over seeds; where "
+            f"the paper prints no ±, the rounding of its number) lies within ±{margin:g} {sheet.unit.name}, as far as "
+            "faithful implementations differ; `not reproduced`: it lies outside. A number is comparable at the paper's "
+            "length, K and images, or where the validation curve leaves less open than a quarter of the difference (or "
+            "of that margin), with the paper's networks."
+        )
+        yield judged
+
+
+def _about_paper(paper: PublishedTable) -> str:
+    """Notes on the paper's marks and ±, and on where quoted numbers are from; each said once."""
+    marks = {row.footnote for row in paper.rows}
+    notes = [f"{escape(mark)} {text}" for mark, text in paper.footnotes.items() if mark in marks]
+    if any(row.nll.plus_minus for row in paper.rows):
+        notes.append(f"Paper: means over {paper.runs} runs; ±: {paper.plus_minus}.")
+    else:
+        notes.append(
+            f"Paper: means over {paper.runs} runs, printed without ±, so that gaps of 0.01 or 0.02 cannot be "
+            "decided from print."
+        )
+    quoted = [row for row in paper.rows if row.origin == "quoted"]
+    if quoted:
+        convolutional = ", ".join(row.method for row in quoted if row.convolutional)
+        notes.append(f"Quoted: by the paper from {paper.quoted_from}; {convolutional} are convolutional.")
+    return bullets(notes)
+
+
+def _text(subject: Subject, sheets: list[Sheet]) -> Iterator[str]:
+    for sheet in sheets:
+        if len(sheets) > 1:
+            yield f"## {sheet.dataset}"
+        yield from _about_sheet(subject, sheet)
+
+
+def _terminal(subject: Subject, sheets: list[Sheet]) -> Iterator[str]:
+    for sheet in sheets:
+        yield ""
+        if len(sheets) > 1:
+            yield f"{sheet.dataset}, {sheet.unit.name}"
+        yield terminal_table(sheet, noise_levels=not curves_of(subject.cells))
+        for names, said, _ in row_notes(sheet, subject.searches):
+            yield from terminal.wrap(terminal.plain(f"Searched hyper-parameters: {names}: {said}."))
+
+
+RESULTS = Section("", lambda subject: subject.sheets, _text, terminal=_terminal)

@@ -1,0 +1,130 @@
+"""One page for a browser: several Markdown pages in one file that needs no network.
+
+The Markdown is rendered by markdown-it; figures are put in as SVG, tables get sort buttons and a box of their own to
+scroll in. The frame (style, navigation, script) is `page.html.j2`.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import html
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+from markupsafe import Markup
+
+
+@dataclass(frozen=True)
+class _Section:
+    key: str
+    title: str
+    body: Markup
+    headings: Sequence[tuple[str, str]]
+
+
+class _Renderer(RendererHTML):
+    """HTML of tokens, with what a plain renderer leaves out: boxes for tables, sort buttons, figures in place."""
+
+    def table_open(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+        env["tables"] += 1
+        label = html.escape(f"{env['heading']}, table {env['tables']}")
+        return f'<div class="scroll" role="region" tabindex="0" aria-label="{label}"><table>'
+
+    def table_close(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+        return "</table></div>\n"
+
+    def th_open(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+        button = '<button type="button">' if tokens[index + 1].content else ""
+        return f'<th scope="col"{_style(tokens[index])}>{button}'
+
+    def th_close(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+        return f"{'</button>' if tokens[index - 1].content else ''}</th>"
+
+    def heading_open(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+        level, text = int(tokens[index].tag[1]), _plain(tokens[index + 1])
+        env["heading"], env["tables"] = text, 0
+        key = _unique(f"{env['key']}--{_slug(text)}" if level > 1 else env["key"], env["ids"])
+        if level == 2:
+            env["headings"].append((key, text))
+        env["title"] = env["title"] or text
+        return f'<h{level + 1} id="{key}">'
+
+    def heading_close(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+        return f"</h{int(tokens[index].tag[1]) + 1}>\n"
+
+    def image(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+        source, alt = str(tokens[index].attrs["src"]), html.escape(tokens[index].content)
+        content = env["files"].get(source)
+        if content is None:
+            return f"<em>{alt}</em>"
+        if source.endswith(".svg"):
+            env["figures"] += 1
+            drawn = _inline_svg(content.decode(), f"{env['key']}-{env['figures']}", alt)
+            return f'<span class="figure" role="group" tabindex="0" aria-label="{alt}">{drawn}</span>'
+        encoded = base64.b64encode(content).decode()
+        return f'<span class="figure"><img alt="{alt}" src="data:image/png;base64,{encoded}"></span>'
+
+
+def _style(token: Token) -> str:
+    style = token.attrGet("style")
+    return f' style="{style}"' if style else ""
+
+
+def _plain(inline: Token) -> str:
+    return "".join(child.content for child in inline.children or ())
+
+
+def _slug(text: str) -> str:
+    """As GitHub makes an anchor of a heading."""
+    return re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-")
+
+
+def _unique(key: str, taken: set[str]) -> str:
+    candidate, number = key, 1
+    while candidate in taken:
+        number += 1
+        candidate = f"{key}-{number}"
+    taken.add(candidate)
+    return candidate
+
+
+def _inline_svg(text: str, prefix: str, alt: str) -> str:
+    """The figure without its prologue, its ids made its own: two figures of a page must not share them."""
+    svg = text[text.index("<svg") :].rstrip()
+    svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
+    svg = re.sub(r'href="#', f'href="#{prefix}-', svg).replace("url(#", f"url(#{prefix}-")
+    return svg.replace("<svg", f'<svg role="img" aria-label="{alt}"', 1)
+
+
+@functools.cache
+def _markdown() -> MarkdownIt:
+    return MarkdownIt("commonmark", {"html": True}, renderer_cls=_Renderer).enable("table")
+
+
+def _section(key: str, text: str, files: Mapping[str, bytes], keys: Collection[str]) -> _Section:
+    env: dict[str, Any] = {
+        "key": key, "files": files, "heading": key, "title": "",
+        "tables": 0, "figures": 0, "ids": set(), "headings": [],
+    }  # fmt: skip
+    body = _markdown().render(text, env)
+    # Links within a Markdown page, and to the other pages that are sections here.
+    body = re.sub(r'<a id="', f'<a id="{key}--', body)
+    body = re.sub(r'<a href="#', f'<a href="#{key}--', body)
+    for other in keys:
+        body = re.sub(f'<a href="(?:[^"]*/)?{re.escape(other)}[.]md"', f'<a href="#{other}"', body)
+    return _Section(key, env["title"], Markup(body), env["headings"])
+
+
+def html_page(title: str, texts: Mapping[str, str], files: Mapping[str, bytes]) -> str:
+    """The page: its title, Markdown texts by their keys in addresses (`#key`), and their figures by file name."""
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
+    sections = [_section(key, text, files, texts.keys()) for key, text in texts.items()]
+    return environment.get_template("page.html.j2").render(title=title, sections=sections) + "\n"
