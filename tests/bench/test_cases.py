@@ -18,7 +18,7 @@ from vdae_bench.bench.cases import Comparison, Prediction, Profiles, StartUp, de
 from vdae_bench.bench.paper_cost import PaperCost
 from vdae_bench.bench.peers import versions
 from vdae_bench.bench.workers import Workers
-from vdae_bench.running.engines import Engine
+from vdae_bench.running.pools import WorkerPool
 
 CASES = {case.name: case for case in declared(SIZES)}
 INSTALLED = {name for name, version in versions().items() if version}
@@ -169,18 +169,18 @@ def test_the_paper_costs_what_a_slice_of_each_cell_says(setting, tmp_path):
 def test_a_sweep_whose_data_are_not_there_is_skipped(setting, tmp_path):
     text = PAPER.replace("random-bytes", "fashion-mnist")
     (tmp_path / "little.yaml").write_text(text)
-    nowhere = replace(setting, around=replace(setting.around, data_folder=tmp_path))
+    nowhere = replace(setting, context=replace(setting.context, data_folder=tmp_path))
     (entry,) = PaperCost("cost", (str(tmp_path / "little.yaml"),), None).run(nowhere, rounds=1, run=RUN)
     assert "data" in entry.skipped and entry.workload is None
 
 
 def test_workers_are_timed_beside_this_process(setting, monkeypatch):
     @contextmanager
-    def engine(count, around, say):
+    def local_pool(count, context, say):
         with ThreadPoolExecutor(count) as pool:
-            yield Engine(pool, lambda: count, around)
+            yield WorkerPool(pool, lambda: count, context)
 
-    monkeypatch.setattr(workers, "local_engine", engine)
+    monkeypatch.setattr(workers, "local_pool", local_pool)
     monkeypatch.setattr(workers, "SPEC", workers.SPEC.replace("[16, 24, 32, 64]", "[4]"))
     entries = Workers("workers").run(setting, rounds=1, run=RUN)
     assert [entry.peer for entry in entries] == ["one worker", "this process", "this process"]

@@ -256,7 +256,7 @@ def test_bad_words_give_one_sentence_and_exit_code_2(here, case):
 
 IN_TRAINING = """
 import os, signal
-from vdae_bench.training.engine import Trainer
+from vdae_bench.training.trainer import Trainer
 
 step, steps = Trainer.train_step, iter(range(9))
 

@@ -10,7 +10,7 @@ from vdae_bench.bench.ours import Setting
 from vdae_bench.bench.timing import interleave, peak
 from vdae_bench.errors import VdaeBenchError
 from vdae_bench.running.cost import calibrate, price
-from vdae_bench.running.job import Group
+from vdae_bench.running.job import RunGroup
 from vdae_bench.running.plan import cell_plans
 from vdae_bench.running.workbench import Workbench
 from vdae_bench.search.studies import studies_of
@@ -42,9 +42,9 @@ class PaperCost:
     def _entries(self, spec: SweepSpec, setting: Setting, rate: float, run: Surrounding) -> Iterator[Entry]:
         """Of its cells, then of its studies, whose trials train as fast as the cell that they search on."""
         speeds = {}
-        for each in cell_plans(spec, setting.around.store):
+        for each in cell_plans(spec, setting.context.store):
             job = each.job
-            timing = calibrate(Group(((job, 0),)), lambda group: Workbench(group, setting.around))
+            timing = calibrate(RunGroup(((job, 0),)), lambda group: Workbench(group, setting.context))
             train = timing.epoch_seconds * job.training_settings().epochs
             seconds = train + timing.evaluation_seconds + timing.samples_seconds
             speeds[job.cell] = price(job).train_flops / train if train else 0.0
