@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from jaxtyping import install_import_hook
 
+import tests.support.typecheck  # noqa: F401 - named below
+
 # Shapes such as Float[Tensor, "R N n"] are checked at every call in the tests.
-CHECKED = ["models", "training", "noise", "evaluation", "data.views"]
-install_import_hook([f"vdae_bench.{module}" for module in CHECKED], "beartype.beartype")
+CHECKED = ["models", "training", "evaluation", "data.noise", "data.views"]
+install_import_hook([f"vdae_bench.{module}" for module in CHECKED], "tests.support.typecheck.checked")
 
 import torch  # noqa: E402
 

@@ -61,8 +61,8 @@ drop sigma from the sample of L-VDAE in evaluation
 -scale = self.log_sigma.exp()[..., None] * factor
 +scale = factor
 drop sigma from the sample of L-VDAE in training
--return mean + sigma * deviation, kl
-+return mean + deviation, kl
+-PosteriorSample(mean + sigma * deviation,
++PosteriorSample(mean + deviation,
 drop sigma from the sample of L-VDAE on a flow
 -self.log_sigma.exp()[..., None] * push(w)
 +push(w)
@@ -106,7 +106,7 @@ take half of log det C twice
 -self.log_sigma + 0.5 * log_det_gram
 +self.log_sigma + 0.25 * log_det_gram
 drop log det C from the KL
-- - log_det_gram(factor).mean(1)
+- - log_det.mean(1)
 +
 weigh tr C by sigma
 -sigma.square()[:, 0, 0] * trace
@@ -322,12 +322,17 @@ forget the binarisation noise in the statistics
 -probability * (1 - probability)
 +variance / 255**2
 
+=== data/views.py tests/test_evaluation.py
+take the head of the test set
+-* total // min(count, total)
++
+
 === data/images.py tests/data/test_images.py
 train on the validation images too
 -train=rest[:first_validation]
 +train=rest
 
-=== noise.py tests/test_noise.py
+=== data/noise.py tests/test_noise.py
 reuse one posterior draw for all replicas
 -part.normal_(generator=self._at(seed,
 +part.normal_(generator=self._at(self.seeds[0],
@@ -347,7 +352,7 @@ start all replicas alike
 -stream_seed(seed, "initialise", 0)
 +stream_seed(0, "initialise", 0)
 
-=== training/engine.py tests/training/test_engine.py tests/mathematics/test_training.py
+=== training/trainer.py tests/training/test_engine.py tests/mathematics/test_training.py
 replace seeds by their index
 -self.noise = NoiseSource(seeds,
 +self.noise = NoiseSource(range(len(seeds)),
@@ -370,11 +375,17 @@ weigh the reconstruction by beta
 -weight * (terms.reconstruction + self._beta * terms.divergence)
 +weight * (self._beta * terms.reconstruction + terms.divergence)
 show the training curve at beta
--weight * (terms.reconstruction + terms.divergence).detach()
+-weight * terms.neg_elbo.detach()
 +weight * (terms.reconstruction + self._beta * terms.divergence).detach()
 validate at beta
--total += (terms.reconstruction + terms.divergence)
+-total += terms.neg_elbo
 +total += (terms.reconstruction + kl_weight(self.step, self.steps) * terms.divergence)
+validate C on the same images in every epoch
+-begin = -epoch * round(log_det_rows * images / rows)
++begin = 0
+leave images out of the last validation point
+-if epoch == self.settings.epochs:
++if epoch > self.settings.epochs:
 search on the test set
 -data.held_out("validation", dtype)
 +data.held_out("test", dtype)
@@ -394,7 +405,7 @@ start from data whatever the protocol says
 -if settings.initialisation == "data":
 +if True:
 
-=== evaluation.py tests/mathematics/test_cross_checks.py tests/test_evaluation.py
+=== evaluation/likelihood.py tests/mathematics/test_cross_checks.py tests/test_evaluation.py
 replace seeds by their index in evaluation
 -NoiseSource(seeds, x.device)
 +NoiseSource(range(len(seeds)), x.device)
@@ -410,9 +421,6 @@ take the NLL over images instead of samples
 count only the last block of samples
 -log_sum = torch.logaddexp(log_sum, sums[1])
 +log_sum = sums[1]
-take the head of the test set
--* total // min(count, total)
-+
 take the level from the NLL's images
 -"nll_nats": (scored.mean() - gap.mean())
 +"nll_nats": (neg_elbo[nll_images].mean() - gap.mean())
@@ -428,7 +436,7 @@ end the linear schedule one step late
 -last = steps - 1
 +last = steps
 
-=== training/engine.py tests/models/test_regularisers.py
+=== training/trainer.py tests/models/test_regularisers.py
 forget the weight of the KL
 -torch.mul(self._kl_weight,
 +torch.mul(self._kl_weight**0,
@@ -452,7 +460,7 @@ give all replicas one beta2
 -beta2=own.adam_beta2
 +beta2=self.settings[0].adam_beta2
 
-=== units.py tests/mathematics/test_units.py
+=== evaluation/units.py tests/mathematics/test_units.py
 forget the 8 bits
 -+ LEVEL_BITS
 +
@@ -463,12 +471,12 @@ take bits/dim in nats
 -(dims * math.log(2))
 +dims
 
-=== runner.py tests/test_runner.py tests/mathematics/test_units.py
+=== running/group.py tests/test_runner.py tests/mathematics/test_units.py
 record the NLL as -ELBO
 -bits["neg_elbo"] if has_elbo
 +bits["nll"] if has_elbo
 
-=== report/statistics.py tests/report/test_report_numbers.py
+=== report/numbers/statistics.py tests/report/test_report_numbers.py
 divide by n in the deviation over seeds
 -statistics.stdev(present)
 +statistics.pstdev(present)
@@ -476,17 +484,17 @@ report the best seed
 -mean=statistics.fmean(present)
 +mean=min(present)
 
-=== report/tables.py tests/report/test_report_numbers.py
+=== report/sections/results.py tests/report/test_report_numbers.py
 turn the difference from the paper
 -summary.mean - printed.value
 +printed.value - summary.mean
 
-=== report/evidence.py tests/report/test_samples_section.py
+=== report/sections/samples/evidence.py tests/report/test_samples_section.py
 show the samples of the worst seed
 -return min(cell.completed
 +return max(cell.completed
 
-=== samples/quality.py tests/samples/test_quality.py
+=== evaluation/quality.py tests/samples/test_quality.py
 take the square root of the covariances' product once
 -- 2 * product
 +- product
@@ -500,7 +508,7 @@ take the bootstrap's variance for its deviation
 -np.std(resampled
 +np.var(resampled
 
-=== samples/pictures.py tests/samples/test_sampling.py
+=== evaluation/pictures.py tests/samples/test_sampling.py
 count what is left of the noise as activity
 -second = first if model.posterior.mean_is_exact else
 +second = first if True else

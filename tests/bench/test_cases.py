@@ -15,7 +15,6 @@ from tests.bench.conftest import SIZES
 from tests.bench.made_up_entries import RUN
 from vdae_bench.bench import workers
 from vdae_bench.bench.cases import Comparison, Prediction, Profiles, StartUp, declared
-from vdae_bench.bench.paper_cost import PaperCost
 from vdae_bench.bench.peers import versions
 from vdae_bench.bench.workers import Workers
 from vdae_bench.running.pools import WorkerPool
@@ -143,35 +142,6 @@ def test_start_up_times_the_real_command(setting):
     assert 0.1 < torch_alone < plan_alone < 60
     assert all(entry.value == entry.ours_seconds for entry in entries)
     assert [entry.met for entry in entries] == [first <= 3, between <= 3, None, None]
-
-
-PAPER = """version: 1
-name: little
-grid: {dataset: [binary-random-bytes], method: [vae], latents: [3]}
-include: [{dataset: binary-random-bytes, method: independent-pixels, latents: 0}]
-protocol: {base: smoke, epochs: 4, batch_size: 20, importance_samples: 5, nll_images: 4, elbo_images: 10,
-           validation_images: 10, quality_samples: 0, train_images: 60}
-search: {trials: 5, batch: 2, epochs: 2, parameters: {hidden_size: {values: [4, 8]}}}
-seeds: 3
-"""
-
-
-def test_the_paper_costs_what_a_slice_of_each_cell_says(setting, tmp_path):
-    (tmp_path / "little.yaml").write_text(PAPER)
-    entries = PaperCost("cost", (str(tmp_path / "little.yaml"),), None).run(setting, rounds=1, run=RUN)
-    vae, pixels, search = (entry.workload for entry in entries)
-    assert (vae.runs, vae.batch, pixels.runs, search.runs, search.batch) == (3, None, 1, 5, 2)
-    assert all(seconds > 0 for work in (vae, pixels, search) for seconds in work.seconds)
-    assert len(search.seconds) == 2 and search.seconds[0] < search.seconds[1] < vae.seconds[0]
-    assert all(entry.peak_flops_per_second > 1e8 for entry in entries)
-
-
-def test_a_sweep_whose_data_are_not_there_is_skipped(setting, tmp_path):
-    text = PAPER.replace("random-bytes", "fashion-mnist")
-    (tmp_path / "little.yaml").write_text(text)
-    nowhere = replace(setting, context=replace(setting.context, data_folder=tmp_path))
-    (entry,) = PaperCost("cost", (str(tmp_path / "little.yaml"),), None).run(nowhere, rounds=1, run=RUN)
-    assert "data" in entry.skipped and entry.workload is None
 
 
 def test_workers_are_timed_beside_this_process(setting, monkeypatch):

@@ -17,7 +17,6 @@ from typing import Literal, Protocol
 from vdae_bench.bench import ours, peers
 from vdae_bench.bench.entries import Entry, Surrounding
 from vdae_bench.bench.ours import Setting, Sizes, Subject
-from vdae_bench.bench.paper_cost import PaperCost
 from vdae_bench.bench.plain import PapersWay, PlainLVDAE, VmapJacrev
 from vdae_bench.bench.prediction import foretold_and_taken
 from vdae_bench.bench.profiling import profile_step
@@ -243,7 +242,6 @@ def declared(sizes: Sizes | None = None) -> list[Case]:
         StartUp("start-up"),
         Prediction("plan"),
         Workers("workers"),
-        PaperCost("paper-protocol"),
     ]
 
 

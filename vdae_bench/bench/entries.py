@@ -44,18 +44,6 @@ class Profile(BaseModel):
     rest: float
 
 
-class Workload(BaseModel):
-    """Runs of a sweep that are alike, for the simulation of many devices."""
-
-    sweep: str
-    runs: int
-    """Seeds of a cell, or trials of a study."""
-    batch: int | None = None
-    """How many trials train before the next are asked; None for the seeds of a cell, which wait for all searches."""
-    seconds: tuple[float, ...]
-    """Of one run alone, for each architecture that it may have."""
-
-
 class Entry(BaseModel):
     """One line of the raw file; seconds are medians over rounds of one `per`."""
 
@@ -91,7 +79,6 @@ class Entry(BaseModel):
     """Place on an axis of growth, such as m."""
     memory_bytes: int | None = None
     profile: Profile | None = None
-    workload: Workload | None = None
     skipped: str | None = None
     """Why nothing was measured."""
     run: Surrounding

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
-from vdae_bench.bench import scaling
 from vdae_bench.bench.entries import Entry, Surrounding, folder, read
 from vdae_bench.errors import UserError
 from vdae_bench.report.sections.origin import commit_in_short
@@ -35,6 +33,8 @@ AXES = {
     "R": "replicas R",
 }
 GROWING = ("VAE", "L-VDAE")
+WORKERS = "workers"
+"""The subject of entries that have a table of their own, about groups an hour."""
 SHOWN = (0.25, 4.0)
 """Times better than a target: what is beyond is drawn at the edge."""
 METHOD = (
@@ -67,10 +67,6 @@ def render_performance(results: Path, reports: Path) -> dict[Path, bytes]:
     shown = [entries for entries in machines if any(_advantage(entry) or entry.axis for entry in entries)]
     chart = saved(lambda: _figure(shown or machines))
     files |= {reports / f"{NAME}.{ending}": content for ending, content in chart.items()}
-    costs = [entry for entry in itertools.chain(*machines) if entry.workload]
-    if costs:
-        drawn = saved(lambda: scaling.figure([entry for entry in costs if entry.run.machine == costs[0].run.machine]))
-        files |= {reports / f"scaling.{ending}": content for ending, content in drawn.items()}
     return files
 
 
@@ -102,7 +98,7 @@ def _machine(entries: Sequence[Entry]) -> Iterator[str]:
     others = [
         entry
         for entry in measured
-        if entry.target is None and not entry.axis and not entry.profile and entry.subject not in scaling.SUBJECTS
+        if entry.target is None and not entry.axis and not entry.profile and entry.subject != WORKERS
     ]
     if others:
         yield "### Without a target"
@@ -114,7 +110,7 @@ def _machine(entries: Sequence[Entry]) -> Iterator[str]:
     yield from _growth(measured)
     yield from _replicas(measured)
     yield from _profiles(measured)
-    yield from scaling.section(measured)
+    yield from _workers([entry for entry in measured if entry.subject == WORKERS])
 
 
 def _runs(entries: Sequence[Entry]) -> list[Surrounding]:
@@ -429,3 +425,30 @@ def _logarithmic(axes: Axes, title: str, unit: str) -> None:
     axes.margins(y=0.25)
     axes.set_xlabel(title)
     axes.set_ylabel(unit)
+
+
+def _workers(entries: Sequence[Entry]) -> Iterator[str]:
+    if not entries:
+        return
+    yield "### Workers on this machine"
+    yield (
+        "Eight groups of a sweep, through `--workers` with this machine's threads divided fairly, or with no "
+        "scheduler. The last row is what a scheduler itself costs: the group's records are there already."
+    )
+    headers = ["what", "a group", "groups an hour", "beside", "a group", "groups an hour", "ratio", "lowest to highest"]
+    rows = []
+    for entry in entries:
+        assert entry.ours_seconds and entry.peer_seconds and entry.spread
+        rows.append(
+            [
+                escape(entry.name),
+                measured_seconds(entry.ours_seconds),
+                f"{3600 / entry.ours_seconds:,.0f}",
+                escape(entry.peer or ""),
+                measured_seconds(entry.peer_seconds),
+                f"{3600 / entry.peer_seconds:,.0f}",
+                f"{entry.ratio:.2f}",
+                f"{entry.spread[0]:.2f} to {entry.spread[1]:.2f}",
+            ]
+        )
+    yield table(headers, rows)

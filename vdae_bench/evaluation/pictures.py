@@ -85,8 +85,8 @@ def interpolations(model: Model, x: Float[Tensor, "N n"], noise: NoiseSource) ->
 
 
 @torch.no_grad()
-def reconstructions(model: Model, x: Float[Tensor, "N n"], noise: NoiseSource) -> Float[Tensor, "R S L n"]:
-    """Mean images of the first S images, each decoded from one draw of its posterior times each of `NOISE_LEVELS`."""
+def reconstructions(model: Model, x: Float[Tensor, "N n"], noise: NoiseSource) -> Float[Tensor, "R P L n"]:
+    """Mean images decoded from one draw of each image's posterior, its noise multiplied by `NOISE_LEVELS`."""
     shown = x[:RECONSTRUCTED].expand(len(noise.seeds), -1, -1)
     eta = noise.normal_("samples/reconstructions", 0, x.new_empty(*shown.shape[:2], model.noise_dim))
     return torch.stack([model.decode(model.encode(shown, level * eta)) for level in NOISE_LEVELS], 2)

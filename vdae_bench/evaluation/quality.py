@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 from torch import Tensor
 
 from vdae_bench.data.views import ViewedImages, evenly_spaced
@@ -39,7 +39,7 @@ class Scores(NamedTuple):
     class_entropy: float
 
 
-def moments(features: Float[Tensor, "N F"], counts: Float[Tensor, " N"] | None = None) -> Moments:
+def moments(features: Float[Tensor, "N F"], counts: Real[Tensor, " N"] | None = None) -> Moments:
     """Mean and covariance (divisor N - 1) of the rows, each taken `counts` times, once by default."""
     rows = features.double()
     counts = torch.ones(len(rows), dtype=torch.float64) if counts is None else counts.double()
@@ -62,9 +62,7 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     return max(0.0, distance.item())
 
 
-def entropies(
-    log_probabilities: Float[Tensor, "N C"], counts: Float[Tensor, " N"] | None = None
-) -> tuple[float, float]:
+def entropies(log_probabilities: Float[Tensor, "N C"], counts: Real[Tensor, " N"] | None = None) -> tuple[float, float]:
     """(mean entropy of the predictions, entropy of the mean prediction) in nats, each row taken `counts` times."""
     rows = log_probabilities.double()
     counts = torch.ones(len(rows), dtype=torch.float64) if counts is None else counts.double()
@@ -75,7 +73,7 @@ def entropies(
     return (weights @ of_each).item(), torch.special.entr(marginal).sum().item()
 
 
-def score(outputs: Outputs, reference: Moments, counts: Float[Tensor, " N"] | None = None) -> Scores:
+def score(outputs: Outputs, reference: Moments, counts: Real[Tensor, " N"] | None = None) -> Scores:
     """All three numbers of a set of images."""
     return Scores(
         frechet_distance(moments(outputs.features, counts), reference), *entropies(outputs.log_probabilities, counts)
