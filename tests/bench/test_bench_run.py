@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import pytest
 
 from tests.bench.made_up_entries import RUN, entry
-from vdae_bench.bench import data, entries, run
+from vdae_bench.bench import data, entries
+from vdae_bench.cli import tools
 from vdae_bench.errors import UserError
 
 CONTRACT = ["name", "ours_seconds", "peer", "peer_seconds", "ratio", "target", "peak_fraction"]
@@ -40,8 +41,8 @@ def verb(setting, blank_chart, tmp_path, monkeypatch, capsys):
     def call(cases, *words: str):
         from vdae_bench.cli import main as cli
 
-        monkeypatch.setattr(run, "declared", lambda: cases)
-        monkeypatch.setattr(run, "find_data", lambda folder: setting.data)
+        monkeypatch.setattr(tools, "declared", lambda: cases)
+        monkeypatch.setattr(tools, "find_data", lambda folder: setting.data)
         places = ["--results", str(tmp_path / "results"), "--reports", str(tmp_path / "reports"), "--threads", "1"]
         monkeypatch.setattr(sys, "argv", ["vdae-bench", "bench", *places, *words])
         with pytest.raises(SystemExit) as ended:

@@ -185,6 +185,40 @@ def test_a_curve_without_jacobians_has_no_error(make, method):
     assert trainer.curve["validation_error"] == [[0, 0], [0, 0]]
 
 
+def test_the_parameters_of_the_lowest_validation_are_kept_for_each_replica_and_survive_a_stop(make):
+    trainer = make("vae", epochs=4)
+    kept = {}
+
+    def watch(trainer):
+        if trainer.step % trainer.steps_per_epoch == 0:
+            kept[trainer.step // trainer.steps_per_epoch] = trainer.optimiser.parameters.clone()
+
+    trainer.run(lambda _: None, lambda: False, lambda: False, watch)
+    points = torch.tensor(trainer.curve["validation"])
+    assert trainer.lowest.epoch.tolist() == (points.argmin(0) + 1).tolist()
+    last = trainer.optimiser.parameters.clone()
+    with trainer.at_its_lowest():
+        for replica, epoch in enumerate(trainer.lowest.epoch.tolist()):
+            assert torch.equal(trainer.optimiser.parameters[replica], kept[epoch][replica])
+            assert trainer.validate().neg_elbo[replica].item() == pytest.approx(points.min(0).values[replica].item())
+    assert torch.equal(trainer.optimiser.parameters, last)
+    again = make("vae", epochs=4)
+    again.load_state(trainer.state())
+    assert torch.equal(again.lowest.parameters, trainer.lowest.parameters)
+
+
+def test_a_model_overfits_where_its_validation_rises_by_more_than_the_points_errors(make):
+    trainer = make("vae")
+    assert trainer.overfitted() == [None, None]
+    for epoch, values in enumerate(([100.0, 100.0], [90.0, 90.0], [90.4, 93.0]), 1):
+        point = engine.ValidationPoint(torch.tensor(values, dtype=torch.float64), torch.tensor([0.0, 0.1]).double())
+        trainer.lowest.take(epoch, point, trainer.optimiser.parameters)
+        trainer.curve["validation"].append(values)
+    assert trainer.overfitted() == [None, pytest.approx(3.0)] and trainer.lowest.epoch.tolist() == [2, 2]
+    trainer.lowest.standard_error.fill_(1.0)  # a rise of three errors is noise
+    assert trainer.overfitted() == [None, None]
+
+
 def test_a_diverged_replica_is_named_and_leaves_the_others_alone(make):
     sick, well = make("vae", seeds=(0, 1)), make("vae", seeds=(0, 1))
     sick.train_step()

@@ -39,7 +39,9 @@ _counts: dict[str, int] = {}
 
 
 def train_bytes(job: Job) -> int:
-    """Memory of one seed of a job in training: parameters, gradients, Adam's moments, and what a step keeps for its
+    """Bytes that one seed of a job takes in training.
+
+    They are parameters (now, and at the lowest validation), gradients, Adam's moments, and what a step keeps for its
     backward pass. That is weighed on forward passes of a few images: it grows with images, and with those that have a
     Jacobian. `price` would load torch's compiler, and this comes before the first step.
     """
@@ -48,7 +50,7 @@ def train_bytes(job: Job) -> int:
         method = get_method(job.cell.method)
         model = method.build(job.problem(1))
         parameters = 4 * sum(parameter.numel() for parameter in model.parameters())
-        _counts[key] = 4 * parameters + _kept_bytes(model, job) if method.trains else parameters
+        _counts[key] = 5 * parameters + _kept_bytes(model, job) if method.trains else parameters
     return _counts[key]
 
 

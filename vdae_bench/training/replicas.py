@@ -19,6 +19,7 @@ def keep_replicas(state: dict[str, Any], kept: Sequence[int]) -> dict[str, Any]:
             split: [[values[row] for row in rows] for values in epochs] for split, epochs in state["curve"].items()
         },
         "seconds": dict(state["seconds"]),
+        "lowest": {name: value[rows] for name, value in state["lowest"].items()},
         "epoch_sum": state["epoch_sum"][rows],
         "diverged_at": state["diverged_at"][rows],
         "jittered": state["jittered"][rows],

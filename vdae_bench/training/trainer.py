@@ -8,7 +8,8 @@ What changes from step to step is written into tensors that stay, and what follo
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -32,6 +33,8 @@ MAX_ROWS = 16384
 What a step keeps for its backward pass at this many rows, counted at m = 128 with H = 256: 0.9 GiB for a VAE, 1.7 GiB
 for L-VDAE with `subset`, 0.3 GiB with `exact`; with H = 1024 and B = 3, 4.3 GiB for a VAE.
 """
+OVERFITTED_NATS = 0.5
+"""A model whose last validation -ELBO is this much above its lowest, beyond the points' errors, overfits."""
 VALIDATION_LOG_DET_ROWS = 6.0
 """Jacobian rows for each validation image but after the last epoch, where L-VDAE's C is taken on a part of the images.
 
@@ -60,6 +63,24 @@ class ValidationPoint(NamedTuple):
 
     neg_elbo: Float[Tensor, " R"]
     standard_error: Float[Tensor, " R"]
+
+
+class Lowest:
+    """Of each replica the lowest validation -ELBO so far, the (first) epoch that had it, and the parameters then."""
+
+    def __init__(self, parameters: Float[Tensor, "R P"]) -> None:
+        self.neg_elbo = torch.full((len(parameters),), torch.inf, dtype=torch.float64, device=parameters.device)
+        self.standard_error = torch.zeros_like(self.neg_elbo)
+        self.epoch = torch.zeros_like(self.neg_elbo, dtype=torch.int64)
+        self.parameters = parameters.clone()
+
+    def take(self, epoch: int, point: ValidationPoint, parameters: Float[Tensor, "R P"]) -> None:
+        """Keep the parameters of the replicas whose point is the lowest."""
+        lower = point.neg_elbo < self.neg_elbo
+        self.neg_elbo = torch.where(lower, point.neg_elbo, self.neg_elbo)
+        self.standard_error = torch.where(lower, point.standard_error, self.standard_error)
+        self.epoch.masked_fill_(lower, epoch)
+        self.parameters[lower] = parameters[lower]
 
 
 class Interrupted(Exception):
@@ -102,6 +123,7 @@ class Trainer:
 
         self.step = 0
         self.seconds = {"train": 0.0, "validation": 0.0}
+        self.lowest = Lowest(self.optimiser.parameters)
         self.curve: dict[str, list[list[float]]] = {"train": [], "validation": [], "validation_error": []}
         self._epoch_sum = torch.zeros(replicas, dtype=torch.float64, device=device)
         self._diverged_at = torch.full((replicas,), -1, device=device)
@@ -209,6 +231,7 @@ class Trainer:
         point = self.validate()
         self.curve["validation"].append(point.neg_elbo.tolist())
         self.curve["validation_error"].append(point.standard_error.tolist())
+        self.lowest.take(self.step // self.steps_per_epoch, point, self.optimiser.parameters)
         self._epoch_sum.zero_()
         self.seconds["validation"] += time.perf_counter() - started
 
@@ -255,6 +278,25 @@ class Trainer:
                 flags[-1].append(f"C = J J^T of {jittered} images in training was not positive definite: it got jitter")
         return flags
 
+    def overfitted(self) -> list[float | None]:
+        """Nats from each replica's lowest validation -ELBO up to its last; None where it does not overfit."""
+        if not self.curve["validation"]:
+            return [None] * len(self.lowest.epoch)
+        last = torch.tensor(self.curve["validation"][-1], dtype=torch.float64)
+        rise = last - self.lowest.neg_elbo.cpu()
+        bar = OVERFITTED_NATS + 3 * self.lowest.standard_error.cpu()
+        return [value if value > limit else None for value, limit in zip(rise.tolist(), bar.tolist(), strict=True)]
+
+    @contextmanager
+    def at_its_lowest(self) -> Iterator[None]:
+        """Give the model the parameters of its lowest validation -ELBO while the block runs."""
+        last = self.optimiser.parameters.clone()
+        self.optimiser.parameters.copy_(self.lowest.parameters)
+        try:
+            yield
+        finally:
+            self.optimiser.parameters.copy_(last)
+
     def diverged_at(self) -> list[int | None]:
         """The first step with a loss that is not finite, for each replica."""
         return [step if step >= 0 else None for step in self._diverged_at.tolist()]
@@ -266,6 +308,7 @@ class Trainer:
             "optimiser": self.optimiser.state(),
             "curve": self.curve,
             "seconds": self.seconds,
+            "lowest": vars(self.lowest),
             "epoch_sum": self._epoch_sum,
             "diverged_at": self._diverged_at,
             "floored": self._floored,
@@ -277,6 +320,8 @@ class Trainer:
         self.step = state["step"]
         self.optimiser.load_state(state["optimiser"])
         self.curve, self.seconds = state["curve"], state["seconds"]
+        for name, value in state["lowest"].items():
+            getattr(self.lowest, name).copy_(value)
         self._epoch_sum.copy_(state["epoch_sum"])
         self._diverged_at.copy_(state["diverged_at"])
         self._jittered.copy_(state["jittered"])
