@@ -69,6 +69,8 @@ class Metrics(BaseModel):
 
     test: TestMetrics | None
     validation: ValidationMetrics | None
+    test_at_best_epoch: TestMetrics | None = None
+    """With the parameters of the lowest validation -ELBO: of a run that overfits alone, where the two differ."""
 
 
 class Curve(BaseModel):

@@ -20,8 +20,9 @@ from vdae_bench.search.winner import damaged_winners
 from vdae_bench.spec.protocol import Protocol, with_limits
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.layout import is_record_of
-from vdae_bench.store.records import Record, Store
+from vdae_bench.store.records import Record, Store, TestMetrics
 from vdae_bench.system.strict_json import digest
+from vdae_bench.training.overfitting import rise_since_lowest
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -59,6 +60,16 @@ class Run:
     def completed(self) -> bool:
         """True when it has test metrics; a run that diverged has none."""
         return self.record.status == "completed" and self.record.metrics.test is not None
+
+    @property
+    def test(self) -> TestMetrics | None:
+        """Its test metrics: at the lowest validation where it overfits and was scored there, else at the last epoch."""
+        return self.record.metrics.test_at_best_epoch or self.record.metrics.test
+
+    @property
+    def overfits(self) -> float | None:
+        """Nats by which its validation -ELBO has risen since it was lowest; None where it does not overfit."""
+        return rise_since_lowest(self.record.curve.validation_neg_elbo_nats)
 
     @property
     def misplaced(self) -> bool:
