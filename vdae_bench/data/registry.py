@@ -14,7 +14,7 @@ from functools import cached_property
 from vdae_bench.errors import UserError
 
 VIEWS = ("binary", "continuous")
-"""How an image becomes a model's input; a data set id is a view and a name, as in `binary-mnist`."""
+"""Ways in which an image becomes a model's input; a data set id is a view and a name, as in `binary-mnist`."""
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,12 @@ WARM_UP = 3
 
 
 class Replay:
-    """Calls `work`; on a GPU, after some calls, from a recording.
+    """A piece of work to be done again and again: on a GPU from a recording, after some calls; on a CPU it is called.
 
-    So `work` must read and write the same tensors in every call, wait for nothing, and depend on no Python value that
-    changes. On a CPU it is just called.
+    Args:
+        work: it must read and write the same tensors in every call, wait for nothing, and depend on no Python value
+            that changes: a recording repeats addresses and constants, and would go on with the old ones.
+        device: where the work is done.
     """
 
     def __init__(self, work: Callable[[], None], device: torch.device) -> None:
@@ -36,7 +38,7 @@ class Replay:
         self._calls += 1
 
     def _call_aside(self) -> None:
-        """On another stream, as a recording demands of the calls before it."""
+        """Do the work on another stream, as a recording demands of the calls before it."""
         current, aside = torch.cuda.current_stream(self.device), torch.cuda.Stream(self.device)
         aside.wait_stream(current)
         with torch.cuda.stream(aside):

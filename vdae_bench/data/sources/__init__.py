@@ -1,4 +1,4 @@
-"""Where the files of a data set come from: the web, the package index, Debian.
+"""Sources of a data set's files: the web, the package index, Debian.
 
 Each module has a function `sources(dataset)`. A source fills a folder with what it has and raises
 `SourceError` where it cannot.
