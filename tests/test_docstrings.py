@@ -27,18 +27,17 @@ FRAGMENT = re.compile(r"(Of|What|Whether|As)\b")
 """Words with which a first line continues a sentence that the reader does not see."""
 
 PARTS = (layers, networks, flows, priors, likelihoods, posteriors, model)
-BASES = (
-    *(layers.Layer, layers.ReLUNetwork, layers.Chain, layers.Cotangents, networks.ResNetDecoder),
-    *(flows.DiagonalScaling, flows.InverseFlow, priors.Prior, likelihoods.Likelihood, likelihoods.Denoiser),
-    *(posteriors.PosteriorSample, posteriors.NoiseScale, posteriors.FlowPosterior),
-    *(model.BoundTerms, model.Samples, model.Model, model.ExactModel),
+WITHOUT_EXAMPLE = (
+    *(layers.Layer, priors.Prior, likelihoods.Likelihood, posteriors.FlowPosterior, model.Model, model.ExactModel),
+    *(layers.Cotangents, likelihoods.Denoiser, posteriors.PosteriorSample, model.BoundTerms, model.Samples),
+    posteriors.NoiseScale,
 )
-"""Classes without an example of their own: bases, values, and parts that the examples of others are made of."""
+"""Classes without an example of their own: bases, values, and the scale that the examples of posteriors have."""
 EXAMPLES = [
     each
     for module in PARTS
     for _, each in inspect.getmembers(module, inspect.isclass)
-    if each.__module__ == module.__name__ and each not in BASES
+    if each.__module__ == module.__name__ and each not in WITHOUT_EXAMPLE
 ]
 METHODS = [type(get_method(name)) for name in BUILT_IN]
 

@@ -99,7 +99,7 @@ class ImageFiles:
 
     @property
     def image_shape(self) -> tuple[int, int]:
-        """Rows and columns of an image."""
+        """Numbers of rows and columns of an image."""
         _, rows, columns = self.train_images.shape
         return rows, columns
 

@@ -179,7 +179,7 @@ class Evaluator:
         return {**chunks, **vars(self.scores)}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from `state()`."""
+        """Take over what `state` returned, to continue from there."""
         self.done, self.chunks, self.halvings = state["done"], state["chunks"], state["halvings"]
         self.scores = ImageScores(**{name: state[name] for name in vars(self.scores)})
 

@@ -66,11 +66,11 @@ class Portrait:
     reconstructions: Float[Tensor, "P C 2"]
     """The decoder's mean g(z) for those latents."""
     centres: Float[Tensor, "P 2"]
-    """The latents at w = 0."""
+    """The latents of the points x at w = 0."""
     codes: Float[Tensor, "N 2"]
     """One sample of q(z|x) for each data point: about the prior, if the model fits."""
     generated: Float[Tensor, "N 2"]
-    """Samples of p(x|z) p(z)."""
+    """Samples that the model generates, of p(x|z) p(z)."""
 
 
 @dataclass(frozen=True)

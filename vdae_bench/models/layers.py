@@ -168,6 +168,20 @@ class ReLUNetwork(Layer):
 
     Hidden weights start He-normal (or small and uniform); the last layer's weights and all biases start at zero, so
     that a residual block or an additive coupling made of it starts as the identity.
+
+    Args:
+        replicas: R.
+        inputs: width of the rows.
+        hidden: ReLU units of a hidden layer.
+        outputs: width of the result.
+        hidden_layers: how many.
+        hidden_init: `he`, or `uniform` as in the code of NICE's authors.
+
+    Example:
+        >>> network = ReLUNetwork(replicas=1, inputs=2, hidden=3, outputs=1, hidden_layers=2)
+        >>> network.initialise([torch.Generator().manual_seed(0)])
+        >>> network(torch.ones(1, 1, 2)).tolist()
+        [[[0.0]]]
     """
 
     hidden: Sequence[Linear]
@@ -253,6 +267,12 @@ class Chain(Layer):
     """Layers one after the other; its Jacobian is the product of theirs.
 
     Its output has the type of its input, whatever the precision (`precision.py`) between its layers.
+
+    Example:
+        >>> chain = Chain([Linear(replicas=2, inputs=3, outputs=5), ResidualBlock(replicas=2, width=5, hidden=4)])
+        >>> value, push, pull = chain.linearise(torch.ones(2, 6, 3))
+        >>> value.shape, push(torch.ones(2, 6, 1, 3)).shape, pull(Cotangents(torch.ones(2, 6, 1, 5))).dense().shape
+        (torch.Size([2, 6, 5]), torch.Size([2, 6, 1, 5]), torch.Size([2, 6, 1, 3]))
     """
 
     layers: Sequence[Layer]

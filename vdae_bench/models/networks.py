@@ -73,6 +73,12 @@ class ResNetDecoder(Chain):
     The two are constants, 0 and 1 unless set.
     Residual blocks pass their input on, and NICE's latents are far from pixels in scale: with `initialisation: data`
     the constants bring them back, where `initialisation: paper` has the paper's network.
+
+    Example:
+        >>> decoder = ResNetDecoder(replicas=1, width=2, hidden=3, blocks=1)
+        >>> decoder.start_affine_(offset=torch.full((1, 1, 2), 0.5), slope=torch.full((1, 1, 2), 2.0))
+        >>> decoder(torch.ones(1, 1, 2)).tolist()
+        [[[2.5, 2.5]]]
     """
 
     offset: Tensor

@@ -112,6 +112,6 @@ class ReplicaAdam:
         return {name: getattr(self, name) for name in ("parameters", "mean", "mean_square", "updates")}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Continue from `state()`."""
+        """Take over what `state` returned, to continue from there."""
         for name, value in state.items():
             getattr(self, name).copy_(value)

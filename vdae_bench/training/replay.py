@@ -1,4 +1,4 @@
-"""CUDA graphs: the kernels of a step are recorded once and replayed, so that launching them costs nothing."""
+"""Replay of a step on a GPU: its kernels are recorded once as a CUDA graph, so that launching them costs nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 
 WARM_UP = 3
-"""Calls before the recording, in which libraries choose their kernels and workspaces."""
+"""Number of calls before the recording, in which libraries choose their kernels and workspaces."""
 
 
 class Replay:
@@ -25,7 +25,7 @@ class Replay:
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self) -> None:
-        """Do the work once."""
+        """Do the work once, from the recording where there is one."""
         if self.device.type != "cuda":
             self.work()
         elif self._graph:

@@ -329,7 +329,7 @@ class Trainer:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from `state()`."""
+        """Take over what `state` returned, to continue from there."""
         self.step = state["step"]
         self.optimiser.load_state(state["optimiser"])
         self.curve, self.seconds = state["curve"], state["seconds"]

@@ -11,7 +11,7 @@ from pathlib import Path
 from vdae_bench.data.registry import ImageFiles
 
 Report = Callable[[str], None]
-"""Takes one line about what is being done."""
+"""Function that takes one line about what is being done."""
 
 
 @dataclass(frozen=True)
