@@ -14,7 +14,7 @@ from tests.mathematics.reference import Reference, logistic
 from tests.mathematics.truths import randn
 from tests.models.small_models import DATA_DIM, SMALL, build, latents_of, pairs
 from vdae_bench.data.noise import NoiseSource, initial_generators
-from vdae_bench.data.statistics import PixelStatistics
+from vdae_bench.data.views import PixelStatistics
 from vdae_bench.evaluation import likelihood as evaluation
 from vdae_bench.evaluation.likelihood import EvaluationSettings, Evaluator
 from vdae_bench.models.registry import Problem, get_method

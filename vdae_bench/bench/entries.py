@@ -123,8 +123,10 @@ def _plain(entry: Entry) -> dict[str, Any]:
 
 
 def merged(old: Sequence[Entry], new: Sequence[Entry], order: Collection[str]) -> list[Entry]:
-    """New entries in place of old ones of the same name, in the order of their cases; a measurement is never
-    replaced by one that was skipped. Cases that are no longer declared go."""
+    """New entries in place of old ones of the same name, in the order of their cases.
+
+    A measurement is never replaced by one that was skipped. Cases that are no longer declared go.
+    """
     by_name = {entry.name: entry for entry in old}
     for entry in new:
         if not (entry.skipped and entry.name in by_name):

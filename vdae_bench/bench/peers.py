@@ -103,7 +103,7 @@ def pythae_vae(setting: Setting, subject: Subject) -> nn.Module:
     widths = projection_widths(setting.data_dim, subject.latents)
     sizes = setting.sizes
 
-    class Encoder(BaseEncoder):
+    class Encoder(BaseEncoder):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             *trunk, self.mean = resnet(widths, sizes.hidden, sizes.blocks)
@@ -114,7 +114,7 @@ def pythae_vae(setting: Setting, subject: Subject) -> nn.Module:
             h = self.trunk(x)
             return ModelOutput(embedding=self.mean(h), log_covariance=self.log_variance(h))
 
-    class Decoder(BaseDecoder):
+    class Decoder(BaseDecoder):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.net = resnet(widths[::-1], sizes.hidden, sizes.blocks)
@@ -215,7 +215,7 @@ def normflows_nice(setting: Setting, subject: Subject) -> Flow:
     """NICE of normflows' parts; its halves are the first and the last pixels, which spares it the gathering."""
     nf = require("normflows")
 
-    class Logistic(nf.distributions.BaseDistribution):  # type: ignore[name-defined]
+    class Logistic(nf.distributions.BaseDistribution):  # type: ignore[misc, name-defined]
         def log_prob(self, z: Tensor) -> Tensor:
             return _logistic(z)
 

@@ -24,7 +24,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x plus its residual."""
-        return x + self.residual(x)
+        residual: Tensor = self.residual(x)
+        return x + residual
 
 
 def resnet(widths: list[int], hidden: int, blocks: int) -> nn.Sequential:
@@ -93,7 +94,8 @@ class PapersWay(PlainLVDAE):
 
     def log_det(self, gram: Tensor) -> Tensor:
         """sum_i log lambda_i."""
-        return torch.linalg.eigvalsh(gram).log().sum(-1)
+        eigenvalues: Tensor = torch.linalg.eigvalsh(gram)
+        return eigenvalues.log().sum(-1)
 
 
 class VmapJacrev(PlainLVDAE):
@@ -113,4 +115,5 @@ class VmapJacrev(PlainLVDAE):
 
     def log_det(self, gram: Tensor) -> Tensor:
         """2 sum_i log L_ii."""
-        return 2 * torch.linalg.cholesky(gram).diagonal(dim1=1, dim2=2).log().sum(-1)
+        factor: Tensor = torch.linalg.cholesky(gram)
+        return 2 * factor.diagonal(dim1=1, dim2=2).log().sum(-1)

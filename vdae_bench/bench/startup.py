@@ -1,5 +1,7 @@
-"""What a run costs before it computes: from the command to the first step, and from one cell's records to the next
-cell's first step. Measured on the real command, which a plugin of its own watches."""
+"""The cost of a run before it computes, measured on the real command, which a plugin of its own watches.
+
+That is from the command to the first step, and from one cell's records to the next cell's first step.
+"""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from vdae_bench.models.registry import get_method
 from vdae_bench.running.job import GROUP_BYTES, MAX_REPLICAS, Job, RunGroup
 from vdae_bench.system.devices import wait
 from vdae_bench.system.strict_json import digest
-from vdae_bench.training.trainer import MAX_ROWS
+from vdae_bench.training.trainer import MICRO_BATCH_ROWS
 
 TRAINING_IMAGES = 50_000
 
@@ -84,7 +84,7 @@ def _weigh(model: Model, job: Job, images: int, log_det_rows: int) -> int:
 
 def _micro_batch(model: Model, job: Job) -> int:
     """How many images of a batch a step takes at a time (`training.trainer`)."""
-    return min(job.protocol.batch_size, max(1, MAX_ROWS // model.training_jacobian_rows))
+    return min(job.protocol.batch_size, max(1, MICRO_BATCH_ROWS // model.training_jacobian_rows))
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,8 @@ def _step_flops(model: Model, job: Job) -> int:
     with FlopCounterMode(display=False) as counter:
         terms = model.bound_terms(x, noise, round(job.protocol.log_det_rows * batch))
         (terms.reconstruction + terms.divergence).sum().backward()
-    return round(counter.get_total_flops() * job.protocol.batch_size / batch)
+    flops: int = counter.get_total_flops()
+    return round(flops * job.protocol.batch_size / batch)
 
 
 def group_work(group: RunGroup) -> float:

@@ -19,8 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vdae_bench.data.images import load_images
-from vdae_bench.data.statistics import PixelStatistics
-from vdae_bench.data.views import Split, ViewedImages
+from vdae_bench.data.views import PixelStatistics, Split, ViewedImages
 from vdae_bench.models.registry import get_method
 from vdae_bench.running.context import RunContext
 from vdae_bench.running.cost import GroupLimit, price
@@ -36,8 +35,7 @@ from vdae_bench.search.winner import Trial
 from vdae_bench.store.records import Store
 from vdae_bench.system.strict_json import digest
 from vdae_bench.training.checkpoint import Checkpoint
-from vdae_bench.training.replicas import keep_replicas
-from vdae_bench.training.trainer import Interrupted, Trainer
+from vdae_bench.training.trainer import Interrupted, Trainer, keep_replicas
 
 RUNGS = 100
 """Epochs whose validation -ELBO is kept and may decide of pruning: all of a shorter trial, evenly spaced ones else."""
@@ -241,7 +239,8 @@ class _Training:
         """Take over what was saved; the trainer's part of it."""
         self.alive, self.seconds, self.counted = kept["alive"], kept["seconds"], kept["counted"]
         self.ended = {number: Trial.model_validate(trial) for number, trial in kept["ended"].items()}
-        return kept["trainer"]
+        trainer: dict[str, Any] | None = kept["trainer"]
+        return trainer
 
 
 class _Thinned(Exception):

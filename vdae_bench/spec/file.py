@@ -67,8 +67,7 @@ class Metric(BaseModel):
 
 
 class Comparison(BaseModel):
-    """Studies beside the spec's own, multiplied out: the same search by other samplers, seeds, numbers of
-    epochs or of trials asked at once."""
+    """Studies beside the spec's own, multiplied out: other samplers, seeds, epochs, numbers of trials at once."""
 
     model_config = ConfigDict(extra="forbid")
 
