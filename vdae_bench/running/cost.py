@@ -30,7 +30,7 @@ class GroupLimit:
     memory: int = GROUP_BYTES
     replicas: int = MAX_REPLICAS
 
-    def of(self, job: Job) -> int:
+    def fitting(self, job: Job) -> int:
         """How many replicas train together: as many as fit in memory, at least one."""
         return max(1, min(self.replicas, self.memory // max(1, train_bytes(job))))
 
@@ -89,7 +89,7 @@ def _micro_batch(model: Model, job: Job) -> int:
 
 @dataclass(frozen=True)
 class Price:
-    """What one seed of a job costs, counted on tensors without data: nothing is computed."""
+    """Parameters and FLOPs of one seed of a job, counted on tensors without data: nothing is computed."""
 
     parameters: int
     train_flops: int
@@ -179,19 +179,19 @@ class Calibration:
 
     epoch_seconds: float
     nll_seconds: float
-    """Of the images that have K importance samples each."""
+    """Seconds of evaluating the images that have K importance samples each."""
     elbo_seconds: float
-    """Of the other test images."""
+    """Seconds of evaluating the other test images."""
     samples_seconds: float = 0.0
-    """Of the evidence of samples, where it was measured."""
+    """Seconds of gathering the evidence of samples, where that was measured."""
 
     @property
     def evaluation_seconds(self) -> float:
-        """Seconds of the whole test."""
+        """Seconds of evaluating all test images."""
         return self.nll_seconds + self.elbo_seconds
 
     def per_seed(self, group: RunGroup) -> Calibration:
-        """The share of one run of the group."""
+        """One run's share of a group's seconds."""
         runs = len(group.runs)
         return Calibration(*(seconds / runs for seconds in astuple(self)))
 
