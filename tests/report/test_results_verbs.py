@@ -61,6 +61,22 @@ def test_check_names_what_differs_is_missing_or_is_of_no_record(call: Any, store
 
 
 @pytest.mark.usefixtures("blank_pictures")
+def test_pages_for_a_browser_are_written_and_are_checked_only_where_that_is_asked(call: Any, store: Store) -> None:
+    publish_table(store, "table2")
+    assert call("report")[0] == 0
+    page, another = Path("reports/quick/index.html"), Path("reports/standard/index.html")
+    assert page.is_file()
+    page.write_text("of yesterday")
+    another.parent.mkdir()
+    another.write_text("of records that were deleted")
+    assert call("report", "--check")[0] == 0  # git has neither
+    code, _, err = call("report", "--check", "--format", "html")
+    assert code == 1 and "reports/quick/index.html differs" in err
+    page.unlink()
+    assert call("report", "--check")[0] == 0
+
+
+@pytest.mark.usefixtures("blank_pictures")
 def test_misplaced_records_and_a_damaged_winner_are_named_and_in_no_table(call: Any, store: Store) -> None:
     other = Cell("binary-mnist", "$\\frac$", 16)  # no formula for matplotlib to fail on
     publish(store, "mini", "quick", VAE.slug, [made_up_record(VAE, 0), made_up_record(other, 1)])
