@@ -17,11 +17,11 @@ from tests.test_cli import call
 from tests.test_runner import SPEC, without_time
 from vdae_bench.errors import EnvironmentFault
 from vdae_bench.evaluation.likelihood import Evaluator
+from vdae_bench.running.context import RunContext
+from vdae_bench.running.execute import run_plan
 from vdae_bench.running.plan import plan
 from vdae_bench.running.progress import Progress
-from vdae_bench.running.schedule import run_plan
-from vdae_bench.running.stop import StopRequest
-from vdae_bench.running.workbench import Surroundings
+from vdae_bench.running.stop import StopToken
 from vdae_bench.spec.check import load_spec
 from vdae_bench.store.records import Store
 from vdae_bench.system import atomic
@@ -39,8 +39,8 @@ def sweep(tiny_data, tmp_path):
 
 
 @pytest.fixture
-def around(tiny_data, tmp_path):
-    return Surroundings(Store(tmp_path / "results"), torch.device("cpu"), 1, tiny_data[0], 0.0)
+def context(tiny_data, tmp_path):
+    return RunContext(Store(tmp_path / "results"), torch.device("cpu"), 1, tiny_data[0], 0.0)
 
 
 @pytest.fixture
@@ -143,9 +143,9 @@ FULL = {
 
 
 @pytest.mark.parametrize("kind", FULL)
-def test_without_memory_for_all_replicas_fewer_train_together(kind, sweep, around, tmp_path, monkeypatch):
-    elsewhere = Surroundings(Store(tmp_path / "other"), around.device, 1, around.data_folder, 1e9)
-    whole = run_plan(plan(sweep, elsewhere.store), elsewhere, Heard(), StopRequest())
+def test_without_memory_for_all_replicas_fewer_train_together(kind, sweep, context, tmp_path, monkeypatch):
+    elsewhere = RunContext(Store(tmp_path / "other"), context.device, 1, context.data_folder, 1e9)
+    whole = run_plan(plan(sweep, elsewhere.store), elsewhere, Heard(), StopToken())
     step = Trainer.train_step
 
     def fail(self):
@@ -155,24 +155,24 @@ def test_without_memory_for_all_replicas_fewer_train_together(kind, sweep, aroun
 
     monkeypatch.setattr(Trainer, "train_step", fail)
     heard = Heard()
-    outcome = run_plan(plan(sweep, around.store), around, heard, StopRequest())
+    outcome = run_plan(plan(sweep, context.store), context, heard, StopToken())
     assert not outcome.failures and any("memory is full" in line for line in heard.lines)
     for record, same in zip(outcome.records, whole.records, strict=True):
         assert (record.seed, record.run_digest, record.cost.replicas) == (same.seed, same.run_digest, 1)
         assert record.metrics.test.nll_nats == pytest.approx(same.metrics.test.nll_nats, rel=1e-5)
-    assert not list(around.store.root.rglob("checkpoints/*"))
+    assert not list(context.store.root.rglob("checkpoints/*"))
 
 
-def test_without_memory_for_one_run_it_fails_with_a_remedy(sweep, around, monkeypatch):
+def test_without_memory_for_one_run_it_fails_with_a_remedy(sweep, context, monkeypatch):
     monkeypatch.setattr(Trainer, "train_step", lambda self: (_ for _ in ()).throw(MemoryError()))
-    outcome = run_plan(plan(sweep, around.store), around, Heard(), StopRequest())
+    outcome = run_plan(plan(sweep, context.store), context, Heard(), StopToken())
     assert len(outcome.failures) == 2
     assert all("memory is full with one run alone; lower batch_size" in str(error) for _, error in outcome.failures)
 
 
-def test_without_memory_for_a_chunk_of_the_evaluation_smaller_ones_do(sweep, around, tmp_path, monkeypatch):
-    elsewhere = Surroundings(Store(tmp_path / "other"), around.device, 1, around.data_folder, 1e9)
-    whole = run_plan(plan(sweep, elsewhere.store), elsewhere, Heard(), StopRequest())
+def test_without_memory_for_a_chunk_of_the_evaluation_smaller_ones_do(sweep, context, tmp_path, monkeypatch):
+    elsewhere = RunContext(Store(tmp_path / "other"), context.device, 1, context.data_folder, 1e9)
+    whole = run_plan(plan(sweep, elsewhere.store), elsewhere, Heard(), StopToken())
     run_chunk = Evaluator.run_chunk
 
     def fail(self):
@@ -181,7 +181,7 @@ def test_without_memory_for_a_chunk_of_the_evaluation_smaller_ones_do(sweep, aro
         run_chunk(self)
 
     monkeypatch.setattr(Evaluator, "run_chunk", fail)
-    outcome = run_plan(plan(sweep, around.store), around, Heard(), StopRequest())
+    outcome = run_plan(plan(sweep, context.store), context, Heard(), StopToken())
     assert len(outcome.records) == 2
     for record, same in zip(outcome.records, whole.records, strict=True):
         assert record.flags == ["evaluated in chunks of 1/4 of the images for want of memory; changes no number"]
@@ -190,26 +190,26 @@ def test_without_memory_for_a_chunk_of_the_evaluation_smaller_ones_do(sweep, aro
             assert getattr(record.metrics.test, name) == (value and pytest.approx(value, rel=1e-5))
 
 
-def test_a_clock_that_jumps_changes_nothing(sweep, around, tmp_path, monkeypatch):
-    elsewhere = Surroundings(Store(tmp_path / "other"), around.device, 1, around.data_folder, 0.0)
-    whole = run_plan(plan(sweep, elsewhere.store), elsewhere, Heard(), StopRequest())
+def test_a_clock_that_jumps_changes_nothing(sweep, context, tmp_path, monkeypatch):
+    elsewhere = RunContext(Store(tmp_path / "other"), context.device, 1, context.data_folder, 0.0)
+    whole = run_plan(plan(sweep, elsewhere.store), elsewhere, Heard(), StopToken())
     jumps = iter([1e9, -1e9] * 100_000)
     monkeypatch.setattr(time, "time", lambda: 1.8e9 + next(jumps))
-    outcome = run_plan(plan(sweep, around.store), around, Heard(), StopRequest())
+    outcome = run_plan(plan(sweep, context.store), context, Heard(), StopToken())
     assert list(map(without_time, outcome.records)) == list(map(without_time, whole.records))
     assert all(0 <= record.cost.train_seconds < 60 for record in outcome.records)
 
 
-def test_torn_records_are_named_and_run_again(sweep, around, tiny_data, tmp_path, monkeypatch, capsys):
-    run_plan(plan(sweep, around.store), around, Heard(), StopRequest())
-    (first, second) = sorted(around.store.root.rglob("seed-*.json"))
-    before = [record.metrics for _, record in around.store.records()]
+def test_torn_records_are_named_and_run_again(sweep, context, tiny_data, tmp_path, monkeypatch, capsys):
+    run_plan(plan(sweep, context.store), context, Heard(), StopToken())
+    (first, second) = sorted(context.store.root.rglob("seed-*.json"))
+    before = [record.metrics for _, record in context.store.records()]
     first.write_text(first.read_text()[:100])
     second.write_text(second.read_text().replace('"schema": 1', '"schema": 7'))
     monkeypatch.setattr(sys, "argv", ["vdae-bench", "status", "tiny.yaml"])
     monkeypatch.chdir(tmp_path)
     code, out = call(monkeypatch, capsys, "status", "tiny.yaml")
     assert code == 0 and "seed-0.json is not read" in out and "its schema is 7, this version knows 1" in out
-    outcome = run_plan(plan(sweep, around.store), around, Heard(), StopRequest())
-    assert len(outcome.records) == 2 and len(list(around.store.root.rglob("*superseded-unreadable*"))) == 2
-    assert [record.metrics for _, record in around.store.records()] == before
+    outcome = run_plan(plan(sweep, context.store), context, Heard(), StopToken())
+    assert len(outcome.records) == 2 and len(list(context.store.root.rglob("*superseded-unreadable*"))) == 2
+    assert [record.metrics for _, record in context.store.records()] == before

@@ -14,19 +14,20 @@ import torch
 from vdae_bench.errors import EnvironmentFault
 from vdae_bench.models.registry import get_method
 from vdae_bench.running import group as runner
-from vdae_bench.running.cost import GroupLimit, foretell, price, train_bytes
+from vdae_bench.running.context import RunContext
+from vdae_bench.running.cost import GroupLimit, predict_seconds, price, train_bytes
+from vdae_bench.running.execute import clear_leftovers, run_plan
 from vdae_bench.running.group import run_group
-from vdae_bench.running.job import Group, Job
+from vdae_bench.running.job import Job, RunGroup
 from vdae_bench.running.plan import Plan, plan
 from vdae_bench.running.progress import QuietProgress
-from vdae_bench.running.schedule import clear_leftovers, run_plan
-from vdae_bench.running.stop import StopRequest
-from vdae_bench.running.workbench import Surroundings, Workbench
+from vdae_bench.running.stop import StopToken
+from vdae_bench.running.workbench import Workbench
 from vdae_bench.spec.check import load_spec
 from vdae_bench.store.records import Store
 from vdae_bench.system import atomic
 from vdae_bench.system.lease import Lease
-from vdae_bench.training import trainer as engine
+from vdae_bench.training import trainer as trainer_module
 from vdae_bench.training.checkpoint import Checkpoint
 from vdae_bench.training.trainer import Interrupted, Trainer
 
@@ -52,12 +53,12 @@ def sweep(tiny_data, tmp_path):
 
 
 @pytest.fixture
-def around(tiny_data, tmp_path):
-    return Surroundings(Store(tmp_path / "results"), torch.device("cpu"), 1, tiny_data[0], 0.0)
+def context(tiny_data, tmp_path):
+    return RunContext(Store(tmp_path / "results"), torch.device("cpu"), 1, tiny_data[0], 0.0)
 
 
-def run(sweep, around, stop=None, planned=None):
-    return run_plan(planned or plan(sweep, around.store), around, QuietProgress(lambda: 1.0), stop or StopRequest())
+def run(sweep, context, stop=None, planned=None):
+    return run_plan(planned or plan(sweep, context.store), context, QuietProgress(lambda: 1.0), stop or StopToken())
 
 
 def without_time(record):
@@ -68,10 +69,10 @@ def without_time(record):
     return content
 
 
-def test_a_sweep_becomes_records(sweep, around):
-    outcome = run(sweep, around)
+def test_a_sweep_becomes_records(sweep, context):
+    outcome = run(sweep, context)
     assert not outcome.failures and len(outcome.records) == 5 * 2 + 2
-    stored = {(r.cell.dataset, r.cell.method, r.seed): r for _, r in around.store.records()}
+    stored = {(r.cell.dataset, r.cell.method, r.seed): r for _, r in context.store.records()}
     assert len(stored) == len(outcome.records)
     for (dataset, method, _), record in stored.items():
         test = record.metrics.test
@@ -92,21 +93,21 @@ def test_a_sweep_becomes_records(sweep, around):
             assert record.cost.train_flops > 0 and record.cost.replicas == 2
     seeds = [stored["binary-tiny", "vae", seed].metrics.test.nll_nats for seed in (0, 1)]
     assert seeds[0] != seeds[1]
-    assert not list(around.store.root.rglob("*.pt")) and not list(around.store.root.rglob("*tmp*"))
+    assert not list(context.store.root.rglob("*.pt")) and not list(context.store.root.rglob("*tmp*"))
 
 
-def test_what_has_a_record_is_not_run_again(sweep, around):
-    first = run(sweep, around)
-    assert run(sweep, around).records == []
-    lost = around.store.path("tiny", sweep.protocol.name, "binary-tiny_vae_4", 1)
+def test_what_has_a_record_is_not_run_again(sweep, context):
+    first = run(sweep, context)
+    assert run(sweep, context).records == []
+    lost = context.store.path("tiny", sweep.protocol.name, "binary-tiny_vae_4", 1)
     lost.unlink()
-    (again,) = run(sweep, around).records
+    (again,) = run(sweep, context).records
     before = next(r for r in first.records if (r.cell.dataset, r.cell.method, r.seed) == ("binary-tiny", "vae", 1))
     assert again.run_digest == before.run_digest
     assert again.metrics.test.nll_nats == pytest.approx(before.metrics.test.nll_nats, rel=1e-4)
 
 
-class StopAfter(StopRequest):
+class StopAfter(StopToken):
     """Says stop at the n-th time it is asked."""
 
     def __init__(self, asked: int) -> None:
@@ -120,42 +121,42 @@ class StopAfter(StopRequest):
 
 @pytest.mark.parametrize("asked", [0, 3, 6, 10])
 @pytest.mark.parametrize("index", [1, 4])
-def test_a_stopped_group_continues_to_the_same_record(sweep, around, tmp_path, asked, index):
+def test_a_stopped_group_continues_to_the_same_record(sweep, context, tmp_path, asked, index):
     """9 training steps and then the evaluation: stopped before, at a third, at two thirds, and while evaluating."""
-    group = plan(sweep, around.store).groups[index]
+    group = plan(sweep, context.store).groups[index]
     with pytest.raises(Interrupted):
-        run_group(group, around, lambda *_: None, StopAfter(asked))
-    assert list(around.store.records()) == []
-    resumed = run_group(group, around, lambda *_: None, StopRequest())
-    elsewhere = Surroundings(Store(tmp_path / "other"), around.device, 1, around.data_folder, 1e9)
-    whole = run_group(group, elsewhere, lambda *_: None, StopRequest())
+        run_group(group, context, lambda *_: None, StopAfter(asked))
+    assert list(context.store.records()) == []
+    resumed = run_group(group, context, lambda *_: None, StopToken())
+    elsewhere = RunContext(Store(tmp_path / "other"), context.device, 1, context.data_folder, 1e9)
+    whole = run_group(group, elsewhere, lambda *_: None, StopToken())
     assert [without_time(r) for r in resumed] == [without_time(r) for r in whole]
 
 
-def test_a_failing_group_spares_the_rest(sweep, around, monkeypatch):
-    original = engine.Trainer.train_step
+def test_a_failing_group_spares_the_rest(sweep, context, monkeypatch):
+    original = trainer_module.Trainer.train_step
 
     def fail(self):
         if self.model.__class__.__name__ == "FlowModel":
             raise EnvironmentFault("no room")
         original(self)
 
-    monkeypatch.setattr(engine.Trainer, "train_step", fail)
-    outcome = run(sweep, around)
-    assert [group.job.cell.method for group, _ in outcome.failures] == ["nice"]
+    monkeypatch.setattr(trainer_module.Trainer, "train_step", fail)
+    outcome = run(sweep, context)
+    assert [task.label for task, _ in outcome.failures] == ["continuous-tiny_nice_36 seeds 0, 1"]
     assert len(outcome.records) == 4 * 2 + 2
 
 
-def test_a_diverged_seed_is_recorded_as_such(sweep, around, monkeypatch):
-    original = engine.Trainer.train_step
+def test_a_diverged_seed_is_recorded_as_such(sweep, context, monkeypatch):
+    original = trainer_module.Trainer.train_step
 
     def poison(self):
         original(self)
         if self.step == 2:
             self.optimiser.parameters[1] = torch.nan
 
-    monkeypatch.setattr(engine.Trainer, "train_step", poison)
-    outcome = run(sweep, around)
+    monkeypatch.setattr(trainer_module.Trainer, "train_step", poison)
+    outcome = run(sweep, context)
     assert {(r.seed, r.status) for r in outcome.records if r.cell.method != "independent-pixels"} == {
         (0, "completed"), (1, "diverged"),
     }  # fmt: skip
@@ -203,7 +204,7 @@ def test_flops_by_hand():
 def test_seconds_on_another_device_are_flops_over_its_rate(sweep, tmp_path):
     planned = plan(sweep, Store(tmp_path))
     for group in planned.groups:
-        cost, timing = price(group.job), foretell(group, 1e9)
+        cost, timing = price(group.job), predict_seconds(group, 1e9)
         train = timing.epoch_seconds * group.job.training_settings().epochs
         assert train == pytest.approx(cost.train_flops * len(group.runs) / 1e9)
         assert timing.evaluation_seconds == pytest.approx(cost.evaluation_flops * len(group.runs) / 1e9)
@@ -259,28 +260,28 @@ hyperparameters: {coupling_hidden_size: 8, coupling_layers: 1, decoder_hidden_si
 """
 
 
-def test_fixed_sigmas_of_an_architecture_are_replicas_of_one_model(tiny_data, around, tmp_path):
+def test_fixed_sigmas_of_an_architecture_are_replicas_of_one_model(tiny_data, context, tmp_path):
     path = tmp_path / "noise.yaml"
     path.write_text(GRID)
     spec = load_spec(path)
-    groups = plan(spec, around.store).groups
+    groups = plan(spec, context.store).groups
     assert [len(group.runs) for group in groups] == [4, 4, 4, 2]  # two variances, fixed and learned ResNet
     assert [len(group.cells) for group in groups] == [2, 2, 2, 1]
-    outcome = run(spec, around)
-    assert not outcome.failures and len(list(around.store.records())) == 14
+    outcome = run(spec, context)
+    assert not outcome.failures and len(list(context.store.records())) == 14
     # A cell that runs on its own has the numbers it has beside other sigmas.
-    alone = Group(tuple(each for each in groups[0].runs if each[0].cell == groups[0].cells[1]))
-    elsewhere = Surroundings(Store(tmp_path / "other"), around.device, 1, around.data_folder, 1e9)
-    for record in run_group(alone, elsewhere, lambda *_: None, StopRequest()):
+    alone = RunGroup(tuple(each for each in groups[0].runs if each[0].cell == groups[0].cells[1]))
+    elsewhere = RunContext(Store(tmp_path / "other"), context.device, 1, context.data_folder, 1e9)
+    for record in run_group(alone, elsewhere, lambda *_: None, StopToken()):
         job = alone.job
-        beside = around.store.find("noise", spec.protocol.name, job.cell.slug, record.seed, record.run_digest)
+        beside = context.store.find("noise", spec.protocol.name, job.cell.slug, record.seed, record.run_digest)
         assert beside.metrics.test.neg_elbo_nats == pytest.approx(record.metrics.test.neg_elbo_nats, rel=1e-4)
         assert record.cell.options["log_sigma"] == -1.0
     options = {record.cell.options.get("log_sigma") for record in outcome.records}
     assert options == {-3.0, -1.0, None}
 
 
-def test_an_unbounded_loss_is_held_at_the_floor_and_reported(tiny_data, around, tmp_path):
+def test_an_unbounded_loss_is_held_at_the_floor_and_reported(tiny_data, context, tmp_path):
     """A coupled decoder under beta < 1 with a learned sigma: the loss falls without bound in log sigma."""
     path = tmp_path / "unbounded.yaml"
     path.write_text(
@@ -290,15 +291,15 @@ def test_an_unbounded_loss_is_held_at_the_floor_and_reported(tiny_data, around, 
         " nll_images: 5, batch_size: 200}\n"
         "hyperparameters: {coupling_hidden_size: 4, coupling_layers: 1, learning_rate: 1e-2}\n"
     )
-    (record,) = run(load_spec(path), around).records
+    (record,) = run(load_spec(path), context).records
     assert any("log_sigma reached its floor" in flag for flag in record.flags)
 
 
-def test_the_parameters_after_the_last_epoch_are_evaluated(sweep, around):
+def test_the_parameters_after_the_last_epoch_are_evaluated(sweep, context):
     """Not those that were best on validation, which is only noted."""
-    (group, *_) = plan(sweep, around.store).groups
-    records = run_group(group, around, lambda phase, fraction: None, StopRequest())
-    bench = Workbench(group, around)
+    (group, *_) = plan(sweep, context.store).groups
+    records = run_group(group, context, lambda phase, fraction: None, StopToken())
+    bench = Workbench(group, context)
     while bench.trainer.step < bench.trainer.steps:
         bench.trainer.train_step()
     evaluator = bench.evaluator()
@@ -307,13 +308,13 @@ def test_the_parameters_after_the_last_epoch_are_evaluated(sweep, around):
         assert record.metrics.test.nll_nats == pytest.approx(metrics["nll_nats"], rel=1e-6)
 
 
-def test_what_a_kill_after_the_publication_left_is_cleared(sweep, around):
+def test_what_a_kill_after_the_publication_left_is_cleared(sweep, context):
     """Whatever the group was: of other seeds, or of another memory."""
-    planned = plan(sweep, around.store)
-    run(sweep, around)
+    planned = plan(sweep, context.store)
+    run(sweep, context)
     group, other = planned.groups[:2]
-    left = Group((group.runs[1], other.runs[0]))
-    checkpoint = Checkpoint(left.checkpoint_path(around.store), left.identity)
+    left = RunGroup((group.runs[1], other.runs[0]))
+    checkpoint = Checkpoint(left.checkpoint_path(context.store), left.identity)
     for _ in range(2):
         checkpoint.save({"runs": [job.run_digest(seed) for job, seed in left.runs]})
     lease = checkpoint.path.with_suffix(".lease")
@@ -322,18 +323,18 @@ def test_what_a_kill_after_the_publication_left_is_cleared(sweep, around):
     unfinished = Checkpoint(checkpoint.path.with_name("fedcba9876543210.pt"), "another")
     foreign.write_text("of another spec")
     unfinished.save({"runs": [group.job.run_digest(0), "of a run without a record"]})
-    stale = atomic.temporary_beside(around.store.path("tiny", sweep.protocol.name, "binary-tiny_vae_4", 0))
+    stale = atomic.temporary_beside(context.store.path("tiny", sweep.protocol.name, "binary-tiny_vae_4", 0))
     stale = stale.with_name(stale.name.replace(f"-{os.getpid()}-", "-9999999999-"))
     stale.touch()
-    clear_leftovers(plan(sweep, around.store), around.store)
+    clear_leftovers(plan(sweep, context.store), context.store)
     assert checkpoint.path.exists() and not stale.exists()  # whoever has that lease is not known to be dead
     lease.write_text(json.dumps({**Lease(lease)._own, "process": 9999999999}))
-    clear_leftovers(plan(sweep, around.store), around.store)
+    clear_leftovers(plan(sweep, context.store), context.store)
     assert set(foreign.parent.iterdir()) == {foreign, unfinished.path}
 
 
-def test_killed_while_it_publishes_a_group_goes_on_from_its_checkpoint(sweep, around, monkeypatch):
-    (group, *_) = plan(sweep, around.store).groups
+def test_killed_while_it_publishes_a_group_goes_on_from_its_checkpoint(sweep, context, monkeypatch):
+    (group, *_) = plan(sweep, context.store).groups
     put, puts = Store._put, iter([True])
 
     def put_one(self, path, record, temporary):
@@ -343,54 +344,54 @@ def test_killed_while_it_publishes_a_group_goes_on_from_its_checkpoint(sweep, ar
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Store, "_put", put_one)
-        run(sweep, around)
-    ((_, first),) = around.store.records()
-    again, *_ = plan(sweep, around.store).groups
+        run(sweep, context)
+    ((_, first),) = context.store.records()
+    again, *_ = plan(sweep, context.store).groups
     assert again == group
     step, steps = Trainer.train_step, []
     monkeypatch.setattr(Trainer, "train_step", lambda self: steps.append(self.step) or step(self))
-    records = run_group(again, around, lambda *_: None, StopRequest())
+    records = run_group(again, context, lambda *_: None, StopToken())
     assert 0 not in steps and [record.seed for record in records] == list(group.seeds)
     assert without_time(records[0]) == without_time(first)
-    assert len([path for path in around.store.root.rglob("seed-*") if "binary-tiny_vae_4" in str(path)]) == 2
+    assert len([path for path in context.store.root.rglob("seed-*") if "binary-tiny_vae_4" in str(path)]) == 2
 
 
-def test_runs_that_another_grouping_has_recorded_are_left_out(sweep, around, monkeypatch):
-    planned = plan(sweep, around.store)
+def test_runs_that_another_grouping_has_recorded_are_left_out(sweep, context, monkeypatch):
+    planned = plan(sweep, context.store)
     (group, *_) = planned.groups
-    run_group(Group(group.runs[1:]), around, lambda *_: None, StopRequest())
+    run_group(RunGroup(group.runs[1:]), context, lambda *_: None, StopToken())
     ran = []
     monkeypatch.setattr(runner, "run_group", lambda group, *words: ran.append(group) or run_group(group, *words))
-    outcome = run_plan(Plan(planned.cells, (group,)), around, QuietProgress(lambda: 1.0), StopRequest())
+    outcome = run_plan(Plan(planned.cells, (group,)), context, QuietProgress(lambda: 1.0), StopToken())
     assert [each.runs for each in ran] == [group.runs[:1]]
     assert sorted(record.seed for record in outcome.records) == [0, 1]
 
 
-def test_a_group_that_was_killed_after_it_had_published_leaves_nothing_to_who_waited(sweep, around):
-    planned = plan(sweep, around.store)
-    run(sweep, around)
+def test_a_group_that_was_killed_after_it_had_published_leaves_nothing_to_who_waited(sweep, context):
+    planned = plan(sweep, context.store)
+    run(sweep, context)
     (group, *_) = planned.groups
-    Checkpoint(group.checkpoint_path(around.store), group.identity).save({})
-    run_plan(Plan(planned.cells, (group,)), around, QuietProgress(lambda: 1.0), StopRequest())
-    assert not list(group.checkpoint_path(around.store).parent.iterdir())
+    Checkpoint(group.checkpoint_path(context.store), group.identity).save({})
+    run_plan(Plan(planned.cells, (group,)), context, QuietProgress(lambda: 1.0), StopToken())
+    assert not list(group.checkpoint_path(context.store).parent.iterdir())
 
 
 @pytest.mark.parametrize("part", ["trainer", "evaluator", "started_at", "evaluation_seconds"])
 @pytest.mark.parametrize("value", [None, {}, {"step": "x"}, [1], "x"])
-def test_a_checkpoint_of_another_form_is_set_aside_with_a_sentence(sweep, around, part, value):
-    (group, *_) = plan(sweep, around.store).groups
+def test_a_checkpoint_of_another_form_is_set_aside_with_a_sentence(sweep, context, part, value):
+    (group, *_) = plan(sweep, context.store).groups
     with pytest.raises(Interrupted):
-        run_group(group, around, lambda *_: None, StopAfter(4))
-    checkpoint = Checkpoint(group.checkpoint_path(around.store), group.identity)
+        run_group(group, context, lambda *_: None, StopAfter(4))
+    checkpoint = Checkpoint(group.checkpoint_path(context.store), group.identity)
     whole = checkpoint.load()
     checkpoint.remove()
     checkpoint.save({**whole, part: value})
-    outcome = run_plan(Plan((), (group,)), around, QuietProgress(lambda: 1.0), StopRequest())
+    outcome = run_plan(Plan((), (group,)), context, QuietProgress(lambda: 1.0), StopToken())
     if outcome.failures:
         ((_, error),) = outcome.failures
         assert "is set aside; give the same command again" in str(error)
         assert list(checkpoint.path.parent.glob("*.unusable-*"))
-        outcome = run_plan(Plan((), (group,)), around, QuietProgress(lambda: 1.0), StopRequest())
+        outcome = run_plan(Plan((), (group,)), context, QuietProgress(lambda: 1.0), StopToken())
     else:
         assert part == "evaluator" and not value  # there was none yet
     assert len(outcome.records) == 2

@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.test_cli import LONG, numbers, shell  # noqa: F401
-from tests.test_engines import wait_for
-from tests.test_runner import around, run, sweep  # noqa: F401
+from tests.test_pools import wait_for
+from tests.test_runner import context, run, sweep  # noqa: F401
 from vdae_bench.errors import UserError
+from vdae_bench.running.options import Command
 from vdae_bench.running.plan import plan
 from vdae_bench.running.shards import Shard, parse_shard, shares
 from vdae_bench.running.slurm import job_array
@@ -31,17 +32,17 @@ def test_shares_are_disjoint_complete_and_balanced(works, count):
     assert max(loads) - min(loads) <= max(works, default=0) * (1 + 1e-9)
 
 
-def test_a_share_is_the_same_whatever_has_a_record(sweep, around):  # noqa: F811
-    before = plan(sweep, around.store)
-    parts = [Shard(number, 3).of(before, around.store) for number in (1, 2, 3)]
+def test_a_share_is_the_same_whatever_has_a_record(sweep, context):  # noqa: F811
+    before = plan(sweep, context.store)
+    parts = [Shard(number, 3).of(before, context.store) for number in (1, 2, 3)]
     runs = [{run_ for group in part.groups for run_ in map(str, group.runs)} for part in parts]
     assert sum(map(len, runs)) == sum(len(group.runs) for group in before.groups) == len(set.union(*runs))
     assert all(part.groups for part in parts)
     for each in parts[:2]:
-        run(sweep, around, planned=each)
-    after = plan(sweep, around.store)
-    assert [Shard(number, 3).of(after, around.store).groups for number in (1, 2)] == [(), ()]
-    assert Shard(3, 3).of(after, around.store).groups == parts[2].groups
+        run(sweep, context, planned=each)
+    after = plan(sweep, context.store)
+    assert [Shard(number, 3).of(after, context.store).groups for number in (1, 2)] == [(), ()]
+    assert Shard(3, 3).of(after, context.store).groups == parts[2].groups
 
 
 @pytest.mark.parametrize(
@@ -60,12 +61,12 @@ def test_a_bad_share_is_refused(word):
         parse_shard(word, {})
 
 
-def test_shares_by_hand_come_to_the_records_of_one_process(sweep, around, tmp_path):  # noqa: F811
-    whole = replace(around, store=Store(tmp_path / "whole"))
+def test_shares_by_hand_come_to_the_records_of_one_process(sweep, context, tmp_path):  # noqa: F811
+    whole = replace(context, store=Store(tmp_path / "whole"))
     run(sweep, whole)
     for number in (1, 2, 3):
-        run(sweep, around, planned=Shard(number, 3).of(plan(sweep, around.store), around.store))
-    assert numbers(around.store.root) == numbers(whole.store.root)
+        run(sweep, context, planned=Shard(number, 3).of(plan(sweep, context.store), context.store))
+    assert numbers(context.store.root) == numbers(whole.store.root)
 
 
 def test_at_its_time_limit_a_run_stops_after_a_checkpoint_and_goes_on(shell):  # noqa: F811
@@ -114,7 +115,7 @@ def test_the_script_requeues_at_its_own_limit_and_waits_for_the_checkpoint_when_
     if at_limit:
         (tmp_path / "at-limit").touch()
     told = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "2"}
-    script = job_array("tiny", ["sweep", "tiny"], 2, 60, 1, gpu=False)
+    script = job_array("tiny", Command("sweep", ("tiny",)), 2, 60, 1, gpu=False)
     process = subprocess.Popen(["bash", "-c", script], cwd=tmp_path, env={**os.environ, **told}, start_new_session=True)
     if not at_limit:
         wait_for((tmp_path / "started").exists)
@@ -130,5 +131,5 @@ def test_the_script_requeues_at_its_own_limit_and_waits_for_the_checkpoint_when_
     ("seconds", "limit", "minutes"), [(3300, "55m", 60), (0.5, "0.5s", 6), (90, "90s", 7), (5400, "90m", 95)]
 )
 def test_the_command_has_the_limit_that_was_asked_for_and_the_job_some_minutes_more(seconds, limit, minutes):
-    script = job_array("tiny", ["sweep", "tiny"], 2, seconds, 1, gpu=False)
+    script = job_array("tiny", Command("sweep", ("tiny",)), 2, seconds, 1, gpu=False)
     assert f"--time-limit {limit} " in script and f"#SBATCH --time={minutes}\n" in script

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tests.test_cli import numbers, shell  # noqa: F401
-from tests.test_engines import SWEEP, wait_for, working
+from tests.test_pools import SWEEP, wait_for, working
 
 
 def ask(*words: str) -> str:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
-
 
 class VdaeBenchError(Exception):
     """Base of all errors with a message meant for the user; `vdae-bench` prints it without a traceback."""
@@ -19,7 +16,7 @@ class UserError(VdaeBenchError):
 
 
 class EnvironmentFault(VdaeBenchError):
-    """The surroundings failed: no network, a full disk, a missing permission."""
+    """The environment failed: no network, a full disk, a missing permission."""
 
     exit_code = 1
 
@@ -33,7 +30,6 @@ class Failed(VdaeBenchError):
 class Stopped(VdaeBenchError):
     """A signal ended the run after a checkpoint."""
 
-    def __init__(self, number: int) -> None:
-        command = shlex.join(["vdae-bench", *sys.argv[1:]])
+    def __init__(self, number: int, command: str) -> None:
         super().__init__(f"stopped after a checkpoint; the same command goes on from it:\n  {command}")
         self.exit_code = 128 + number

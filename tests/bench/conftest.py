@@ -8,7 +8,7 @@ import torch
 from vdae_bench.bench import page as performance
 from vdae_bench.bench.data import random_bytes
 from vdae_bench.bench.ours import Setting, Sizes
-from vdae_bench.running.workbench import Surroundings
+from vdae_bench.running.context import RunContext
 from vdae_bench.store.records import Store
 
 SIZES = Sizes(
@@ -26,8 +26,8 @@ SIZES = Sizes(
 @pytest.fixture(scope="session")
 def setting(tmp_path_factory) -> Setting:
     data = random_bytes(tmp_path_factory.mktemp("random"), train=100, test=10, shape=(12, 12))
-    around = Surroundings(Store(tmp_path_factory.mktemp("results")), torch.device("cpu"), 1, data.folder)
-    return Setting(around, data, SIZES, least_seconds=0.0)
+    context = RunContext(Store(tmp_path_factory.mktemp("results")), torch.device("cpu"), 1, data.folder)
+    return Setting(context, data, SIZES, least_seconds=0.0)
 
 
 @pytest.fixture

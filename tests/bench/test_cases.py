@@ -17,7 +17,7 @@ from vdae_bench.bench import workers
 from vdae_bench.bench.cases import Comparison, Prediction, Profiles, StartUp, declared
 from vdae_bench.bench.peers import versions
 from vdae_bench.bench.workers import Workers
-from vdae_bench.running.engines import Engine
+from vdae_bench.running.pools import WorkerPool
 
 CASES = {case.name: case for case in declared(SIZES)}
 INSTALLED = {name for name, version in versions().items() if version}
@@ -146,11 +146,11 @@ def test_start_up_times_the_real_command(setting):
 
 def test_workers_are_timed_beside_this_process(setting, monkeypatch):
     @contextmanager
-    def engine(count, around, say):
+    def local_pool(count, context, say):
         with ThreadPoolExecutor(count) as pool:
-            yield Engine(pool, lambda: count, around)
+            yield WorkerPool(pool, lambda: count, context)
 
-    monkeypatch.setattr(workers, "local_engine", engine)
+    monkeypatch.setattr(workers, "local_pool", local_pool)
     monkeypatch.setattr(workers, "SPEC", workers.SPEC.replace("[16, 24, 32, 64]", "[4]"))
     entries = Workers("workers").run(setting, rounds=1, run=RUN)
     assert [entry.peer for entry in entries] == ["one worker", "this process", "this process"]

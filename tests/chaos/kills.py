@@ -26,8 +26,7 @@ import torch
 from tests.chaos.figures import keep
 from vdae_bench.cli import main as cli
 from vdae_bench.cli import run as commands
-from vdae_bench.running import group as runner
-from vdae_bench.running import schedule
+from vdae_bench.running import schedule, workbench
 from vdae_bench.search.ledger import JOURNAL, open_storage
 from vdae_bench.search.trials import search_images
 from vdae_bench.store.provenance import code_state
@@ -220,7 +219,7 @@ def main() -> None:
     """Both kinds, in a folder that is thrown away."""
     torch.set_num_threads(1)
     code_state()
-    runner._images("mnist", None)
+    workbench._images("mnist", None)
     search_images("mnist", None, "binary", torch.device("cpu"), 400)
     commands.report_sweep = lambda *_: None  # type: ignore[assignment]  # drawing takes longer than all the rest
     schedule.SECONDS_BETWEEN_QUESTIONS = 0.02

@@ -16,7 +16,7 @@ from tests.report.made_up import made_up_record
 from tests.test_runner import SPEC
 from vdae_bench.cli import main as cli
 from vdae_bench.cli import run as commands
-from vdae_bench.running.schedule import Outcome
+from vdae_bench.running.execute import Outcome
 from vdae_bench.search import searches as sweep
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.records import Store

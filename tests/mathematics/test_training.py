@@ -12,8 +12,9 @@ from vdae_bench.data.images import load_images
 from vdae_bench.data.noise import NoiseSource
 from vdae_bench.data.views import ViewedImages
 from vdae_bench.models.registry import Problem, get_method
+from vdae_bench.running.context import RunContext
 from vdae_bench.running.plan import plan
-from vdae_bench.running.workbench import Surroundings, Workbench
+from vdae_bench.running.workbench import Workbench
 from vdae_bench.spec.check import load_spec
 from vdae_bench.store.records import Store
 from vdae_bench.training.adam import AdamSettings
@@ -163,13 +164,13 @@ def test_validation_and_test_draws_are_the_same_for_all_methods_and_seeds(tiny_d
     """One draw an image and split, as the engine and the evaluation get it; other draws only on request."""
     path = tmp_path / "draws.yaml"
     path.write_text(SPEC)
-    around = Surroundings(Store(tmp_path / "results"), CPU, 1, tiny_data[0])
+    context = RunContext(Store(tmp_path / "results"), CPU, 1, tiny_data[0])
     images = load_images("tiny", tiny_data[0])
-    groups = plan(load_spec(path, seeds=3), around.store).groups
+    groups = plan(load_spec(path, seeds=3), context.store).groups
     assert {len(group.seeds) for group in groups} == {1, 3} and len(groups) == 12
     draws: dict[tuple[str, str], list[torch.Tensor]] = {}
     for group in groups:
-        bench = Workbench(group, around)
+        bench = Workbench(group, context)
         draws.setdefault((group.job.view, "validation"), []).extend(bench.trainer._validation)
         draws.setdefault((group.job.view, "test"), []).append(bench.evaluator().x)
     for (view, split), several in draws.items():

@@ -15,11 +15,11 @@ from vdae_bench.data.images import load_images
 from vdae_bench.data.views import ViewedImages, binarise, dequantise
 from vdae_bench.evaluation.units import bits_per_dim
 from vdae_bench.models.registry import Problem, get_method
+from vdae_bench.running.context import RunContext
+from vdae_bench.running.execute import run_plan
 from vdae_bench.running.plan import plan
 from vdae_bench.running.progress import QuietProgress
-from vdae_bench.running.schedule import run_plan
-from vdae_bench.running.stop import StopRequest
-from vdae_bench.running.workbench import Surroundings
+from vdae_bench.running.stop import StopToken
 from vdae_bench.spec.check import load_spec
 from vdae_bench.store.records import Store
 
@@ -105,8 +105,8 @@ def test_records_convert_continuous_data_and_leave_binary_data_in_nats(tiny_data
     """n = 36; the baselines against scipy's Bernoulli and logistic on the same test draw."""
     path = tmp_path / "units.yaml"
     path.write_text(SPEC)
-    around = Surroundings(Store(tmp_path / "results"), torch.device("cpu"), 1, tiny_data[0])
-    outcome = run_plan(plan(load_spec(path), around.store), around, QuietProgress(lambda: 1.0), StopRequest())
+    context = RunContext(Store(tmp_path / "results"), torch.device("cpu"), 1, tiny_data[0])
+    outcome = run_plan(plan(load_spec(path), context.store), context, QuietProgress(lambda: 1.0), StopToken())
     tests = {(each.cell.dataset, each.cell.method): each.metrics.test for each in outcome.records}
     assert len(tests) == 4 and not outcome.failures
     for (dataset, _), test in tests.items():
@@ -118,11 +118,11 @@ def test_records_convert_continuous_data_and_leave_binary_data_in_nats(tiny_data
                 assert bits == pytest.approx(nats / 36 / math.log(2) + 8)
     images = load_images("tiny", tiny_data[0])
     levels = images.train.double()
-    binary = ViewedImages(images, "binary", around.device).held_out("test").double().numpy()
+    binary = ViewedImages(images, "binary", context.device).held_out("test").double().numpy()
     mean = (levels / 255).mean(0).clamp(1e-5, 1 - 1e-5).numpy()
     expected = -stats.bernoulli.logpmf(binary, mean).sum(1).mean()
     assert tests["binary-tiny", "independent-pixels"].nll_nats == pytest.approx(expected, rel=1e-4)
-    continuous = ViewedImages(images, "continuous", around.device).held_out("test").double().numpy()
+    continuous = ViewedImages(images, "continuous", context.device).held_out("test").double().numpy()
     mean, variance = (levels.mean(0) + 0.5) / 256, (levels.var(0, correction=0) + 1 / 12) / 256**2
     density = stats.logistic(mean.numpy(), (variance.sqrt() * 3**0.5 / math.pi).numpy())
     expected = -density.logpdf(continuous).sum(1).mean()

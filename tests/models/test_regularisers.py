@@ -12,8 +12,9 @@ from vdae_bench.data.noise import initial_generators
 from vdae_bench.errors import UserError
 from vdae_bench.models.hyperparameters import defaults
 from vdae_bench.models.registry import Problem, get_method
-from vdae_bench.running.job import Group, Job
-from vdae_bench.running.workbench import Surroundings, Workbench
+from vdae_bench.running.context import RunContext
+from vdae_bench.running.job import Job, RunGroup
+from vdae_bench.running.workbench import Workbench
 from vdae_bench.spec.hyperparameters import OPTIMISER
 from vdae_bench.spec.protocol import load_protocol, override
 from vdae_bench.spec.sweep import Cell
@@ -69,8 +70,8 @@ def test_kl_weight_is_of_training_alone(tiny_data, tmp_path, monkeypatch):
     jobs = [
         Job("x", Cell("continuous-tiny", "vae", 4, (("kl_weight", weight),)), protocol, hyper) for weight in (2.0, 8.0)
     ]
-    around = Surroundings(Store(tmp_path), torch.device("cpu"), 1, tiny_data[0])
-    trainer = Workbench(Group(tuple((job, 0) for job in jobs)), around).trainer
+    context = RunContext(Store(tmp_path), torch.device("cpu"), 1, tiny_data[0])
+    trainer = Workbench(RunGroup(tuple((job, 0) for job in jobs)), context).trainer
     before = trainer.validate().neg_elbo
     torch.testing.assert_close(before[0], before[1])
     trainer.step = trainer.steps - 1  # beta is 1 there

@@ -13,11 +13,12 @@ from tests.test_cli import blocks
 from tests.test_runner import StopAfter, run, without_time
 from vdae_bench import api
 from vdae_bench.errors import EnvironmentFault, UserError
+from vdae_bench.running.context import RunContext
 from vdae_bench.running.cost import calibrate
 from vdae_bench.running.group import run_group
 from vdae_bench.running.plan import plan
-from vdae_bench.running.stop import StopRequest
-from vdae_bench.running.workbench import Surroundings, Workbench
+from vdae_bench.running.stop import StopToken
+from vdae_bench.running.workbench import Workbench
 from vdae_bench.spec.check import load_spec
 from vdae_bench.store.evidence import evidence_paths, read_evidence, read_numbers
 from vdae_bench.store.records import Store
@@ -44,22 +45,22 @@ def spec(tmp_path, samples=1000):
 
 
 @pytest.fixture
-def around(tiny_data, tmp_path):
-    return Surroundings(Store(tmp_path / "results"), torch.device("cpu"), 1, tiny_data[0], 0.0)
+def context(tiny_data, tmp_path):
+    return RunContext(Store(tmp_path / "results"), torch.device("cpu"), 1, tiny_data[0], 0.0)
 
 
-def test_evidence_lies_beside_each_record_and_changes_no_number(tmp_path, around, cache):
-    with_quality = run(spec(tmp_path), replace(around, keep_models=True))
+def test_evidence_lies_beside_each_record_and_changes_no_number(tmp_path, context, cache):
+    with_quality = run(spec(tmp_path), replace(context, keep_models=True))
     assert not with_quality.failures
-    plain = replace(around, store=Store(tmp_path / "plain"))
+    plain = replace(context, store=Store(tmp_path / "plain"))
     without = run(spec(tmp_path, samples=0), plain)
     for ours, theirs in zip(with_quality.records, without.records, strict=True):
         ours, theirs = without_time(ours), without_time(theirs)
         assert (ours["metrics"], ours["curve"]) == (theirs["metrics"], theirs["curve"])
         assert ours["provenance"]["run_digest"] == theirs["provenance"]["run_digest"]
-    for path, record in around.store.records():
+    for path, record in context.store.records():
         evidence = read_evidence(path, record.run_digest)
-        other = read_evidence(plain.store.root / path.relative_to(around.store.root), record.run_digest)
+        other = read_evidence(plain.store.root / path.relative_to(context.store.root), record.run_digest)
         assert evidence and other and not other.numbers.quality
         for name, array in evidence.arrays.items():
             np.testing.assert_array_equal(array, other.arrays[name], err_msg=name)
@@ -73,38 +74,38 @@ def test_evidence_lies_beside_each_record_and_changes_no_number(tmp_path, around
         assert ("correlation" in evidence.arrays) == (record.cell.method == "lvdae")
         of_means = evidence.numbers.quality.get("means")
         assert evidence.numbers.headline == (of_means or evidence.numbers.quality["drawn"])
-    assert sum(each.stat().st_size for each in around.store.root.rglob("*.npz")) < 9 * 40_000
+    assert sum(each.stat().st_size for each in context.store.root.rglob("*.npz")) < 9 * 40_000
 
 
-def test_a_calibration_times_the_evidence_too(tmp_path, around, cache):
+def test_a_calibration_times_the_evidence_too(tmp_path, context, cache):
     seconds = {}
     for samples in (0, 1000):
-        group = plan(spec(tmp_path, samples), around.store).groups[0]
-        seconds[samples] = calibrate(group, lambda each: Workbench(each, around)).samples_seconds
+        group = plan(spec(tmp_path, samples), context.store).groups[0]
+        seconds[samples] = calibrate(group, lambda each: Workbench(each, context)).samples_seconds
     assert 0 < seconds[0] < seconds[1000]
-    assert list(around.store.root.rglob("*")) == []
+    assert list(context.store.root.rglob("*")) == []
 
 
-def test_a_stopped_group_has_the_same_evidence(tmp_path, around, cache):
-    group = plan(spec(tmp_path), around.store).groups[0]
+def test_a_stopped_group_has_the_same_evidence(tmp_path, context, cache):
+    group = plan(spec(tmp_path), context.store).groups[0]
     for asked in (3, 2, 6):  # in training, in the test, and while the classifier trains
         with pytest.raises(Interrupted):
-            run_group(group, around, lambda *_: None, StopAfter(asked))
-    assert list(around.store.records()) == []
-    resumed = run_group(group, around, lambda *_: None, StopRequest())
-    elsewhere = replace(around, store=Store(tmp_path / "other"), seconds_between_checkpoints=1e9)
-    whole = run_group(group, elsewhere, lambda *_: None, StopRequest())
+            run_group(group, context, lambda *_: None, StopAfter(asked))
+    assert list(context.store.records()) == []
+    resumed = run_group(group, context, lambda *_: None, StopToken())
+    elsewhere = replace(context, store=Store(tmp_path / "other"), seconds_between_checkpoints=1e9)
+    whole = run_group(group, elsewhere, lambda *_: None, StopToken())
     assert [without_time(r) for r in resumed] == [without_time(r) for r in whole]
-    for path, record in around.store.records():
-        twin = elsewhere.store.root / path.relative_to(around.store.root)
+    for path, record in context.store.records():
+        twin = elsewhere.store.root / path.relative_to(context.store.root)
         assert evidence_paths(path)[0].read_bytes() == evidence_paths(twin)[0].read_bytes()
         ours, theirs = (read_numbers(each, record.run_digest) for each in (path, twin))
         assert ours.model_copy(update={"seconds": 0}) == theirs.model_copy(update={"seconds": 0})
 
 
-def test_what_is_torn_or_of_another_run_counts_as_absent(tmp_path, around):
-    run(spec(tmp_path, samples=0), around)
-    path, record = next(around.store.records())
+def test_what_is_torn_or_of_another_run_counts_as_absent(tmp_path, context):
+    run(spec(tmp_path, samples=0), context)
+    path, record = next(context.store.records())
     arrays, numbers = evidence_paths(path)
     assert read_evidence(path, "0" * 64) is None
     content = arrays.read_bytes()
@@ -115,25 +116,25 @@ def test_what_is_torn_or_of_another_run_counts_as_absent(tmp_path, around):
     assert read_evidence(path, record.run_digest) is not None
     numbers.write_text(numbers.read_text()[:-20])
     assert read_evidence(path, record.run_digest) is None
-    assert len(list(around.store.records())) == 9  # a record needs no evidence
+    assert len(list(context.store.records())) == 9  # a record needs no evidence
 
 
-def test_a_folder_that_cannot_be_written_costs_the_record_too(tmp_path, around):
-    one = plan(spec(tmp_path, samples=0), around.store).groups[0]
-    folder = around.store.folder(one.job.sweep, one.job.protocol.name, "samples")
+def test_a_folder_that_cannot_be_written_costs_the_record_too(tmp_path, context):
+    one = plan(spec(tmp_path, samples=0), context.store).groups[0]
+    folder = context.store.folder(one.job.sweep, one.job.protocol.name, "samples")
     folder.parent.mkdir(parents=True)
     folder.write_text("in the way")
     with pytest.raises(EnvironmentFault, match="samples"):
-        run_group(one, around, lambda *_: None, StopRequest())
-    assert list(around.store.records()) == []
+        run_group(one, context, lambda *_: None, StopToken())
+    assert list(context.store.records()) == []
     folder.unlink()
-    assert len(run_group(one, around, lambda *_: None, StopRequest())) == 2
+    assert len(run_group(one, context, lambda *_: None, StopToken())) == 2
 
 
-def test_a_loaded_model_has_the_scores_of_its_record(tmp_path, around, tiny_data, monkeypatch):
-    run(spec(tmp_path, samples=0), replace(around, keep_models=True))
+def test_a_loaded_model_has_the_scores_of_its_record(tmp_path, context, tiny_data, monkeypatch):
+    run(spec(tmp_path, samples=0), replace(context, keep_models=True))
     x = api.images("continuous-tiny", folder=tiny_data[0])
-    for path, record in around.store.records():
+    for path, record in context.store.records():
         if record.cell.dataset != "continuous-tiny":
             continue
         model = api.load(path)
@@ -149,8 +150,8 @@ def test_a_loaded_model_has_the_scores_of_its_record(tmp_path, around, tiny_data
         np.testing.assert_array_equal(shown.to(torch.uint8), evidence.arrays["drawn"][:4])
 
 
-def test_the_example_of_the_readme(tmp_path, around, tiny_data, monkeypatch, capsys):
-    run(spec(tmp_path, samples=0), replace(around, keep_models=True))
+def test_the_example_of_the_readme(tmp_path, context, tiny_data, monkeypatch, capsys):
+    run(spec(tmp_path, samples=0), replace(context, keep_models=True))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VDAE_BENCH_DATA", str(tiny_data[0]))
     (example,) = [block for block in blocks("python") if "vdae_bench import api" in block]
@@ -160,9 +161,9 @@ def test_the_example_of_the_readme(tmp_path, around, tiny_data, monkeypatch, cap
     assert len(names["records"]) == 9 and "metrics.test.nll_nats" in names["records"]
 
 
-def test_without_kept_weights_it_says_how_to_keep_them(tmp_path, around):
-    run(spec(tmp_path, samples=0), around)
-    path, _ = next(around.store.records())
+def test_without_kept_weights_it_says_how_to_keep_them(tmp_path, context):
+    run(spec(tmp_path, samples=0), context)
+    path, _ = next(context.store.records())
     with pytest.raises(UserError, match="--keep-checkpoints"):
         api.load(path)
     with pytest.raises(UserError, match="no record"):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.search.tiny_search import SPEC
-from vdae_bench.running.workbench import Surroundings
+from vdae_bench.running.context import RunContext
 from vdae_bench.search.studies import studies_of
 from vdae_bench.spec.check import load_spec
 from vdae_bench.store.records import Store
@@ -41,12 +41,12 @@ def make_study(make_spec):
 
 
 @pytest.fixture
-def around(tiny_data, tmp_path):
+def context(tiny_data, tmp_path):
     """Checkpoints after every step."""
-    return Surroundings(Store(tmp_path / "results"), torch.device("cpu"), 1, tiny_data[0], 0.0)
+    return RunContext(Store(tmp_path / "results"), torch.device("cpu"), 1, tiny_data[0], 0.0)
 
 
 @pytest.fixture
 def elsewhere(tiny_data, tmp_path):
     """Another results folder, and no checkpoints."""
-    return Surroundings(Store(tmp_path / "other"), torch.device("cpu"), 1, tiny_data[0], 1e9)
+    return RunContext(Store(tmp_path / "other"), torch.device("cpu"), 1, tiny_data[0], 1e9)

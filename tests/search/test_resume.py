@@ -29,17 +29,17 @@ class Kill(BaseException):
     """Not caught by anything that handles errors."""
 
 
-def entries(study, around):
+def entries(study, context):
     """Optuna's trials of a study."""
-    storage = open_storage(search_folder(around.store, study.sweep, study.protocol.name), None)
+    storage = open_storage(search_folder(context.store, study.sweep, study.protocol.name), None)
     return optuna.load_study(study_name=study.name, storage=storage).trials
 
 
-def assert_each_told_once(study, around):
-    finished = [each for each in entries(study, around) if "stale" not in each.user_attrs]
+def assert_each_told_once(study, context):
+    finished = [each for each in entries(study, context) if "stale" not in each.user_attrs]
     told = [each.user_attrs["number"] for each in finished]
     assert all(each.state.is_finished() for each in finished) and sorted(told) == list(range(study.trials))
-    assert not list(around.store.root.rglob("checkpoints/*"))
+    assert not list(context.store.root.rglob("checkpoints/*"))
 
 
 @pytest.fixture(scope="module")
@@ -47,15 +47,15 @@ def whole_of(tmp_path_factory):
     """The uninterrupted outcome of a study, once a module."""
     known = {}
 
-    def run(study, around):
+    def run(study, context):
         if study.spec_digest not in known:
-            known[study.spec_digest] = outcome(search(study, around))
+            known[study.spec_digest] = outcome(search(study, context))
         return known[study.spec_digest]
 
     return run
 
 
-def test_killed_at_any_write_to_the_journal(make_study, around, elsewhere, whole_of, monkeypatch):
+def test_killed_at_any_write_to_the_journal(make_study, context, elsewhere, whole_of, monkeypatch):
     """At every third write: before it, in the middle of it, after it. One study, killed again and again."""
     study = make_study()
     whole = whole_of(study, elsewhere)
@@ -83,15 +83,15 @@ def test_killed_at_any_write_to_the_journal(make_study, around, elsewhere, whole
         allowed = 3 + next(life)  # a life is a little longer each time, so that the study comes to its end
         monkeypatch.setattr(JournalFileBackend, "append_logs", kill_at(allowed, how))
         try:
-            resumed = search(study, around)
+            resumed = search(study, context)
             break
         except Kill:
             continue
     assert next(life) > 8 and killed == {"before", "torn", "after"}
     assert outcome(resumed) == whole
-    stale = [each for each in entries(study, around) if each.user_attrs.get("stale")]
+    stale = [each for each in entries(study, context) if each.user_attrs.get("stale")]
     assert stale and all(each.state == optuna.trial.TrialState.FAIL for each in stale)
-    assert_each_told_once(study, around)
+    assert_each_told_once(study, context)
 
 
 HOOKS = {
@@ -107,7 +107,7 @@ HOOKS = {
 
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("hook", HOOKS)
-def test_killed_at_any_phase(make_study, around, elsewhere, whole_of, monkeypatch, hook, after):
+def test_killed_at_any_phase(make_study, context, elsewhere, whole_of, monkeypatch, hook, after):
     study = make_study(search={"trials": 4, "batch": 2})
     whole = whole_of(study, elsewhere)
     owner, name = HOOKS[hook]
@@ -124,47 +124,48 @@ def test_killed_at_any_phase(make_study, around, elsewhere, whole_of, monkeypatc
 
     monkeypatch.setattr(owner, name, kill)
     with pytest.raises(Kill):
-        search(study, around)
+        search(study, context)
     monkeypatch.setattr(owner, name, original)
-    assert outcome(search(study, around)) == whole
-    assert_each_told_once(study, around)
-    assert not list(around.store.root.rglob("*superseded*"))
+    assert outcome(search(study, context)) == whole
+    assert_each_told_once(study, context)
+    assert not list(context.store.root.rglob("*superseded*"))
 
 
 @pytest.mark.parametrize(
     "content", ["", "[", "{}", "null", "[[]]", '{"trials": [], "checkpoints": ["../../../kept.pt"]}']
 )
 def test_damaged_results_of_a_batch_are_set_aside_and_nothing_outside_is_touched(
-    make_study, around, elsewhere, whole_of, tmp_path, content
+    make_study, context, elsewhere, whole_of, tmp_path, content
 ):
     study = make_study(search={"trials": 4, "batch": 2})
     with pytest.raises(Interrupted):
-        search(study, around, StopAfter(4))
+        search(study, context, StopAfter(4))
     kept = tmp_path / "kept.pt"
     kept.touch()
-    folder = around.store.folder(study.sweep, study.protocol.name, "checkpoints")
+    folder = context.store.folder(study.sweep, study.protocol.name, "checkpoints")
     (folder / f"{study.batch_name(0)}.json").write_text(content)
-    (folder / f"{study.batch_name(0)}-0123456789abcdef.pt").touch()  # of a group that memory no longer holds
-    assert outcome(search(study, around)) == whole_of(study, elsewhere)
+    for ending in ("pt", "lease"):  # of a group that memory no longer holds
+        (folder / f"{study.batch_name(0)}-0123456789abcdef.{ending}").touch()
+    assert outcome(search(study, context)) == whole_of(study, elsewhere)
     assert [path.read_text() for path in folder.iterdir()] == [content] and kept.exists()
 
 
 @pytest.mark.parametrize("asked", [0, 1, 4, 9])
-def test_stopped_on_request_after_a_checkpoint(make_study, around, elsewhere, whole_of, asked):
+def test_stopped_on_request_after_a_checkpoint(make_study, context, elsewhere, whole_of, asked):
     study = make_study(search={"trials": 4, "batch": 2})
     with pytest.raises(Interrupted):
-        search(study, around, StopAfter(asked))
-    assert list(around.store.root.rglob("checkpoints/*.pt"))
-    assert outcome(search(study, around)) == whole_of(study, elsewhere)
+        search(study, context, StopAfter(asked))
+    assert list(context.store.root.rglob("checkpoints/*.pt"))
+    assert outcome(search(study, context)) == whole_of(study, elsewhere)
 
 
 @pytest.mark.parametrize("first", [2, 3, 4])
-def test_trials_are_a_total_across_resumes(make_study, around, elsewhere, whole_of, first):
+def test_trials_are_a_total_across_resumes(make_study, context, elsewhere, whole_of, first):
     """Also where the first call ended in the middle of a batch (of 3)."""
     early = make_study(search={"trials": first})
-    assert len(search(early, around).trials) == first
+    assert len(search(early, context).trials) == first
     study = make_study()
-    raised = outcome(search(study, around))
+    raised = outcome(search(study, context))
     whole = whole_of(study, elsewhere)
     # A batch that was cut trains in other groups: the same to rounding.
     for trial, same in zip(raised.pop("trials"), whole["trials"], strict=True):
@@ -173,23 +174,23 @@ def test_trials_are_a_total_across_resumes(make_study, around, elsewhere, whole_
         assert trial == {name: value for name, value in same.items() if name not in ("value", "curve")}
     assert raised.pop("value") == pytest.approx(whole["value"], rel=1e-5)
     assert raised == {name: value for name, value in whole.items() if name not in ("trials", "value")}
-    assert len(search(early, around).trials) == 6  # fewer than there are: nothing is thrown away
-    assert len(list(around.store.root.rglob("search/*.superseded-*.json"))) == 1
+    assert len(search(early, context).trials) == 6  # fewer than there are: nothing is thrown away
+    assert len(list(context.store.root.rglob("search/*.superseded-*.json"))) == 1
 
 
-def test_a_finished_study_is_not_opened_again(make_study, around, monkeypatch):
+def test_a_finished_study_is_not_opened_again(make_study, context, monkeypatch):
     study = make_study(search={"trials": 2})
-    first = search(study, around)
+    first = search(study, context)
     monkeypatch.setattr(search_module, "Ledger", None)
-    assert search(study, around) == first
+    assert search(study, context) == first
 
 
-def test_a_deleted_journal_is_rebuilt_from_the_frozen_winner(make_study, around, elsewhere, whole_of):
-    search(make_study(search={"trials": 3}), around)
-    (search_folder(around.store, "tiny", make_study().protocol.name) / JOURNAL).unlink()
+def test_a_deleted_journal_is_rebuilt_from_the_frozen_winner(make_study, context, elsewhere, whole_of):
+    search(make_study(search={"trials": 3}), context)
+    (search_folder(context.store, "tiny", make_study().protocol.name) / JOURNAL).unlink()
     study = make_study()
-    assert outcome(search(study, around))["trials"] == whole_of(study, elsewhere)["trials"]
-    assert_each_told_once(study, around)
+    assert outcome(search(study, context))["trials"] == whole_of(study, elsewhere)["trials"]
+    assert_each_told_once(study, context)
 
 
 def test_a_journal_is_mended_at_its_end_alone(tmp_path):
@@ -214,11 +215,11 @@ WRONG_PARTS += [("step", None), ("params", {"hidden_size": "x"})]
 
 
 @pytest.mark.parametrize("wrong", [*WRONG_LINES, *WRONG_PARTS], ids=lambda wrong: str(wrong)[:30])
-def test_a_journal_that_makes_no_sense_is_named_with_a_remedy(make_study, around, wrong):
+def test_a_journal_that_makes_no_sense_is_named_with_a_remedy(make_study, context, wrong):
     study = make_study(search={"trials": 2, "batch": 2})
-    search(study, around)
-    study.path(around.store).unlink()
-    journal = search_folder(around.store, study.sweep, study.protocol.name) / JOURNAL
+    search(study, context)
+    study.path(context.store).unlink()
+    journal = search_folder(context.store, study.sweep, study.protocol.name) / JOURNAL
     lines = journal.read_text().splitlines()
     if isinstance(wrong, str):
         lines[-1:] = [wrong, lines[-1]]
@@ -230,17 +231,17 @@ def test_a_journal_that_makes_no_sense_is_named_with_a_remedy(make_study, around
         lines[at] = json.dumps({**json.loads(lines[at]), part: value})
     journal.write_text("\n".join(lines) + "\n")
     with pytest.raises(UserError, match=r"is damaged .*; take it from a backup, or delete it"):
-        search(make_study(search={"trials": 4, "batch": 2}), around)
+        search(make_study(search={"trials": 4, "batch": 2}), context)
 
 
-def test_a_lock_left_by_a_kill_does_not_hold_up_the_next(make_study, around):
+def test_a_lock_left_by_a_kill_does_not_hold_up_the_next(make_study, context):
     study = make_study(search={"trials": 1})
-    folder = search_folder(around.store, study.sweep, study.protocol.name)
+    folder = search_folder(context.store, study.sweep, study.protocol.name)
     folder.mkdir(parents=True)
     lock = folder / f"{JOURNAL}.lock"
     lock.symlink_to(folder / JOURNAL)
     os.utime(lock, (1, 1), follow_symlinks=False)
-    assert len(search(study, around).trials) == 1
+    assert len(search(study, context).trials) == 1
     assert not lock.is_symlink()
 
 
@@ -266,10 +267,10 @@ WRONG_WINNERS = {
 
 @pytest.mark.parametrize("case", WRONG_WINNERS)
 @pytest.mark.parametrize("agrees", [True, False])
-def test_a_winner_that_makes_no_sense_is_damaged(make_spec, around, case, agrees):
+def test_a_winner_that_makes_no_sense_is_damaged(make_spec, context, case, agrees):
     spec = make_spec()
     study = studies_of(spec)[0]
-    path, change = study.path(around.store), WRONG_WINNERS[case]
+    path, change = study.path(context.store), WRONG_WINNERS[case]
     content = json.loads(to_json(made_up_winner(study, [GOOD, GOOD])))
     if isinstance(change, dict):
         content |= change
@@ -279,4 +280,4 @@ def test_a_winner_that_makes_no_sense_is_damaged(make_spec, around, case, agrees
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(content) if isinstance(change, dict) else change)
     with pytest.raises(UserError, match="is damaged"):
-        with_winners(spec, around.store)
+        with_winners(spec, context.store)

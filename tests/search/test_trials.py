@@ -14,13 +14,15 @@ from tests.test_runner import StopAfter
 from vdae_bench.data.images import Images, load_images
 from vdae_bench.data.views import ViewedImages
 from vdae_bench.errors import EnvironmentFault
-from vdae_bench.running.stop import StopRequest
+from vdae_bench.running.progress import QuietProgress
+from vdae_bench.running.stop import StopToken
 from vdae_bench.search import trials as trials_module
 from vdae_bench.search.studies import TRIAL_SEEDS, studies_of
-from vdae_bench.search.trials import groups_of, search_images, train
+from vdae_bench.search.trials import BatchDisplay, groups_of, search_images, train
 from vdae_bench.spec.file import MAX_SEEDS, MAX_TRIALS
 from vdae_bench.store.records import Store
 from vdae_bench.training.adam import AdamSettings
+from vdae_bench.training.checkpoint import Checkpoint
 from vdae_bench.training.trainer import Interrupted, Trainer
 
 MEMBERS = {
@@ -31,17 +33,22 @@ MEMBERS = {
 }
 
 
-def run(study, members, around, prunes=lambda curve: False):
-    return train(list(groups_of(study, members)), prunes, around, lambda *_: None, StopRequest())
+def never(curve):
+    return False
+
+
+def run(study, members, context, prunes=never):
+    groups = groups_of(study, members, prunes)
+    return train(groups, context, BatchDisplay(groups, QuietProgress(lambda: 1.0), "batch"), StopToken())
 
 
 def test_trials_of_one_architecture_are_one_group(make_study):
-    groups = list(groups_of(make_study(), MEMBERS))
+    groups = groups_of(make_study(), MEMBERS, never)
     assert [list(group.members) for group in groups] == [[0, 2, 3], [1]]
 
 
 def test_without_memory_for_a_whole_group_parts_of_it_train_to_the_same_trials(
-    make_study, around, elsewhere, monkeypatch
+    make_study, context, elsewhere, monkeypatch
 ):
     study = make_study(search={"batch": 4})
     whole = run(study, MEMBERS, elsewhere)
@@ -54,21 +61,21 @@ def test_without_memory_for_a_whole_group_parts_of_it_train_to_the_same_trials(
         step(self)
 
     monkeypatch.setattr(Trainer, "train_step", fail)
-    parts = run(study, MEMBERS, around)
+    parts = run(study, MEMBERS, context)
     assert sorted(parts) == sorted(whole) and sizes == {1, 2, 3}
     for number, trial in parts.items():
         assert trial.value == pytest.approx(whole[number].value, rel=1e-5)
-    written = [path.name for path in around.store.root.rglob("checkpoints/*.pt")]
+    written = [path.name for path in context.store.root.rglob("checkpoints/*.pt")]
     assert written and all(name.startswith(study.batch_name(0)) for name in written)
 
 
-def test_without_memory_for_one_trial_the_search_says_what_to_do(make_study, around, monkeypatch):
+def test_without_memory_for_one_trial_the_search_says_what_to_do(make_study, context, monkeypatch):
     monkeypatch.setattr(Trainer, "train_step", lambda self: (_ for _ in ()).throw(MemoryError()))
     with pytest.raises(EnvironmentFault, match="memory is full with one run alone; lower batch_size"):
-        run(make_study(), MEMBERS, around)
+        run(make_study(), MEMBERS, context)
 
 
-def test_a_trial_has_its_own_hyperparameters_and_comes_out_as_if_alone(make_study, around, elsewhere, monkeypatch):
+def test_a_trial_has_its_own_hyperparameters_and_comes_out_as_if_alone(make_study, context, elsewhere, monkeypatch):
     built = []
     original = Trainer.__init__
 
@@ -78,7 +85,7 @@ def test_a_trial_has_its_own_hyperparameters_and_comes_out_as_if_alone(make_stud
 
     monkeypatch.setattr(Trainer, "__init__", note)
     study = make_study()
-    together = run(study, MEMBERS, around)
+    together = run(study, MEMBERS, context)
     assert built[0] == (
         (TRIAL_SEEDS, TRIAL_SEEDS + 2, TRIAL_SEEDS + 3),
         [
@@ -94,14 +101,14 @@ def test_a_trial_has_its_own_hyperparameters_and_comes_out_as_if_alone(make_stud
     assert all(trial.epochs == 3 and trial.curve[-1] == (3, trial.value) for trial in together.values())
 
 
-def test_a_pruned_trial_leaves_its_group_and_the_others_go_on(make_study, around, elsewhere, monkeypatch):
+def test_a_pruned_trial_leaves_its_group_and_the_others_go_on(make_study, context, elsewhere, monkeypatch):
     study = make_study(search={"epochs": 5})
     whole = run(study, MEMBERS, elsewhere)
     doomed = whole[2].curve[1][1]
     replicas = []
     step = Trainer.train_step
     monkeypatch.setattr(Trainer, "train_step", lambda self: replicas.append(len(self.noise.seeds)) or step(self))
-    thinned = run(study, MEMBERS, around, prunes=lambda curve: curve[-1][1] == doomed)
+    thinned = run(study, MEMBERS, context, prunes=lambda curve: curve[-1][1] == doomed)
     assert (thinned[2].state, thinned[2].epochs, thinned[2].value) == ("pruned", 2, doomed)
     assert thinned[2].curve == whole[2].curve[:2]
     for number in (0, 1, 3):
@@ -112,21 +119,21 @@ def test_a_pruned_trial_leaves_its_group_and_the_others_go_on(make_study, around
 
 
 @pytest.mark.parametrize("asked", [5, 7])
-def test_a_thinned_group_goes_on_from_its_checkpoint(make_study, around, elsewhere, asked):
+def test_a_thinned_group_goes_on_from_its_checkpoint(make_study, context, elsewhere, asked):
     """Stopped after the fifth or seventh of ten steps; a trial was pruned after the fourth."""
     study = make_study(search={"epochs": 5})
     members = {number: MEMBERS[number] for number in (0, 2, 3)}
-    (group,) = groups_of(study, members)
     doomed = run(study, members, elsewhere)[2].curve[1][1]
 
     def prunes(curve):
         return curve[-1][1] == doomed
 
     whole = run(study, members, dataclasses.replace(elsewhere, store=Store(elsewhere.store.root / "again")), prunes)
+    (group,) = groups_of(study, members, prunes)
     with pytest.raises(Interrupted):
-        group.run(prunes, around, lambda *_: None, StopAfter(asked))
-    assert group.alive == [0, 3]
-    resumed = run(study, members, around, prunes)
+        group.run(context, lambda *_: None, StopAfter(asked))
+    assert Checkpoint(group.checkpoint_path(context.store), group.identity).load()["alive"] == [0, 3]
+    resumed = run(study, members, context, prunes)
     assert [trial.model_dump(exclude={"seconds"}) for trial in resumed.values()] == [
         trial.model_dump(exclude={"seconds"}) for trial in whole.values()
     ]
@@ -145,11 +152,11 @@ def poison(monkeypatch, *numbers):
     monkeypatch.setattr(Trainer, "train_step", poisoned)
 
 
-def test_a_diverged_trial_is_recorded_and_the_study_goes_on(make_study, around, elsewhere, monkeypatch):
+def test_a_diverged_trial_is_recorded_and_the_study_goes_on(make_study, context, elsewhere, monkeypatch):
     study = make_study()
     well = search(study, elsewhere)
     poison(monkeypatch, 1, well.winner)
-    sick = search(study, around)
+    sick = search(study, context)
     lost = {trial.number: trial for trial in sick.trials if trial.state == "diverged"}
     assert set(lost) == {1, well.winner} and len(sick.trials) == 6
     assert all((t.value, t.diverged_at, t.epochs) == (None, 1, 1) for t in lost.values())
@@ -158,15 +165,15 @@ def test_a_diverged_trial_is_recorded_and_the_study_goes_on(make_study, around, 
         if trial.number not in lost:
             assert trial.value == pytest.approx(same.value, rel=1e-5)
     assert sick.winner not in lost and sick.value == min(t.value for t in sick.trials if t.value is not None)
-    states = {t.user_attrs["number"]: t.state for t in entries(study, around)}
+    states = {t.user_attrs["number"]: t.state for t in entries(study, context)}
     assert {number for number, state in states.items() if state == optuna.trial.TrialState.FAIL} == set(lost)
-    assert search(study, around) == sick  # nothing is tried again
+    assert search(study, context) == sick  # nothing is tried again
 
 
-def test_a_study_of_which_nothing_is_left_says_so(make_study, around, monkeypatch):
+def test_a_study_of_which_nothing_is_left_says_so(make_study, context, monkeypatch):
     poison(monkeypatch, *range(6))
     with pytest.raises(EnvironmentFault, match="none of 6 trials stayed finite; lower learning_rate"):
-        search(make_study(), around)
+        search(make_study(), context)
 
 
 class Sealed(Images):
@@ -179,7 +186,7 @@ class Sealed(Images):
         return value
 
 
-def test_a_search_never_sees_the_test_set(make_study, around, monkeypatch, tiny_data):
+def test_a_search_never_sees_the_test_set(make_study, context, monkeypatch, tiny_data):
     def sealed(name, folder):
         images = load_images(name, folder)
         return Sealed(**{field.name: getattr(images, field.name) for field in dataclasses.fields(images)})
@@ -189,8 +196,8 @@ def test_a_search_never_sees_the_test_set(make_study, around, monkeypatch, tiny_
     monkeypatch.setattr(trials_module, "load_images", sealed)
     search_images.cache_clear()
     try:
-        assert len(search(make_study(), around).trials) == 6
-        data = search_images("tiny", around.data_folder, "binary", around.device, None)
+        assert len(search(make_study(), context).trials) == 6
+        data = search_images("tiny", context.data_folder, "binary", context.device, None)
         assert len(data.held_out("validation")) == 20
         with pytest.raises(AssertionError, match="never sees"):
             data.held_out("test")
@@ -198,14 +205,14 @@ def test_a_search_never_sees_the_test_set(make_study, around, monkeypatch, tiny_
         search_images.cache_clear()
 
 
-def test_a_value_is_the_validation_bound_of_the_protocol(make_study, around):
+def test_a_value_is_the_validation_bound_of_the_protocol(make_study, context):
     """At beta = 1, on the validation images, after the last epoch: what `Trainer.validate` says."""
     study = make_study(search={"trials": 1})
-    (trial,) = search(study, around).trials
+    (trial,) = search(study, context).trials
     job = study.job(trial.parameters)
     from vdae_bench.models.registry import get_method
 
-    data = ViewedImages(load_images("tiny", around.data_folder), "binary", around.device)
+    data = ViewedImages(load_images("tiny", context.data_folder), "binary", context.device)
     trainer = Trainer(
         get_method("vae").build(job.problem(1)), data, [trial.seed], [job.adam_settings], job.training_settings()
     )
@@ -241,5 +248,5 @@ def test_what_determines_the_trials_is_in_the_digest_and_their_number_is_not(mak
     assert len({base, *(study.spec_digest for study in changed)}) == len(changed) + 1
 
 
-def test_outcomes_repeat(make_study, around, elsewhere):
-    assert outcome(search(make_study(), around)) == outcome(search(make_study(), elsewhere))
+def test_outcomes_repeat(make_study, context, elsewhere):
+    assert outcome(search(make_study(), context)) == outcome(search(make_study(), elsewhere))

@@ -19,8 +19,9 @@ import pytest
 from tests.search.tiny_search import SPEC, outcome, search
 from tests.test_cli import shell  # noqa: F401
 from vdae_bench.errors import Stopped
-from vdae_bench.running.engines import Engine
-from vdae_bench.running.stop import StopRequest
+from vdae_bench.running.options import RunOptions
+from vdae_bench.running.pools import WorkerPool
+from vdae_bench.running.stop import StopToken
 from vdae_bench.search import run as search_module
 from vdae_bench.search import searches as sweep
 from vdae_bench.search.studies import studies_of
@@ -78,7 +79,7 @@ def test_workers_share_a_study_in_postgresql_and_one_is_killed(shell, postgresql
     assert not list((shell.folder / "results").rglob("checkpoints/*"))
 
 
-def test_the_studies_of_a_sweep_run_beside_each_other_to_the_same_winners(make_spec, around, elsewhere, monkeypatch):
+def test_the_studies_of_a_sweep_run_beside_each_other_to_the_same_winners(make_spec, context, elsewhere, monkeypatch):
     studies = studies_of(make_spec())
     expected = {study.slug: outcome(search(study, elsewhere)) for study in studies}
     together, run_study = threading.Barrier(2, timeout=60), search_module.run_study
@@ -89,19 +90,18 @@ def test_the_studies_of_a_sweep_run_beside_each_other_to_the_same_winners(make_s
 
     monkeypatch.setattr(search_module, "run_study", run_when_both_are_there)
     with ThreadPoolExecutor(2) as pool:
-        engine = Engine(pool, lambda: 2, around)
-        monkeypatch.setattr(sweep, "choose_engine", lambda *_: nullcontext(engine))
-        words = {"workers": 2, "scheduler": None, "storage": None}
-        sweep.run_studies(studies, around, words, quiet=True, stop=StopRequest())
-    assert {winner.cell: outcome(winner) for _, winner in all_winners(around.store)} == expected
+        workers = WorkerPool(pool, lambda: 2, context)
+        monkeypatch.setattr(sweep, "choose_pool", lambda *_: nullcontext(workers))
+        sweep.run_studies(studies, context, RunOptions(workers=2, quiet=True), StopToken())
+    assert {winner.cell: outcome(winner) for _, winner in all_winners(context.store)} == expected
 
 
 @pytest.mark.parametrize("workers", [None, 2])
-def test_a_signal_stops_the_studies_of_a_sweep_and_they_go_on(make_spec, around, elsewhere, monkeypatch, workers):
+def test_a_signal_stops_the_studies_of_a_sweep_and_they_go_on(make_spec, context, elsewhere, monkeypatch, workers):
     studies = studies_of(make_spec())
     expected = {study.slug: outcome(search(study, elsewhere)) for study in studies}
-    stop = StopRequest()
-    words = {"workers": workers, "scheduler": None, "storage": None}
+    stop = StopToken()
+    options = RunOptions(workers=workers, quiet=True)
 
     def propose_and_stop(*words):
         stop.signal = signal.SIGTERM
@@ -110,11 +110,11 @@ def test_a_signal_stops_the_studies_of_a_sweep_and_they_go_on(make_spec, around,
     propose = search_module.propose
     with ThreadPoolExecutor(2) as pool:
         if workers:
-            monkeypatch.setattr(sweep, "choose_engine", lambda *_: nullcontext(Engine(pool, lambda: 2, around)))
+            monkeypatch.setattr(sweep, "choose_pool", lambda *_: nullcontext(WorkerPool(pool, lambda: 2, context)))
         with monkeypatch.context() as stopping, pytest.raises(Stopped) as stopped:
             stopping.setattr(search_module, "propose", propose_and_stop)
-            sweep.run_studies(studies, around, words, quiet=True, stop=stop)
+            sweep.run_studies(studies, context, options, stop)
         assert stopped.value.exit_code == 128 + signal.SIGTERM
-        assert not list(all_winners(around.store))
-        sweep.run_studies(studies, around, words, quiet=True, stop=StopRequest())
-    assert {winner.cell: outcome(winner) for _, winner in all_winners(around.store)} == expected
+        assert not list(all_winners(context.store))
+        sweep.run_studies(studies, context, options, StopToken())
+    assert {winner.cell: outcome(winner) for _, winner in all_winners(context.store)} == expected

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from vdae_bench.running.context import RunContext
 from vdae_bench.running.progress import QuietProgress
-from vdae_bench.running.stop import StopRequest
-from vdae_bench.running.workbench import Surroundings
+from vdae_bench.running.stop import StopToken
 from vdae_bench.search.ledger import open_storage
 from vdae_bench.search.run import run_study
 from vdae_bench.search.studies import Study, search_folder
@@ -32,12 +32,12 @@ seeds: 2
 """
 
 
-def search(study: Study, around: Surroundings, stop: StopRequest | None = None, url: str | None = None) -> Winner:
+def search(study: Study, context: RunContext, stop: StopToken | None = None, url: str | None = None) -> Winner:
     """Run or continue a study as the verb does."""
-    folder = search_folder(around.store, study.sweep, study.protocol.name)
+    folder = search_folder(context.store, study.sweep, study.protocol.name)
     folder.mkdir(parents=True, exist_ok=True)
     return run_study(
-        study, around, lambda: open_storage(folder, url), QuietProgress(lambda: 1.0), stop or StopRequest()
+        study, context, lambda: open_storage(folder, url), QuietProgress(lambda: 1.0), stop or StopToken()
     ).winner
 
 

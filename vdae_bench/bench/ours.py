@@ -21,8 +21,9 @@ from vdae_bench.data.views import View, ViewedImages
 from vdae_bench.models.hyperparameters import defaults
 from vdae_bench.models.precision import Precision
 from vdae_bench.models.registry import get_method
-from vdae_bench.running.job import Group, Job
-from vdae_bench.running.workbench import Surroundings, Workbench
+from vdae_bench.running.context import RunContext
+from vdae_bench.running.job import Job, RunGroup
+from vdae_bench.running.workbench import Workbench
 from vdae_bench.spec.check import apply_overrides
 from vdae_bench.spec.hyperparameters import hyperparameters_of
 from vdae_bench.spec.protocol import Protocol, load_protocol
@@ -54,7 +55,7 @@ class Sizes:
 class Setting:
     """Where and on what the bench runs."""
 
-    around: Surroundings
+    context: RunContext
     data: BenchData
     sizes: Sizes = Sizes()
     least_seconds: float = LEAST_SECONDS
@@ -67,15 +68,15 @@ class Setting:
 
     def batch(self, view: View) -> Float[Tensor, "N n"]:
         """The first training images, noise drawn once: the batch of all steps that are given one."""
-        viewed = ViewedImages(self.data.images, view, self.around.device)
+        viewed = ViewedImages(self.data.images, view, self.context.device)
         size = self.sizes.batch
-        uniform = NoiseSource((0,), self.around.device).uniform_("data", 0, torch.empty(1, size, self.data_dim))
+        uniform = NoiseSource((0,), self.context.device).uniform_("data", 0, torch.empty(1, size, self.data_dim))
         return viewed.training_batch(torch.arange(size)[None], uniform)[0]
 
     def noise(self, stream: str, dims: int, count: int | None = None) -> Float[Tensor, "N d"]:
         """Standard normal noise for that batch."""
         out = torch.empty(1, count or self.sizes.batch, dims)
-        return NoiseSource((0,), self.around.device).normal_(stream, 0, out)[0]
+        return NoiseSource((0,), self.context.device).normal_(stream, 0, out)[0]
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class Subject:
     def workbench(self, setting: Setting) -> Workbench:
         """Data, model and trainer, ready to step: what a sweep would run."""
         job = self.job(setting)
-        return Workbench(Group(tuple((job, seed) for seed in range(self.replicas))), setting.around)
+        return Workbench(RunGroup(tuple((job, seed) for seed in range(self.replicas))), setting.context)
 
     def parameters(self, setting: Setting) -> int:
         """How many parameters a replica has; nothing is drawn."""

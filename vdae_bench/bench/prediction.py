@@ -9,10 +9,10 @@ from pathlib import Path
 from vdae_bench.bench.ours import Setting
 from vdae_bench.errors import VdaeBenchError
 from vdae_bench.running.cost import calibrate
+from vdae_bench.running.execute import run_plan
 from vdae_bench.running.plan import plan
 from vdae_bench.running.progress import QuietProgress
-from vdae_bench.running.schedule import run_plan
-from vdae_bench.running.stop import StopRequest
+from vdae_bench.running.stop import StopToken
 from vdae_bench.running.workbench import Workbench
 from vdae_bench.spec.check import load_spec
 from vdae_bench.store.records import Store
@@ -40,15 +40,15 @@ def foretold_and_taken(setting: Setting, folder: Path) -> tuple[float, float]:
             elbo=sizes.nll_images * 100,
         )
     )
-    around = replace(setting.around, store=Store(folder / f"results-{time.monotonic_ns()}"))
-    planned = plan(load_spec(path), around.store)
+    context = replace(setting.context, store=Store(folder / f"results-{time.monotonic_ns()}"))
+    planned = plan(load_spec(path), context.store)
     foretold = 0.0
     for group in planned.groups:
-        timing = calibrate(group, lambda group: Workbench(group, around))
+        timing = calibrate(group, lambda group: Workbench(group, context))
         foretold += timing.epoch_seconds * group.job.training_settings().epochs
         foretold += timing.evaluation_seconds + timing.samples_seconds
     started = time.perf_counter()
-    outcome = run_plan(planned, around, QuietProgress(lambda: 1.0), StopRequest())
+    outcome = run_plan(planned, context, QuietProgress(lambda: 1.0), StopToken())
     if outcome.failures:
         raise VdaeBenchError(f"the run that was to be timed failed: {outcome.failures[0][1]}")
     return foretold, time.perf_counter() - started

@@ -31,11 +31,11 @@ class Outcome:
 
 def surrounding(setting: Setting, now: datetime) -> Surrounding:
     """Machine, libraries and command of this run."""
-    origin = provenance("", setting.data.images.sha256, now)
+    origin = provenance("", setting.data.images.sha256, now, setting.context.command)
     processor = origin["platform"].partition(", ")[2]
     words = re.sub(r"\(r\)|\(tm\)|cpu|processor|@.*", " ", processor.lower())
     slug = "-".join(re.findall(r"[a-z0-9]+", words)) or "machine"
-    threads = setting.around.threads
+    threads = setting.context.threads
     return Surrounding(
         machine=f"{slug}-{threads}-thread{'s' if threads > 1 else ''}",
         threads=threads,

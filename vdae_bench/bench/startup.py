@@ -16,8 +16,8 @@ from vdae_bench.errors import VdaeBenchError
 STOPWATCH = """import time
 from pathlib import Path
 
-from vdae_bench.store import Store
-from vdae_bench.training.engine import Trainer
+from vdae_bench.store.records import Store
+from vdae_bench.training.trainer import Trainer
 
 train_step, publish = Trainer.train_step, Store.publish
 
@@ -70,7 +70,7 @@ def start_up(setting: Setting, folder: Path) -> StartUpTimes:
     results = ["--results", str(folder / f"results-{time.monotonic_ns()}")]
     counting = _seconds(["-m", "vdae_bench", *words, "plan", str(spec), *results], folder)
     loading = _seconds(["-c", "import torch"], folder)
-    words += ["sweep", str(spec), "-q", "--device", "cpu", "--threads", str(setting.around.threads)]
+    words += ["sweep", str(spec), "-q", "--device", "cpu", "--threads", str(setting.context.threads)]
     words += [*results, "--reports", str(folder / "reports")]
     if setting.data.folder:
         words += ["--data", str(setting.data.folder)]

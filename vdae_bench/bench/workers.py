@@ -13,12 +13,12 @@ from vdae_bench.bench.entries import Entry, Surrounding
 from vdae_bench.bench.ours import Setting
 from vdae_bench.bench.timing import Contestant, Measured, interleave, ratio
 from vdae_bench.errors import EnvironmentFault, VdaeBenchError
-from vdae_bench.running.engines import Engine, local_engine
+from vdae_bench.running.context import RunContext
+from vdae_bench.running.execute import run_plan
 from vdae_bench.running.plan import Plan, plan
+from vdae_bench.running.pools import WorkerPool, local_pool
 from vdae_bench.running.progress import QuietProgress
-from vdae_bench.running.schedule import run_plan
-from vdae_bench.running.stop import StopRequest
-from vdae_bench.running.workbench import Surroundings
+from vdae_bench.running.stop import StopToken
 from vdae_bench.spec.check import load_spec
 from vdae_bench.spec.sweep import SweepSpec
 from vdae_bench.store.records import Store
@@ -49,9 +49,9 @@ class Workers:
 
     def run(self, setting: Setting, rounds: int | None, run: Surrounding) -> list[Entry]:
         """Run the sweep on each in turn, every time into a folder of its own."""
-        with TemporaryDirectory() as folder, ExitStack() as engines:
+        with TemporaryDirectory() as folder, ExitStack() as open_pools:
             try:
-                measured = interleave(_contestants(setting, Path(folder), engines), rounds or ROUNDS, 0.0)
+                measured = interleave(_contestants(setting, Path(folder), open_pools), rounds or ROUNDS, 0.0)
             except EnvironmentFault as error:
                 return [self._entry(name, peer, run, skipped=str(error)) for name, _, peer in ROWS]
         return [self._measured(row, measured, run) for row in ROWS]
@@ -77,38 +77,38 @@ class Workers:
         )
 
 
-def _contestants(setting: Setting, folder: Path, engines: ExitStack) -> dict[str, Contestant]:
+def _contestants(setting: Setting, folder: Path, open_pools: ExitStack) -> dict[str, Contestant]:
     path = folder / "workers.yaml"
     path.write_text(SPEC.format(data=setting.data.name, train=setting.sizes.train_images // 5))
-    spec, around = load_spec(path), setting.around
-    places: dict[str, Engine | None] = {HERE: None}
+    spec, context = load_spec(path), setting.context
+    places: dict[str, WorkerPool | None] = {HERE: None}
     for name, count in ((ONE, 1), (TWO, 2)):
-        places[name] = engines.enter_context(local_engine(count, around, lambda _: None))
+        places[name] = open_pools.enter_context(local_pool(count, context, lambda _: None))
     store = Store(folder / "done")
     done = plan(spec, store)
-    _run(done, replace(around, store=store), None)
+    _run(done, replace(context, store=store), None)
     groups, numbers = len(done.groups), itertools.count()
 
-    def sweep(engine: Engine | None) -> Callable[[], None]:
-        return lambda: _sweep(spec, around, engine, folder / str(next(numbers)))
+    def sweep(pool: WorkerPool | None) -> Callable[[], None]:
+        return lambda: _sweep(spec, context, pool, folder / str(next(numbers)))
 
-    def nothing(engine: Engine | None) -> Callable[[], None]:
-        return lambda: _run(done, replace(around, store=store), engine)
+    def nothing(pool: WorkerPool | None) -> Callable[[], None]:
+        return lambda: _run(done, replace(context, store=store), pool)
 
-    contestants = {name: Contestant(sweep(engine), units=groups) for name, engine in places.items()}
+    contestants = {name: Contestant(sweep(pool), units=groups) for name, pool in places.items()}
     for name in (HERE, ONE):
         contestants[f"{name}, nothing to do"] = Contestant(nothing(places[name]), units=groups)
     return contestants
 
 
-def _sweep(spec: SweepSpec, around: Surroundings, engine: Engine | None, folder: Path) -> None:
+def _sweep(spec: SweepSpec, context: RunContext, pool: WorkerPool | None, folder: Path) -> None:
     store = Store(folder)
-    _run(plan(spec, store), replace(around, store=store), engine)
+    _run(plan(spec, store), replace(context, store=store), pool)
 
 
-def _run(planned: Plan, around: Surroundings, engine: Engine | None) -> None:
-    if engine:
-        engine = replace(engine, around=replace(engine.around, store=around.store))
-    outcome = run_plan(planned, around, QuietProgress(lambda: 1.0), StopRequest(), engine)
+def _run(planned: Plan, context: RunContext, pool: WorkerPool | None) -> None:
+    if pool:
+        pool = replace(pool, context=replace(pool.context, store=context.store))
+    outcome = run_plan(planned, context, QuietProgress(lambda: 1.0), StopToken(), pool)
     if outcome.failures:
         raise VdaeBenchError(f"the run that was to be timed failed: {outcome.failures[0][1]}")

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import io
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
 
 from vdae_bench import __version__
 from vdae_bench.cli.lists import list_verb
 from vdae_bench.cli.options import (
-    cluster_options,
     data_option,
     dataset_argument,
     plugin_option,
     protocol_option,
     reports_option,
     results_option,
-    run_options,
-    search_options,
-    shard_option,
-    spec_options,
-    storage_option,
-    trials_option,
+    takes,
 )
 from vdae_bench.errors import VdaeBenchError
+from vdae_bench.running.options import MachineOptions, PlanOptions, RunOptions, SpecOptions
 
 SWEEPS = {
     "table1": "table1",
@@ -53,16 +48,14 @@ cli.add_command(list_verb)
 
 @cli.command()
 @click.argument("part", type=click.Choice(PARTS))
-@search_options
-@storage_option
-@shard_option
-@cluster_options
-@run_options
-def reproduce(part: str, **words: Any) -> None:
+@takes(options=SpecOptions, machine=MachineOptions, run=RunOptions)
+def reproduce(part: str, options: SpecOptions, machine: MachineOptions, run: RunOptions) -> None:
     """Fetch data, train, evaluate, store and report a part of the paper; runs only what has no record yet."""
     from vdae_bench.cli import run as commands
+    from vdae_bench.cli.words import typed_command
 
-    commands.run_sweeps(list(dict.fromkeys(SWEEPS.values())) if part == "all" else [SWEEPS[part]], **words)
+    sweeps = list(dict.fromkeys(SWEEPS.values())) if part == "all" else [SWEEPS[part]]
+    commands.run_sweeps(sweeps, typed_command("reproduce", part, options, machine, run))
 
 
 @cli.command()
@@ -70,60 +63,37 @@ def reproduce(part: str, **words: Any) -> None:
 @click.option(
     "--noise-grid", is_flag=True, help="The grid of fixed sigmas behind Figure 1 (the shipped sweep figure1)."
 )
-@search_options
-@storage_option
-@shard_option
-@cluster_options
-@run_options
-def sweep(spec: str | None, noise_grid: bool, **words: Any) -> None:
+@takes(options=SpecOptions, machine=MachineOptions, run=RunOptions)
+def sweep(spec: str | None, noise_grid: bool, options: SpecOptions, machine: MachineOptions, run: RunOptions) -> None:
     """Run a sweep: a YAML file, or a shipped one by name."""
     if (spec is None) != noise_grid:
         raise click.UsageError("give a spec, or --noise-grid for the one behind Figure 1")
     from vdae_bench.cli import run as commands
+    from vdae_bench.cli.words import typed_command
 
-    commands.run_sweeps([spec or "figure1"], **words)
+    command = typed_command("sweep", spec or "--noise-grid", options, machine, run)
+    commands.run_sweeps([spec or "figure1"], command)
 
 
 @cli.command("search")
 @click.argument("spec")
-@trials_option
-@storage_option
-@cluster_options
-@run_options
-def search_verb(spec: str, **words: Any) -> None:
+@takes(options=SpecOptions, machine=MachineOptions, run=RunOptions, without=("search", "shard"))
+def search_verb(spec: str, options: SpecOptions, machine: MachineOptions, run: RunOptions) -> None:
     """Run the hyper-parameter search of a spec alone and freeze its winners; continues where it was stopped."""
     from vdae_bench.cli import run as commands
+    from vdae_bench.cli.words import typed_command
 
-    commands.run_search(spec, **words)
+    commands.run_search(spec, typed_command("search", spec, replace(options, search=True), machine, run))
 
 
 @cli.command()
 @click.argument("spec")
-@search_options
-@spec_options
-@click.option("--calibrate", is_flag=True, help="Time a few steps of each cell on this device for the seconds.")
-@click.option(
-    "--flops-per-second",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Seconds on another device, which achieves so many FLOP/s (1.5e13, say).",
-)
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json", "slurm"]),
-    default="text",
-    show_default=True,
-    help="slurm: a job array, ready to submit.",
-)
-@click.option("--shards", type=click.IntRange(1), help="Of the Slurm array; default: one for each group of runs.")
-@click.option(
-    "--time-limit", metavar="TIME", default="55m", show_default=True, help="Of a task of the array before it requeues."
-)
-def plan(spec: str, calibrate: bool, flops_per_second: float | None, form: str, **words: Any) -> None:
-    """What a sweep would run and cost, and what of it is there already; runs nothing."""
+@takes(options=SpecOptions, machine=MachineOptions, asked=PlanOptions)
+def plan(spec: str, options: SpecOptions, machine: MachineOptions, asked: PlanOptions) -> None:
+    """Show what a sweep would run and cost, and what of it is there already; runs nothing."""
     from vdae_bench.cli import plan as commands
 
-    commands.show_plan(spec, measure=calibrate, flops_per_second=flops_per_second, form=form, **words)
+    commands.show_plan(spec, options, machine, asked)
 
 
 @cli.command()

@@ -1,25 +1,19 @@
-"""The options of the verbs, each declared once."""
+"""The options of the verbs: click's, from the fields in `running.options`, and those that only one verb has."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Collection
+from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
+
+from vdae_bench.running.options import MachineOptions, RunOptions, SpecOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-def options(*decorators: Callable[[F], F]) -> Callable[[F], F]:
-    """Several click options as one decorator."""
-
-    def decorate(function: F) -> F:
-        for decorator in reversed(decorators):
-            function = decorator(function)
-        return function
-
-    return decorate
 
 
 def _load_plugins(context: click.Context, parameter: click.Parameter, paths: tuple[Path, ...]) -> None:
@@ -41,89 +35,49 @@ plugin_option = click.option(
 )
 
 
-protocol_option = click.option(
-    "--protocol",
-    metavar="NAME|FILE",
-    help="smoke, quick, standard, paper-mixed, paper, or a YAML file; default: the spec's, else quick.",
-)
+def _click_option(each: Field[Any]) -> Callable[[F], F]:
+    return click.option(*each.metadata["flags"], each.name, default=each.default, **each.metadata["click"])
 
 
-results_option = click.option(
-    "--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Records."
-)
+def one_option(kind: type, name: str) -> Callable[[F], F]:
+    """The option of a single field, for a verb that has none of the others."""
+    return _click_option(next(each for each in fields(kind) if each.name == name))
 
 
-reports_option = click.option(
-    "--reports", type=click.Path(path_type=Path), default=Path("reports"), show_default=True, help="Reports."
-)
+def takes(*, without: Collection[str] = (), **parts: type) -> Callable[[F], F]:
+    """Give a verb the options of option classes but for some, and hand it a value of each class under its keyword."""
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def call(**words: Any) -> Any:
+            values = {
+                keyword: kind(**{each.name: words.pop(each.name) for each in fields(kind) if each.name in words})
+                for keyword, kind in parts.items()
+            }
+            return function(**values, **words)
+
+        decorated: Any = call
+        offered = [each for kind in parts.values() for each in fields(kind) if each.name not in without]
+        for each in reversed(offered):
+            decorated = _click_option(each)(decorated)
+        return plugin_option(decorated)
+
+    return decorate
 
 
-data_option = click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    envvar="VDAE_BENCH_DATA",
-    help="Folder with the four IDX files (plain or .gz); without it they are fetched and cached.",
-)
+def typed_options() -> tuple[str, ...]:
+    """The options that the command line of the verb set, in its order, by the names of their fields."""
+    context = click.get_current_context()
+    known = {each.name for kind in (SpecOptions, MachineOptions, RunOptions) for each in fields(kind)}
+    return tuple(
+        name
+        for name in context.params
+        if name in known and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    )
 
 
-spec_options = options(
-    plugin_option,
-    protocol_option,
-    click.option("--epochs", type=click.IntRange(1), help="Override; makes a protocol of its own."),
-    click.option("--seeds", type=click.IntRange(1, 1000), help="How many seeds to run, from seed 0."),
-    click.option("--only", multiple=True, metavar="GLOB", help="Only the cells of such names, as in '*_vae_16'."),
-    click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a field or hyper-parameter."),
-    click.option("--budget", metavar="TIME", help="Such as 30m or 8h: as many epochs (then seeds) as fit."),
-    click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
-    click.option("--threads", type=click.IntRange(1), help="Default: the processors this process may use."),
-    click.option(
-        "--replicas", type=click.IntRange(1), help="Train at most so many runs together; default: what fits the memory."
-    ),
-    results_option,
-    data_option,
-)
-
-
-run_options = options(
-    spec_options,
-    reports_option,
-    click.option(
-        "--checkpoint-every", default="60s", show_default=True, metavar="TIME", help="What a kill loses at most."
-    ),
-    click.option("--time-limit", metavar="TIME", help="Such as 55m: stop after a checkpoint then, with exit code 143."),
-    click.option("--keep-checkpoints", is_flag=True, help="Keep each run's weights beside its record, for the API."),
-    click.option("--dry-run", is_flag=True, help="Show what would run, run nothing."),
-    click.option("-q", "--quiet", is_flag=True, help="No progress."),
-)
-
-
-trials_option = click.option("--trials", type=click.IntRange(1), help="Of a search, in total; default: the spec's.")
-
-
-storage_option = click.option(
-    "--storage", metavar="URL", help="Optuna storage of the studies; default: a journal beside the winners."
-)
-
-
-shard_option = click.option(
-    "--shard", metavar="I/N", help="A fixed part of the runs, balanced by their cost; auto: this Slurm array job's."
-)
-
-
-cluster_options = options(
-    click.option("--workers", type=click.IntRange(1), help="Processes that share this machine's processors (Dask)."),
-    click.option("--scheduler", metavar="ADDRESS", help="Run on the workers of this Dask scheduler."),
-)
-
-
-search_options = options(
-    click.option(
-        "--search/--no-search",
-        default=None,
-        help="Run the spec's hyper-parameter search first, or take no winners. Default: take those there are.",
-    ),
-    trials_option,
-)
-
-
+protocol_option = one_option(SpecOptions, "protocol")
+results_option = one_option(MachineOptions, "results")
+reports_option = one_option(MachineOptions, "reports")
+data_option = one_option(MachineOptions, "data")
 dataset_argument = click.argument("dataset", default="mnist")

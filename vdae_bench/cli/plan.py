@@ -6,20 +6,21 @@ import contextlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 from tabulate import tabulate
 
-from vdae_bench.cli.words import SURROUNDINGS, resolve
+from vdae_bench.cli.words import changed_spec, within_budget
 from vdae_bench.errors import UserError
 from vdae_bench.models.registry import loaded_plugins
-from vdae_bench.running.cost import Calibration, calibrate, foretell, group_work, price, train_bytes
-from vdae_bench.running.job import Group
+from vdae_bench.running.context import RunContext, create_context
+from vdae_bench.running.cost import Calibration, calibrate, group_work, predict_seconds, price, train_bytes
+from vdae_bench.running.job import RunGroup
+from vdae_bench.running.options import Command, MachineOptions, PlanOptions, SpecOptions
 from vdae_bench.running.plan import Plan, plan
 from vdae_bench.running.shards import shares
 from vdae_bench.running.slurm import job_array
-from vdae_bench.running.workbench import Surroundings, Workbench, surroundings
+from vdae_bench.running.workbench import Workbench
 from vdae_bench.search.searches import search_text, take_winners
 from vdae_bench.search.studies import studies_of
 from vdae_bench.search.winner import trials_frozen
@@ -86,27 +87,28 @@ def plan_text(spec: SweepSpec, planned: Plan, timings: Sequence[Calibration] = (
     )
 
 
-def show_plan(spec: str, *, measure: bool, flops_per_second: float | None, form: str, **words: Any) -> None:
+def show_plan(word: str, options: SpecOptions, machine: MachineOptions, asked: PlanOptions) -> None:
     """Print what a sweep would run, and for how long: on this device, or on one that achieves so many FLOP/s."""
-    if measure and flops_per_second:
+    if asked.calibrate and asked.flops_per_second:
         raise UserError("--calibrate times this device, --flops-per-second is for another; give one of them")
-    around = surroundings(**{name: words[name] for name in SURROUNDINGS if name in words})
-    resolved = resolve(spec, around, words, may_calibrate=measure)
-    studies = studies_of(resolved) if words["search"] else []
-    resolved = take_winners(resolved, around.store, words["search"], quiet=form != "text")
-    planned = plan(resolved, around.store, around.limit, words["only"])
+    context = create_context(machine)
+    resolved = within_budget(changed_spec(word, options), options, context, may_calibrate=asked.calibrate)
+    studies = studies_of(resolved) if options.search else []
+    resolved = take_winners(resolved, context.store, options.search, quiet=asked.form != "text")
+    planned = plan(resolved, context.store, context.limit, options.only)
     timings, where = [], "on this device, from a slice of each"
-    if flops_per_second:
-        timings = [foretell(group, flops_per_second) for group in planned.groups]
-        where = f"at {flops_per_second / 1e12:.4g} TFLOP/s"
-    elif measure:
-        timings = [calibrate(group, lambda group: Workbench(group, around)) for group in planned.groups]
-    if form == "slurm":
-        click.echo(_slurm_script(spec, planned, timings, around, words), nl=False)
+    if asked.flops_per_second:
+        timings = [predict_seconds(group, asked.flops_per_second) for group in planned.groups]
+        where = f"at {asked.flops_per_second / 1e12:.4g} TFLOP/s"
+    elif asked.calibrate:
+        timings = [calibrate(group, lambda group: Workbench(group, context)) for group in planned.groups]
+    if asked.form == "slurm":
+        command = Command("sweep", (word,), options, machine, plugins=loaded_plugins())
+        click.echo(_slurm_script(command, planned, timings, context, asked), nl=False)
         return
-    if form == "text":
+    if asked.form == "text":
         if studies:
-            click.echo(search_text(resolved, studies, around.store))
+            click.echo(search_text(resolved, studies, context.store))
         click.echo(plan_text(resolved, planned, timings, where))
         return
     content = {
@@ -136,7 +138,7 @@ def show_plan(spec: str, *, measure: bool, flops_per_second: float | None, form:
                 "study": study.slug,
                 "serves": list(study.serves),
                 "trials": study.trials,
-                "frozen": trials_frozen(study, around.store),
+                "frozen": trials_frozen(study, context.store),
                 "epochs": study.epochs,
                 "train_flops": study.train_flops,
             }
@@ -147,39 +149,23 @@ def show_plan(spec: str, *, measure: bool, flops_per_second: float | None, form:
 
 
 def _slurm_script(
-    name: str, planned: Plan, timings: Sequence[Calibration], around: Surroundings, words: dict[str, Any]
+    command: Command, planned: Plan, timings: Sequence[Calibration], context: RunContext, asked: PlanOptions
 ) -> str:
-    """A job array for the command line's sweep; as many shares as asked for, else one a group."""
-    if words["budget"]:
-        raise UserError("--budget is for this machine; give --epochs and --seeds for a cluster")
+    """A job array for a sweep; as many shares as asked for, else one a group."""
     groups = planned.everything
-    count = words["shards"] or len(groups)
-    options: list[str] = []
-    for plugin in loaded_plugins():
-        options += ["--plugin", str(plugin)]
-    options += ["sweep", name]
-    for option in ("protocol", "epochs", "seeds", "replicas", "data"):
-        if words[option] is not None:
-            options += [f"--{option}", str(words[option])]
-    for pattern in words["only"]:
-        options += ["--only", pattern]
-    for setting in words["settings"]:
-        options += ["--set", setting]
-    options += ["--results", str(words["results"]), "--device", words["device"]]
-    if words["search"] is False:
-        options += ["--no-search"]
+    count = asked.shards or len(groups)
     longest = None
     if timings:
         timed = zip(planned.groups, timings, strict=True)
         seconds = {group.identity: sum(_seconds_of(group, timing).values()) for group, timing in timed}
         parts = shares([group_work(group) for group in groups], count)
         longest = max(sum(seconds.get(groups[index].identity, 0.0) for index in part) for part in parts)
-    limit = parse_duration(words["time_limit"])
-    gpu = words["device"] == "cuda"
-    return job_array(planned.cells[0].job.sweep, options, count, limit, around.threads, gpu, longest)
+    limit = parse_duration(asked.time_limit)
+    gpu = command.machine.device == "cuda"
+    return job_array(planned.cells[0].job.sweep, command, count, limit, context.threads, gpu, longest)
 
 
-def _seconds_of(group: Group, timing: Calibration) -> dict[str, float]:
+def _seconds_of(group: RunGroup, timing: Calibration) -> dict[str, float]:
     epochs = group.job.training_settings().epochs
     return {
         "train": timing.epoch_seconds * epochs,

@@ -1,91 +1,88 @@
-"""What the verbs do: from parsed words to runs and printed text. The verbs themselves are in `cli.py`."""
+"""The verbs that run: `reproduce`, `sweep` and `search`, from a command to records and reports."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
 from vdae_bench.cli.plan import plan_text
-from vdae_bench.cli.words import SURROUNDINGS, resolve, stop_request
-from vdae_bench.errors import Failed, UserError
+from vdae_bench.cli.words import changed_spec, one_of_several, stop_token, within_budget
+from vdae_bench.errors import Failed
+from vdae_bench.running.context import RunContext, create_context
 from vdae_bench.running.cost import group_work
-from vdae_bench.running.engines import choose_engine
+from vdae_bench.running.execute import Outcome, clear_leftovers, run_plan
+from vdae_bench.running.options import Command, RunOptions
 from vdae_bench.running.plan import Plan, plan
+from vdae_bench.running.pools import choose_pool
 from vdae_bench.running.progress import choose_progress
-from vdae_bench.running.schedule import Outcome, clear_leftovers, run_plan
 from vdae_bench.running.shards import parse_shard
-from vdae_bench.running.stop import StopRequest
-from vdae_bench.running.workbench import Surroundings, surroundings
+from vdae_bench.running.stop import StopToken
 from vdae_bench.search.searches import run_studies, search_sweep, search_text, take_winners
 from vdae_bench.search.studies import studies_of, studies_to_run
 from vdae_bench.search.winner import all_winners
-from vdae_bench.spec.check import find_spec, load_spec
 from vdae_bench.spec.sweep import SweepSpec
 from vdae_bench.store.records import Store
 
 
-def run_sweeps(names: Sequence[str], *, reports: Path, dry_run: bool, quiet: bool, **words: Any) -> None:
+def run_sweeps(names: Sequence[str], command: Command) -> None:
     """Run sweeps one after the other, then draw and print their reports."""
-    stop = stop_request(words)
-    shard = parse_shard(words["shard"]) if words["shard"] else None
-    if shard and words["search"]:
-        raise UserError("--shard takes a part of the final runs; search first: vdae-bench search SPEC")
-    around = surroundings(**{name: words[name] for name in SURROUNDINGS})
+    run = command.run
+    stop = stop_token(run)
+    shard = parse_shard(run.shard) if run.shard else None
+    context = create_context(command.machine, run.workers, str(command))
     for name in names:
-        if len(names) > 1 and load_spec(find_spec(name)).search is None:
-            spec = resolve(name, around, {**words, "search": None, "trials": None}, may_calibrate=not dry_run)
+        options = command.spec
+        if len(names) > 1 and options.search:
+            spec, options = one_of_several(name, options)
         else:
-            spec = resolve(name, around, words, may_calibrate=not dry_run)
-            if words["search"] and dry_run:
-                click.echo(search_text(spec, studies_of(spec), around.store))
-            elif words["search"]:
-                search_sweep(spec, around, words, quiet, stop)
-            spec = take_winners(spec, around.store, words["search"], quiet)
-        planned = plan(spec, around.store, around.limit, words["only"])
+            spec = changed_spec(name, options)
+        spec = within_budget(spec, options, context, may_calibrate=not run.dry_run)
+        if options.search and run.dry_run:
+            click.echo(search_text(spec, studies_of(spec), context.store))
+        elif options.search:
+            search_sweep(spec, context, run, stop)
+        spec = take_winners(spec, context.store, options.search, run.quiet)
+        planned = plan(spec, context.store, context.limit, options.only)
         if shard:
-            planned = shard.of(planned, around.store)
-        if dry_run:
+            planned = shard.of(planned, context.store)
+        if run.dry_run:
             click.echo(plan_text(spec, planned))
             continue
-        outcome = run_spec(planned, around, quiet, stop, words["workers"], words["scheduler"])
-        report_sweep(spec, around.store, reports)
+        outcome = run_groups(planned, context, run, stop)
+        report_sweep(spec, context.store, command.machine.reports)
         raise_if_failed(outcome, planned)
 
 
-def run_spec(
-    planned: Plan, around: Surroundings, quiet: bool, stop: StopRequest, workers: int | None, scheduler: str | None
-) -> Outcome:
+def run_groups(planned: Plan, context: RunContext, options: RunOptions, stop: StopToken) -> Outcome:
     """Run what has no record; a signal ends it after a checkpoint."""
-    clear_leftovers(planned, around.store)
+    clear_leftovers(planned, context.store)
     if not planned.groups:
         return Outcome()
     with (
-        stop.listening(),
-        choose_progress(lambda: sum(map(group_work, planned.groups)), quiet) as progress,
-        choose_engine(workers, scheduler, around, progress.say) as engine,
+        stop.listening(context.command),
+        choose_progress(lambda: sum(map(group_work, planned.groups)), options.quiet) as progress,
+        choose_pool(options.workers, options.scheduler, context, progress.say) as pool,
     ):
-        return run_plan(planned, around, progress, stop, engine)
+        return run_plan(planned, context, progress, stop, pool)
 
 
-def run_search(word: str, *, reports: Path, dry_run: bool, quiet: bool, **words: Any) -> None:
+def run_search(word: str, command: Command) -> None:
     """Run the studies of a spec, those of its comparison too, and draw them."""
-    around = surroundings(**{name: words[name] for name in SURROUNDINGS})
-    spec = resolve(word, around, {**words, "search": True})
+    context = create_context(command.machine, command.run.workers, str(command))
+    spec = within_budget(changed_spec(word, command.spec), command.spec, context)
     studies = studies_to_run(spec, compare=True)
-    if dry_run:
-        click.echo(search_text(spec, studies, around.store))
+    if command.run.dry_run:
+        click.echo(search_text(spec, studies, context.store))
         return
-    stop = stop_request(words)
-    run_studies(studies, around, words, quiet, stop)
-    report_sweep(spec, around.store, reports)
+    run_studies(studies, context, command.run, stop_token(command.run))
+    report_sweep(spec, context.store, command.machine.reports)
 
 
 def raise_if_failed(outcome: Outcome, planned: Plan) -> None:
     """Exit code 1 with a list when runs failed or diverged, now or before."""
-    lines = [f"{group.label}: {error}" for group, error in outcome.failures]
+    lines = [f"{task.label}: {error}" for task, error in outcome.failures]
     lines += [
         f"{record.cell.dataset}_{record.cell.method}_{record.cell.latents} seed {record.seed}: "
         f"{'; '.join(record.flags)}"

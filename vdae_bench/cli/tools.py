@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -62,11 +64,13 @@ def bench(only: str | None, rounds: int | None, threads: int | None, results: Pa
         MissingPeer: after all that could run did, where a library to compare with is not there.
     """
     from vdae_bench.bench.page import build_performance
-    from vdae_bench.running.workbench import surroundings
+    from vdae_bench.running.context import create_context
+    from vdae_bench.running.options import MachineOptions
 
     with TemporaryDirectory() as folder:
         data = find_data(Path(folder))
-        setting = Setting(surroundings("cpu", threads, results, data.folder), data)
+        machine = MachineOptions("cpu", threads, results=results, data=data.folder)
+        setting = Setting(create_context(machine, command=shlex.join(["vdae-bench", *sys.argv[1:]])), data)
         outcome = run_cases(declared(), setting, results, only, rounds)
     click.echo(outcome.path)
     click.echo(build_performance(results, reports))

@@ -1,22 +1,28 @@
-"""Words of the command line turned into values: settings, durations, a spec with its overrides, a request to stop."""
+"""The words of the command line turned into what runs: a spec with its overrides, a stop token, the whole command."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from vdae_bench.cli.options import typed_options
 from vdae_bench.errors import UserError
+from vdae_bench.models.registry import loaded_plugins
 from vdae_bench.running.budget import fit_budget
-from vdae_bench.running.stop import StopRequest
-from vdae_bench.running.workbench import Surroundings
-from vdae_bench.spec.check import find_spec, load_spec
+from vdae_bench.running.context import RunContext
+from vdae_bench.running.options import Command, MachineOptions, RunOptions, SpecOptions
+from vdae_bench.running.stop import StopToken
+from vdae_bench.spec.check import apply_overrides, find_spec, load_spec
 from vdae_bench.spec.sweep import SweepSpec
 from vdae_bench.system.words import parse_duration
 from vdae_bench.system.yaml_file import YamlFile
 
-SURROUNDINGS = ("device", "threads", "results", "data", "checkpoint_every", "keep_checkpoints", "replicas", "workers")
-"""The words of a verb that runs something which say where and on what."""
+
+def typed_command(verb: str, target: str, spec: SpecOptions, machine: MachineOptions, run: RunOptions) -> Command:
+    """The command that is being typed, with its plugins."""
+    return Command(verb, (target,), spec, machine, run, loaded_plugins(), typed_options())
 
 
 def parse_settings(settings: Sequence[str], epochs: int | None) -> dict[str, Any]:
@@ -30,25 +36,40 @@ def parse_settings(settings: Sequence[str], epochs: int | None) -> dict[str, Any
     return values
 
 
-def resolve(word: str, around: Surroundings, words: dict[str, Any], *, may_calibrate: bool = True) -> SweepSpec:
-    """The spec with the protocol, overrides and budget of the command line."""
-    overrides = parse_settings(words["settings"], words["epochs"])
+def changed_spec(word: str, options: SpecOptions) -> SweepSpec:
+    """The spec with the protocol and overrides of the command line."""
+    overrides = parse_settings(options.settings, options.epochs)
     search = {key.removeprefix("search."): overrides.pop(key) for key in list(overrides) if key.startswith("search.")}
-    if words.get("trials"):
-        if not words.get("search"):
+    if options.trials:
+        if not options.search:
             raise UserError("--trials is the number of a search; give --search too")
-        search["trials"] = words["trials"]
-    spec = load_spec(find_spec(word), words["protocol"], overrides, words["seeds"], search)
-    if not words["budget"]:
+        search["trials"] = options.trials
+    return load_spec(find_spec(word), options.protocol, overrides, options.seeds, search)
+
+
+def one_of_several(word: str, options: SpecOptions) -> tuple[SweepSpec, SpecOptions]:
+    """The spec as `changed_spec` has it, and the options without a search where the spec has none."""
+    plain = replace(options, search=None, trials=None)
+    spec = changed_spec(word, plain)
+    if spec.search is None:
+        return spec, plain
+    return changed_spec(word, options) if options.trials else spec, options
+
+
+def within_budget(
+    spec: SweepSpec, options: SpecOptions, context: RunContext, *, may_calibrate: bool = True
+) -> SweepSpec:
+    """The spec with as many epochs, then seeds, as fit the budget of the command line, where there is one."""
+    if not options.budget:
         return spec
-    if words.get("search"):
+    if options.search:
         raise UserError("--budget does not reckon with a search; give --epochs, or search first with vdae-bench search")
-    if words["epochs"] or words["seeds"]:
+    if options.epochs or options.seeds:
         raise UserError("--budget chooses epochs and seeds itself; leave out --epochs and --seeds")
-    epochs, seeds = fit_budget(spec, parse_duration(words["budget"]), around, may_calibrate=may_calibrate)
-    return load_spec(find_spec(word), words["protocol"], {**overrides, "epochs": epochs}, seeds, search)
+    epochs, seeds = fit_budget(spec, parse_duration(options.budget), context, may_calibrate=may_calibrate)
+    return replace(spec, protocol=apply_overrides(spec.protocol, {"epochs": epochs}), seeds=seeds)
 
 
-def stop_request(words: dict[str, Any]) -> StopRequest:
-    """On a signal, or at the time limit of the command line."""
-    return StopRequest(parse_duration(words["time_limit"]) if words["time_limit"] else None)
+def stop_token(options: RunOptions) -> StopToken:
+    """Set by a signal, or at the time limit of the command line."""
+    return StopToken(parse_duration(options.time_limit) if options.time_limit else None)

@@ -10,9 +10,10 @@ import json
 
 from vdae_bench.errors import UserError
 from vdae_bench.models.registry import get_method
+from vdae_bench.running.context import RunContext
 from vdae_bench.running.cost import Calibration, calibrate
-from vdae_bench.running.job import Group, Job
-from vdae_bench.running.workbench import Surroundings, Workbench
+from vdae_bench.running.job import Job, RunGroup
+from vdae_bench.running.workbench import Workbench
 from vdae_bench.spec.sweep import SweepSpec
 from vdae_bench.system import atomic, strict_json
 from vdae_bench.system.strict_json import digest
@@ -22,7 +23,7 @@ MARGIN = 0.9
 """Share of the budget that the estimate may fill."""
 
 
-def fit_budget(spec: SweepSpec, seconds: float, around: Surroundings, *, may_calibrate: bool = True) -> tuple[int, int]:
+def fit_budget(spec: SweepSpec, seconds: float, context: RunContext, *, may_calibrate: bool = True) -> tuple[int, int]:
     """(epochs, seeds): the protocol's seeds with as many epochs as fit; fewer seeds only if not one epoch fits.
 
     Raises:
@@ -31,10 +32,10 @@ def fit_budget(spec: SweepSpec, seconds: float, around: Surroundings, *, may_cal
     asked = {
         "protocol": spec.protocol.content(),
         "seconds": seconds,
-        "device": around.device.type,
-        "threads": around.threads,
+        "device": context.device.type,
+        "threads": context.threads,
     }
-    path = around.store.root / spec.name / "budgets" / f"{spec.protocol.name}-{digest(asked)[:8]}.json"
+    path = context.store.root / spec.name / "budgets" / f"{spec.protocol.name}-{digest(asked)[:8]}.json"
     if path.exists():
         try:
             kept = strict_json.loads(path.read_bytes())
@@ -46,7 +47,7 @@ def fit_budget(spec: SweepSpec, seconds: float, around: Surroundings, *, may_cal
             "this budget has not been calibrated yet; run it once without --dry-run, or plan with --calibrate"
         )
     for seeds in range(spec.seeds, 0, -1):
-        per_epoch, fixed = _totals(spec, seeds, around)
+        per_epoch, fixed = _totals(spec, seeds, context)
         epochs = int((MARGIN * seconds - fixed) / per_epoch) if per_epoch else 1
         if epochs >= 1:
             break
@@ -60,13 +61,13 @@ def fit_budget(spec: SweepSpec, seconds: float, around: Surroundings, *, may_cal
     return epochs, seeds
 
 
-def _totals(spec: SweepSpec, seeds: int, around: Surroundings) -> tuple[float, float]:
+def _totals(spec: SweepSpec, seeds: int, context: RunContext) -> tuple[float, float]:
     """Seconds an epoch of all cells takes, and seconds that do not depend on the epochs."""
     timings: list[Calibration] = []
     for cell in spec.cells:
         job = Job(spec.name, cell, spec.protocol, spec.resolved_hyperparameters(cell))
         runs = range(seeds if get_method(cell.method).trains else 1)
-        group = Group(tuple((job, seed) for seed in runs))
-        timings.append(calibrate(group, lambda group: Workbench(group, around)))
+        group = RunGroup(tuple((job, seed) for seed in runs))
+        timings.append(calibrate(group, lambda group: Workbench(group, context)))
     fixed = sum(each.evaluation_seconds + each.samples_seconds for each in timings)
     return sum(each.epoch_seconds for each in timings), fixed

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from vdae_bench.evaluation.likelihood import SAMPLE_BLOCK, images_in_chunk
 from vdae_bench.models.model import Model
 from vdae_bench.models.registry import get_method
-from vdae_bench.running.job import GROUP_BYTES, MAX_REPLICAS, Group, Job
+from vdae_bench.running.job import GROUP_BYTES, MAX_REPLICAS, Job, RunGroup
 from vdae_bench.system.devices import wait
 from vdae_bench.system.strict_json import digest
 from vdae_bench.training.trainer import MAX_ROWS
@@ -31,7 +31,7 @@ class GroupLimit:
     replicas: int = MAX_REPLICAS
 
     def of(self, job: Job) -> int:
-        """As many as fit the memory; one in any case."""
+        """How many replicas train together: as many as fit in memory, at least one."""
         return max(1, min(self.replicas, self.memory // max(1, train_bytes(job))))
 
 
@@ -83,7 +83,7 @@ def _weigh(model: Model, job: Job, images: int, log_det_rows: int) -> int:
 
 
 def _micro_batch(model: Model, job: Job) -> int:
-    """How many images of a batch a step takes at a time (`training.engine`)."""
+    """How many images of a batch a step takes at a time (`training.trainer`)."""
     return min(job.protocol.batch_size, max(1, MAX_ROWS // model.training_jacobian_rows))
 
 
@@ -99,12 +99,12 @@ class Price:
 
     @property
     def flops(self) -> int:
-        """Of training and evaluation."""
+        """FLOPs of training plus evaluation, for one seed."""
         return self.train_flops + self.evaluation_flops
 
     @property
     def evaluation_share(self) -> float:
-        """Of the FLOPs; 0 where there are none."""
+        """The evaluation's share of the FLOPs; 0 where there are none."""
         return self.evaluation_flops / (self.flops or 1)
 
 
@@ -146,14 +146,14 @@ def _step_flops(model: Model, job: Job) -> int:
     return round(counter.get_total_flops() * job.protocol.batch_size / batch)
 
 
-def group_work(group: Group) -> float:
+def group_work(group: RunGroup) -> float:
     """FLOPs of a group: what a share of a sweep and the progress display weigh it by."""
     return float(price(group.job).flops * len(group.runs)) or 1.0
 
 
 @torch.no_grad()
 def _evaluation_flops(model: Model, job: Job) -> list[int]:
-    """Of the images with K samples each, and of the others."""
+    """FLOPs of the images with K samples each, and of the others."""
     protocol, parts = job.protocol, []
     nll_images = min(protocol.nll_images, protocol.elbo_images)
     exact = model.noise_dim == 0
@@ -174,7 +174,7 @@ def _evaluation_flops(model: Model, job: Job) -> list[int]:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Seconds on a device, of a group or of one seed of it: measured on this one, or foretold for another."""
+    """Seconds on a device, of a group or of one seed of it: measured on this one, or predicted for another."""
 
     epoch_seconds: float
     nll_seconds: float
@@ -186,10 +186,10 @@ class Calibration:
 
     @property
     def evaluation_seconds(self) -> float:
-        """Of the whole test."""
+        """Seconds of the whole test."""
         return self.nll_seconds + self.elbo_seconds
 
-    def per_seed(self, group: Group) -> Calibration:
+    def per_seed(self, group: RunGroup) -> Calibration:
         """The share of one run of the group."""
         runs = len(group.runs)
         return Calibration(*(seconds / runs for seconds in astuple(self)))
@@ -199,7 +199,7 @@ STEADY_SECONDS = 1.0
 """A first call this long is taken as it is: warming up is a small part of it."""
 
 
-def foretell(group: Group, flops_per_second: float) -> Calibration:
+def predict_seconds(group: RunGroup, flops_per_second: float) -> Calibration:
     """The seconds of a group on a device that achieves that many FLOP/s."""
     cost, runs = price(group.job), len(group.runs)
     epochs = group.job.training_settings().epochs or 1
@@ -208,10 +208,10 @@ def foretell(group: Group, flops_per_second: float) -> Calibration:
     return Calibration(cost.train_flops * runs / epochs / flops_per_second, nll, elbo)
 
 
-def calibrate(group: Group, prepare: Callable[[Group], Any], steps: int = 3) -> Calibration:
+def calibrate(group: RunGroup, prepare: Callable[[RunGroup], Any], steps: int = 3) -> Calibration:
     """Time a few real steps, a validation pass, a chunk of each kind of evaluation and the evidence of a group.
 
-    `prepare` builds the group's workbench (see `runner.Workbench`); nothing is stored.
+    `prepare` builds the group's workbench (see `workbench.Workbench`); nothing is stored.
     """
     bench = prepare(group)
     trainer, evaluator, device = bench.trainer, bench.evaluator(), bench.data.device

@@ -1,4 +1,4 @@
-"""The runner: a replica group to published records. Many groups are for `schedule.py`.
+"""The runner: a run group to published records, and the group as a task of the scheduler.
 
 A group trains, evaluates and publishes its records together; from its checkpoint it continues with the same bits.
 """
@@ -9,18 +9,20 @@ import functools
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from vdae_bench.errors import EnvironmentFault
 from vdae_bench.evaluation.units import bits_per_dim
 from vdae_bench.models.registry import get_method
-from vdae_bench.running.cost import Price, price
-from vdae_bench.running.job import Group
-from vdae_bench.running.workbench import Surroundings, Workbench
+from vdae_bench.running.context import RunContext
+from vdae_bench.running.cost import Price, group_work, price
+from vdae_bench.running.job import RunGroup
+from vdae_bench.running.task import Busy, Report, run_leased
+from vdae_bench.running.workbench import Workbench
 from vdae_bench.store.evidence import write_evidence
 from vdae_bench.store.provenance import provenance
 from vdae_bench.store.records import (
@@ -36,28 +38,23 @@ from vdae_bench.store.records import (
 )
 from vdae_bench.store.weights import save_model
 from vdae_bench.system.devices import describe
-from vdae_bench.system.lease import Held, Lease
-from vdae_bench.training.checkpoint import Checkpoint
 from vdae_bench.training.trainer import Interrupted, Trainer
 
 REDRAWS = 5
 """Other draws of the test set's noise on which a model without training is scored, to say how much a draw matters."""
 
 
-def run_group(
-    group: Group, around: Surroundings, report: Callable[[str, float | None], None], stop: Callable[[], bool]
-) -> list[Record]:
+def run_group(group: RunGroup, context: RunContext, report: Report, stop: Callable[[], bool]) -> list[Record]:
     """Train, evaluate and publish a group, from its checkpoint where there is one.
 
-    `report(phase, fraction)` is called as it goes; the fraction is None in work that is done once a machine. Raises
-    `Interrupted` after a checkpoint when `stop` says so.
+    Raises `Interrupted` after a checkpoint when `stop` says so.
     """
     started_at = datetime.now(UTC)
     job = group.job
     cost = functools.cache(lambda: price(job))  # not counted before the first step: it takes a second
-    bench = Workbench(group, around)
+    bench = Workbench(group, context)
     trainer = bench.trainer
-    checkpoint = Checkpoint(group.checkpoint_path(around.store), group.identity, around.seconds_between_checkpoints)
+    checkpoint = group.checkpoint(context.store, context.seconds_between_checkpoints)
     evaluation: dict[str, Any] = {"state": None, "seconds": 0.0}
     with checkpoint.restoring():
         if state := checkpoint.load():
@@ -106,8 +103,8 @@ def run_group(
         spread = redraw_standard_deviation(bench)
         metrics = [{**each, "redraw_standard_deviation_nats": spread} for each in metrics]
     seconds = time.perf_counter() - began
-    records = _records(group, trainer, metrics, evaluator.flags, cost(), seconds, started_at, around)
-    published = list(zip(paths_of(group, around.store), records, strict=True))
+    records = _records(group, trainer, metrics, evaluator.flags, cost(), seconds, started_at, context)
+    published = list(zip(paths_of(group, context.store), records, strict=True))
 
     def show_classifier(fraction: float) -> None:
         report(f"a classifier to judge samples, trained once: {fraction:.0%}", None)
@@ -116,13 +113,13 @@ def run_group(
             save(trainer.state())
             raise Interrupted
 
-    write_beside(published, bench, around, show_classifier)
-    around.store.publish(published)
+    write_beside(published, bench, context, show_classifier)
+    context.store.publish(published)
     checkpoint.remove()
     return records
 
 
-def paths_of(group: Group, store: Store) -> list[Path]:
+def paths_of(group: RunGroup, store: Store) -> list[Path]:
     """Where the records of a group's runs are, or will be."""
     return [store.path(job.sweep, job.protocol.name, job.cell.slug, seed) for job, seed in group.runs]
 
@@ -130,13 +127,13 @@ def paths_of(group: Group, store: Store) -> list[Path]:
 def write_beside(
     published: list[tuple[Path, Record]],
     bench: Workbench,
-    around: Surroundings,
+    context: RunContext,
     show_classifier: Callable[[float], None],
 ) -> None:
     """Evidence of the samples of each completed run and, where asked for, its weights; before the records."""
     model = bench.model
     completed = [(replica, path) for replica, (path, record) in enumerate(published) if record.status == "completed"]
-    if around.keep_models:
+    if context.keep_models:
         for replica, path in completed:
             save_model(path, published[replica][1].run_digest, model, replica)
     if not completed:
@@ -166,14 +163,14 @@ def _training_phase(trainer: Trainer) -> str:
 
 
 def _records(
-    group: Group,
+    group: RunGroup,
     trainer: Trainer,
     metrics: list[dict[str, float]],
     evaluation_flags: list[str],
     cost: Price,
     evaluation_seconds: float,
     started_at: datetime,
-    around: Surroundings,
+    context: RunContext,
 ) -> list[Record]:
     replicas = len(group.runs)
     records = []
@@ -213,17 +210,17 @@ def _records(
                     train_flops=cost.train_flops,
                     evaluation_flops=cost.evaluation_flops,
                     parameters=cost.parameters,
-                    device=describe(around.device),
-                    threads=around.threads,
+                    device=describe(context.device),
+                    threads=context.threads,
                     replicas=replicas,
                 ),
-                provenance=provenance(job.run_digest(seed), trainer.data.sha256, started_at),
+                provenance=provenance(job.run_digest(seed), trainer.data.sha256, started_at, context.command),
             )
         )
     return records
 
 
-def _test_metrics(group: Group, measured: dict[str, float]) -> TestMetrics:
+def _test_metrics(group: RunGroup, measured: dict[str, float]) -> TestMetrics:
     continuous = group.job.view == "continuous"
     has_elbo = get_method(group.job.cell.method).has_elbo
     dims = group.job.data_dim
@@ -250,52 +247,45 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-class CannotWrite(EnvironmentFault):
-    """The results folder cannot be written, which no other group would survive either."""
+@dataclass(frozen=True)
+class GroupTask:
+    """A run group as a task of the scheduler: its result are the records of its runs."""
 
+    group: RunGroup
 
-def lease_of(group: Group, store: Store) -> Lease:
-    """Beside the group's checkpoint."""
-    return Lease(group.checkpoint_path(store).with_suffix(".lease"))
+    @functools.cached_property
+    def identity(self) -> str:
+        """The identity of the group."""
+        return self.group.identity
 
+    @functools.cached_property
+    def label(self) -> str:
+        """The cells and seeds of the group."""
+        return self.group.label
 
-def attend(
-    group: Group,
-    around: Surroundings,
-    stop: Callable[[], bool],
-    report: Callable[[str, float | None], None] | None = None,
-) -> list[Record] | str:
-    """Run a group, or take the records that others have published; where another process works on it, who that is.
+    @functools.cached_property
+    def work(self) -> float:
+        """FLOPs of the group."""
+        return group_work(self.group)
 
-    What `report(phase, fraction)` hears, at first ("", 0), stands in the group's lease for other processes too.
+    def checkpoint_path(self, store: Store) -> Path:
+        """The group's checkpoint."""
+        return self.group.checkpoint_path(store)
 
-    Raises:
-        CannotWrite: not even the lease.
-    """
-    lease = lease_of(group, around.store)
-
-    def note(phase: str, fraction: float | None) -> None:
-        lease.note = {"label": group.label, "phase": phase, "fraction": fraction}
-        if report:
-            report(phase, fraction)
-
-    lease.note = {"label": group.label, "phase": "", "fraction": 0.0}
-    try:
-        lease.take()
-    except Held as held:
-        return str(held)
-    except EnvironmentFault as error:
-        raise CannotWrite(str(error)) from error
-    with lease.kept():
-        found = group.records(around.store)
+    def run(self, context: RunContext, report: Report, stop: Callable[[], bool]) -> list[Record] | Busy:
+        """Run the group, or what of it others have not published; where they published all, take that."""
+        found = self.group.records(context.store)
         there = [record for record in found if record]
         if len(there) == len(found):
-            Checkpoint(group.checkpoint_path(around.store), group.identity).remove()  # whoever published was killed
+            self.group.checkpoint(context.store).remove()  # whoever published was killed
             return there
-        if there and not group.begun(around.store):  # processes that group the same runs in other ways
-            lacking = tuple(run for run, record in zip(group.runs, found, strict=True) if not record)
-            rest = attend(Group(lacking), around, stop, report)
-            return rest if isinstance(rest, str) else [*there, *rest]
+        if there and not self.group.begun(context.store):  # processes that group the same runs in other ways
+            lacking = tuple(run for run, record in zip(self.group.runs, found, strict=True) if not record)
+            rest = run_leased(GroupTask(RunGroup(lacking)), context, report, stop)
+            return rest if isinstance(rest, Busy) else [*there, *rest]
+        report("", 0.0)
+        return run_group(self.group, context, report, stop)
 
-        note("", 0.0)
-        return run_group(group, around, note, stop)
+    def halves(self) -> tuple[GroupTask, ...]:
+        """Each with half of the runs."""
+        return tuple(map(GroupTask, self.group.halves())) if len(self.group.runs) > 1 else ()

@@ -16,7 +16,7 @@ from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.records import SCHEMA, Record, Store
 from vdae_bench.system.strict_json import digest
 from vdae_bench.training.adam import AdamSettings
-from vdae_bench.training.checkpoint import Checkpoint
+from vdae_bench.training.checkpoint import SECONDS_BETWEEN, Checkpoint
 from vdae_bench.training.trainer import TrainingSettings
 
 MAX_REPLICAS = 32
@@ -95,7 +95,7 @@ class Job:
         )
 
     def training_settings(self) -> TrainingSettings:
-        """The protocol's part for the engine; a method that does not train has no epochs and starts from data."""
+        """The protocol's part for the trainer; a method that does not train has no epochs and starts from data."""
         trains = get_method(self.cell.method).trains
         return TrainingSettings(
             epochs=self.protocol.epochs if trains else 0,
@@ -129,7 +129,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Group:
+class RunGroup:
     """Runs that train together as replicas of one model: seeds of a job, or of jobs of one architecture."""
 
     runs: tuple[tuple[Job, int], ...]
@@ -161,10 +161,10 @@ class Group:
         """Identity of the group's checkpoint: the runs in it."""
         return digest([job.run_digest(seed) for job, seed in self.runs])
 
-    def halves(self) -> tuple[Group, Group]:
+    def halves(self) -> tuple[RunGroup, RunGroup]:
         """Two groups of half as many runs, for where there is not the memory for all; their numbers are the same."""
         middle = (len(self.runs) + 1) // 2
-        return Group(self.runs[:middle]), Group(self.runs[middle:])
+        return RunGroup(self.runs[:middle]), RunGroup(self.runs[middle:])
 
     def problem(self) -> Problem:
         """What the method builds the group's model from."""
@@ -174,9 +174,13 @@ class Group:
         """Where the group's checkpoint is while it runs."""
         return store.folder(self.job.sweep, self.job.protocol.name, "checkpoints") / f"{self.identity[:16]}.pt"
 
+    def checkpoint(self, store: Store, seconds_between: float = SECONDS_BETWEEN) -> Checkpoint:
+        """The group's state on disk while it runs."""
+        return Checkpoint(self.checkpoint_path(store), self.identity, seconds_between)
+
     def begun(self, store: Store) -> bool:
         """Whether there is a checkpoint to go on from."""
-        checkpoint = Checkpoint(self.checkpoint_path(store), self.identity)
+        checkpoint = self.checkpoint(store)
         return checkpoint.path.exists() or checkpoint.previous.exists()
 
     def records(self, store: Store) -> list[Record | None]:

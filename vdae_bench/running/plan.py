@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from vdae_bench.errors import UserError
 from vdae_bench.models.registry import get_method
 from vdae_bench.running.cost import GroupLimit
-from vdae_bench.running.job import Group, Job
+from vdae_bench.running.job import Job, RunGroup
 from vdae_bench.spec.sweep import Cell, SweepSpec
 from vdae_bench.store.records import Store
 from vdae_bench.system.strict_json import digest
@@ -34,7 +34,7 @@ class Plan:
     """All cells of a sweep, and the groups that would run."""
 
     cells: tuple[CellPlan, ...]
-    groups: tuple[Group, ...]
+    groups: tuple[RunGroup, ...]
     limit: GroupLimit = field(default_factory=GroupLimit)
 
     @property
@@ -43,7 +43,7 @@ class Plan:
         return {(each.job.cell, seed) for each in self.cells for seed in each.done}
 
     @property
-    def everything(self) -> list[Group]:
+    def everything(self) -> list[RunGroup]:
         """The groups of the sweep as if it started now, without any record."""
         return [group for alike in _alike(self.cells) for group in _whole(alike, self.limit)]
 
@@ -87,7 +87,7 @@ def cell_plans(spec: SweepSpec, store: Store) -> list[CellPlan]:
     return cells
 
 
-def _groups(cells: list[CellPlan], store: Store, limit: GroupLimit) -> Iterator[Group]:
+def _groups(cells: list[CellPlan], store: Store, limit: GroupLimit) -> Iterator[RunGroup]:
     """The missing runs, those of one architecture together, as many as `limit` allows.
 
     A group that a kill stopped while it published has a checkpoint and some of its records: it goes on as it was.
@@ -115,12 +115,12 @@ def _alike(cells: Sequence[CellPlan]) -> Iterable[list[CellPlan]]:
     return by_architecture.values()
 
 
-def _whole(alike: list[CellPlan], limit: GroupLimit) -> Iterator[Group]:
+def _whole(alike: list[CellPlan], limit: GroupLimit) -> Iterator[RunGroup]:
     """All runs of such cells in groups, whether they have a record or not."""
     runs = [(each.job, seed) for each in alike for seed in sorted((*each.done, *each.missing))]
     return _of_size(limit.of(alike[0].job), runs)
 
 
-def _of_size(size: int, runs: list[tuple[Job, int]]) -> Iterator[Group]:
+def _of_size(size: int, runs: list[tuple[Job, int]]) -> Iterator[RunGroup]:
     for start in range(0, len(runs), size):
-        yield Group(tuple(runs[start : start + size]))
+        yield RunGroup(tuple(runs[start : start + size]))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from vdae_bench.errors import UserError
 from vdae_bench.running.cost import group_work
-from vdae_bench.running.job import Group
+from vdae_bench.running.job import RunGroup
 from vdae_bench.running.plan import Plan
 from vdae_bench.store.records import Store
 
@@ -35,7 +35,7 @@ class Shard:
             group = everything[index]
             lacking = tuple((job, seed) for job, seed in group.runs if (job.cell, seed) not in done)
             if lacking:
-                left.append(group if group.begun(store) else Group(lacking))
+                left.append(group if group.begun(store) else RunGroup(lacking))
         return replace(planned, groups=tuple(left))
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import shlex
-from collections.abc import Sequence
+from dataclasses import replace
 
+from vdae_bench.running.options import Command
 from vdae_bench.system.words import duration
 
 MINUTES_TO_STOP = 5
@@ -33,21 +33,27 @@ exit "$code"
 
 def job_array(
     name: str,
-    words: Sequence[str],
+    command: Command,
     shards: int,
     limit_seconds: float,
     threads: int,
     gpu: bool,
     longest_seconds: float | None = None,
 ) -> str:
-    """The script. `words` are those of the command but for shard and limit; the longest share's seconds where known.
+    """The script that runs a command in shares with a time limit each; the longest share's seconds where known.
 
-    >>> print(job_array("table1", ["sweep", "table1"], 4, 3290, 2, gpu=False).splitlines()[3])
+    >>> script = job_array("table1", Command("sweep", ("table1",)), 4, 3290, 2, gpu=False)
+    >>> print(*(line for line in script.splitlines() if "--time" in line), sep="\\n")
     #SBATCH --time=60
+    vdae-bench sweep table1 --threads 2 --shard auto --time-limit 3290s -q
     """
     minutes = math.ceil(limit_seconds / 60)
     limit = f"{minutes}m" if limit_seconds == 60 * minutes else f"{limit_seconds:g}s"
-    command = ["vdae-bench", *words, "--shard", "auto", "--time-limit", limit, "--threads", str(threads), "--quiet"]
+    task = replace(
+        command,
+        machine=replace(command.machine, threads=threads),
+        run=replace(command.run, shard="auto", time_limit=limit, quiet=True),
+    )
     about = f"{shards} shares of about the same cost"
     if longest_seconds is not None:
         about += f", the longest about {duration(longest_seconds)}"
@@ -58,5 +64,5 @@ def job_array(
         threads=threads,
         gpu="\n#SBATCH --gres=gpu:1" if gpu else "",
         about=about + ".",
-        command=shlex.join(command),
+        command=task.array_line(),
     )

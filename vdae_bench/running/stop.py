@@ -1,4 +1,4 @@
-"""Requests to stop: a signal, a time limit, or a file that says so to another process."""
+"""Stop tokens: a signal, a time limit, or a file that says so to another process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SECONDS_BETWEEN_LOOKS = 1.0
 
 
 class StopFile:
-    """How a stop reaches other processes: they look for a file, once a second at most."""
+    """The stop token of other processes, which look for a file, once a second at most."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -43,8 +43,8 @@ def stop_file(folder: Path, name: str) -> Iterator[Path]:
         atomic.discard(path)
 
 
-class StopRequest:
-    """Whether to stop, which ends the run after a checkpoint: on a signal, or after some time as if SIGTERM had come.
+class StopToken:
+    """Asks a run to stop after its next checkpoint: set by SIGINT, SIGTERM or a time limit, which counts as SIGTERM.
 
     A second Ctrl-C ends it at once.
     """
@@ -60,10 +60,11 @@ class StopRequest:
         return self.signal is not None
 
     @contextmanager
-    def listening(self) -> Iterator[StopRequest]:
+    def listening(self, command: str) -> Iterator[StopToken]:
         """Take SIGINT and SIGTERM as requests while the block runs (in the main thread only).
 
-        Raises `Stopped` where the block ends with `Interrupted`: it has its checkpoint.
+        Raises `Stopped`, which says how the command goes on, where the block ends with `Interrupted`: it has its
+        checkpoint.
         """
 
         def receive(number: int, frame: FrameType | None) -> None:
@@ -77,7 +78,7 @@ class StopRequest:
             yield self
         except Interrupted:
             assert self.signal is not None
-            raise Stopped(self.signal) from None
+            raise Stopped(self.signal, command) from None
         finally:
             for each, handler in before.items():
                 signal.signal(each, handler)

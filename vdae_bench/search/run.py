@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
-from vdae_bench.running.engines import Engine
+from vdae_bench.running.context import RunContext
+from vdae_bench.running.pools import WorkerPool
 from vdae_bench.running.progress import Progress
-from vdae_bench.running.stop import StopRequest
-from vdae_bench.running.workbench import Surroundings
+from vdae_bench.running.stop import StopToken
 from vdae_bench.search.ledger import Ledger, damaged
 from vdae_bench.search.propose import Pruner, propose
 from vdae_bench.search.space import in_words
 from vdae_bench.search.studies import Study
-from vdae_bench.search.trials import groups_of, train
+from vdae_bench.search.trials import BatchDisplay, groups_of, train
 from vdae_bench.search.winner import Trial, Winner, freeze, read, trials_frozen, write
 from vdae_bench.store.records import Store, keep_aside
 from vdae_bench.system import atomic
@@ -61,25 +61,25 @@ def work_of(study: Study, store: Store) -> float:
 
 def run_study(
     study: Study,
-    around: Surroundings,
+    context: RunContext,
     storage: Callable[[], BaseStorage],
     progress: Progress,
-    stop: StopRequest,
-    engine: Engine | None = None,
+    stop: StopToken,
+    pool: WorkerPool | None = None,
 ) -> Found:
     """Bring a study to its number of trials and freeze its winner; nothing runs where that is done.
 
     Raises `Interrupted` after a checkpoint when `stop` says so: the study goes on from there.
     """
     started = time.monotonic()
-    path = study.path(around.store)
+    path = study.path(context.store)
     there = _own(study, path)
     if there and len(there.trials) >= study.trials:
         return Found(there, 0, 0.0)
     ledger = _open(study, storage(), there)
     trained = 0
     for batch in range(-(-study.trials // study.batch)):
-        trained += _run_batch(study, batch, ledger, around, progress, stop, engine)
+        trained += _run_batch(study, batch, ledger, context, progress, stop, pool)
     ended = ledger.ended()
     winner = freeze(study, [ended[number] for number in range(study.trials)])
     write(path, winner)
@@ -118,17 +118,17 @@ def _run_batch(
     study: Study,
     batch: int,
     ledger: Ledger,
-    around: Surroundings,
+    context: RunContext,
     progress: Progress,
-    stop: StopRequest,
-    engine: Engine | None,
+    stop: StopToken,
+    pool: WorkerPool | None,
 ) -> int:
     """Ask, train and tell what of a batch has not ended; how many that were."""
     first = batch * study.batch
     numbers = range(first, min(first + study.batch, study.trials))
     ended = ledger.ended()
     missing = [number for number in numbers if number not in ended]
-    results = _Results(study, batch, around)
+    results = _Results(study, batch, context)
     if not missing:
         results.remove()  # where a kill came after the last was told
         return 0
@@ -146,25 +146,18 @@ def _run_batch(
         ledger.begin({number: parameters[number] for number in told})
         ledger.tell([known[number] for number in told])
         results.remove()
-        return len(told) + _run_batch(study, batch, ledger, around, progress, stop, engine)
+        return len(told) + _run_batch(study, batch, ledger, context, progress, stop, pool)
     members = {number: parameters[number] for number in missing}
     ledger.begin(members)
-    groups = list(groups_of(study, members, around.limit))
-    work = float(sum(group.flops for group in groups))
+    groups = groups_of(study, members, Pruner(study, history), context.limit)
     label = f"search {study.slug}, trials {missing[0]} to {missing[-1]}"
+    display = BatchDisplay(groups, progress, label)
     progress.group_started(label, batch + 1, -(-study.trials // study.batch))
-    trials = train(
-        groups,
-        Pruner(study, history),
-        around,
-        lambda phase, part: progress.update(label, phase, work, part),
-        stop,
-        engine,
-    )
+    trials = train(groups, context, display, stop, pool)
     results.write([trials[number] for number in missing])
     ledger.tell([trials[number] for number in missing])
     results.remove()
-    progress.group_ended(label, _outcome(list(trials.values()), ledger.best()), work)
+    progress.group_ended(label, _outcome(list(trials.values()), ledger.best()), display.work)
     return len(missing)
 
 
@@ -181,8 +174,8 @@ class _Results:
     So a kill while telling trains nothing again and tells nothing twice.
     """
 
-    def __init__(self, study: Study, batch: int, around: Surroundings) -> None:
-        self._folder = around.store.folder(study.sweep, study.protocol.name, "checkpoints")
+    def __init__(self, study: Study, batch: int, context: RunContext) -> None:
+        self._folder = context.store.folder(study.sweep, study.protocol.name, "checkpoints")
         self._name = study.batch_name(batch)
         self._path = self._folder / f"{self._name}.json"
 
@@ -202,6 +195,7 @@ class _Results:
         atomic.write(self._path, _TRIALS.dump_json(trials))
 
     def remove(self) -> None:
-        """All are told: the batch's checkpoints have served, and then its results."""
-        for path in (*self._folder.glob(f"{self._name}-*.pt"), self._path):
+        """All are told: the batch's checkpoints and what leases kills left have served, and then its results."""
+        left = [path for ending in ("pt", "lease") for path in self._folder.glob(f"{self._name}-*.{ending}")]
+        for path in (*left, self._path):
             path.unlink(missing_ok=True)

@@ -6,17 +6,18 @@ import functools
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from tabulate import tabulate
 
 from vdae_bench.errors import Failed, UserError, VdaeBenchError
-from vdae_bench.running.engines import choose_engine
+from vdae_bench.running.context import RunContext
+from vdae_bench.running.options import RunOptions
+from vdae_bench.running.pools import choose_pool
 from vdae_bench.running.progress import choose_progress
 from vdae_bench.running.schedule import SerialExecutor
-from vdae_bench.running.stop import StopRequest
-from vdae_bench.running.workbench import Surroundings
+from vdae_bench.running.stop import StopToken
 from vdae_bench.search.studies import Study, search_folder, studies_of, studies_to_run
 from vdae_bench.search.winner import frozen, trials_frozen, with_winners
 from vdae_bench.spec.sweep import SweepSpec
@@ -26,17 +27,15 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
 
-def search_sweep(spec: SweepSpec, around: Surroundings, words: dict[str, Any], quiet: bool, stop: StopRequest) -> None:
+def search_sweep(spec: SweepSpec, context: RunContext, options: RunOptions, stop: StopToken) -> None:
     """Bring the studies that final runs need to their trials; what is frozen of another search is not used."""
     studies = studies_to_run(spec, compare=False)
     for study in studies:
-        frozen(study, around.store)
-    run_studies(studies, around, words, quiet, stop)
+        frozen(study, context.store)
+    run_studies(studies, context, options, stop)
 
 
-def run_studies(
-    studies: Sequence[Study], around: Surroundings, words: dict[str, Any], quiet: bool, stop: StopRequest
-) -> None:
+def run_studies(studies: Sequence[Study], context: RunContext, options: RunOptions, stop: StopToken) -> None:
     """Run studies where and on what the command line says; one that fails spares the rest.
 
     They run one after the other in this process, and beside each other on several workers: a study's batches follow
@@ -45,15 +44,15 @@ def run_studies(
     from vdae_bench.search.ledger import alone, open_storage
     from vdae_bench.search.run import run_study, work_of
 
-    folder = search_folder(around.store, studies[0].sweep, studies[0].protocol.name)
+    folder = search_folder(context.store, studies[0].sweep, studies[0].protocol.name)
     failures = []
 
     def work() -> float:
-        return sum(work_of(study, around.store) for study in studies)
+        return sum(work_of(study, context.store) for study in studies)
 
     @functools.cache
     def storage() -> BaseStorage:
-        return open_storage(folder, words["storage"])
+        return open_storage(folder, options.storage)
 
     opening = threading.Lock()  # a journal is mended as it is opened, by one of the studies
 
@@ -62,16 +61,16 @@ def run_studies(
             return storage()
 
     def run(study: Study) -> None:
-        found = run_study(study, around, opened, progress, stop, engine)
-        if not quiet:
+        found = run_study(study, context, opened, progress, stop, pool)
+        if not options.quiet:
             progress.say(found.in_words())
 
     with (
         alone(folder),
-        stop.listening(),
-        choose_progress(work, quiet) as progress,
-        choose_engine(words["workers"], words["scheduler"], around, progress.say) as engine,
-        ThreadPoolExecutor(len(studies)) if engine else SerialExecutor() as executor,
+        stop.listening(context.command),
+        choose_progress(work, options.quiet) as progress,
+        choose_pool(options.workers, options.scheduler, context, progress.say) as pool,
+        ThreadPoolExecutor(len(studies)) if pool else SerialExecutor() as executor,
     ):
         for study, future in [(study, executor.submit(run, study)) for study in studies]:
             try:

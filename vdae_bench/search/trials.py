@@ -1,7 +1,7 @@
-"""Training a batch of trials: those of one architecture as replicas of one model, on training and validation images.
+"""Training a batch of trials: those of one architecture are a task, as replicas of one model.
 
-Each replica has its own seed, learning rate, beta2, epsilon and schedule. The test images are not there: a search
-loads a data set without them.
+They train on training images and are judged on validation images. Each replica has its own seed, learning rate, beta2,
+epsilon and schedule. The test images are not there: a search loads a data set without them.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, wait
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +21,19 @@ from torch import Tensor
 from vdae_bench.data.images import load_images
 from vdae_bench.data.statistics import PixelStatistics
 from vdae_bench.data.views import Split, ViewedImages
-from vdae_bench.errors import EnvironmentFault
 from vdae_bench.models.registry import get_method
+from vdae_bench.running.context import RunContext
 from vdae_bench.running.cost import GroupLimit, price
-from vdae_bench.running.engines import GONE, Attendant, Engine, end
-from vdae_bench.running.stop import SECONDS_BETWEEN_LOOKS, StopRequest, stop_file
-from vdae_bench.running.workbench import OUT_OF_MEMORY, Surroundings
+from vdae_bench.running.job import Job
+from vdae_bench.running.pools import WorkerPool
+from vdae_bench.running.progress import Progress
+from vdae_bench.running.schedule import Display, run_tasks
+from vdae_bench.running.stop import StopToken
+from vdae_bench.running.task import Report, Task
 from vdae_bench.search.space import architecture_of
 from vdae_bench.search.studies import Study
 from vdae_bench.search.winner import Trial
-from vdae_bench.system.devices import is_out_of_memory, release_memory
+from vdae_bench.store.records import Store
 from vdae_bench.system.strict_json import digest
 from vdae_bench.training.checkpoint import Checkpoint
 from vdae_bench.training.replicas import keep_replicas
@@ -41,6 +43,8 @@ RUNGS = 100
 """Epochs whose validation -ELBO is kept and may decide of pruning: all of a shorter trial, evenly spaced ones else."""
 
 Curve = Sequence[tuple[int, float]]
+Prunes = Callable[[Curve], bool]
+Parameters = dict[str, Any]
 
 
 class SearchImages(ViewedImages):
@@ -81,92 +85,89 @@ def rungs(epochs: int) -> set[int]:
     return {epoch for epoch in range(1, epochs + 1) if (epochs - epoch) % every == 0}
 
 
-@dataclass
-class Group:
-    """Trials of one architecture while they train; `alive` are the numbers of the replicas left."""
+@dataclass(frozen=True)
+class TrialGroup:
+    """Trials of one architecture as a task of the scheduler: its result is how each of them ended."""
 
     study: Study
-    members: dict[int, dict[str, Any]]
-    alive: list[int] = field(default_factory=list)
-    ended: dict[int, Trial] = field(default_factory=dict)
-    seconds: dict[int, float] = field(default_factory=dict)
-    counted: float = 0.0
-    """Of the trainer's seconds, how many are shared out already."""
+    members: Mapping[int, Parameters]
+    """The parameters of each trial by its number."""
+    prunes: Prunes
+    """Says of a trial's curve so far that it is not worth finishing."""
 
-    def __post_init__(self) -> None:
-        self.alive = self.alive or list(self.members)
-        self.seconds = self.seconds or dict.fromkeys(self.members, 0.0)
+    @functools.cached_property
+    def identity(self) -> str:
+        """Identity of the group's checkpoint: the study and its trials."""
+        members = [[number, self.study.trial_seed(number), parameters] for number, parameters in self.members.items()]
+        return digest([self.study.spec_digest, members])
 
     @property
-    def flops(self) -> int:
-        """Of all its trials, none pruned."""
-        (first, *_) = self.members.values()
-        return price(self.study.job(architecture_of(first))).train_flops * len(self.members)
+    def label(self) -> str:
+        """The study and the numbers of the trials."""
+        return f"search {self.study.slug}, trials {', '.join(map(str, self.members))}"
 
-    def checkpoint(self, around: Surroundings) -> Checkpoint:
-        """Where the group is kept while its batch runs."""
-        members = [[number, self.study.trial_seed(number), parameters] for number, parameters in self.members.items()]
-        identity = digest([self.study.spec_digest, members])
-        folder = around.store.folder(self.study.sweep, self.study.protocol.name, "checkpoints")
+    @functools.cached_property
+    def work(self) -> float:
+        """FLOPs of all its trials, none pruned."""
+        return float(price(self.job).train_flops * len(self.members))
+
+    @property
+    def job(self) -> Job:
+        """What says the architecture, protocol and data of all."""
+        (first, *_) = self.members.values()
+        return self.study.job(architecture_of(first))
+
+    def checkpoint_path(self, store: Store) -> Path:
+        """The file in which the group is kept until its batch is told."""
+        folder = store.folder(self.study.sweep, self.study.protocol.name, "checkpoints")
         batch = self.study.batch_name(min(self.members) // self.study.batch)
-        return Checkpoint(folder / f"{batch}-{identity[:16]}.pt", identity, around.seconds_between_checkpoints)
+        return folder / f"{batch}-{self.identity[:16]}.pt"
 
-    def trainer(self, around: Surroundings) -> Trainer:
+    def run(self, context: RunContext, report: Report, stop: Callable[[], bool]) -> list[Trial]:
+        """Train to the end, from the checkpoint where there is one; raises `Interrupted` after another."""
+        report("", 0.0)
+        return _Training(self, context).run(report, stop)
+
+    def halves(self) -> tuple[TrialGroup, ...]:
+        """Each with half of the trials, from their start: the same numbers."""
+        numbers, middle = list(self.members), (len(self.members) + 1) // 2
+        parts = (numbers[:middle], numbers[middle:]) if len(numbers) > 1 else ()
+        return tuple(
+            TrialGroup(self.study, {number: self.members[number] for number in part}, self.prunes) for part in parts
+        )
+
+
+class _Training:
+    """The trials of a group while they train; `alive` are the numbers of the replicas left."""
+
+    def __init__(self, group: TrialGroup, context: RunContext) -> None:
+        self.group, self.study, self.context = group, group.study, context
+        path = group.checkpoint_path(context.store)
+        self.checkpoint = Checkpoint(path, group.identity, context.seconds_between_checkpoints)
+        self.alive = list(group.members)
+        self.ended: dict[int, Trial] = {}
+        self.seconds = dict.fromkeys(group.members, 0.0)
+        self.counted = 0.0
+        """Of the trainer's seconds, how many are shared out already."""
+
+    def trainer(self) -> Trainer:
         """A trainer of the replicas that are alive, at their start."""
-        (first, *_) = self.members.values()
-        job = self.study.job(architecture_of(first))
+        job, context = self.group.job, self.context
         options = (dict(job.cell.options),) * len(self.alive)
         model = get_method(job.cell.method).build(job.problem(len(self.alive), options))
-        data = search_images(job.dataset, around.data_folder, job.view, around.device, job.protocol.train_images)
+        data = search_images(job.dataset, context.data_folder, job.view, context.device, job.protocol.train_images)
         seeds = [self.study.trial_seed(number) for number in self.alive]
-        optimisers = [self.study.job(self.members[number]).adam_settings for number in self.alive]
+        optimisers = [self.study.job(self.group.members[number]).adam_settings for number in self.alive]
         return Trainer(model, data, seeds, optimisers, job.training_settings())
 
-    def run(
-        self,
-        prunes: Callable[[Curve], bool],
-        around: Surroundings,
-        report: Callable[[str, float], None],
-        stop: Callable[[], bool],
-    ) -> dict[int, Trial]:
-        """Train to the end from the group's checkpoint where there is one; raises `Interrupted` after another.
-
-        Where memory does not suffice for all, half the trials train at a time, from their start: the same numbers.
-
-        Raises:
-            EnvironmentFault: memory does not suffice for one.
-        """
-        try:
-            return self._run(prunes, around, report, stop)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            if len(self.alive) == 1:
-                raise EnvironmentFault(OUT_OF_MEMORY) from error
-        release_memory()
-        middle = len(self.alive) // 2
-        for half, numbers in enumerate((self.alive[:middle], self.alive[middle:])):
-
-            def report_half(phase: str, fraction: float, half: int = half) -> None:
-                report(f"{phase}, half of them at a time for want of memory", (half + fraction) / 2)
-
-            members = {number: self.members[number] for number in numbers}
-            self.ended |= Group(self.study, members).run(prunes, around, report_half, stop)
-        return self.ended
-
-    def _run(
-        self,
-        prunes: Callable[[Curve], bool],
-        around: Surroundings,
-        report: Callable[[str, float], None],
-        stop: Callable[[], bool],
-    ) -> dict[int, Trial]:
-        checkpoint = self.checkpoint(around)
+    def run(self, report: Report, stop: Callable[[], bool]) -> list[Trial]:
+        """Train until no trial is left, and keep how they ended until the batch is told."""
+        checkpoint = self.checkpoint
         with checkpoint.restoring():
             kept = checkpoint.load()
             state = self._restore(kept) if kept else None
         if not self.alive:
-            return self.ended
+            return list(self.ended.values())
 
         def save(trainer_state: dict[str, Any] | None) -> None:
             checkpoint.save({"trainer": trainer_state, **self._progress()})
@@ -174,12 +175,12 @@ class Group:
         def after_step(trainer: Trainer) -> None:
             if trainer.step % trainer.steps_per_epoch == 0:
                 self._share_seconds(trainer)
-                self._end_some(trainer, prunes)
+                self._end_some(trainer)
             epoch = min(trainer.step // trainer.steps_per_epoch + 1, self.study.epochs)
-            report(f"epoch {epoch}/{self.study.epochs}", trainer.step / trainer.steps)
+            report(f"epoch {epoch}/{self.study.epochs}, {len(self.alive)} trials", trainer.step / trainer.steps)
 
         while self.alive:
-            trainer = self.trainer(around)
+            trainer = self.trainer()
             if state:
                 with checkpoint.restoring():
                     trainer.load_state(state)
@@ -188,10 +189,10 @@ class Group:
                 trainer.run(save, lambda: checkpoint.due, stop, after_step)
             except _Thinned:
                 state = keep_replicas(trainer.state(), [before.index(number) for number in self.alive])
-        save(None)  # until the batch is told
-        return self.ended
+        save(None)
+        return list(self.ended.values())
 
-    def _end_some(self, trainer: Trainer, prunes: Callable[[Curve], bool]) -> None:
+    def _end_some(self, trainer: Trainer) -> None:
         """At the end of an epoch, end the trials that diverged, are pruned or are through; `_Thinned` if some go on."""
         epoch = trainer.step // trainer.steps_per_epoch
         through = trainer.step == trainer.steps
@@ -203,7 +204,7 @@ class Group:
                 self._end(number, "diverged", epoch, curve, diverged if diverged is not None else trainer.step)
             elif through:
                 self._end(number, "complete", epoch, curve)
-            elif epoch in rungs(self.study.epochs) and prunes(curve):
+            elif epoch in rungs(self.study.epochs) and self.group.prunes(curve):
                 self._end(number, "pruned", epoch, curve)
         if not through and len(self.alive) < len(trainer.noise.seeds):
             raise _Thinned
@@ -213,7 +214,7 @@ class Group:
         self.ended[number] = Trial(
             number=number,
             state=state,
-            parameters=self.members[number],
+            parameters=self.group.members[number],
             value=curve[-1][1] if state != "diverged" else None,
             epochs=epoch,
             seconds=self.seconds[number],
@@ -247,79 +248,75 @@ class _Thinned(Exception):
     """Some replicas of a group have ended; the others go on without them."""
 
 
-def groups_of(study: Study, members: Mapping[int, dict[str, Any]], limit: GroupLimit | None = None) -> Iterator[Group]:
+def groups_of(
+    study: Study, members: Mapping[int, Parameters], prunes: Prunes, limit: GroupLimit | None = None
+) -> list[TrialGroup]:
     """Trials of a batch by their architecture, as many together as `limit` allows."""
-    by_architecture: dict[str, dict[int, dict[str, Any]]] = {}
+    by_architecture: dict[str, list[int]] = {}
     for number, parameters in members.items():
-        by_architecture.setdefault(digest(architecture_of(parameters)), {})[number] = parameters
-    for alike in by_architecture.values():
-        numbers = list(alike)
-        size = (limit or GroupLimit()).of(study.job(architecture_of(alike[numbers[0]])))
+        by_architecture.setdefault(digest(architecture_of(parameters)), []).append(number)
+    groups = []
+    for numbers in by_architecture.values():
+        size = (limit or GroupLimit()).of(study.job(architecture_of(members[numbers[0]])))
         for start in range(0, len(numbers), size):
-            yield Group(study, {number: alike[number] for number in numbers[start : start + size]})
+            part = {number: members[number] for number in numbers[start : start + size]}
+            groups.append(TrialGroup(study, part, prunes))
+    return groups
+
+
+class BatchDisplay:
+    """Shows the groups of a batch as one: `report(phase, fraction)` of the whole batch."""
+
+    def __init__(self, groups: Sequence[TrialGroup], progress: Progress, label: str) -> None:
+        self.progress, self.label, self.groups = progress, label, len(groups)
+        self.work = sum(group.work for group in groups)
+        self.done: dict[str, float] = {}
+        """FLOPs that are done of each group that has started."""
+
+    def say(self, line: str) -> None:
+        """A line of its own."""
+        self.progress.say(line)
+
+    def start(self, task: Task[list[Trial]]) -> None:
+        """Nothing: the batch has started."""
+
+    def update(self, task: Task[list[Trial]], phase: str, fraction: float | None) -> None:
+        """Move the batch's bar."""
+        self.done[task.identity] = task.work * (fraction or 0.0)
+        if phase:
+            phase = f"group {len(self.done)}/{self.groups}, {phase}"
+            self.progress.update(self.label, phase, self.work, sum(self.done.values()) / (self.work or 1))
+
+    def split(self, task: Task[list[Trial]]) -> None:
+        """Begin the group's work anew, in halves."""
+        self.done.pop(task.identity, None)
+        self.groups += 1
+
+    def end(self, task: Task[list[Trial]], result: list[Trial]) -> None:
+        """Count the group's work as done, pruned trials too."""
+        self.update(task, f"{len(result)} trials ended", 1.0)
+
+    def fail(self, task: Task[list[Trial]], error: Exception) -> None:
+        """Nothing: the search says so at its end."""
 
 
 def train(
-    groups: list[Group],
-    prunes: Callable[[Curve], bool],
-    around: Surroundings,
-    report: Callable[[str, float], None],
-    stop: StopRequest,
-    engine: Engine | None = None,
+    groups: Sequence[TrialGroup],
+    context: RunContext,
+    display: Display[list[Trial]],
+    stop: StopToken,
+    pool: WorkerPool | None = None,
 ) -> dict[int, Trial]:
-    """Train what is not trained yet of a batch; its trials by their numbers. `report(phase, fraction)` as it goes.
+    """Train what is not trained yet of a batch; its trials by their numbers.
 
-    Groups train one after the other here, or beside each other on an engine; `groups` then are those that it returned.
-    """
-    works = [group.flops for group in groups]
-    total = sum(works) or 1
-    if engine:
-        return _train_elsewhere(groups, works, prunes, around, report, stop, engine)
-    trials: dict[int, Trial] = {}
-    for place, group in enumerate(groups):
-
-        def report_group(phase: str, fraction: float, place: int = place, group: Group = group) -> None:
-            phase = f"group {place + 1}/{len(groups)}, {phase}, {len(group.alive)} trials"
-            report(phase, (sum(works[:place]) + fraction * works[place]) / total)
-
-        trials |= group.run(prunes, around, report_group, stop)
-    return trials
-
-
-def _train_elsewhere(
-    groups: list[Group],
-    works: Sequence[int],
-    prunes: Callable[[Curve], bool],
-    around: Surroundings,
-    report: Callable[[str, float], None],
-    stop: StopRequest,
-    engine: Engine,
-) -> dict[int, Trial]:
-    """On an engine's workers; one that dies is replaced by another, which goes on from the checkpoint.
+    Raises the error of the first group that failed, once the others are trained and in their checkpoints.
 
     Raises:
         Interrupted: `stop` said so; what trained has a checkpoint.
-        EnvironmentFault: the engine is gone.
     """
-    first = groups[0].checkpoint(around).path
-    with stop_file(first.parent, first.stem) as stop_path:
-        attendant = Attendant.of(engine.around, stop_path)
-        order = sorted(range(len(groups)), key=lambda place: -works[place])
-        places = {engine.executor.submit(attendant.train, groups[place], prunes): place for place in order}
-        waiting, done = set(places), 0
-        while waiting:
-            over, waiting = wait(waiting, SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
-            if any(future.cancelled() for future in over):
-                raise EnvironmentFault(GONE)
-            for future in over:
-                if isinstance(future.exception(), Interrupted):
-                    continue
-                groups[places[future]] = future.result()
-                done += works[places[future]]
-            report(f"{len(places) - len(waiting)} of {len(groups)} groups trained", done / (sum(works) or 1))
-            if stop() and waiting:
-                end(waiting, stop_path)
-                raise Interrupted
+    finished = run_tasks(groups, context, display, stop, pool)
+    for _, error in finished.failures:
+        raise error
     if stop():
         raise Interrupted
-    return {number: trial for group in groups for number, trial in group.ended.items()}
+    return {trial.number: trial for ended in finished.results for trial in ended}

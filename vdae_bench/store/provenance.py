@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import functools
 import platform
-import shlex
 import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -40,8 +38,8 @@ def code_state() -> tuple[str | None, bool | None]:
     return (commit or "").strip() or None, None if changes is None else bool(changes.strip())
 
 
-def provenance(run_digest: str, dataset_sha256: str, started_at: datetime) -> dict[str, Any]:
-    """The `provenance` entry of a record."""
+def provenance(run_digest: str, dataset_sha256: str, started_at: datetime, command: str) -> dict[str, Any]:
+    """The `provenance` entry of a record; `command` is the line that made it."""
     import torch
 
     commit, dirty = code_state()
@@ -55,7 +53,7 @@ def provenance(run_digest: str, dataset_sha256: str, started_at: datetime) -> di
         "dataset_sha256": dataset_sha256,
         "run_digest": run_digest,
         "started_at": started_at.astimezone(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["vdae-bench", *sys.argv[1:]]),
+        "command": command,
     }
 
 

@@ -17,25 +17,27 @@ import pytest
 
 from tests.test_cli import LONG, Shell, numbers, shell  # noqa: F401
 from tests.test_faults import Heard
-from tests.test_runner import around, sweep, without_time  # noqa: F401
-from vdae_bench.running.engines import Engine
+from tests.test_runner import context, sweep, without_time  # noqa: F401
+from vdae_bench.running.execute import run_plan
 from vdae_bench.running.plan import plan
-from vdae_bench.running.schedule import run_plan
-from vdae_bench.running.stop import StopRequest
+from vdae_bench.running.pools import WorkerPool
+from vdae_bench.running.stop import StopToken
 from vdae_bench.spec.check import load_spec
 from vdae_bench.store.records import Store
 from vdae_bench.training.trainer import Interrupted
 
 
-def test_any_executor_will_do(sweep, around, tmp_path):  # noqa: F811
-    alone = replace(around, store=Store(tmp_path / "alone"))
-    expected = run_plan(plan(sweep, alone.store), alone, Heard(), StopRequest())
+def test_any_executor_will_do(sweep, context, tmp_path):  # noqa: F811
+    alone = replace(context, store=Store(tmp_path / "alone"))
+    expected = run_plan(plan(sweep, alone.store), alone, Heard(), StopToken())
     heard = Heard()
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        outcome = run_plan(plan(sweep, around.store), around, heard, StopRequest(), Engine(pool, lambda: 2, around))
+        outcome = run_plan(
+            plan(sweep, context.store), context, heard, StopToken(), WorkerPool(pool, lambda: 2, context)
+        )
     assert not outcome.failures and len(outcome.records) == len(expected.records)
-    assert dict(found(around.store)) == dict(found(alone.store))
-    assert sorted(around.store.root.rglob("checkpoints/*")) == []
+    assert dict(found(context.store)) == dict(found(alone.store))
+    assert sorted(context.store.root.rglob("checkpoints/*")) == []
 
 
 def found(store: Store):
@@ -43,23 +45,23 @@ def found(store: Store):
         yield str(path.relative_to(store.root)), without_time(record)
 
 
-def test_a_stop_reaches_other_processes_which_write_checkpoints(around, tiny_data, tmp_path):  # noqa: F811
+def test_a_stop_reaches_other_processes_which_write_checkpoints(context, tiny_data, tmp_path):  # noqa: F811
     (tmp_path / "long.yaml").write_text(LONG.replace("epochs: 150", "epochs: 100000"))
-    planned, stop = plan(load_spec(tmp_path / "long.yaml"), around.store), StopRequest()
-    long = replace(around, seconds_between_checkpoints=1e9)
+    planned, stop = plan(load_spec(tmp_path / "long.yaml"), context.store), StopToken()
+    long = replace(context, seconds_between_checkpoints=1e9)
 
     def stop_at_work() -> None:
-        wait_for(lambda: working(around.store.root))
+        wait_for(lambda: working(context.store.root))
         stop.signal = signal.SIGTERM
 
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool, ThreadPoolExecutor(1) as thread:
         watching = thread.submit(stop_at_work)
         with pytest.raises(Interrupted):
-            run_plan(planned, long, Heard(), stop, Engine(pool, lambda: 1, long))
+            run_plan(planned, long, Heard(), stop, WorkerPool(pool, lambda: 1, long))
         watching.result()
     (group,) = planned.groups
-    left = [path.name for path in around.store.root.rglob("checkpoints/*")]
-    assert left == [group.checkpoint_path(around.store).name]
+    left = [path.name for path in context.store.root.rglob("checkpoints/*")]
+    assert left == [group.checkpoint_path(context.store).name]
 
 
 class Cluster:

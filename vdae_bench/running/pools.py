@@ -1,13 +1,12 @@
-"""What runs replica groups beside each other: Dask on this machine or on a cluster, or any executor of your own.
+"""Pools of workers that run tasks beside each other: Dask on this machine or on a cluster, or any executor of your own.
 
-What runs groups knows `concurrent.futures.Executor` alone; what a group needs in another process is in `Attendant`.
+The scheduler knows `concurrent.futures.Executor` alone; what a task needs in another process is in `Worker`.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
-import sys
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import CancelledError, Executor, Future, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -19,18 +18,13 @@ import torch
 
 from vdae_bench.errors import EnvironmentFault, UserError
 from vdae_bench.models.registry import load_plugin, loaded_plugins
-from vdae_bench.running.group import attend
-from vdae_bench.running.job import Group
+from vdae_bench.running.context import RunContext
 from vdae_bench.running.stop import StopFile
-from vdae_bench.running.workbench import Surroundings
-from vdae_bench.store.records import Record, Store
+from vdae_bench.running.task import Busy, Result, Task, run_leased
 from vdae_bench.system import atomic, devices
 
 if TYPE_CHECKING:
     from distributed import Client
-
-    from vdae_bench.search.trials import Curve
-    from vdae_bench.search.trials import Group as TrialGroup
 
 SECONDS_TO_CONNECT = 30
 GONE = "the scheduler is gone, or has dropped the work; start it again and repeat the command"
@@ -38,49 +32,35 @@ HOW_TO_INSTALL = "pip install -c constraints.txt '.[cluster]'"
 
 
 @dataclass(frozen=True)
-class Engine:
-    """An executor whose calls run in other processes, and how many groups it takes at a time."""
+class WorkerPool:
+    """An executor whose calls run in other processes, and how many tasks it takes at a time."""
 
     executor: Executor
     slots: Callable[[], int]
-    around: Surroundings
-    """Of a worker: its device, its share of this machine's threads."""
+    context: RunContext
+    """The context of each worker: its device, its share of this machine's threads."""
 
 
 @dataclass(frozen=True)
-class Attendant:
-    """Attends to groups in another process as this one would: same folders, threads, plugins and command in records."""
+class Worker:
+    """Runs tasks in another process as this one would: same folders, threads, plugins and command in records."""
 
-    around: Surroundings
+    context: RunContext
     stop_file: Path
-    words: tuple[str, ...]
     plugins: tuple[Path, ...]
 
     @classmethod
-    def of(cls, around: Surroundings, stop_file: Path) -> Attendant:
-        """For a process that may stand in another folder."""
-        folder = around.data_folder and around.data_folder.resolve()
-        around = replace(around, store=Store(around.store.root.resolve()), data_folder=folder)
-        return cls(around, stop_file.resolve(), tuple(sys.argv), loaded_plugins())
+    def of(cls, context: RunContext, stop_file: Path) -> Worker:
+        """A worker for a process that may stand in another folder."""
+        return cls(context.absolute(), stop_file.resolve(), loaded_plugins())
 
-    def prepare(self) -> None:
-        """Set this process up."""
-        sys.argv = list(self.words)
-        devices.prepare(self.around.threads)
+    def __call__(self, task: Task[Result]) -> Result | Busy:
+        """Set this process up, then run a task; it stops when the stop file appears."""
+        devices.prepare(self.context.threads)
         devices.keep_freed_memory()
         for plugin in self.plugins:
             _load_once(plugin)
-
-    def __call__(self, group: Group) -> list[Record] | str:
-        """See `runner.attend`."""
-        self.prepare()
-        return attend(group, self.around, StopFile(self.stop_file))
-
-    def train(self, trials: TrialGroup, prunes: Callable[[Curve], bool]) -> TrialGroup:
-        """Trials of one architecture, with what they came to."""
-        self.prepare()
-        trials.run(prunes, self.around, lambda *_: None, StopFile(self.stop_file))
-        return trials
+        return run_leased(task, self.context, lambda phase, fraction: None, StopFile(self.stop_file))
 
 
 @functools.cache
@@ -100,10 +80,10 @@ def end(running: Collection[Future[Any]], stop_path: Path) -> None:
             wait(running)
 
 
-def choose_engine(
-    workers: int | None, scheduler: str | None, around: Surroundings, say: Callable[[str], None]
-) -> AbstractContextManager[Engine | None]:
-    """The engine that the command line asks for; None runs groups in this process, one after the other.
+def choose_pool(
+    workers: int | None, scheduler: str | None, context: RunContext, say: Callable[[str], None]
+) -> AbstractContextManager[WorkerPool | None]:
+    """The pool that the command line asks for; None runs tasks in this process, one after the other.
 
     Raises:
         UserError: both are asked for, or workers on a GPU.
@@ -112,19 +92,19 @@ def choose_engine(
     if workers and scheduler:
         raise UserError("--workers starts workers here, --scheduler uses those of a cluster; give one of them")
     if scheduler:
-        return _cluster(scheduler, around, say)
+        return _cluster(scheduler, context, say)
     if workers and workers > 1:
-        if around.device.type == "cuda":
+        if context.device.type == "cuda":
             raise UserError(
                 "--workers shares processors, not a GPU; start `dask worker ADDRESS --nthreads 1 --resources GPU=1` "
                 "for each GPU, with its CUDA_VISIBLE_DEVICES, and give --scheduler ADDRESS"
             )
-        return local_engine(workers, around, say)
+        return local_pool(workers, context, say)
     return nullcontext(None)
 
 
 @contextmanager
-def local_engine(workers: int, around: Surroundings, say: Callable[[str], None]) -> Iterator[Engine]:
+def local_pool(workers: int, context: RunContext, say: Callable[[str], None]) -> Iterator[WorkerPool]:
     """Dask's workers on this machine, which divide its threads.
 
     Raises:
@@ -133,7 +113,7 @@ def local_engine(workers: int, around: Surroundings, say: Callable[[str], None])
     _import_distributed()
     from distributed import Client, LocalCluster
 
-    threads = max(1, around.threads // workers)
+    threads = max(1, context.threads // workers)
     with (
         LocalCluster(
             n_workers=workers,
@@ -146,11 +126,11 @@ def local_engine(workers: int, around: Surroundings, say: Callable[[str], None])
     ):
         say(f"{workers} workers of {threads} thread{'s'[: threads - 1]} each; dashboard: {client.dashboard_link}")
         executor = client.get_executor(pure=False, resources={"CPU": 1})
-        yield Engine(executor, lambda: workers, replace(around, threads=threads))
+        yield WorkerPool(executor, lambda: workers, replace(context, threads=threads))
 
 
 @contextmanager
-def _cluster(address: str, around: Surroundings, say: Callable[[str], None]) -> Iterator[Engine]:
+def _cluster(address: str, context: RunContext, say: Callable[[str], None]) -> Iterator[WorkerPool]:
     _import_distributed()
     from distributed import Client
 
@@ -162,17 +142,17 @@ def _cluster(address: str, around: Surroundings, say: Callable[[str], None]) -> 
             "workers with `dask worker ADDRESS --nthreads 1 --resources CPU=1`"
         ) from error
     with client:
-        resource = "GPU" if around.device.type == "cuda" or _places(client, "GPU") else "CPU"
+        resource = "GPU" if context.device.type == "cuda" or _places(client, "GPU") else "CPU"
         say(f"scheduler {address}, groups on its {resource} resources; dashboard: {client.dashboard_link}")
         if not _places(client, resource):
             say(f"no worker has that resource yet; `dask worker {address} --nthreads 1 --resources {resource}=1` has")
         executor = client.get_executor(pure=False, resources={resource: 1})
         device = torch.device("cuda" if resource == "GPU" else "cpu")
-        yield Engine(executor, lambda: max(1, _places(client, resource)), replace(around, device=device))
+        yield WorkerPool(executor, lambda: max(1, _places(client, resource)), replace(context, device=device))
 
 
 def _places(client: Client, resource: str) -> int:
-    """How many groups the workers that are there now take at a time."""
+    """How many tasks the workers that are there now take at a time."""
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     return sum(int(worker["resources"].get(resource, 0)) for worker in workers)
 

@@ -1,0 +1,124 @@
+"""A plan to its records: the run groups of a sweep as tasks, what is shown of them, what kills left of them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from vdae_bench.errors import EnvironmentFault
+from vdae_bench.running.context import RunContext
+from vdae_bench.running.group import GroupTask
+from vdae_bench.running.plan import Plan
+from vdae_bench.running.pools import WorkerPool
+from vdae_bench.running.progress import Progress
+from vdae_bench.running.schedule import run_tasks
+from vdae_bench.running.stop import StopToken
+from vdae_bench.running.task import Task
+from vdae_bench.store.records import Record, Store
+from vdae_bench.system import atomic
+from vdae_bench.system.lease import Held, Lease
+from vdae_bench.training.checkpoint import Unusable, read_state
+
+Records = list[Record]
+
+
+@dataclass
+class Outcome:
+    """Records and failures of the groups that ran."""
+
+    records: list[Record] = field(default_factory=list)
+    failures: list[tuple[Task[Records], Exception]] = field(default_factory=list)
+
+    @property
+    def diverged(self) -> list[Record]:
+        """Runs that did not stay finite."""
+        return [record for record in self.records if record.status == "diverged"]
+
+
+class GroupDisplay:
+    """Shows each group on its own: a line or bar when it starts, as it goes, and when it ends."""
+
+    def __init__(self, progress: Progress, groups: int) -> None:
+        self.progress, self.groups = progress, groups
+        self.shown: set[str] = set()
+
+    def say(self, line: str) -> None:
+        """A line of its own."""
+        self.progress.say(line)
+
+    def start(self, task: Task[Records]) -> None:
+        """Count a group, once."""
+        if task.identity not in self.shown:
+            self.shown.add(task.identity)
+            self.progress.group_started(task.label, len(self.shown), self.groups)
+
+    def update(self, task: Task[Records], phase: str, fraction: float | None) -> None:
+        """Move the group's bar; its FLOPs are not counted before there is something to show."""
+        self.start(task)
+        if phase:
+            self.progress.update(task.label, phase, task.work, fraction)
+
+    def split(self, task: Task[Records]) -> None:
+        """Say that memory is full."""
+        self.progress.group_ended(task.label, "memory is full: it goes on as two groups of half the replicas", 0)
+
+    def end(self, task: Task[Records], result: Records) -> None:
+        """Print what the group came to, unless its records were there before it started."""
+        if task.identity in self.shown:
+            self.progress.group_ended(task.label, _outcome_line(result), task.work)
+
+    def fail(self, task: Task[Records], error: Exception) -> None:
+        """Print why a group failed."""
+        self.progress.group_ended(task.label, f"failed: {error}", task.work)
+
+
+def run_plan(
+    planned: Plan, context: RunContext, progress: Progress, stop: StopToken, pool: WorkerPool | None = None
+) -> Outcome:
+    """Run all groups of a plan; what fails is kept and reported, what follows still runs.
+
+    Raises:
+        Interrupted: `stop` said so; all that ran has a checkpoint.
+        EnvironmentFault: the pool is gone, or the results folder cannot be written.
+    """
+    tasks = [GroupTask(group) for group in planned.groups]
+    finished = run_tasks(tasks, context, GroupDisplay(progress, len(tasks)), stop, pool)
+    records = [record for result in finished.results for record in result]
+    return Outcome(records, finished.failures)
+
+
+def clear_leftovers(planned: Plan, store: Store) -> None:
+    """Remove what kills left of a sweep: temporary files and leases of dead processes, checkpoints of recorded runs."""
+    job = planned.cells[0].job
+    folder = store.folder(job.sweep, job.protocol.name, "checkpoints")
+    for each in folder.parent.glob("*/"):
+        atomic.clear(each)
+        for path in each.glob("*.lease"):
+            Lease(path).clear()
+    waiting = {group.checkpoint_path(store).stem for group in planned.groups}
+    left = [path for path in folder.glob("*.pt") if path.stem.removesuffix(".previous") not in waiting]
+    left = [path for path in left if not path.name.startswith("search-")]
+    recorded = {record.run_digest for _, record in store.records(job.protocol.name, job.sweep)} if left else set()
+    for path in left:
+        lease = Lease(folder / f"{path.stem.removesuffix('.previous')}.lease")
+        with suppress(Held, EnvironmentFault, Unusable, OSError):  # another process is at it, or it is none of ours
+            runs = read_state(path).get("runs")
+            if isinstance(runs, list) and runs and recorded.issuperset(map(str, runs)):
+                lease.take()
+                with lease.kept():
+                    path.unlink()
+
+
+def _outcome_line(records: list[Record]) -> str:
+    done = [record for record in records if record.metrics.test]
+    lost = len(records) - len(done)
+    parts = [f"{lost} diverged"] if lost else []
+    if done:
+        tests = [record.metrics.test for record in done if record.metrics.test]
+        nll = sum(test.nll_nats for test in tests) / len(tests)
+        elbos = [test.neg_elbo_nats for test in tests if test.neg_elbo_nats is not None]
+        parts += [f"-ELBO {sum(elbos) / len(elbos):.2f}"] if elbos else []
+        parts.append(f"NLL {nll:.2f} nats")
+        seconds = sum(record.cost.train_seconds + record.cost.evaluation_seconds for record in records)
+        parts.append(f"{seconds:.0f} s")
+    return ", ".join(parts)

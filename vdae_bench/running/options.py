@@ -1,0 +1,226 @@
+"""What a user may say about a run: a field for each option of the command line, with its flag and its help.
+
+The options that click offers, the line that goes on with a stopped run, the command in a record and the line of a
+Slurm array are all read off these fields, so that a new field is in each of them.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from vdae_bench.errors import UserError
+
+TIME = "TIME"
+COUNT = click.IntRange(1)
+FOLDER = click.Path(path_type=Path)
+
+
+def option(*flags: str, default: Any = None, not_in_array: str = "", **click_words: Any) -> Any:
+    """A field that is an option; `not_in_array` ends the sentence `--flag ...` that refuses it for a job array."""
+    return field(default=default, metadata={"flags": flags, "not_in_array": not_in_array, "click": click_words})
+
+
+@dataclass(frozen=True)
+class SpecOptions:
+    """What the command line changes in a spec, and which of its cells it takes."""
+
+    protocol: str | None = option(
+        "--protocol",
+        metavar="NAME|FILE",
+        help="smoke, quick, standard, paper-mixed, paper, or a YAML file; default: the spec's, else quick.",
+    )
+    epochs: int | None = option("--epochs", type=COUNT, help="Override; makes a protocol of its own.")
+    seeds: int | None = option("--seeds", type=click.IntRange(1, 1000), help="How many seeds to run, from seed 0.")
+    only: tuple[str, ...] = option(
+        "--only", default=(), multiple=True, metavar="GLOB", help="Only the cells of such names, as in '*_vae_16'."
+    )
+    settings: tuple[str, ...] = option(
+        "--set", default=(), multiple=True, metavar="KEY=VALUE", help="Override a field or hyper-parameter."
+    )
+    budget: str | None = option(
+        "--budget",
+        metavar=TIME,
+        help="Such as 30m or 8h: as many epochs (then seeds) as fit.",
+        not_in_array="is for this machine; give --epochs and --seeds for a cluster",
+    )
+    search: bool | None = option(
+        "--search/--no-search",
+        help="Run the spec's hyper-parameter search first, or take no winners. Default: take those there are.",
+    )
+    trials: int | None = option(
+        "--trials",
+        type=COUNT,
+        help="How many trials a search has in total; default: the spec's.",
+        not_in_array="is for a search, which runs before the array: vdae-bench search SPEC",
+    )
+
+
+@dataclass(frozen=True)
+class MachineOptions:
+    """Where and on what to run: device, threads, folders, checkpoints."""
+
+    device: Literal["auto", "cpu", "cuda"] = option(
+        "--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]), show_default=True
+    )
+    threads: int | None = option("--threads", type=COUNT, help="Default: the processors this process may use.")
+    replicas: int | None = option(
+        "--replicas", type=COUNT, help="Train at most so many runs together; default: what fits the memory."
+    )
+    results: Path = option("--results", default=Path("results"), type=FOLDER, show_default=True, help="Records.")
+    reports: Path = option("--reports", default=Path("reports"), type=FOLDER, show_default=True, help="Reports.")
+    data: Path | None = option(
+        "--data",
+        type=FOLDER,
+        envvar="VDAE_BENCH_DATA",
+        help="Folder with the four IDX files (plain or .gz); without it they are fetched and cached.",
+    )
+    checkpoint_every: str = option(
+        "--checkpoint-every", default="60s", show_default=True, metavar=TIME, help="What a kill loses at most."
+    )
+    keep_checkpoints: bool = option(
+        "--keep-checkpoints",
+        default=False,
+        is_flag=True,
+        help="Keep each run's weights beside its record, for the API.",
+    )
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How one call goes about its runs: workers, its share of them, when it stops, what it prints."""
+
+    workers: int | None = option(
+        "--workers",
+        type=COUNT,
+        help="Processes that share this machine's processors (Dask).",
+        not_in_array="is for one machine; an array's tasks are its workers",
+    )
+    scheduler: str | None = option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Run on the workers of this Dask scheduler.",
+        not_in_array="has workers of its own; an array's tasks are its workers",
+    )
+    storage: str | None = option(
+        "--storage",
+        metavar="URL",
+        help="Optuna storage of the studies; default: a journal beside the winners.",
+        not_in_array="is for a search, which runs before the array: vdae-bench search SPEC",
+    )
+    shard: str | None = option(
+        "--shard", metavar="I/N", help="A fixed part of the runs, balanced by their cost; auto: this Slurm array job's."
+    )
+    time_limit: str | None = option(
+        "--time-limit", metavar=TIME, help="Such as 55m: stop after a checkpoint then, with exit code 143."
+    )
+    dry_run: bool = option(
+        "--dry-run",
+        default=False,
+        is_flag=True,
+        help="Show what would run, run nothing.",
+        not_in_array="runs nothing; leave it out",
+    )
+    quiet: bool = option("-q", "--quiet", default=False, is_flag=True, help="No progress.")
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """What `plan` alone is asked for."""
+
+    calibrate: bool = option(
+        "--calibrate",
+        default=False,
+        is_flag=True,
+        help="Time a few steps of each cell on this device for the seconds.",
+    )
+    flops_per_second: float | None = option(
+        "--flops-per-second",
+        type=click.FloatRange(min=0, min_open=True),
+        help="Estimate the time on a device that reaches this many FLOP/s, for example 1.5e13.",
+    )
+    form: Literal["text", "json", "slurm"] = option(
+        "--format",
+        default="text",
+        type=click.Choice(["text", "json", "slurm"]),
+        show_default=True,
+        help="slurm: a job array, ready to submit.",
+    )
+    shards: int | None = option(
+        "--shards", type=COUNT, help="How many tasks the Slurm array has; default: one for each group of runs."
+    )
+    time_limit: str = option(
+        "--time-limit",
+        default="55m",
+        metavar=TIME,
+        show_default=True,
+        help="How long a task of the array runs before it requeues.",
+    )
+
+
+@dataclass(frozen=True)
+class Command:
+    """A call of a verb that runs something, with all that was said to it."""
+
+    verb: str
+    target: tuple[str, ...]
+    """The spec's or part's word, or the flag in its place (`--noise-grid`)."""
+    spec: SpecOptions = SpecOptions()
+    machine: MachineOptions = MachineOptions()
+    run: RunOptions = RunOptions()
+    plugins: tuple[Path, ...] = ()
+    typed: tuple[str, ...] | None = None
+    """The fields that the command line set, in its order; without one, those that are not the default."""
+
+    def __post_init__(self) -> None:
+        if self.run.shard and self.spec.search:
+            raise UserError("--shard takes a part of the final runs; search first: vdae-bench search SPEC")
+
+    def __str__(self) -> str:
+        """The line that gives the same command again, in a shell and in a record."""
+        said = {each.name: (each, value) for each, value in self._said()}
+        names = said if self.typed is None else self.typed
+        return self._line([word for name in names for word in words_of(*said[name])])
+
+    def array_line(self) -> str:
+        """The line of a job array: every option that is set.
+
+        Raises:
+            UserError: an option that has no meaning there is set.
+        """
+        words: list[str] = []
+        for each, value in self._said():
+            said = words_of(each, value)
+            if said and each.metadata["not_in_array"]:
+                raise UserError(f"{said[0]} {each.metadata['not_in_array']}")
+            words += said
+        return self._line(words)
+
+    def _line(self, words: Sequence[str]) -> str:
+        plugins = [word for plugin in self.plugins for word in ("--plugin", str(plugin))]
+        return shlex.join(["vdae-bench", *plugins, self.verb, *self.target, *words])
+
+    def _said(self) -> Iterator[tuple[Field[Any], Any]]:
+        for part in (self.spec, self.machine, self.run):
+            for each in fields(part):
+                yield each, getattr(part, each.name)
+
+
+def words_of(option: Field[Any], value: Any) -> list[str]:
+    """The words that give an option this value; none where that is its default.
+
+    >>> words_of(fields(SpecOptions)[3], ("*_16", "*_32")), words_of(fields(SpecOptions)[6], False)
+    (['--only', '*_16', '--only', '*_32'], ['--no-search'])
+    """
+    if value == option.default:
+        return []
+    flag, _, opposite = option.metadata["flags"][0].partition("/")
+    if isinstance(value, bool):
+        return [flag if value else opposite]
+    values = value if isinstance(value, tuple) else (value,)
+    return [word for each in values for word in (flag, str(each))]
