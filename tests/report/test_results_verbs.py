@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.report.made_up import made_up_record, publish, publish_table
+from tests.support.records import made_up_record, publish, publish_table
 from vdae_bench.cli import main as cli
 from vdae_bench.data.registry import find_dataset
 from vdae_bench.models.registry import get_method

@@ -12,9 +12,8 @@ import optuna
 import pytest
 from optuna.storages.journal import JournalFileBackend
 
-from tests.search.made_up import made_up_winner
-from tests.search.tiny_search import outcome, search
-from tests.test_runner import StopAfter
+from tests.support.runs import StopAfter
+from tests.support.searches import entries, made_up_winner, outcome, search
 from vdae_bench.errors import UserError
 from vdae_bench.search import run as search_module
 from vdae_bench.search import winner as winner_module
@@ -27,12 +26,6 @@ from vdae_bench.training.trainer import Interrupted
 
 class Kill(BaseException):
     """Not caught by anything that handles errors."""
-
-
-def entries(study, context):
-    """Optuna's trials of a study."""
-    storage = open_storage(search_folder(context.store, study.sweep, study.protocol.name), None)
-    return optuna.load_study(study_name=study.name, storage=storage).trials
 
 
 def assert_each_told_once(study, context):
