@@ -26,16 +26,15 @@ from vdae_bench.store.records import Store
 from vdae_bench.training.trainer import Interrupted
 
 
-def test_any_executor_will_do(sweep, context, tmp_path):
-    alone = replace(context, store=Store(tmp_path / "alone"))
-    expected = run_plan(plan(sweep, alone.store), alone, Heard(), StopToken())
+def test_any_executor_will_do(sweep, context, whole):
+    alone, expected = whole
     heard = Heard()
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         outcome = run_plan(
             plan(sweep, context.store), context, heard, StopToken(), WorkerPool(pool, lambda: 2, context)
         )
     assert not outcome.failures and len(outcome.records) == len(expected.records)
-    assert dict(found(context.store)) == dict(found(alone.store))
+    assert dict(found(context.store)) == dict(found(alone))
     assert sorted(context.store.root.rglob("checkpoints/*")) == []
 
 

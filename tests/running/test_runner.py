@@ -34,10 +34,10 @@ from vdae_bench.training.checkpoint import Checkpoint
 from vdae_bench.training.trainer import Interrupted, Trainer
 
 
-def test_a_sweep_becomes_records(sweep, context):
-    outcome = run(sweep, context)
+def test_a_sweep_becomes_records(whole):
+    store, outcome = whole
     assert not outcome.failures and len(outcome.records) == 5 * 2 + 2
-    stored = {(r.cell.dataset, r.cell.method, r.seed): r for _, r in context.store.records()}
+    stored = {(r.cell.dataset, r.cell.method, r.seed): r for _, r in store.records()}
     assert len(stored) == len(outcome.records)
     for (dataset, method, _), record in stored.items():
         test = record.metrics.test
@@ -58,7 +58,7 @@ def test_a_sweep_becomes_records(sweep, context):
             assert record.cost.train_flops > 0 and record.cost.replicas == 2
     seeds = [stored["binary-tiny", "vae", seed].metrics.test.nll_nats for seed in (0, 1)]
     assert seeds[0] != seeds[1]
-    assert not list(context.store.root.rglob("*.pt")) and not list(context.store.root.rglob("*tmp*"))
+    assert not list(store.root.rglob("*.pt")) and not list(store.root.rglob("*tmp*"))
 
 
 def test_what_has_a_record_is_not_run_again(sweep, context):

@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,12 +59,10 @@ def test_a_bad_share_is_refused(word):
         parse_shard(word, {})
 
 
-def test_shares_by_hand_come_to_the_records_of_one_process(sweep, context, tmp_path):
-    whole = replace(context, store=Store(tmp_path / "whole"))
-    run(sweep, whole)
+def test_shares_by_hand_come_to_the_records_of_one_process(sweep, context, whole):
     for number in (1, 2, 3):
         run(sweep, context, planned=Shard(number, 3).of(plan(sweep, context.store), context.store))
-    assert numbers(context.store.root) == numbers(whole.store.root)
+    assert numbers(context.store.root) == numbers(whole[0].root)
 
 
 def test_at_its_time_limit_a_run_stops_after_a_checkpoint_and_goes_on(shell):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.support.searches import outcome, search
 from tests.support.specs import SEARCHED
 from vdae_bench.running.context import RunContext
 from vdae_bench.search.studies import studies_of
@@ -34,3 +35,17 @@ def make_study(make_spec):
 def elsewhere(tiny_data, tmp_path):
     """Another results folder, and no checkpoints."""
     return RunContext(Store(tmp_path / "other"), torch.device("cpu"), 1, tiny_data[0], 1e9)
+
+
+@pytest.fixture(scope="session")
+def whole_of():
+    """The uninterrupted outcome of a study, searched once for all tests."""
+    known = {}
+
+    def search_once(study, context):
+        wanted = study.spec_digest, study.trials
+        if wanted not in known:
+            known[wanted] = outcome(search(study, context))
+        return known[wanted]
+
+    return search_once

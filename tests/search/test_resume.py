@@ -35,19 +35,6 @@ def assert_each_told_once(study, context):
     assert not list(context.store.root.rglob("checkpoints/*"))
 
 
-@pytest.fixture(scope="module")
-def whole_of(tmp_path_factory):
-    """The uninterrupted outcome of a study, once a module."""
-    known = {}
-
-    def run(study, context):
-        if study.spec_digest not in known:
-            known[study.spec_digest] = outcome(search(study, context))
-        return known[study.spec_digest]
-
-    return run
-
-
 def test_killed_at_any_write_to_the_journal(make_study, context, elsewhere, whole_of, monkeypatch):
     """At every third write: before it, in the middle of it, after it. One study, killed again and again."""
     study = make_study()
