@@ -5,22 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.support.entries import SIZES
 from vdae_bench.bench import page as performance
 from vdae_bench.bench.data import random_bytes
-from vdae_bench.bench.ours import Setting, Sizes
+from vdae_bench.bench.ours import Setting
 from vdae_bench.running.context import RunContext
 from vdae_bench.store.records import Store
-
-SIZES = Sizes(
-    batch=8,
-    hidden=8,
-    coupling_hidden=8,
-    coupling_layers=2,
-    train_images=80,
-    samples=20,
-    nll_images=3,
-    peer_nll_images=2,
-)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.bench.made_up_entries import RUN, entry
+from tests.support.entries import RUN, entry
 from vdae_bench.bench import data, entries
 from vdae_bench.cli import tools
 from vdae_bench.errors import UserError

@@ -11,8 +11,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.bench.conftest import SIZES
-from tests.bench.made_up_entries import RUN
+from tests.support.entries import RUN, SIZES
 from vdae_bench.bench import workers
 from vdae_bench.bench.cases import Prediction, Profiles, SideBySide, StartUp, declared
 from vdae_bench.bench.peers import versions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bench.made_up_entries import RUN, entry
+from tests.support.entries import RUN, entry
 from vdae_bench.bench import entries
 from vdae_bench.bench.entries import Profile
 from vdae_bench.bench.page import build_performance, floor, slopes

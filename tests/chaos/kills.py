@@ -23,7 +23,7 @@ from typing import Any
 import optuna
 import torch
 
-from tests.chaos.figures import keep
+from tests.support.figures import keep
 from vdae_bench.cli import main as cli
 from vdae_bench.cli import run as commands
 from vdae_bench.running import schedule, workbench

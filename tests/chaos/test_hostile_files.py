@@ -14,9 +14,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.chaos.conftest import examples, tried
-from tests.chaos.hostile import as_json, damaged, mutated
-from tests.report.made_up import made_up_record
+from tests.support.hostile import as_json, damaged, examples, mutated, tried
+from tests.support.records import made_up_record
 from vdae_bench.data.idx import read_idx, write_idx
 from vdae_bench.errors import UserError
 from vdae_bench.running.job import Job

@@ -15,10 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from tests.chaos.conftest import examples, tried
-from tests.chaos.hostile import as_json, damaged, mutated
-from tests.report.made_up import QUALITY, made_up_record, publish
-from tests.search.made_up import made_up_winner
+from tests.support.hostile import as_json, damaged, examples, mutated, tried
+from tests.support.records import QUALITY, made_up_record, publish
+from tests.support.searches import made_up_winner
 from vdae_bench.cli import main as cli
 from vdae_bench.search.propose import propose
 from vdae_bench.search.studies import studies_of

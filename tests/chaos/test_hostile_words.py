@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -10,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.chaos.conftest import examples, tried
-from tests.chaos.hostile import ODD
-from tests.report.made_up import made_up_record
-from tests.test_runner import SPEC
+from tests.support.hostile import ODD, examples, tried
+from tests.support.records import made_up_record
+from tests.support.specs import TINY
 from vdae_bench.cli import main as cli
 from vdae_bench.cli import run as commands
 from vdae_bench.running.execute import Outcome
@@ -61,7 +59,7 @@ words = st.sampled_from(sorted(VERBS)).flatmap(
 def place(tmp_path_factory, tiny_data):
     """A folder with a spec and a record, where nothing trains, fetches or takes long."""
     folder = tmp_path_factory.mktemp("words")
-    (folder / "tiny.yaml").write_text(SPEC)
+    TINY.write(folder)
     store = Store(folder / "results")
     record = made_up_record(Cell("binary-mnist", "vae", 16), 0, provenance={"run_digest": "d" * 64})
     store.publish([(store.path("made", "quick", "binary-mnist_vae_16", 0), record)])
@@ -120,7 +118,7 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_sweep_is_named_out_of_the_results_folder(place, capsys, name):
-    (place / "named.yaml").write_text(SPEC.replace("name: tiny", f"name: {json.dumps(name)}"))
+    (place / "named.yaml").write_text(TINY.but(name=name).text)
     code, said = run(["sweep", "named.yaml"], capsys)
     assert code == 2 and "named.yaml, line 2" in said
     assert not (Path(place).parent / "x").exists()

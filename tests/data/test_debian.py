@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.images import TinySet
 from vdae_bench.data.fetch import cache_path, fetch
 from vdae_bench.data.sources import debian
 from vdae_bench.errors import EnvironmentFault
-
-from .conftest import TinySet
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="programs are shell scripts here")
 

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 import vdae_bench
+from tests.support.images import TinySet
+from tests.support.web import Server
 from vdae_bench.data import fetch as fetch_module
 from vdae_bench.data.fetch import cache_path, fetch, verify
 from vdae_bench.errors import EnvironmentFault, UserError
-
-from .conftest import Server, TinySet
 
 
 def content(folder: Path) -> dict[str, bytes]:

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.images import TinySet
 from vdae_bench.data.images import load_images
 from vdae_bench.data.views import VIEWED_AS, ViewedImages
 from vdae_bench.errors import UserError
-
-from .conftest import TinySet
 
 
 def test_the_last_training_images_validate_and_the_order_is_kept(tiny: TinySet) -> None:

@@ -9,12 +9,12 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
+from tests.support.images import TinySet
+from tests.support.web import Server, cut, in_turn, status, whole
 from vdae_bench.data.fetch import cache_path, fetch
 from vdae_bench.data.files import SourceError
 from vdae_bench.data.sources import web
 from vdae_bench.errors import EnvironmentFault
-
-from .conftest import Server, TinySet, cut, in_turn, status, whole
 
 
 def is_genuine(tiny: TinySet) -> bool:

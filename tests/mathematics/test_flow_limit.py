@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal
 
-from tests.mathematics.reference import Reference
-from tests.mathematics.truths import affine_nice, full_jacobians, gauss_hermite, quadratic_nodes, randn
-from tests.models.small_models import SMALL
+from tests.support.models import SMALL
+from tests.support.references import Reference
+from tests.support.truths import affine_nice, full_jacobians, gauss_hermite, quadratic_nodes, randn
 from vdae_bench.data.noise import NoiseSource
 from vdae_bench.evaluation.likelihood import score_images
 from vdae_bench.models import layers

@@ -7,8 +7,8 @@ import itertools
 import pytest
 import torch
 
-from tests.mathematics.truths import full_jacobians, randn
-from tests.models.small_models import DATA_DIM, FLOWS, LATENTS, build
+from tests.support.models import DATA_DIM, FLOWS, LATENTS, build
+from tests.support.truths import full_jacobians, randn
 from vdae_bench.models.flows import NICE, DiagonalScaling, InverseFlow, interleave, split
 from vdae_bench.models.layers import Cotangents, Linear, ResidualBlock, generic_linearise
 from vdae_bench.models.log_det import gram_cholesky, log_det_gram

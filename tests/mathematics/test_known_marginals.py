@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal, kl_divergence
 
-from tests.mathematics.truths import (
+from tests.support.models import build
+from tests.support.truths import (
     DATA_DIM,
     LATENTS,
     LINEAR_GAUSSIAN,
@@ -17,7 +18,6 @@ from tests.mathematics.truths import (
     randn,
     resnet_pair,
 )
-from tests.models.small_models import build
 from vdae_bench.data.noise import NoiseSource
 from vdae_bench.evaluation.likelihood import score_images
 

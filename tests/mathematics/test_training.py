@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.mathematics.reference import Reference
-from tests.models.small_models import SMALL
+from tests.support.models import SMALL
+from tests.support.references import Reference
 from vdae_bench.data.images import load_images
 from vdae_bench.data.noise import NoiseSource
 from vdae_bench.data.views import ViewedImages

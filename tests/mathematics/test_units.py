@@ -9,8 +9,8 @@ import pytest
 import torch
 from scipy import stats
 
-from tests.mathematics.truths import randn
-from tests.models.small_models import SMALL
+from tests.support.models import SMALL
+from tests.support.truths import randn
 from vdae_bench.data.images import load_images
 from vdae_bench.data.views import ViewedImages, binarise, dequantise
 from vdae_bench.evaluation.units import bits_per_dim

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from tests.models.small_models import DATA_DIM, SMALL
+from tests.support.models import DATA_DIM, SMALL
 from vdae_bench.data.noise import initial_generators
 from vdae_bench.data.views import PixelStatistics
 from vdae_bench.models.registry import Problem, get_method

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.models.small_models import DATA_DIM, build, pairs
+from tests.support.models import build, data, noise, pairs
 from vdae_bench.models.registry import get_method
 
 
@@ -13,19 +13,6 @@ from vdae_bench.models.registry import get_method
 def method_and_view(request: pytest.FixtureRequest) -> tuple[str, str]:
     """Each method under each view it models."""
     return request.param
-
-
-def data(view: str, images: int = 5, replicas: int = 2) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(7)
-    x = torch.rand(replicas, images, DATA_DIM, generator=generator, dtype=torch.float64)
-    return (x > 0.5).double() if view == "binary" else x
-
-
-def noise(model, images: int, samples: int | None = None, replicas: int = 2) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(8)
-    dims = model.training_noise_dim if samples is None else model.noise_dim
-    shape = (replicas, images, dims) if samples is None else (replicas, images, samples, dims)
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
 def test_shapes_and_finite_values(method_and_view):

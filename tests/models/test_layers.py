@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.mathematics.truths import full_jacobians
-from tests.models.small_models import DATA_DIM, build
+from tests.support.models import DATA_DIM, build
+from tests.support.truths import full_jacobians
 from vdae_bench.data.noise import initial_generators
 from vdae_bench.models.flows import NICE
 from vdae_bench.models.layers import ResidualBlock

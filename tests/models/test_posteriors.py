@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch.distributions import Independent, Normal, kl_divergence
 
-from tests.models.small_models import LATENTS, build
-from tests.models.test_every_method import data
+from tests.support.models import LATENTS, build, data
 
 
 def test_vae_against_torch_distributions():

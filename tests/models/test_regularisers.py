@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from tests.models.small_models import DATA_DIM, SMALL, latents_of
+from tests.support.models import DATA_DIM, SMALL, latents_of
 from vdae_bench.data.noise import initial_generators
 from vdae_bench.errors import UserError
 from vdae_bench.models.hyperparameters import defaults

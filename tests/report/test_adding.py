@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.made_up import made_up_record, publish, publish_table
-from tests.report.markdown_tables import table_with
+from tests.support.markdown_tables import table_with
+from tests.support.records import made_up_record, publish, publish_table
 from vdae_bench.report.build import FORMATS, build_reports, differing_files, render_reports
 from vdae_bench.report.numbers import columns
 from vdae_bench.report.numbers.chapters import Part

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.made_up import PROTOCOL, made_up_record, publish
-from tests.report.markdown_tables import table_with
+from tests.support.markdown_tables import table_with
+from tests.support.records import PROTOCOL, made_up_record, publish
 from vdae_bench.report.build import build_reports
 from vdae_bench.report.numbers.compute import NOT_WORTH_IT, at_equal_cost, contests_of, siblings, worth
 from vdae_bench.report.numbers.runs import load_runs, select

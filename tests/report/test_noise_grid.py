@@ -7,11 +7,12 @@ import math
 import pandas as pd
 import pytest
 
-from tests.report.made_up import made_up_record, publish
+from tests.support.records import made_up_record, publish
 from vdae_bench.evaluation.units import bits_per_dim
-from vdae_bench.report.build import build_reports
+from vdae_bench.report.build import WrittenReport, build_reports
 from vdae_bench.report.numbers.noise import coupled_floor
 from vdae_bench.spec.sweep import Cell
+from vdae_bench.store.records import Store
 
 LEVELS = (-4.0, -3.0, -2.0, 0.0)
 
@@ -28,8 +29,9 @@ def put(store, method, options, neg_elbo_bits) -> None:
         publish(store, "figure1", "quick", cell.slug, records)
 
 
-@pytest.fixture
-def grid(store):
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory) -> Store:
+    store = Store(tmp_path_factory.mktemp("grid") / "results")
     put(store, "vdae-coupled", {}, [5.0, 6.0, 7.5, 10.2])
     put(store, "vdae-coupled", {"decoder_variance": "tied"}, [5.1, 6.1, 7.5, 10.2])
     put(store, "vdae-nice", {"decoder_output": "linear"}, [5.2, 6.0, 7.0, 9.0])
@@ -39,14 +41,19 @@ def grid(store):
     return store
 
 
+@pytest.fixture(scope="module")
+def written(grid) -> WrittenReport:
+    """The grid's page with its figures, built once."""
+    return build_reports(grid, grid.root.parent / "reports")[0]
+
+
 def test_floor_is_the_entropy_of_the_noise():
     for log_sigma in (-4, -2.7, 0, 1):
         entropy = 784 / 2 * math.log(2 * math.pi * math.e * math.exp(2 * log_sigma))
         assert coupled_floor(log_sigma) == pytest.approx(bits_per_dim(entropy, 784))
 
 
-def test_page_csv_and_figures(grid, reports):
-    written = build_reports(grid, reports)[0]
+def test_page_csv_and_figures(grid, written):
     folder = written.path.parent
     values = pd.read_csv(folder / "figure1-noise.csv")
     assert len(values) == 4 * len(LEVELS)
@@ -56,14 +63,13 @@ def test_page_csv_and_figures(grid, reports):
     assert (row.lowest, row.highest) == pytest.approx((6.4, 6.42))
     before = {path.name: path.read_bytes() for path in folder.glob("figure1-noise.*")}
     assert set(before) == {"figure1-noise.csv", "figure1-noise.svg", "figure1-noise.png"}
-    build_reports(grid, reports)
+    build_reports(grid, folder.parent)
     assert {path.name: path.read_bytes() for path in folder.glob("figure1-noise.*")} == before
     page = written.path.read_text()
     assert "(figure1-noise.svg)" in page
 
 
-def test_the_terminal_shows_a_column_a_decoder(grid, reports):
-    written = build_reports(grid, reports)[0]
+def test_the_terminal_shows_a_column_a_decoder(written):
     lines = written.console.splitlines()
     assert max(map(len, lines)) <= 100
     row = next(line.split() for line in lines if line.strip().startswith("-2 "))
@@ -71,8 +77,7 @@ def test_the_terminal_shows_a_column_a_decoder(grid, reports):
     assert not any("log_sigma" in line for line in lines)
 
 
-def test_words_follow_from_the_numbers(grid, reports):
-    written = build_reports(grid, reports)[0]
+def test_words_follow_from_the_numbers(written):
     page = written.path.read_text()
     assert "decoder is below the coupled one from log sigma = -2 up, but not at log sigma = -4, -3" in page
     assert "They do not support 7a" in page
@@ -80,6 +85,7 @@ def test_words_follow_from_the_numbers(grid, reports):
     assert "analytic floor" not in page
 
 
+@pytest.mark.usefixtures("blank_pictures")
 @pytest.mark.parametrize(
     ("decoupled", "said"),
     [
@@ -103,6 +109,7 @@ def test_nothing_is_decided_before_all_noise_levels_are_there(store, reports, de
     assert said in page and "support" not in page.partition("](figure1-noise.svg)")[2].partition("\n## ")[0]
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_a_coupled_model_below_its_floor_is_called_an_error(store, reports):
     put(store, "vdae-coupled", {}, [3.0, 6.0, 7.5, 10.2])
     put(store, "vdae-resnet", {}, [2.0, 5.0, 6.0, 9.0])

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from matplotlib import colors
 
-from tests.report.made_up import made_up_record, publish, publish_table
+from tests.support.records import made_up_record, publish, publish_table
 from vdae_bench.errors import EnvironmentFault
 from vdae_bench.report.build import build_reports, differing_files, render_reports
 from vdae_bench.report.numbers.runs import load_runs, select
@@ -37,12 +37,20 @@ def cells(store: Store) -> list[CellRuns]:
     return cells_of(select(load_runs(store)))
 
 
-def test_the_same_records_give_the_same_bytes(store: Store, reports: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def table1(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with made-up records of Table 1 in results/ and what they give, built once, in reports/."""
+    folder = tmp_path_factory.mktemp("table1")
+    store = Store(folder / "results")
     publish_table(store)
-    build_reports(store, reports, formats=("md", "csv"))
-    first = contents(reports)
+    build_reports(store, folder / "reports", formats=("md", "csv"))
+    return folder
+
+
+def test_the_same_records_give_the_same_bytes(table1: Path, tmp_path: Path) -> None:
+    first = contents(table1 / "reports")
     assert sorted(first) == NAMES
-    shutil.copytree(store.root, tmp_path / "elsewhere" / "results")
+    shutil.copytree(table1 / "results", tmp_path / "elsewhere" / "results")
     # Neither the place, nor the user's settings of matplotlib, nor what was drawn before, may matter.
     with matplotlib.rc_context({"font.size": 20, "xtick.direction": "in", "figure.facecolor": "red"}):
         moved = Store(tmp_path / "elsewhere" / "results")
@@ -50,10 +58,8 @@ def test_the_same_records_give_the_same_bytes(store: Store, reports: Path, tmp_p
     assert contents(tmp_path / "elsewhere" / "reports") == first
 
 
-def test_figures_carry_no_date_and_nothing_of_the_program_but_its_mark(store: Store, reports: Path) -> None:
-    publish_table(store)
-    build_reports(store, reports)
-    svg, png = (reports / "quick" / f"table1-curves.{ending}" for ending in ("svg", "png"))
+def test_figures_carry_no_date_and_nothing_of_the_program_but_its_mark(table1: Path) -> None:
+    svg, png = (table1 / "reports" / "quick" / f"table1-curves.{ending}" for ending in ("svg", "png"))
     assert "dc:date" not in svg.read_text()
     for figure in (svg, png):
         content = figure.read_bytes()

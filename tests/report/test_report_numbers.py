@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.report.made_up import made_up_record, publish, publish_table
-from tests.report.markdown_tables import table_with
+from tests.support.markdown_tables import table_with
+from tests.support.records import made_up_record, publish, publish_table
 from vdae_bench.paper.published import load_table
 from vdae_bench.report.build import build_reports
 from vdae_bench.report.numbers.statistics import summarise

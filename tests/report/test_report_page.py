@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.report.made_up import PROTOCOL, made_up_record, publish, publish_table
-from tests.report.markdown_tables import table_with
+from tests.support.markdown_tables import table_with
+from tests.support.records import PROTOCOL, made_up_record, publish, publish_table
 from vdae_bench.errors import UserError
 from vdae_bench.report.build import build_reports
 from vdae_bench.spec.protocol import load_protocol, override

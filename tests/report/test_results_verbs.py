@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.report.made_up import made_up_record, publish, publish_table
+from tests.support.records import made_up_record, publish, publish_table
 from vdae_bench.cli import main as cli
 from vdae_bench.data.registry import find_dataset
 from vdae_bench.models.registry import get_method
@@ -58,6 +58,22 @@ def test_check_names_what_differs_is_missing_or_is_of_no_record(call: Any, store
     assert re.findall(r"reports/quick/(\S+) (.*)", err) == [
         ("table2.md", "differs"), ("table2.tex", "is missing"), ("table1.md", "is from no record"),
     ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("blank_pictures")
+def test_pages_for_a_browser_are_written_and_are_checked_only_where_that_is_asked(call: Any, store: Store) -> None:
+    publish_table(store, "table2")
+    assert call("report")[0] == 0
+    page, another = Path("reports/quick/index.html"), Path("reports/standard/index.html")
+    assert page.is_file()
+    page.write_text("of yesterday")
+    another.parent.mkdir()
+    another.write_text("of records that were deleted")
+    assert call("report", "--check")[0] == 0  # git has neither
+    code, _, err = call("report", "--check", "--format", "html")
+    assert code == 1 and "reports/quick/index.html differs" in err
+    page.unlink()
+    assert call("report", "--check")[0] == 0
 
 
 @pytest.mark.usefixtures("blank_pictures")

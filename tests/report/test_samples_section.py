@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.report.made_up import QUALITY, made_up_record, publish
+from tests.support.records import QUALITY, made_up_record, publish
 from vdae_bench.report.build import build_reports
 from vdae_bench.report.numbers.runs import load_runs, select
 from vdae_bench.report.sections.samples.evidence import families_of

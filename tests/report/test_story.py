@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.made_up import made_up_record, publish
-from tests.report.markdown_tables import table_with
+from tests.support.markdown_tables import table_with
+from tests.support.records import made_up_record, publish
 from vdae_bench.report.pages.story import EVIDENCE, EXPERIMENTS, render_story
 from vdae_bench.running.cost import price
 from vdae_bench.running.plan import cell_plans

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.report.made_up import QUALITY, made_up_record, publish
+from tests.support.records import QUALITY, made_up_record, publish
 from vdae_bench.paper.claims import DECOUPLED, LATENTS, LOG_SIGMAS, noise_cell
 from vdae_bench.paper.published import PrintedValue
 from vdae_bench.report.numbers.claims import claims_protocol, evidence, folder_of, judge_claims

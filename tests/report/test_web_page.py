@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.report.made_up import publish_table
+from tests.support.records import publish_table
 from vdae_bench.report.build import build_reports
 from vdae_bench.store.records import Store
 

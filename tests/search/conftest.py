@@ -1,11 +1,12 @@
-"""Fixtures of the search: a spec on the tiny data set, its first study, surroundings."""
+"""Fixtures of the search: a spec on the tiny data set, its first study, another results folder."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from tests.search.tiny_search import SPEC
+from tests.support.searches import outcome, search
+from tests.support.specs import SEARCHED
 from vdae_bench.running.context import RunContext
 from vdae_bench.search.studies import studies_of
 from vdae_bench.spec.check import load_spec
@@ -20,33 +21,31 @@ def quick_disk(monkeypatch):
 
 @pytest.fixture
 def make_spec(tiny_data, tmp_path):
-    """Build the tiny spec with some of its text replaced, pairs of (before, after)."""
-
-    def build(*changes, **words):
-        text = SPEC
-        for before, after in changes:
-            assert before in text
-            text = text.replace(before, after)
-        path = tmp_path / "tiny.yaml"
-        path.write_text(text)
-        return load_spec(path, **words)
-
-    return build
+    """Load a spec, by default the tiny one with a search."""
+    return lambda spec=SEARCHED, **words: load_spec(spec.write(tmp_path), **words)
 
 
 @pytest.fixture
 def make_study(make_spec):
-    """The study of the tiny spec's VAE."""
-    return lambda *changes, **words: studies_of(make_spec(*changes, **words))[0]
-
-
-@pytest.fixture
-def context(tiny_data, tmp_path):
-    """Checkpoints after every step."""
-    return RunContext(Store(tmp_path / "results"), torch.device("cpu"), 1, tiny_data[0], 0.0)
+    """The first study of a spec: the tiny one's is its VAE's."""
+    return lambda spec=SEARCHED, **words: studies_of(make_spec(spec, **words))[0]
 
 
 @pytest.fixture
 def elsewhere(tiny_data, tmp_path):
     """Another results folder, and no checkpoints."""
     return RunContext(Store(tmp_path / "other"), torch.device("cpu"), 1, tiny_data[0], 1e9)
+
+
+@pytest.fixture(scope="session")
+def whole_of():
+    """The uninterrupted outcome of a study, searched once for all tests."""
+    known = {}
+
+    def search_once(study, context):
+        wanted = study.spec_digest, study.trials
+        if wanted not in known:
+            known[wanted] = outcome(search(study, context))
+        return known[wanted]
+
+    return search_once

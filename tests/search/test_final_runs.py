@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from pathlib import Path
 
 import pytest
 
-from tests.search.made_up import made_up_winner
-from tests.search.tiny_search import SPEC, outcome
-from tests.test_cli import Shell
+from tests.support.searches import made_up_winner, outcome
+from tests.support.shell import Shell
+from tests.support.specs import SEARCHED, Spec
 from vdae_bench.report.style import figure
 from vdae_bench.search.ledger import JOURNAL, only_search_in
 from vdae_bench.search.studies import studies_of
@@ -19,7 +18,7 @@ from vdae_bench.search.winner import all_winners, read_winner, with_winners, wri
 from vdae_bench.spec.check import load_spec
 from vdae_bench.store.records import Store
 
-ONE = SPEC.replace("[vae, lvdae]", "[vae]")
+ONE = SEARCHED.but(grid={"method": ["vae"]})
 """One study is enough for most of this."""
 
 
@@ -31,8 +30,8 @@ class Here:
         self.store = Store(folder / "results")
         self.write(ONE)
 
-    def write(self, text):
-        (self.folder / "tiny.yaml").write_text(text)
+    def write(self, spec: Spec):
+        spec.write(self.folder)
 
     def run(self, *words):
         from vdae_bench.cli import main as cli
@@ -66,7 +65,7 @@ def here(tiny_data, tmp_path, monkeypatch, capsys):
 
 
 def test_final_seeds_use_the_winner_and_the_chain_leads_back_to_its_trial(here):
-    here.write(SPEC)
+    here.write(SEARCHED)
     code, out, err = here.run("sweep", "tiny.yaml", "--search")
     assert code == 0, err
     assert "trials an hour" in err
@@ -115,7 +114,7 @@ def test_winners_are_not_used_where_nobody_wants_them(here):
 def test_a_winner_of_another_search_is_refused_until_it_is_searched_anew(here):
     assert here.run("search", "tiny.yaml", "-q", "--trials", "2")[0] == 0
     old = here.winners()
-    here.write(ONE.replace("max: 1e-1", "max: 1e-2"))
+    here.write(ONE.but(search={"parameters": {"learning_rate": {"max": 1e-2}}}))
     for words in (("sweep",), ("sweep", "--search"), ("plan",)):
         code, _, err = here.run(words[0], "tiny.yaml", *words[1:])
         assert code == 2 and "is from another search than the spec now has" in err and "vdae-bench search" in err
@@ -145,7 +144,7 @@ def test_more_trials_keep_the_file_that_records_name(here):
 
 
 def test_a_search_at_fewer_epochs_says_so_beside_the_table(here):
-    here.write(ONE.replace("  trials: 6", "  trials: 2\n  epochs: 1"))
+    here.write(ONE.but(search={"trials": 2, "epochs": 1}))
     code, out, err = here.run("sweep", "tiny.yaml", "-q", "--search")
     assert code == 0, err
     said = "1 epoch each, **fewer than the 3 of the final runs**"
@@ -155,8 +154,7 @@ def test_a_search_at_fewer_epochs_says_so_beside_the_table(here):
 
 
 def test_one_cell_serves_all_where_it_is_named(here, tmp_path):
-    text = SPEC.replace("  share: [latents]", "  cell: binary-tiny_lvdae_4").replace("trials: 6", "trials: 1")
-    here.write(text)
+    here.write(SEARCHED.but(search={"share": [], "cell": "binary-tiny_lvdae_4", "trials": 1}))
     assert here.run("sweep", "tiny.yaml", "-q", "--search")[0] == 0
     (winner,) = here.winners()
     assert winner.cell == "binary-tiny_lvdae_4" and len(winner.serves) == 4
@@ -167,8 +165,8 @@ def test_one_cell_serves_all_where_it_is_named(here, tmp_path):
 
 
 def test_a_cells_own_and_the_users_hyperparameters_stand_on_either_side_of_the_winners(make_spec, tmp_path):
-    cell = "include: [{dataset: binary-tiny, method: vae, latents: 5, hyperparameters: {learning_rate: 5e-4}}]"
-    spec = make_spec(("protocol:", f"{cell}\nprotocol:"), overrides={"hidden_size": 9})
+    cell = {"dataset": "binary-tiny", "method": "vae", "latents": 5, "hyperparameters": {"learning_rate": 5e-4}}
+    spec = make_spec(SEARCHED.but(include=[cell]), overrides={"hidden_size": 9})
     store = Store(tmp_path / "results")
     (vae, _) = studies_of(spec)
     write_winner(vae.path(store), made_up_winner(vae, [{"learning_rate": 0.02, "schedule": "none", "hidden_size": 4}]))
@@ -179,17 +177,17 @@ def test_a_cells_own_and_the_users_hyperparameters_stand_on_either_side_of_the_w
 
 
 def test_what_a_search_would_cost(here):
-    here.write(SPEC)
+    here.write(SEARCHED)
     code, out, _ = here.run("plan", "tiny.yaml", "--search", "--format", "json", "--trials", "5")
     vae, lvdae = json.loads(out)["search"]
     assert code == 0 and vae["trials"] == 5 and vae["serves"] == ["binary-tiny_vae_3", "binary-tiny_vae_4"]
     # The mean over hidden sizes 4 and 6.
     sizes = []
     for size in (4, 6):
-        here.write(SPEC.replace("{residual_blocks: 1}", f"{{residual_blocks: 1, hidden_size: {size}}}"))
+        here.write(SEARCHED.but(hyperparameters={"hidden_size": size}))
         sizes.append(json.loads(here.run("plan", "tiny.yaml", "--format", "json")[1])["cells"][0]["train_flops"])
     assert vae["train_flops"] == sum(sizes) // 2 < lvdae["train_flops"] and sizes[0] < sizes[1]
-    here.write(SPEC)
+    here.write(SEARCHED)
     for words in (
         ("plan", "tiny.yaml", "--search"),
         ("search", "tiny.yaml", "--dry-run"),
@@ -223,33 +221,37 @@ def test_one_search_at_a_time(here):
     assert code == 1 and "another search works in" in err
 
 
-NO_SEARCH = SPEC[: SPEC.index("search:")]
+NO_SEARCH = SEARCHED.but(search=None)
 REFUSED = {
     "no search section": (NO_SEARCH, ("search", "tiny.yaml"), "has no search section; add one"),
     "no search section, asked": (NO_SEARCH, ("sweep", "tiny.yaml", "--search"), "has no search section"),
     "trials without one": (NO_SEARCH, ("sweep", "tiny.yaml", "--search", "--trials", "3"), "has no search section"),
-    "trials and no search": (SPEC, ("sweep", "tiny.yaml", "--trials", "3"), "give --search too"),
+    "trials and no search": (SEARCHED, ("sweep", "tiny.yaml", "--trials", "3"), "give --search too"),
     "a searched one is set": (
-        SPEC,
+        SEARCHED,
         ("search", "tiny.yaml", "--set", "schedule=none"),
         "schedule is searched; leave out",
     ),
-    "a budget": (SPEC, ("sweep", "tiny.yaml", "--search", "--budget", "1h"), "--budget does not reckon with a search"),
-    "unknown key": (SPEC, ("search", "tiny.yaml", "--set", "search.sed=3"), "did you mean 'seed'?"),
-    "value of a key": (SPEC, ("search", "tiny.yaml", "--set", "search.batch=0"), "search.batch"),
+    "a budget": (
+        SEARCHED,
+        ("sweep", "tiny.yaml", "--search", "--budget", "1h"),
+        "--budget does not reckon with a search",
+    ),
+    "unknown key": (SEARCHED, ("search", "tiny.yaml", "--set", "search.sed=3"), "did you mean 'seed'?"),
+    "value of a key": (SEARCHED, ("search", "tiny.yaml", "--set", "search.batch=0"), "search.batch"),
     "storage": (
-        SPEC,
+        SEARCHED,
         ("search", "tiny.yaml", "--storage", "nosuch://u:secret@host/x"),
         "cannot open the storage host/x",
     ),
-    "seeds among those of trials": (SPEC, ("sweep", "tiny.yaml", "--seeds", "1001"), "1001"),
+    "seeds among those of trials": (SEARCHED, ("sweep", "tiny.yaml", "--seeds", "1001"), "1001"),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_bad_words_give_one_sentence_and_exit_code_2(here, case):
-    text, words, expected = REFUSED[case]
-    here.write(text)
+    spec, words, expected = REFUSED[case]
+    here.write(spec)
     code, _, err = here.run(*words)
     assert code == 2 and expected in err and "Traceback" not in err and "secret" not in err
     assert here.records() == [] and here.winners() == []
@@ -286,9 +288,8 @@ JournalFileSymlinkLock.acquire = deadly
 """
 
 
-def test_killed_by_the_system_it_goes_on_to_the_same_winner(here, tiny_data, monkeypatch):
+def test_killed_by_the_system_it_goes_on_to_the_same_winner(here, tiny_data):
     assert here.run("search", "tiny.yaml", "-q", "--results", "whole")[0] == 0
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     words = ("search", "tiny.yaml", "-q", "--checkpoint-every", "0.01s")
     for murder in (IN_TRAINING, IN_A_WRITE):
         plugin = here.folder / "murder.py"

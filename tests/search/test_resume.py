@@ -12,9 +12,8 @@ import optuna
 import pytest
 from optuna.storages.journal import JournalFileBackend
 
-from tests.search.made_up import made_up_winner
-from tests.search.tiny_search import outcome, search
-from tests.test_runner import StopAfter
+from tests.support.runs import StopAfter
+from tests.support.searches import entries, made_up_winner, outcome, search
 from vdae_bench.errors import UserError
 from vdae_bench.search import run as search_module
 from vdae_bench.search import winner as winner_module
@@ -29,30 +28,11 @@ class Kill(BaseException):
     """Not caught by anything that handles errors."""
 
 
-def entries(study, context):
-    """Optuna's trials of a study."""
-    storage = open_storage(context.store.searches(study.sweep, study.protocol.name), None)
-    return optuna.load_study(study_name=study.name, storage=storage).trials
-
-
 def assert_each_told_once(study, context):
     finished = [each for each in entries(study, context) if "stale" not in each.user_attrs]
     told = [each.user_attrs["number"] for each in finished]
     assert all(each.state.is_finished() for each in finished) and sorted(told) == list(range(study.trials))
     assert not list(context.store.root.rglob("checkpoints/*"))
-
-
-@pytest.fixture(scope="module")
-def whole_of(tmp_path_factory):
-    """The uninterrupted outcome of a study, once a module."""
-    known = {}
-
-    def run(study, context):
-        if study.spec_digest not in known:
-            known[study.spec_digest] = outcome(search(study, context))
-        return known[study.spec_digest]
-
-    return run
 
 
 def test_killed_at_any_write_to_the_journal(make_study, context, elsewhere, whole_of, monkeypatch):

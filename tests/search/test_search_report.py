@@ -9,8 +9,8 @@ import matplotlib
 import numpy as np
 import pytest
 
-from tests.report.markdown_tables import table_with
-from tests.search.made_up import made_up_winner
+from tests.support.markdown_tables import table_with
+from tests.support.searches import made_up_winner
 from vdae_bench.errors import UserError
 from vdae_bench.report.build import build_reports
 from vdae_bench.report.numbers.searches import Frozen, Progression, importances, load_searches

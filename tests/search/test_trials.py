@@ -8,9 +8,9 @@ import optuna
 import pytest
 import torch
 
-from tests.search.test_resume import entries
-from tests.search.tiny_search import outcome, search
-from tests.test_runner import StopAfter
+from tests.support.runs import StopAfter
+from tests.support.searches import entries, outcome, search
+from tests.support.specs import SEARCHED
 from vdae_bench.data.images import Images, load_images
 from vdae_bench.data.views import ViewedImages
 from vdae_bench.errors import EnvironmentFault
@@ -232,7 +232,7 @@ def test_seeds_of_trials_are_no_seeds_of_runs(make_study):
 def test_what_determines_the_trials_is_in_the_digest_and_their_number_is_not(make_study, make_spec):
     base = make_study().spec_digest
     assert make_study(search={"trials": 99}).spec_digest == base
-    assert make_study(("seeds: 2", "seeds: 3")).spec_digest == base
+    assert make_study(SEARCHED.but(seeds=3)).spec_digest == base
     changed = [
         make_study(search={"seed": 1}),
         make_study(search={"batch": 2}),
@@ -240,8 +240,8 @@ def test_what_determines_the_trials_is_in_the_digest_and_their_number_is_not(mak
         make_study(search={"pruning": False}),
         make_study(search={"method": "bayes"}),
         make_study(search={"method": "bayes", "sampler": "tpe"}),
-        make_study(("max: 1e-1", "max: 1e-2")),
-        make_study(("residual_blocks: 1", "residual_blocks: 2")),
+        make_study(SEARCHED.but(search={"parameters": {"learning_rate": {"max": 1e-2}}})),
+        make_study(SEARCHED.but(hyperparameters={"residual_blocks": 2})),
         make_study(overrides={"validation_images": 10}),
         studies_of(make_spec())[1],
     ]

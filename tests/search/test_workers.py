@@ -16,8 +16,8 @@ import optuna
 import psutil
 import pytest
 
-from tests.search.tiny_search import SPEC, outcome, search
-from tests.test_cli import shell  # noqa: F401
+from tests.support.searches import outcome
+from tests.support.specs import SEARCHED
 from vdae_bench.errors import Stopped
 from vdae_bench.running.options import RunOptions
 from vdae_bench.running.pools import WorkerPool
@@ -28,7 +28,7 @@ from vdae_bench.search.studies import studies_of
 from vdae_bench.search.winner import Winner, all_winners
 from vdae_bench.store.records import Store
 
-LONG = SPEC.replace("epochs: 3", "epochs: 30").replace("[vae, lvdae]", "[lvdae]")
+LONG = SEARCHED.but(grid={"method": ["lvdae"]}, protocol={"epochs": 30})
 
 
 @pytest.fixture
@@ -50,8 +50,8 @@ def only_winner(results: Path) -> Winner:
     return found
 
 
-def test_workers_share_a_study_in_postgresql_and_one_is_killed(shell, postgresql):  # noqa: F811
-    (shell.folder / "tiny.yaml").write_text(LONG)
+def test_workers_share_a_study_in_postgresql_and_one_is_killed(shell, postgresql):
+    LONG.write(shell.folder)
     alone = shell.run("search", "tiny.yaml", "--results", "alone", "--threads", "1", "-q")
     assert alone.returncode == 0, alone.stderr
     process = shell.start(
@@ -79,9 +79,11 @@ def test_workers_share_a_study_in_postgresql_and_one_is_killed(shell, postgresql
     assert not list((shell.folder / "results").rglob("checkpoints/*"))
 
 
-def test_the_studies_of_a_sweep_run_beside_each_other_to_the_same_winners(make_spec, context, elsewhere, monkeypatch):
+def test_the_studies_of_a_sweep_run_beside_each_other_to_the_same_winners(
+    make_spec, context, elsewhere, whole_of, monkeypatch
+):
     studies = studies_of(make_spec())
-    expected = {study.slug: outcome(search(study, elsewhere)) for study in studies}
+    expected = {study.slug: whole_of(study, elsewhere) for study in studies}
     together, run_study = threading.Barrier(2, timeout=60), search_module.run_study
 
     def run_when_both_are_there(*words):
@@ -97,9 +99,11 @@ def test_the_studies_of_a_sweep_run_beside_each_other_to_the_same_winners(make_s
 
 
 @pytest.mark.parametrize("workers", [None, 2])
-def test_a_signal_stops_the_studies_of_a_sweep_and_they_go_on(make_spec, context, elsewhere, monkeypatch, workers):
+def test_a_signal_stops_the_studies_of_a_sweep_and_they_go_on(
+    make_spec, context, elsewhere, whole_of, monkeypatch, workers
+):
     studies = studies_of(make_spec())
-    expected = {study.slug: outcome(search(study, elsewhere)) for study in studies}
+    expected = {study.slug: whole_of(study, elsewhere) for study in studies}
     stop = StopToken()
     options = RunOptions(workers=workers, quiet=True)
 

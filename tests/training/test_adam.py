@@ -2,7 +2,7 @@
 
 import torch
 
-from tests.models.small_models import build
+from tests.support.models import build
 from vdae_bench.training.adam import AdamSettings, ReplicaAdam
 
 SETTINGS = [AdamSettings(1e-3, "linear", 0.999, 1e-8), AdamSettings(3e-4, "none", 0.9, 1e-4)]

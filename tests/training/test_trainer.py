@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.models.small_models import SMALL
+from tests.support.models import SMALL
 from vdae_bench.data.images import load_images
 from vdae_bench.data.views import ViewedImages
 from vdae_bench.models.registry import Problem, get_method

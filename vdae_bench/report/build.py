@@ -22,7 +22,10 @@ from vdae_bench.store.records import Store
 from vdae_bench.system import atomic
 from vdae_bench.system.words import nearest
 
-FORMATS = ("md", "csv", "latex", "html")
+COMMITTED = ("md", "csv", "latex")
+"""The formats whose files are committed: `report --check` compares these."""
+FORMATS = (*COMMITTED, "html")
+"""Every format; a page for a browser is drawn where it is read or published, and git ignores it."""
 WEB_PAGE = "index.html"
 OTHERS = ("illustration",)
 """Folders beside those of protocols, which other verbs write."""
@@ -83,10 +86,14 @@ def differing_files(rendered: Collection[RenderedReport]) -> list[Path]:
 
 
 def unexplained_files(rendered: Collection[RenderedReport], reports: Path) -> list[Path]:
-    """Files in the folders of protocols that no record gives: what was deleted from results/ and not from reports/."""
+    """Files in the folders of protocols that no record gives: what was deleted from results/ and not from reports/.
+
+    A page for a browser is never one of them: it is not committed.
+    """
     known = {path for each in rendered for path in each.files}
     folders = {path for path in reports.iterdir() if path.name not in OTHERS} if reports.is_dir() else set()
-    return sorted(path for folder in folders for path in folder.rglob("*") if path.is_file() and path not in known)
+    there = (path for folder in folders for path in folder.rglob("*") if path.is_file() and path.name != WEB_PAGE)
+    return sorted(path for path in there if path not in known)
 
 
 def render_reports(
