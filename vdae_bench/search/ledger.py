@@ -86,7 +86,6 @@ def open_storage(folder: Path, url: str | None) -> BaseStorage:
     Raises:
         UserError: there is no such storage, or the journal is damaged beyond its last line.
     """
-
     with quiet_optuna():
         if url is None:
             journal = folder / JOURNAL
@@ -132,7 +131,6 @@ class Ledger:
 
     def release_stale(self) -> None:
         """Tell FAIL for what a kill left running, and ask it again."""
-
         for each in self._trials():
             if each.state == TrialState.RUNNING:
                 self._attribute(each, "stale", True)
@@ -150,7 +148,6 @@ class Ledger:
 
     def ended(self) -> dict[int, Trial]:
         """The trials that were told, by number; a stale one was not."""
-
         states: dict[TrialState, Literal["complete", "pruned", "diverged"]] = {
             TrialState.COMPLETE: "complete",
             TrialState.PRUNED: "pruned",
@@ -179,7 +176,6 @@ class Ledger:
 
     def begin(self, members: Mapping[int, dict[str, Any]]) -> None:
         """Enter trials as running, in their order: each at once, with all it has."""
-
         for number, parameters in members.items():
             self._study.add_trial(
                 optuna.trial.create_trial(
@@ -192,7 +188,6 @@ class Ledger:
 
     def tell(self, trials: Sequence[Trial]) -> None:
         """Tell how running trials ended, in their order."""
-
         running = {each.user_attrs["number"]: each for each in self._trials() if each.state == TrialState.RUNNING}
         for trial in trials:
             entry = running[trial.number]
