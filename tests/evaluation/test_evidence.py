@@ -20,7 +20,8 @@ from vdae_bench.running.plan import plan
 from vdae_bench.running.stop import StopToken
 from vdae_bench.running.workbench import Workbench
 from vdae_bench.spec.check import load_spec
-from vdae_bench.store.evidence import evidence_paths, read_evidence, read_numbers
+from vdae_bench.store.evidence import read_evidence, read_numbers
+from vdae_bench.store.layout import evidence_paths
 from vdae_bench.store.records import Store
 from vdae_bench.training.trainer import Interrupted
 

@@ -6,7 +6,7 @@ import pytest
 
 from vdae_bench.cli.results import Differs, write_reports
 from vdae_bench.errors import UserError
-from vdae_bench.report.pages.reliability import Ordeal, folder, render_reliability, write
+from vdae_bench.report.pages.reliability import Ordeal, render_reliability, write
 
 ORDEAL = Ordeal(
     title="Random SIGKILLs over a sweep",
@@ -49,7 +49,7 @@ def test_it_is_written_and_checked_with_all_reports(tmp_path, capsys):
 
 
 def test_what_is_no_raw_file_is_named(tmp_path):
-    folder(tmp_path).mkdir()
-    (folder(tmp_path) / "kills.json").write_text("{}")
+    (tmp_path / "chaos").mkdir()
+    ((tmp_path / "chaos") / "kills.json").write_text("{}")
     with pytest.raises(UserError, match=r"kills\.json holds no figures"):
         render_reliability(tmp_path, tmp_path)

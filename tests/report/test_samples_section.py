@@ -14,7 +14,8 @@ from vdae_bench.report.build import build_reports
 from vdae_bench.report.numbers.runs import load_runs, select
 from vdae_bench.report.sections.samples.evidence import families_of
 from vdae_bench.spec.sweep import Cell
-from vdae_bench.store.evidence import Evidence, Numbers, evidence_paths, write_evidence
+from vdae_bench.store.evidence import Evidence, Numbers, write_evidence
+from vdae_bench.store.layout import evidence_paths
 
 
 def put(store, sweep, cell, frechet, scales=None, worst_first=True, classifier="0" * 12) -> None:

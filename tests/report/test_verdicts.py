@@ -20,7 +20,8 @@ from vdae_bench.report.numbers.statistics import CellRuns, difference_to_printed
 from vdae_bench.report.numbers.verdict import Verdict, below, judge_cell, judge_row
 from vdae_bench.spec.protocol import Protocol, load_protocol
 from vdae_bench.spec.sweep import Cell
-from vdae_bench.store.evidence import Evidence, Numbers, evidence_paths, write_evidence
+from vdae_bench.store.evidence import Evidence, Numbers, write_evidence
+from vdae_bench.store.layout import evidence_paths
 from vdae_bench.store.records import Store
 
 PAPER = load_protocol("paper")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -83,3 +84,16 @@ def test_no_modules_import_each_other_in_a_circle():
         list(TopologicalSorter(graph).static_order())
     except CycleError as error:
         pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_the_store_alone_knows_how_the_results_folder_is_laid_out():
+    """Names of its folders, and patterns over it, stand in `store.layout` and nowhere else."""
+    kinds = re.compile(r"""/ ?f?["'](checkpoints|search|samples|models|budgets|bench|chaos)["'/]|seed-\{|\*/\*/""")
+    found = [
+        f"{path.relative_to(PACKAGE)}: {line.strip()}"
+        for path in PACKAGE.rglob("*.py")
+        if path != PACKAGE / "store" / "layout.py"
+        for line in path.read_text().splitlines()
+        if kinds.search(line)
+    ]
+    assert not found

@@ -335,7 +335,7 @@ def test_a_group_that_was_killed_after_it_had_published_leaves_nothing_to_who_wa
     assert not list(group.checkpoint_path(context.store).parent.iterdir())
 
 
-@pytest.mark.parametrize("part", ["trainer", "evaluator", "started_at", "evaluation_seconds"])
+@pytest.mark.parametrize("part", ["trainer", "scores", "started_at", "evaluation_seconds"])
 @pytest.mark.parametrize("value", [None, {}, {"step": "x"}, [1], "x"])
 def test_a_checkpoint_of_another_form_is_set_aside_with_a_sentence(sweep, context, part, value):
     (group, *_) = plan(sweep, context.store).groups
@@ -352,5 +352,5 @@ def test_a_checkpoint_of_another_form_is_set_aside_with_a_sentence(sweep, contex
         assert list(checkpoint.path.parent.glob("*.unusable-*"))
         outcome = run_plan(Plan((), (group,)), context, QuietProgress(lambda: 1.0), StopToken())
     else:
-        assert part == "evaluator" and not value  # there was none yet
+        assert part == "scores" and not value  # there was none yet
     assert len(outcome.records) == 2

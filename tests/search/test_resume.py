@@ -18,7 +18,7 @@ from vdae_bench.errors import UserError
 from vdae_bench.search import run as search_module
 from vdae_bench.search import winner as winner_module
 from vdae_bench.search.ledger import JOURNAL, mend, open_storage
-from vdae_bench.search.studies import search_folder, studies_of
+from vdae_bench.search.studies import studies_of
 from vdae_bench.search.winner import to_json, with_winners
 from vdae_bench.training.checkpoint import Checkpoint
 from vdae_bench.training.trainer import Interrupted
@@ -167,7 +167,7 @@ def test_a_finished_study_is_not_opened_again(make_study, context, monkeypatch):
 
 def test_a_deleted_journal_is_rebuilt_from_the_frozen_winner(make_study, context, elsewhere, whole_of):
     search(make_study(search={"trials": 3}), context)
-    (search_folder(context.store, "tiny", make_study().protocol.name) / JOURNAL).unlink()
+    (context.store.searches("tiny", make_study().protocol.name) / JOURNAL).unlink()
     study = make_study()
     assert outcome(search(study, context))["trials"] == whole_of(study, elsewhere)["trials"]
     assert_each_told_once(study, context)
@@ -199,7 +199,7 @@ def test_a_journal_that_makes_no_sense_is_named_with_a_remedy(make_study, contex
     study = make_study(search={"trials": 2, "batch": 2})
     search(study, context)
     study.path(context.store).unlink()
-    journal = search_folder(context.store, study.sweep, study.protocol.name) / JOURNAL
+    journal = context.store.searches(study.sweep, study.protocol.name) / JOURNAL
     lines = journal.read_text().splitlines()
     if isinstance(wrong, str):
         lines[-1:] = [wrong, lines[-1]]
@@ -216,7 +216,7 @@ def test_a_journal_that_makes_no_sense_is_named_with_a_remedy(make_study, contex
 
 def test_a_lock_left_by_a_kill_does_not_hold_up_the_next(make_study, context):
     study = make_study(search={"trials": 1})
-    folder = search_folder(context.store, study.sweep, study.protocol.name)
+    folder = context.store.searches(study.sweep, study.protocol.name)
     folder.mkdir(parents=True)
     lock = folder / f"{JOURNAL}.lock"
     lock.symlink_to(folder / JOURNAL)

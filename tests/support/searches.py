@@ -12,13 +12,13 @@ from vdae_bench.running.progress import QuietProgress
 from vdae_bench.running.stop import StopToken
 from vdae_bench.search.ledger import open_storage
 from vdae_bench.search.run import run_study
-from vdae_bench.search.studies import Study, search_folder
+from vdae_bench.search.studies import Study
 from vdae_bench.search.winner import Trial, Winner, freeze
 
 
 def search(study: Study, context: RunContext, stop: StopToken | None = None, url: str | None = None) -> Winner:
     """Run or continue a study as the verb does."""
-    folder = search_folder(context.store, study.sweep, study.protocol.name)
+    folder = context.store.searches(study.sweep, study.protocol.name)
     folder.mkdir(parents=True, exist_ok=True)
     return run_study(
         study, context, lambda: open_storage(folder, url), QuietProgress(lambda: 1.0), stop or StopToken()
@@ -35,7 +35,7 @@ def outcome(winner: Winner) -> dict[str, Any]:
 
 def entries(study: Study, context: RunContext) -> list[optuna.trial.FrozenTrial]:
     """Optuna's trials of a study."""
-    storage = open_storage(search_folder(context.store, study.sweep, study.protocol.name), None)
+    storage = open_storage(context.store.searches(study.sweep, study.protocol.name), None)
     return optuna.load_study(study_name=study.name, storage=storage).trials
 
 

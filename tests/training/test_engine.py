@@ -207,16 +207,14 @@ def test_the_parameters_of_the_lowest_validation_are_kept_for_each_replica_and_s
     assert torch.equal(again.lowest.parameters, trainer.lowest.parameters)
 
 
-def test_a_model_overfits_where_its_validation_rises_by_more_than_the_points_errors(make):
+def test_a_replica_overfits_where_its_validation_has_risen_beyond_noise(make):
     trainer = make("vae")
-    assert trainer.overfitted() == [None, None]
-    for epoch, values in enumerate(([100.0, 100.0], [90.0, 90.0], [90.4, 93.0]), 1):
-        point = engine.ValidationPoint(torch.tensor(values, dtype=torch.float64), torch.tensor([0.0, 0.1]).double())
-        trainer.lowest.take(epoch, point, trainer.optimiser.parameters)
-        trainer.curve["validation"].append(values)
-    assert trainer.overfitted() == [None, pytest.approx(3.0)] and trainer.lowest.epoch.tolist() == [2, 2]
-    trainer.lowest.standard_error.fill_(1.0)  # a rise of three errors is noise
-    assert trainer.overfitted() == [None, None]
+    assert trainer.overfitted() == [False, False]
+    trainer.curve["validation"] = [[100.0, 100.0], [90.0, 90.0], [90.4, 93.0]]
+    assert trainer.overfitted() == [False, True]
+    noisy = [[90.0 + 0.8 * (-1) ** epoch, 90.0 + 0.01 * epoch] for epoch in range(100)]  # a constant rate, and a rise
+    trainer.curve["validation"] = noisy
+    assert trainer.overfitted() == [False, True]
 
 
 def test_a_diverged_replica_is_named_and_leaves_the_others_alone(make):

@@ -98,11 +98,6 @@ class Entry(BaseModel):
         return self.value >= self.target if self.direction == "at least" else self.value <= self.target
 
 
-def folder(results: Path) -> Path:
-    """Where the raw files are."""
-    return results / "bench"
-
-
 def read(path: Path) -> list[Entry]:
     """The entries of a raw file, none where there is no file.
 

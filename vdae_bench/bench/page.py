@@ -14,10 +14,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
-from vdae_bench.bench.entries import Entry, Surrounding, folder, read
+from vdae_bench.bench.entries import Entry, Surrounding, read
 from vdae_bench.errors import UserError
 from vdae_bench.report.style.figure import GREY, STYLES, saved
 from vdae_bench.report.style.markdown import bullets, code, commit_in_short, escape, table
+from vdae_bench.store.records import Store
 from vdae_bench.system import atomic
 from vdae_bench.system.words import measured_seconds
 
@@ -59,9 +60,9 @@ def build_performance(results: Path, reports: Path) -> Path:
 
 def render_performance(results: Path, reports: Path) -> dict[Path, bytes]:
     """The content of the page and its chart by their path, with nothing written."""
-    machines = [entries for path in sorted(folder(results).glob("*.json")) if (entries := read(path))]
+    machines = [entries for path in sorted(Store(results).bench.glob("*.json")) if (entries := read(path))]
     if not machines:
-        raise UserError(f"there is nothing in {folder(results)}; run `vdae-bench bench` first")
+        raise UserError(f"there is nothing in {Store(results).bench}; run `vdae-bench bench` first")
     files = {reports / f"{NAME}.md": page(machines).encode()}
     shown = [entries for entries in machines if any(_advantage(entry) or entry.axis for entry in entries)]
     chart = saved(lambda: _figure(shown or machines))

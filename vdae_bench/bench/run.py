@@ -18,6 +18,7 @@ from vdae_bench.bench.entries import Entry, Surrounding
 from vdae_bench.bench.ours import Setting
 from vdae_bench.errors import UserError
 from vdae_bench.store.provenance import provenance
+from vdae_bench.store.records import Store
 from vdae_bench.system.words import nearest
 
 
@@ -70,7 +71,7 @@ def run_cases(
 ) -> Outcome:
     """Run the cases that `only` names and write `<folder>/bench/<machine>.json` after each."""
     run = surrounding(setting, datetime.now(UTC))
-    outcome = Outcome(entries.folder(folder) / f"{run.machine}.json")
+    outcome = Outcome(Store(folder).bench / f"{run.machine}.json")
     order = [case.name for case in cases]
     for case in chosen(cases, only):
         started = time.monotonic()

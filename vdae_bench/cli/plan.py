@@ -199,7 +199,7 @@ def show_status(word: str, protocol: str | None, results: Path) -> None:
             click.echo(f"{path} is not read, and kept aside when its run is run again: {reason}")
         click.echo(f"{spec.name}, protocol {spec.protocol.name}")
         click.echo(tabulate(rows, ["cell", "finished", "checkpoint", "diverged", "missing"]))
-        for lease in sorted(store.folder(spec.name, spec.protocol.name, "checkpoints").glob("*.lease")):
+        for lease in store.lease_paths(spec.name, spec.protocol.name):
             if note := Lease(lease).read_note():
                 share = "" if note["fraction"] is None else f", {note['fraction']:.0%}"
                 at = f"{note['phase']}{share}" if note["phase"] else "starts"

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 
-from vdae_bench.bench.entries import folder as bench_folder
 from vdae_bench.bench.page import render_performance
 from vdae_bench.errors import UserError, VdaeBenchError
 from vdae_bench.report.build import (
@@ -89,7 +88,7 @@ def has_results(store: Store) -> bool:
 
 def _beside_records(results: Path, reports: Path) -> dict[Path, bytes]:
     """The pages about all sweeps and about the code itself: content by path."""
-    performance = render_performance(results, reports) if any(bench_folder(results).glob("*.json")) else {}
+    performance = render_performance(results, reports) if any(Store(results).bench.glob("*.json")) else {}
     files = performance | render_reliability(results, reports)
     return files | render_story(Store(results), reports, [path for path in files if path.suffix == ".md"])
 

@@ -122,8 +122,8 @@ def render_reports(
 
 def searched_alone(store: Store, protocol: str | None, sweep: str | None, runs: list[Run]) -> list[tuple[str, str]]:
     """(protocol, sweep) of searches that no final run has followed yet."""
-    places = {path.parents[1] for path, _ in all_winners(store, sweep or "*", protocol or "*")}
-    found = {(place.name, place.parent.name) for place in places}
+    places = {store.place(path) for path, _ in all_winners(store, sweep, protocol)}
+    found = {(place.protocol, place.sweep) for place in places}
     return sorted(found - {(run.protocol, run.sweep) for run in runs})
 
 

@@ -35,7 +35,7 @@ def fit_budget(spec: SweepSpec, seconds: float, context: RunContext, *, may_cali
         "device": context.device.type,
         "threads": context.threads,
     }
-    path = context.store.root / spec.name / "budgets" / f"{spec.protocol.name}-{digest(asked)[:8]}.json"
+    path = context.store.budget(spec.name, f"{spec.protocol.name}-{digest(asked)[:8]}")
     if path.exists():
         try:
             kept = strict_json.loads(path.read_bytes())

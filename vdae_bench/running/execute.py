@@ -90,8 +90,9 @@ def run_plan(
 def clear_leftovers(planned: Plan, store: Store) -> None:
     """Remove what kills left of a sweep: temporary files and leases of dead processes, checkpoints of recorded runs."""
     job = planned.cells[0].job
-    folder = store.folder(job.sweep, job.protocol.name, "checkpoints")
-    for each in folder.parent.glob("*/"):
+    place = (job.sweep, job.protocol.name)
+    folder = store.checkpoints(*place)
+    for each in store.folders(*place):
         atomic.clear(each)
         for path in each.glob("*.lease"):
             Lease(path).clear()

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from vdae_bench.evaluation.likelihood import Evaluator
 from vdae_bench.evaluation.units import bits_per_dim
 from vdae_bench.models.registry import get_method
 from vdae_bench.running.context import RunContext
@@ -49,74 +50,121 @@ def run_group(group: RunGroup, context: RunContext, report: Report, stop: Callab
 
     Raises `Interrupted` after a checkpoint when `stop` says so.
     """
-    started_at = datetime.now(UTC)
-    job = group.job
-    cost = functools.cache(lambda: price(job))  # not counted before the first step: it takes a second
-    bench = Workbench(group, context)
-    trainer = bench.trainer
-    checkpoint = group.checkpoint(context.store, context.seconds_between_checkpoints)
-    evaluation: dict[str, Any] = {"state": None, "seconds": 0.0}
-    with checkpoint.restoring():
-        if state := checkpoint.load():
-            trainer.load_state(state["trainer"])
-            started_at = datetime.fromisoformat(state["started_at"])
-            evaluation = {"state": state["evaluator"], "seconds": float(state["evaluation_seconds"])}
-            if evaluation["state"]:
-                bench.evaluator().load_state(evaluation["state"])  # of another form it is found out now
+    run = _GroupRun(group, context, report, stop)
+    run.restore()
+    run.train()
+    records = run.evaluate()
+    run.publish(records)
+    return records
 
-    def save(trainer_state: dict[str, Any]) -> None:
-        checkpoint.save(
+
+class _GroupRun:
+    """A group on its way to records, and all that its checkpoint holds."""
+
+    def __init__(self, group: RunGroup, context: RunContext, report: Report, stop: Callable[[], bool]) -> None:
+        self.group, self.context, self.report, self.stop = group, context, report, stop
+        self.bench = Workbench(group, context)
+        self.trainer = self.bench.trainer
+        self.checkpoint = group.checkpoint(context.store, context.seconds_between_checkpoints)
+        self.started_at = datetime.now(UTC)
+        self.scores: dict[str, dict[str, Any]] = {}
+        """State of the evaluator of each pass over the test set: at the last epoch, at the lowest validation."""
+        self.seconds = 0.0
+        """Evaluation so far."""
+
+    @functools.cached_property
+    def cost(self) -> Price:
+        """The price of a run; not counted before the first step, for it takes a second."""
+        return price(self.group.job)
+
+    def restore(self) -> None:
+        """Take the checkpoint over, if there is one."""
+        with self.checkpoint.restoring():
+            if state := self.checkpoint.load():
+                self.trainer.load_state(state["trainer"])
+                self.started_at = datetime.fromisoformat(state["started_at"])
+                self.scores, self.seconds = dict(state["scores"]), float(state["evaluation_seconds"])
+                for each in self.scores.values():
+                    self.bench.evaluator().load_state(each)  # of another form it is found out now
+
+    def save(self, trainer_state: dict[str, Any]) -> None:
+        """Write the checkpoint."""
+        self.checkpoint.save(
             {
                 "trainer": trainer_state,
-                "evaluator": evaluation["state"],
-                "evaluation_seconds": evaluation["seconds"],
-                "started_at": started_at.isoformat(),
-                "runs": [job.run_digest(seed) for job, seed in group.runs],
+                "scores": self.scores,
+                "evaluation_seconds": self.seconds,
+                "started_at": self.started_at.isoformat(),
+                "runs": [job.run_digest(seed) for job, seed in self.group.runs],
             }
         )
 
-    def show_training(trainer: Trainer) -> None:
-        report(_training_phase(trainer), trainer.step / trainer.steps * (1 - cost().evaluation_share))
+    def train(self) -> None:
+        """Train to the last epoch."""
 
-    trainer.run(save, lambda: checkpoint.due, stop, show_training)
+        def show(trainer: Trainer) -> None:
+            fraction = trainer.step / trainer.steps * (1 - self.cost.evaluation_share)
+            self.report(_training_phase(trainer), fraction)
 
-    began = time.perf_counter() - evaluation["seconds"]
-    evaluator = bench.evaluator()
-    if evaluation["state"]:
-        evaluator.load_state(evaluation["state"])
+        self.trainer.run(self.save, lambda: self.checkpoint.due, self.stop, show)
 
-    def after_chunk() -> None:
-        share = cost().evaluation_share
-        report("evaluating", 1 - share + share * evaluator.done / len(evaluator.chunks))
-        if checkpoint.due:
-            save_evaluation()
+    def evaluate(self) -> list[Record]:
+        """Score the test set after the last epoch and, where a replica overfits, at its lowest validation too."""
+        overfitted = self.trainer.overfitted()
+        passes = 1 + any(overfitted)
+        evaluator = self.score("last", 0, passes)
+        metrics = evaluator.metrics()
+        if not get_method(self.group.job.cell.method).trains:
+            spread = redraw_standard_deviation(self.bench)
+            metrics = [{**each, "redraw_standard_deviation_nats": spread} for each in metrics]
+        at_best: list[dict[str, float] | None] = [None] * len(metrics)
+        if passes == 2:
+            with self.trainer.at_its_lowest():
+                scored = self.score("lowest", 1, passes).metrics()
+            at_best = [each if rises else None for each, rises in zip(scored, overfitted, strict=True)]
+        return _records(self, metrics, at_best, evaluator.flags, passes)
 
-    def save_evaluation() -> None:
-        evaluation["state"], evaluation["seconds"] = evaluator.state(), time.perf_counter() - began
-        save(trainer.state())
+    def score(self, which: str, number: int, passes: int) -> Evaluator:
+        """One pass over the test set, `number` (from 0) of so many; goes on where it was stopped."""
+        began = time.perf_counter() - self.seconds
+        evaluator = self.bench.evaluator()
+        if which in self.scores:
+            evaluator.load_state(self.scores[which])
 
-    if not evaluator.run(stop, after_chunk):
-        save_evaluation()
-        raise Interrupted
-    metrics = evaluator.metrics()
-    if not get_method(job.cell.method).trains:
-        spread = redraw_standard_deviation(bench)
-        metrics = [{**each, "redraw_standard_deviation_nats": spread} for each in metrics]
-    seconds = time.perf_counter() - began
-    records = _records(group, trainer, metrics, evaluator.flags, cost(), seconds, started_at, context)
-    published = list(zip(paths_of(group, context.store), records, strict=True))
+        def keep() -> None:
+            self.scores[which], self.seconds = evaluator.state(), time.perf_counter() - began
 
-    def show_classifier(fraction: float) -> None:
-        report(f"a classifier to judge samples, trained once: {fraction:.0%}", None)
-        if stop():
-            evaluation["state"], evaluation["seconds"] = evaluator.state(), seconds
-            save(trainer.state())
+        def after_chunk() -> None:
+            share, done = self.cost.evaluation_share, (number + evaluator.done / len(evaluator.chunks)) / passes
+            self.report("evaluating" if which == "last" else "evaluating its best epoch", 1 - share + share * done)
+            if self.checkpoint.due:
+                keep()
+                self.save_last()
+
+        finished = evaluator.run(self.stop, after_chunk)
+        keep()
+        if not finished:
+            self.save_last()
             raise Interrupted
+        return evaluator
 
-    write_beside(published, bench, context, show_classifier)
-    context.store.publish(published)
-    checkpoint.remove()
-    return records
+    def save_last(self) -> None:
+        """Write the checkpoint from within a pass, with the parameters after the last epoch whatever is scored."""
+        self.save(self.trainer.state())
+
+    def publish(self, records: list[Record]) -> None:
+        """Put evidence, weights and then the records in place; the checkpoint has served."""
+        published = list(zip(paths_of(self.group, self.context.store), records, strict=True))
+
+        def show_classifier(fraction: float) -> None:
+            self.report(f"a classifier to judge samples, trained once: {fraction:.0%}", None)
+            if self.stop():
+                self.save_last()
+                raise Interrupted
+
+        write_beside(published, self.bench, self.context, show_classifier)
+        self.context.store.publish(published)
+        self.checkpoint.remove()
 
 
 def paths_of(group: RunGroup, store: Store) -> list[Path]:
@@ -163,25 +211,24 @@ def _training_phase(trainer: Trainer) -> str:
 
 
 def _records(
-    group: RunGroup,
-    trainer: Trainer,
+    run: _GroupRun,
     metrics: list[dict[str, float]],
+    at_best: list[dict[str, float] | None],
     evaluation_flags: list[str],
-    cost: Price,
-    evaluation_seconds: float,
-    started_at: datetime,
-    context: RunContext,
+    passes: int,
 ) -> list[Record]:
+    group, trainer, context, cost = run.group, run.trainer, run.context, run.cost
     replicas = len(group.runs)
     records = []
     for replica, (job, seed) in enumerate(group.runs):
         diverged = trainer.diverged_at()[replica]
-        measured = metrics[replica]
+        measured, best = metrics[replica], at_best[replica]
         flags = [*trainer.flags()[replica], *evaluation_flags]
         if diverged is not None:
             flags = [*flags, f"diverged at step {diverged}"]
         elif not all(math.isfinite(value) for value in measured.values()):
             diverged, flags = trainer.steps, [*flags, "test metrics are not finite"]
+        finite_best = best is not None and diverged is None and all(map(math.isfinite, best.values()))
         curve = {split: [row[replica] for row in rows] for split, rows in trainer.curve.items()}
         records.append(
             Record(
@@ -193,6 +240,7 @@ def _records(
                 hyperparameters={**job.hyperparameters, "source": job.source},
                 metrics=Metrics(
                     test=_test_metrics(group, measured) if diverged is None else None,
+                    test_at_best_epoch=_test_metrics(group, best) if best and finite_best else None,
                     validation=_validation_metrics(curve["validation"]),
                 ),
                 curve=Curve(
@@ -206,15 +254,15 @@ def _records(
                 cost=Cost(
                     train_seconds=trainer.seconds["train"] / replicas,
                     validation_seconds=trainer.seconds["validation"] / replicas,
-                    evaluation_seconds=evaluation_seconds / replicas,
+                    evaluation_seconds=run.seconds / replicas,
                     train_flops=cost.train_flops,
-                    evaluation_flops=cost.evaluation_flops,
+                    evaluation_flops=passes * cost.evaluation_flops,
                     parameters=cost.parameters,
                     device=describe(context.device),
                     threads=context.threads,
                     replicas=replicas,
                 ),
-                provenance=provenance(job.run_digest(seed), trainer.data.sha256, started_at, context.command),
+                provenance=provenance(job.run_digest(seed), trainer.data.sha256, run.started_at, context.command),
             )
         )
     return records

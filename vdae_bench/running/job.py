@@ -172,7 +172,7 @@ class RunGroup:
 
     def checkpoint_path(self, store: Store) -> Path:
         """Where the group's checkpoint is while it runs."""
-        return store.folder(self.job.sweep, self.job.protocol.name, "checkpoints") / f"{self.identity[:16]}.pt"
+        return store.checkpoints(self.job.sweep, self.job.protocol.name) / f"{self.identity[:16]}.pt"
 
     def checkpoint(self, store: Store, seconds_between: float = SECONDS_BETWEEN) -> Checkpoint:
         """The group's state on disk while it runs."""

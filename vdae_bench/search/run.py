@@ -175,7 +175,7 @@ class _Results:
     """
 
     def __init__(self, study: Study, batch: int, context: RunContext) -> None:
-        self._folder = context.store.folder(study.sweep, study.protocol.name, "checkpoints")
+        self._folder = context.store.checkpoints(study.sweep, study.protocol.name)
         self._name = study.batch_name(batch)
         self._path = self._folder / f"{self._name}.json"
 

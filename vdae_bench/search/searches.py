@@ -18,7 +18,7 @@ from vdae_bench.running.pools import choose_pool
 from vdae_bench.running.progress import choose_progress
 from vdae_bench.running.schedule import SerialExecutor
 from vdae_bench.running.stop import StopToken
-from vdae_bench.search.studies import Study, search_folder, studies_of, studies_to_run
+from vdae_bench.search.studies import Study, studies_of, studies_to_run
 from vdae_bench.search.winner import frozen, trials_frozen, with_winners
 from vdae_bench.spec.sweep import SweepSpec
 from vdae_bench.store.records import Store
@@ -44,7 +44,7 @@ def run_studies(studies: Sequence[Study], context: RunContext, options: RunOptio
     from vdae_bench.search.ledger import alone, open_storage
     from vdae_bench.search.run import run_study, work_of
 
-    folder = search_folder(context.store, studies[0].sweep, studies[0].protocol.name)
+    folder = context.store.searches(studies[0].sweep, studies[0].protocol.name)
     failures = []
 
     def work() -> float:
@@ -91,7 +91,7 @@ def take_winners(spec: SweepSpec, store: Store, asked: bool | None, quiet: bool)
     if asked is None and not quiet:
         cells = len({slug for study in studies_of(spec) for slug in study.serves})
         if found.searched:
-            place = search_folder(store, spec.name, spec.protocol.name)
+            place = store.searches(spec.name, spec.protocol.name)
             said = (
                 f"{len(found.searched)} of {cells} cells have searched hyper-parameters, from {place} (or --no-search)"
             )

@@ -112,7 +112,7 @@ class Study:
 
     def path(self, store: Store) -> Path:
         """Where the frozen winner is."""
-        return search_folder(store, self.sweep, self.protocol.name) / f"{self.slug}.json"
+        return store.searches(self.sweep, self.protocol.name) / f"{self.slug}.json"
 
     @property
     def train_flops(self) -> int:
@@ -131,11 +131,6 @@ class Study:
         if len(combinations) > MOST_ARCHITECTURES:
             combinations = [tuple(each[-1] for each in sets)]
         return [price(self.job(dict(zip(choices, each, strict=True)))).train_flops for each in combinations]
-
-
-def search_folder(store: Store, sweep: str, protocol: str) -> Path:
-    """Where a sweep's frozen winners and its studies are."""
-    return store.folder(sweep, protocol, "search")
 
 
 def studies_of(spec: SweepSpec) -> list[Study]:

@@ -119,7 +119,7 @@ class TrialGroup:
 
     def checkpoint_path(self, store: Store) -> Path:
         """The file in which the group is kept until its batch is told."""
-        folder = store.folder(self.study.sweep, self.study.protocol.name, "checkpoints")
+        folder = store.checkpoints(self.study.sweep, self.study.protocol.name)
         batch = self.study.batch_name(min(self.members) // self.study.batch)
         return folder / f"{batch}-{self.identity[:16]}.pt"
 

@@ -203,20 +203,20 @@ def read(path: Path) -> Winner | None:
         raise UserError(f"{path} is damaged; take it from a backup, or delete it and search again") from None
 
 
-def all_winners(store: Store, sweep: str = "*", protocol: str = "*") -> Iterator[tuple[Path, Winner]]:
+def all_winners(store: Store, sweep: str | None = None, protocol: str | None = None) -> Iterator[tuple[Path, Winner]]:
     """Every readable winner of a results folder, superseded ones too, in the order of their paths."""
     yield from ((path, found) for path, found in _every(store, sweep, protocol) if found)
 
 
-def damaged_winners(store: Store, sweep: str = "*", protocol: str = "*") -> Iterator[Path]:
+def damaged_winners(store: Store, sweep: str | None = None, protocol: str | None = None) -> Iterator[Path]:
     """The files in the places of winners that are none, but for those that were set aside as such."""
     for path, found in _every(store, sweep, protocol):
         if not found and ".superseded-" not in path.name:
             yield path
 
 
-def _every(store: Store, sweep: str, protocol: str) -> Iterator[tuple[Path, Winner | None]]:
-    for path in sorted(store.root.glob(f"{sweep}/{protocol}/search/*.json")):
+def _every(store: Store, sweep: str | None, protocol: str | None) -> Iterator[tuple[Path, Winner | None]]:
+    for path in store.winner_paths(sweep, protocol):
         try:
             yield path, read(path)
         except UserError:

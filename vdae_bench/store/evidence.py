@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt, ValidationError
 
 from vdae_bench.data.views import View
+from vdae_bench.store.layout import evidence_paths
 from vdae_bench.system import atomic, strict_json
 
 SCHEMA = 1
@@ -71,13 +72,6 @@ class Evidence:
         pixels = math.prod(self.numbers.image_shape)
         there = [self.arrays[name] for name in IMAGES if name in self.arrays]
         return {"data", "drawn"} <= self.arrays.keys() and all(each.shape[-1:] == (pixels,) for each in there)
-
-
-def evidence_paths(record: Path) -> tuple[Path, Path]:
-    """(arrays, numbers) of the run whose record is at `results/<sweep>/<protocol>/<cell>/seed-<k>.json`."""
-    name = f"{record.parent.name}-{record.stem.replace('-', '')}"
-    folder = record.parents[1] / "samples"
-    return folder / f"{name}.npz", folder / f"{name}.json"
 
 
 def write_evidence(record: Path, evidence: Evidence) -> None:

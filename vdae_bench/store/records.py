@@ -17,9 +17,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from vdae_bench.errors import UserError
+from vdae_bench.store.layout import Layout
 from vdae_bench.system import atomic, strict_json
-from vdae_bench.system.atomic import is_plain
 from vdae_bench.system.lease import alone_at
 
 SCHEMA = 1
@@ -70,6 +69,8 @@ class Metrics(BaseModel):
 
     test: TestMetrics | None
     validation: ValidationMetrics | None
+    test_at_best_epoch: TestMetrics | None = None
+    """With the parameters of the lowest validation -ELBO: of a run that overfits alone, where the two differ."""
 
 
 class Curve(BaseModel):
@@ -159,26 +160,8 @@ def parse(text: str) -> Record:
     return Record.model_validate({**content, "schema_": schema})
 
 
-class Store:
-    """A results folder."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def folder(self, sweep: str, protocol: str, cell: str) -> Path:
-        """Where the runs of a cell are.
-
-        Raises:
-            UserError: a name is no plain name, so that the place would be outside the results folder.
-        """
-        for name in (sweep, protocol, cell):
-            if not is_plain(name):
-                raise UserError(f"{name!r} cannot name a folder of results; use letters, digits, '-', '_', '+' and '.'")
-        return self.root / sweep / protocol / cell
-
-    def path(self, sweep: str, protocol: str, cell: str, seed: int) -> Path:
-        """Where a run's record is."""
-        return self.folder(sweep, protocol, cell) / f"seed-{seed}.json"
+class Store(Layout):
+    """A results folder: its records, read and put in place."""
 
     def read(self, path: Path) -> Record | None:
         """The record in a file; None when there is none or it is not whole."""
@@ -223,25 +206,18 @@ class Store:
 
     def records(self, protocol: str | None = None, sweep: str | None = None) -> Iterator[tuple[Path, Record]]:
         """All readable records, in the order of their paths, of one protocol or sweep where asked."""
-        for path in self._paths(protocol, sweep):
+        for path in self.record_paths(protocol, sweep):
             record = self.read(path)
             if record:
                 yield path, record
 
     def unreadable(self, protocol: str | None = None, sweep: str | None = None) -> Iterator[tuple[Path, str]]:
         """The files in the places of records that are none, and why."""
-        for path in self._paths(protocol, sweep):
+        for path in self.record_paths(protocol, sweep):
             try:
                 parse(path.read_text(encoding="utf-8"))
             except (OSError, ValueError) as error:
                 yield path, _reason(error)
-
-    def _paths(self, protocol: str | None, sweep: str | None) -> Iterator[Path]:
-        for path in sorted(self.root.glob("*/*/*/seed-*.json")):
-            place = path.relative_to(self.root).parts
-            wanted = sweep in (None, place[0]) and protocol in (None, place[1])
-            if wanted and path.stem.removeprefix("seed-").isdecimal():
-                yield path
 
 
 def _record(content: bytes) -> Record | None:

@@ -11,12 +11,8 @@ import torch
 from vdae_bench.errors import UserError
 from vdae_bench.models.model import Model
 from vdae_bench.models.registry import Problem, get_method
+from vdae_bench.store.layout import weights_path
 from vdae_bench.system import atomic
-
-
-def model_path(record: Path) -> Path:
-    """Where the weights are of the run whose record is at `results/<sweep>/<protocol>/<cell>/seed-<k>.json`."""
-    return record.parents[1] / "models" / f"{record.parent.name}-{record.stem.replace('-', '')}.pt"
 
 
 def save_model(record: Path, run_digest: str, model: Model, replica: int) -> None:
@@ -25,7 +21,7 @@ def save_model(record: Path, run_digest: str, model: Model, replica: int) -> Non
     Raises:
         EnvironmentFault: they cannot be written.
     """
-    path = model_path(record)
+    path = weights_path(record)
     state = {name: value[replica : replica + 1].cpu().clone() for name, value in model.state_dict().items()}
     buffer = io.BytesIO()  # torch reports a full disk in words of its own
     torch.save({"run_digest": run_digest, "state": state}, buffer)
@@ -38,7 +34,7 @@ def load_model(record: Path, run_digest: str, method: str, problem: Problem) -> 
     Raises:
         UserError: its weights were not kept, or are those of another run.
     """
-    path = model_path(record)
+    path = weights_path(record)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         kept = content["run_digest"]

@@ -24,6 +24,7 @@ from vdae_bench.models.model import BoundTerms, Model
 from vdae_bench.models.precision import Precision, arithmetic
 from vdae_bench.system.devices import wait
 from vdae_bench.training.adam import AdamSettings, ReplicaAdam
+from vdae_bench.training.overfitting import rise_since_lowest
 from vdae_bench.training.replay import WARM_UP, Replay
 from vdae_bench.training.schedules import kl_weight
 
@@ -33,8 +34,6 @@ MAX_ROWS = 16384
 What a step keeps for its backward pass at this many rows, counted at m = 128 with H = 256: 0.9 GiB for a VAE, 1.7 GiB
 for L-VDAE with `subset`, 0.3 GiB with `exact`; with H = 1024 and B = 3, 4.3 GiB for a VAE.
 """
-OVERFITTED_NATS = 0.5
-"""A model whose last validation -ELBO is this much above its lowest, beyond the points' errors, overfits."""
 VALIDATION_LOG_DET_ROWS = 6.0
 """Jacobian rows for each validation image but after the last epoch, where L-VDAE's C is taken on a part of the images.
 
@@ -70,15 +69,13 @@ class Lowest:
 
     def __init__(self, parameters: Float[Tensor, "R P"]) -> None:
         self.neg_elbo = torch.full((len(parameters),), torch.inf, dtype=torch.float64, device=parameters.device)
-        self.standard_error = torch.zeros_like(self.neg_elbo)
         self.epoch = torch.zeros_like(self.neg_elbo, dtype=torch.int64)
         self.parameters = parameters.clone()
 
-    def take(self, epoch: int, point: ValidationPoint, parameters: Float[Tensor, "R P"]) -> None:
+    def take(self, epoch: int, neg_elbo: Float[Tensor, " R"], parameters: Float[Tensor, "R P"]) -> None:
         """Keep the parameters of the replicas whose point is the lowest."""
-        lower = point.neg_elbo < self.neg_elbo
-        self.neg_elbo = torch.where(lower, point.neg_elbo, self.neg_elbo)
-        self.standard_error = torch.where(lower, point.standard_error, self.standard_error)
+        lower = neg_elbo < self.neg_elbo
+        self.neg_elbo = torch.where(lower, neg_elbo, self.neg_elbo)
         self.epoch.masked_fill_(lower, epoch)
         self.parameters[lower] = parameters[lower]
 
@@ -231,7 +228,7 @@ class Trainer:
         point = self.validate()
         self.curve["validation"].append(point.neg_elbo.tolist())
         self.curve["validation_error"].append(point.standard_error.tolist())
-        self.lowest.take(self.step // self.steps_per_epoch, point, self.optimiser.parameters)
+        self.lowest.take(self.step // self.steps_per_epoch, point.neg_elbo, self.optimiser.parameters)
         self._epoch_sum.zero_()
         self.seconds["validation"] += time.perf_counter() - started
 
@@ -278,14 +275,11 @@ class Trainer:
                 flags[-1].append(f"C = J J^T of {jittered} images in training was not positive definite: it got jitter")
         return flags
 
-    def overfitted(self) -> list[float | None]:
-        """Nats from each replica's lowest validation -ELBO up to its last; None where it does not overfit."""
-        if not self.curve["validation"]:
-            return [None] * len(self.lowest.epoch)
-        last = torch.tensor(self.curve["validation"][-1], dtype=torch.float64)
-        rise = last - self.lowest.neg_elbo.cpu()
-        bar = OVERFITTED_NATS + 3 * self.lowest.standard_error.cpu()
-        return [value if value > limit else None for value, limit in zip(rise.tolist(), bar.tolist(), strict=True)]
+    def overfitted(self) -> list[bool]:
+        """Which replicas overfit by now (`rise_since_lowest`)."""
+        replicas = range(len(self.lowest.epoch))
+        curve = self.curve["validation"]
+        return [rise_since_lowest([row[replica] for row in curve]) is not None for replica in replicas]
 
     @contextmanager
     def at_its_lowest(self) -> Iterator[None]:

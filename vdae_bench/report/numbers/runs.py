@@ -19,8 +19,10 @@ from vdae_bench.errors import UserError
 from vdae_bench.search.winner import damaged_winners
 from vdae_bench.spec.protocol import Protocol, with_limits
 from vdae_bench.spec.sweep import Cell
-from vdae_bench.store.records import Record, Store
+from vdae_bench.store.layout import is_record_of
+from vdae_bench.store.records import Record, Store, TestMetrics
 from vdae_bench.system.strict_json import digest
+from vdae_bench.training.overfitting import rise_since_lowest
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -60,9 +62,19 @@ class Run:
         return self.record.status == "completed" and self.record.metrics.test is not None
 
     @property
+    def test(self) -> TestMetrics | None:
+        """Its test metrics: at the lowest validation where it overfits and was scored there, else at the last epoch."""
+        return self.record.metrics.test_at_best_epoch or self.record.metrics.test
+
+    @property
+    def overfits(self) -> float | None:
+        """Nats by which its validation -ELBO has risen since it was lowest; None where it does not overfit."""
+        return rise_since_lowest(self.record.curve.validation_neg_elbo_nats)
+
+    @property
     def misplaced(self) -> bool:
         """True when it lies where another run's record belongs."""
-        return (self.path.parent.name, self.path.stem) != (self.cell.slug, f"seed-{self.seed}")
+        return not is_record_of(self.path, self.cell.slug, self.seed)
 
     @property
     def searched(self) -> bool:
@@ -115,7 +127,7 @@ def load_runs(store: Store, protocol: str | None = None, sweep: str | None = Non
 def not_read(store: Store, protocol: str | None = None, sweep: str | None = None) -> Iterator[tuple[Path, str]]:
     """The files in the places of records and of winners that no report reads, and why."""
     yield from store.unreadable(protocol, sweep)
-    for path in damaged_winners(store, sweep or "*", protocol or "*"):
+    for path in damaged_winners(store, sweep, protocol):
         yield path, "it is damaged; take it from a backup, or delete it and search again"
     for run in _runs(store, protocol, sweep):
         if run.misplaced:
@@ -124,8 +136,8 @@ def not_read(store: Store, protocol: str | None = None, sweep: str | None = None
 
 def _runs(store: Store, protocol: str | None, sweep: str | None) -> Iterator[Run]:
     for path, record in store.records(protocol, sweep):
-        sweep_folder, protocol_folder, *_ = path.relative_to(store.root).parts
-        yield Run(path, sweep_folder, protocol_folder, record)
+        place = store.place(path)
+        yield Run(path, place.sweep, place.protocol, record)
 
 
 def order_of(cell: Cell) -> tuple[str, str, int, tuple[tuple[str, float, str], ...]]:
@@ -169,7 +181,7 @@ def select(runs: list[Run]) -> Selection:
     kept = _without(runs, reasons)
     if not kept:
         raise UserError(
-            f"no record in {runs[0].path.parents[1]} has a protocol of this version of vdae-bench; "
+            f"no record in {runs[0].path.parent.parent} has a protocol of this version of vdae-bench; "
             "move that folder away and run the sweep again"
         )
     latest = resolved[max(kept, key=lambda run: run.started_at).path]

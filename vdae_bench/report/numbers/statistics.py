@@ -133,7 +133,7 @@ class CellRuns:
         return all(test.neg_elbo_nats is None for test in self._tests())
 
     def _tests(self) -> list[TestMetrics]:
-        return [run.record.metrics.test for run in self.completed if run.record.metrics.test]
+        return [run.test for run in self.completed if run.test]
 
     def score(self, name: str, unit: Unit) -> Summary | None:
         """A test score, `nll` or `neg_elbo`, in a unit, in short over seeds."""
@@ -141,7 +141,7 @@ class CellRuns:
 
     def by_seed(self, name: str, unit: Unit) -> dict[int, float]:
         """A test score, `nll` or `neg_elbo`, of each completed seed."""
-        tests = {run.seed: run.record.metrics.test for run in self.completed}
+        tests = {run.seed: run.test for run in self.completed}
         scores = {seed: getattr(test, f"{name}_{unit.suffix}", None) for seed, test in tests.items()}
         return {seed: float(score) for seed, score in scores.items() if score is not None}
 

@@ -81,6 +81,9 @@ def why_not_comparable(cells: Sequence[CellRuns], score: str, gap: float) -> str
         return f"{protocol.elbo_images} of {paper.elbo_images} test images"
     unit = unit_of(cells[0].cell.dataset)
     bar = WELL_BELOW * abs(gap)
+    if overfitted := [run for run in runs if run.overfits and not run.record.metrics.test_at_best_epoch]:
+        best = overfitted[0].record.metrics.validation
+        return f"it overfits: validation was lowest after epoch {best.best_epoch if best else '?'}"
     if protocol.epochs < PAPER_EPOCHS:
         open_ = max(_left_open_by_curve(each) for each in cells)
         if not open_ < bar:

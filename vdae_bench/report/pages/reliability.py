@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from vdae_bench.errors import UserError
 from vdae_bench.report.style.markdown import code, commit_in_short, escape, table
+from vdae_bench.store.records import Store
 from vdae_bench.system import atomic
 
 NAME = "reliability"
@@ -32,15 +33,10 @@ class Ordeal(BaseModel):
     command: str
 
 
-def folder(results: Path) -> Path:
-    """Where the raw files are."""
-    return results / "chaos"
-
-
 def write(results: Path, name: str, ordeal: Ordeal) -> None:
     """Replace a raw file."""
     text = json.dumps(ordeal.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
-    atomic.write(folder(results) / f"{name}.json", text.encode())
+    atomic.write(Store(results).chaos / f"{name}.json", text.encode())
 
 
 def read(path: Path) -> Ordeal:
@@ -57,7 +53,7 @@ def read(path: Path) -> Ordeal:
 
 def render_reliability(results: Path, reports: Path) -> dict[Path, bytes]:
     """The page by its path, with nothing written; nothing where there are no raw files."""
-    ordeals = [read(path) for path in sorted(folder(results).glob("*.json"))]
+    ordeals = [read(path) for path in sorted(Store(results).chaos.glob("*.json"))]
     return {reports / f"{NAME}.md": page(ordeals).encode()} if ordeals else {}
 
 

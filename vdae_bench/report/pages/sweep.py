@@ -19,6 +19,7 @@ from vdae_bench.report.sections.head import HEAD, SEARCH_HEAD
 from vdae_bench.report.sections.limits import LIMITS
 from vdae_bench.report.sections.noise import NOISE
 from vdae_bench.report.sections.origin import ORIGIN
+from vdae_bench.report.sections.overfitting import OVERFITTING
 from vdae_bench.report.sections.records import FLAGS, RECORDS
 from vdae_bench.report.sections.results.text import RESULTS
 from vdae_bench.report.sections.samples.text import SAMPLES
@@ -42,6 +43,7 @@ SECTIONS: tuple[Section[Subject, Any], ...] = (
     DEVIATIONS,
     SEARCH,
     CURVES,
+    OVERFITTING,
     COMPUTE,
     COST,
     ORIGIN,

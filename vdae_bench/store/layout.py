@@ -1,0 +1,118 @@
+"""The layout of a results folder: the one place that knows where in it a file of each kind lies.
+
+<sweep>/<protocol>/<cell>/seed-<k>.json          a record
+<sweep>/<protocol>/samples/<cell>-seed<k>.npz    its evidence of samples, and the same name with .json
+<sweep>/<protocol>/models/<cell>-seed<k>.pt      its weights, where they are kept
+<sweep>/<protocol>/checkpoints/                  what a stopped group goes on from, and leases
+<sweep>/<protocol>/search/<study>.json           a search's frozen winner, beside Optuna's journal
+<sweep>/budgets/                                 what `--budget` chose
+bench/, chaos/                                   figures of other verbs
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from vdae_bench.errors import UserError
+from vdae_bench.system.atomic import is_plain
+
+
+class Place(NamedTuple):
+    """Whose record, or winner, a path is: its sweep and protocol, and the name of its cell's or kind's folder."""
+
+    sweep: str
+    protocol: str
+    folder: str
+
+
+class Layout:
+    """Paths in a results folder; nothing is read or written."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, sweep: str, protocol: str, cell: str) -> Path:
+        """The folder with the records of a cell.
+
+        Raises:
+            UserError: a name is no plain name, so that the place would be outside the results folder.
+        """
+        for name in (sweep, protocol, cell):
+            if not is_plain(name):
+                raise UserError(f"{name!r} cannot name a folder of results; use letters, digits, '-', '_', '+' and '.'")
+        return self.root / sweep / protocol / cell
+
+    def path(self, sweep: str, protocol: str, cell: str, seed: int) -> Path:
+        """The file of a run's record."""
+        return self.folder(sweep, protocol, cell) / _record_name(seed)
+
+    def record_paths(self, protocol: str | None = None, sweep: str | None = None) -> Iterator[Path]:
+        """The files in the places of records, in order, of one protocol or sweep where asked."""
+        for path in sorted(self.root.glob("*/*/*/seed-*.json")):
+            place = self.place(path)
+            wanted = sweep in (None, place.sweep) and protocol in (None, place.protocol)
+            if wanted and path.stem.removeprefix("seed-").isdecimal():
+                yield path
+
+    def place(self, path: Path) -> Place:
+        """The place of a record's or winner's file."""
+        return Place(*path.relative_to(self.root).parts[:3])
+
+    def checkpoints(self, sweep: str, protocol: str) -> Path:
+        """The folder with what stopped groups of a sweep go on from, and their leases."""
+        return self.folder(sweep, protocol, "checkpoints")
+
+    def folders(self, sweep: str, protocol: str) -> Iterator[Path]:
+        """All folders of a sweep under a protocol: of its cells, and of what lies beside them."""
+        yield from sorted(self.checkpoints(sweep, protocol).parent.glob("*/"))
+
+    def lease_paths(self, sweep: str, protocol: str) -> Iterator[Path]:
+        """The leases on groups and batches of trials of a sweep."""
+        yield from sorted(self.checkpoints(sweep, protocol).glob("*.lease"))
+
+    def searches(self, sweep: str, protocol: str) -> Path:
+        """The folder with the frozen winners and the studies of a sweep."""
+        return self.folder(sweep, protocol, "search")
+
+    def winner_paths(self, sweep: str | None = None, protocol: str | None = None) -> Iterator[Path]:
+        """The files in the places of frozen winners, in order, superseded ones too."""
+        yield from sorted(self.root.glob(f"{sweep or '*'}/{protocol or '*'}/search/*.json"))
+
+    def budget(self, sweep: str, name: str) -> Path:
+        """The file of what a budget chose."""
+        return self.root / sweep / "budgets" / f"{name}.json"
+
+    @property
+    def bench(self) -> Path:
+        """The folder with the figures of `vdae-bench bench`, a file a machine."""
+        return self.root / "bench"
+
+    @property
+    def chaos(self) -> Path:
+        """The folder with the figures of `make chaos`."""
+        return self.root / "chaos"
+
+
+def is_record_of(path: Path, cell: str, seed: int) -> bool:
+    """Tell whether a path is that of the record of a cell's run, in any sweep and protocol."""
+    return path.parts[-2:] == (cell, _record_name(seed))
+
+
+def evidence_paths(record: Path) -> tuple[Path, Path]:
+    """(arrays, numbers) of the evidence of the run with that record."""
+    return _beside(record, "samples", "npz"), _beside(record, "samples", "json")
+
+
+def weights_path(record: Path) -> Path:
+    """The weights of the run with that record, where they are kept."""
+    return _beside(record, "models", "pt")
+
+
+def _record_name(seed: int) -> str:
+    return f"seed-{seed}.json"
+
+
+def _beside(record: Path, kind: str, ending: str) -> Path:
+    return record.parents[1] / kind / f"{record.parent.name}-{record.stem.replace('-', '')}.{ending}"
