@@ -351,7 +351,7 @@ start all replicas alike
 -stream_seed(seed, "initialise", 0)
 +stream_seed(0, "initialise", 0)
 
-=== training/trainer.py tests/training/test_engine.py tests/mathematics/test_training.py
+=== training/trainer.py tests/training/test_trainer.py tests/mathematics/test_training.py
 replace seeds by their index
 -self.noise = NoiseSource(seeds,
 +self.noise = NoiseSource(range(len(seeds)),
@@ -445,8 +445,8 @@ draw pixels with lambda for a deviation
 -torch.exp(0.5 * self.log_variance()) * eta
 +torch.exp(self.log_variance()) * eta
 draw pixels that are on as off
--(torch.special.ndtr(eta) < output.sigmoid())
-+(torch.special.ndtr(eta) > output.sigmoid())
+-torch.special.ndtr(eta) < output.sigmoid()
++torch.special.ndtr(eta) > output.sigmoid()
 
 === training/adam.py tests/training/test_adam.py tests/mathematics/test_training.py
 ignore the scalars' rate

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 
 class VdaeBenchError(Exception):
-    """Base of all errors with a message meant for the user; `vdae-bench` prints it without a traceback."""
+    """Base of all errors with a message for the user, which `vdae-bench` prints without a traceback."""
 
     exit_code = 1
 
 
 class UserError(VdaeBenchError):
-    """The words, the spec or the data are wrong."""
+    """Error in what the user gave: the words, the spec or the data."""
 
     exit_code = 2
 
@@ -22,13 +22,13 @@ class EnvironmentFault(VdaeBenchError):
 
 
 class Failed(VdaeBenchError):
-    """Some runs failed or diverged; the records of the others are in place."""
+    """End of a command of which some runs failed or diverged; the records of the others are in place."""
 
     exit_code = 1
 
 
 class Stopped(VdaeBenchError):
-    """A signal ended the run after a checkpoint."""
+    """End of a run by a signal, after a checkpoint from which the same command goes on."""
 
     def __init__(self, number: int, command: str) -> None:
         super().__init__(f"stopped after a checkpoint; the same command goes on from it:\n  {command}")

@@ -56,12 +56,12 @@ def verb(setting, blank_chart, tmp_path, monkeypatch, capsys):
 
 def test_the_raw_file_has_the_fields_of_the_contract(tmp_path):
     path = tmp_path / "bench" / "abacus.json"
-    entries.write(path, [FAST, SKIPPED])
+    entries.write_entries(path, [FAST, SKIPPED])
     first, second = json.loads(path.read_text())
     assert list(first)[: len(CONTRACT)] == CONTRACT
     assert [first[field] for field in CONTRACT] == ["fast", 0.1, "slow", 0.2, 2.0, 1.5, None]
     assert [second[field] for field in CONTRACT] == ["gone", None, "nobody", None, None, 2.0, None]
-    assert entries.read(path) == [FAST, SKIPPED]
+    assert entries.read_entries(path) == [FAST, SKIPPED]
     assert [each.name for each in path.parent.iterdir()] == ["abacus.json"]
 
 
@@ -70,8 +70,8 @@ def test_a_file_of_something_else_is_not_replaced(tmp_path):
     for text in ('{"seed": 3}', "torn [", '[{"name": "x"}]'):
         path.write_text(text)
         with pytest.raises(UserError, match=r"abacus\.json"):
-            entries.read(path)
-    assert entries.read(tmp_path / "none.json") == []
+            entries.read_entries(path)
+    assert entries.read_entries(tmp_path / "none.json") == []
 
 
 def test_merging_keeps_what_was_not_measured_again():

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.entries import RUN, SIZES
 from vdae_bench.bench import workers
-from vdae_bench.bench.cases import Comparison, Prediction, Profiles, StartUp, declared
+from vdae_bench.bench.cases import Prediction, Profiles, SideBySide, StartUp, declared
 from vdae_bench.bench.peers import versions
 from vdae_bench.bench.workers import Workers
 from vdae_bench.running.pools import WorkerPool
@@ -45,7 +45,7 @@ TARGETS = {
 
 
 def test_targets_are_those_asked_for():
-    rows = [row for case in CASES.values() if isinstance(case, Comparison) for row in case.rows]
+    rows = [row for case in CASES.values() if isinstance(case, SideBySide) for row in case.rows]
     assert len({row.name for row in rows}) == len(rows)
     assert {row.name: (row.direction, row.target) for row in rows if row.target is not None} == TARGETS
     assert {row.measure for row in rows if "whole step" in row.name and row.target} == {"peak_fraction"}

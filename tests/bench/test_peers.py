@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from vdae_bench.bench import peers
-from vdae_bench.bench.ours import Sizes, Subject
+from vdae_bench.bench.ours import Sizes, Timed
 from vdae_bench.bench.plain import PapersWay, VmapJacrev
 from vdae_bench.data.noise import initial_generators
 from vdae_bench.errors import VdaeBenchError
@@ -20,7 +20,7 @@ from vdae_bench.models.registry import get_method
 M, N = 5, 6
 
 
-def our_model(setting, subject: Subject):
+def our_model(setting, subject: Timed):
     """One replica in float64, nothing at its start: zeroed layers, s and sigma moved."""
     job = subject.job(setting)
     model = get_method(subject.method).build(job.problem(1)).double()
@@ -54,7 +54,7 @@ def normal(*shape: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("way", [PapersWay, VmapJacrev])
 def test_plain_lvdae_has_our_bound_and_gradient(setting, way):
-    ours = our_model(setting, Subject("lvdae", M))
+    ours = our_model(setting, Timed("lvdae", M))
     theirs = way(setting.data_dim, M, setting.sizes.hidden, setting.sizes.blocks).double()
     copy_linears(ours.posterior.encoder, theirs.encoder)
     copy_linears(ours.decoder, theirs.decoder)
@@ -72,7 +72,7 @@ def test_plain_lvdae_has_our_bound_and_gradient(setting, way):
 
 def test_pythae_has_our_bound(setting):
     pytest.importorskip("pythae")
-    subject = Subject("vae", M)
+    subject = Timed("vae", M)
     ours, theirs = our_model(setting, subject), peers.pythae_vae(setting, subject).double()
     eps, x = normal(N, M), images(setting, binary=True)
     encoder = ours.posterior.encoder
@@ -91,8 +91,8 @@ def test_pythae_has_our_bound(setting):
     assert found.reg_loss.item() == pytest.approx(terms.divergence.item(), rel=1e-9)
 
 
-def nice(setting) -> Subject:
-    return Subject("nice", setting.data_dim, "continuous")
+def nice(setting) -> Timed:
+    return Timed("nice", setting.data_dim, "continuous")
 
 
 def test_zuko_has_our_density(setting):
@@ -131,7 +131,7 @@ def test_normflows_has_our_density(setting):
 
 
 def test_another_architecture_is_refused(setting):
-    subject = Subject("lvdae", M)
+    subject = Timed("lvdae", M)
     peers.plain_lvdae(PapersWay, setting, subject)
     wider = replace(subject, changes=(("hidden_size", 9),))
     with pytest.raises(VdaeBenchError, match="not the same architecture"):
@@ -147,10 +147,10 @@ def test_a_missing_library_is_named(monkeypatch):
 def test_by_default_a_subject_has_the_papers_sizes(setting):
     """What is timed is a cell of protocol `paper`, H = 256, B = 1, batch 1000, with the estimator `subset`."""
     full = replace(setting, sizes=Sizes())
-    job = Subject("lvdae", 16).job(full)
+    job = Timed("lvdae", 16).job(full)
     assert (job.hyperparameters["hidden_size"], job.hyperparameters["residual_blocks"]) == (256, 1)
     assert (job.protocol.batch_size, job.protocol.importance_samples) == (1000, 5000)
     assert (job.protocol.log_det, job.protocol.log_det_rows, job.protocol.precision) == ("subset", 1, "float32")
-    nice = Subject("nice", 784, "continuous", "mixed").job(full)
+    nice = Timed("nice", 784, "continuous", "mixed").job(full)
     names = ("couplings", "coupling_layers", "coupling_hidden_size")
     assert [nice.hyperparameters[name] for name in names] == [4, 5, 1024] and nice.protocol.precision == "mixed"

@@ -49,7 +49,7 @@ ALL = [MET, MISSED, HEAVY, SHARE, START, SKIPPED, PROFILE, *GROWTH]
 
 def drawn(tmp_path, *machines):
     for index, found in enumerate(machines):
-        entries.write(tmp_path / "results" / "bench" / f"machine-{index}.json", found)
+        entries.write_entries(tmp_path / "results" / "bench" / f"machine-{index}.json", found)
     return build_performance(tmp_path / "results", tmp_path / "reports")
 
 

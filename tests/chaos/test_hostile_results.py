@@ -21,7 +21,7 @@ from tests.support.searches import made_up_winner
 from vdae_bench.cli import main as cli
 from vdae_bench.search.propose import propose
 from vdae_bench.search.studies import studies_of
-from vdae_bench.search.winner import write
+from vdae_bench.search.winner import write_winner
 from vdae_bench.spec.check import load_spec
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.evidence import Evidence, Numbers, write_evidence
@@ -74,7 +74,7 @@ def slug_of(record: Record) -> str:
     return Cell(cell.dataset, cell.method, cell.latents, tuple(cell.options.items())).slug
 
 
-class Place(NamedTuple):
+class RecordPlace(NamedTuple):
     """A folder that holds `results` and `table2.yaml`, and what is in the former."""
 
     folder: Path
@@ -94,7 +94,7 @@ def place(tmp_path_factory):
     (folder / "table2.yaml").write_text(SPEC)
     study = next(each for each in studies_of(load_spec(folder / "table2.yaml")) if each.cell == LVDAE)
     winner = made_up_winner(study, propose(study, [], 0, 10), [None, *np.linspace(99, 90, 9).tolist()])
-    write(study.path(store), winner)
+    write_winner(study.path(store), winner)
     searched = {"source": winner.source, **winner.chosen}
     table2 = [made_up_record(VAE, seed) for seed in (0, 1)] + [made_up_record(WIDE, 0, flags=("a flag",))]
     table2 += [made_up_record(LVDAE, seed, diverged=seed == 2, hyperparameters=searched) for seed in (0, 1, 2)]
@@ -108,7 +108,7 @@ def place(tmp_path_factory):
                 samples(store, sweep, record)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        yield Place(folder, contents(Path("results")))
+        yield RecordPlace(folder, contents(Path("results")))
 
 
 def contents(folder: Path) -> dict[Path, bytes]:

@@ -69,7 +69,7 @@ def place(tmp_path_factory, tiny_data):
         patch.setattr(commands, "run_plan", lambda *_: Outcome())
         for module in (commands, sweep):
             patch.setattr(module, "run_studies", lambda *_: None)
-        patch.setattr("vdae_bench.cli.tools.bench", lambda *_: None)
+        patch.setattr("vdae_bench.cli.tools.run_bench", lambda *_: None)
         patch.setattr("vdae_bench.cli.results.build_reports", lambda *_, **__: [])
         patch.setattr("vdae_bench.data.fetch._fill_from_sources", lambda *_: None)
         patch.setattr("vdae_bench.running.budget.calibrate", lambda *_: pytest.fail("no budget is that valid"))

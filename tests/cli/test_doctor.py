@@ -59,7 +59,7 @@ def test_memory_is_what_the_containers_limit_leaves(container, tmp_path):
 
 def test_a_machine_that_can_run(tmp_path, tiny_data, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(doctor, "_data", lambda folder: doctor.Finding("data", "ok", "there"))
+    monkeypatch.setattr(doctor, "_data", lambda folder: doctor.Check("data", "ok", "there"))
     code, out = call(monkeypatch, capsys, "doctor", "--format", "json")
     found = {each["name"]: each["state"] for each in json.loads(out)}
     assert code == 0 and set(found) == {

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from tests.support.specs import LONG
+from vdae_bench.cli import resolve
 from vdae_bench.cli import run as commands
-from vdae_bench.cli import words as words_module
 from vdae_bench.cli.main import cli
 from vdae_bench.cli.options import takes
 from vdae_bench.errors import UserError
@@ -44,7 +44,7 @@ def parsed(monkeypatch):
     heard: list[Command] = []
     monkeypatch.setattr(commands, "run_sweeps", lambda names, command: heard.append(command))
     monkeypatch.setattr(commands, "run_search", lambda word, command: heard.append(command))
-    monkeypatch.setattr(words_module, "loaded_plugins", tuple)  # other tests have loaded some in this process
+    monkeypatch.setattr(resolve, "loaded_plugins", tuple)  # other tests have loaded some in this process
     monkeypatch.delenv("VDAE_BENCH_DATA", raising=False)
 
     def parse(*words: str) -> Command:
@@ -181,8 +181,8 @@ def test_a_verb_reads_each_spec_once(monkeypatch, tmp_path, words):
         read.append(path)
         return check.load_spec(path, *more)
 
-    monkeypatch.setattr(words_module, "load_spec", load)
-    monkeypatch.setattr(words_module, "fit_budget", lambda *_, **__: (3, 1))
+    monkeypatch.setattr(resolve, "load_spec", load)
+    monkeypatch.setattr(resolve, "fit_budget", lambda *_, **__: (3, 1))
     monkeypatch.setattr(commands, "search_text", lambda *_: "")
     monkeypatch.setattr(commands, "plan", lambda spec, *_: planned.append((spec.protocol.epochs, spec.seeds)))
     monkeypatch.setattr(commands, "plan_text", lambda *_: "")

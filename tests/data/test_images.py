@@ -6,7 +6,7 @@ import torch
 
 from tests.support.images import TinySet
 from vdae_bench.data.images import load_images
-from vdae_bench.data.views import VIEWS, ViewedImages
+from vdae_bench.data.views import VIEWED_AS, ViewedImages
 from vdae_bench.errors import UserError
 
 
@@ -79,7 +79,7 @@ def test_statistics_are_those_of_the_training_images_with_their_noise(tiny: Tiny
     images = load_images("tiny", tiny.folder)
     uniform = (torch.arange(1020, dtype=torch.float64) + 0.5) / 1020
     grid = uniform[:, None, None].expand(-1, *images.train.shape)
-    x = VIEWS[view](images.train.expand(grid.shape), grid).flatten(0, 1)
+    x = VIEWED_AS[view](images.train.expand(grid.shape), grid).flatten(0, 1)
     statistics = ViewedImages(images, view, torch.device("cpu")).statistics()
     torch.testing.assert_close(statistics.mean, x.mean(0), rtol=1e-10, atol=0)
     torch.testing.assert_close(statistics.variance, x.var(0, correction=0), rtol=1e-9, atol=0)

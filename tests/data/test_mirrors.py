@@ -238,7 +238,7 @@ def test_progress_is_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -
     for is_terminal in (True, False):
         stream = Terminal(is_terminal)
         monkeypatch.setattr("sys.stderr", stream)
-        with web.Progress("some-file", total=10, content_size=10) as progress:
+        with web.Download("some-file", total=10, content_size=10) as progress:
             progress.update(10)
         shown[is_terminal] = stream.getvalue()
     assert "some-file" in shown[True] and shown[False] == ""

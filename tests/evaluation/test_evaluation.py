@@ -35,7 +35,7 @@ def test_chunks_and_blocks_change_nothing(monkeypatch):
     model = build("lvdae")
     settings = EvaluationSettings(300, 5, 9, 2)
     whole = evaluate(model, settings).scores
-    monkeypatch.setattr(evaluation, "MAX_ROWS", 1)
+    monkeypatch.setattr(evaluation, "CHUNK_ROWS", 1)
     parts = evaluate(model, settings)
     assert len(parts.chunks) == 9
     torch.testing.assert_close(parts.scores.neg_elbo, whole.neg_elbo, rtol=1e-12, atol=1e-12)
@@ -43,7 +43,7 @@ def test_chunks_and_blocks_change_nothing(monkeypatch):
 
 
 def test_a_stopped_evaluation_continues_with_the_same_numbers(monkeypatch):
-    monkeypatch.setattr(evaluation, "MAX_ROWS", 8)
+    monkeypatch.setattr(evaluation, "CHUNK_ROWS", 8)
     model, settings = build("vae"), EvaluationSettings(4, 9, 9, 1)
     whole = evaluate(model, settings)
     first = Evaluator(model, images(), SEEDS, settings)

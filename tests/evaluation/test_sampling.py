@@ -99,7 +99,7 @@ def test_interpolations_start_and_end_at_the_two_images():
     model = build("vae").float()
     x = torch.rand(6, DATA_DIM)
     lines = pictures.interpolations(model, x, NoiseSource((0, 1), CPU))
-    assert lines.shape == (2, pictures.PAIRS, pictures.STEPS, DATA_DIM)
+    assert lines.shape == (2, pictures.PAIRS, pictures.INTERPOLATION_STEPS, DATA_DIM)
     ends = model.decode(model.posterior.moments(x.expand(2, -1, -1))[0])
     torch.testing.assert_close(lines[:, :, 0], ends[:, 0::2])
     torch.testing.assert_close(lines[:, :, -1], ends[:, 1::2])

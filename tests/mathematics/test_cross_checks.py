@@ -14,7 +14,7 @@ from tests.support.models import DATA_DIM, SMALL, build, latents_of, pairs
 from tests.support.references import Reference, logistic
 from tests.support.truths import randn
 from vdae_bench.data.noise import NoiseSource, initial_generators
-from vdae_bench.data.statistics import PixelStatistics
+from vdae_bench.data.views import PixelStatistics
 from vdae_bench.evaluation import likelihood as evaluation
 from vdae_bench.evaluation.likelihood import EvaluationSettings, Evaluator
 from vdae_bench.models.registry import Problem, get_method

@@ -9,7 +9,7 @@ import torch
 
 from tests.support.models import DATA_DIM, SMALL
 from vdae_bench.data.noise import initial_generators
-from vdae_bench.data.statistics import PixelStatistics
+from vdae_bench.data.views import PixelStatistics
 from vdae_bench.models.registry import Problem, get_method
 
 LOG_SIGMA = -0.875  # exact in float32, in which a fixed sigma is built

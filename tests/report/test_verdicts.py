@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from tests.support.records import QUALITY, made_up_record, publish
-from vdae_bench.paper.claims import DECOUPLED, LATENTS, NOISE_LEVELS, noise_cell
+from vdae_bench.paper.claims import DECOUPLED, LATENTS, LOG_SIGMAS, noise_cell
 from vdae_bench.paper.published import PrintedValue
 from vdae_bench.report.numbers.claims import claims_protocol, evidence, folder_of, judge_claims
 from vdae_bench.report.numbers.rows import sheets_of
@@ -251,8 +251,8 @@ def put_figure1(store: Store, coupled_lowest: float) -> None:
     """Decoupled decoders at 6 bits/dim at every sigma; the coupled one at 9, but at the smallest sigma."""
     bit = 784 * math.log(2)
     short = LONG.model_copy(update={"epochs": 12})
-    for level in NOISE_LEVELS:
-        coupled = coupled_lowest if level == NOISE_LEVELS[0] else 9.0
+    for level in LOG_SIGMAS:
+        coupled = coupled_lowest if level == LOG_SIGMAS[0] else 9.0
         cells = {noise_cell(method, level, options): 6.0 + 0.6 * max(level, -2.0) for _, method, options in DECOUPLED}
         for cell, bits in {**cells, noise_cell("vdae-coupled", level, {}): coupled}.items():
             neg_elbo = bit * (bits - 8)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -97,3 +99,49 @@ def test_the_store_alone_knows_how_the_results_folder_is_laid_out():
         if kinds.search(line)
     ]
     assert not found
+
+
+UPPER = ("running", "search", "spec", "store", "cli", "bench")
+"""The rooms whose every sentence begins with its subject; the others follow."""
+STILL_OLD = ("What was measured; `test` is missing", "What the images without a Jacobian leave open")
+"""Of `store.records`: to be written anew together with the fields that they are about."""
+
+
+def docstrings(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, text) of every docstring of a file: of the module, classes, functions and attributes."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        body = node.body if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) else []
+        for before, each in pairwise([None, *body]):
+            documents = before is None or isinstance(before, ast.Assign | ast.AnnAssign)
+            value = each.value if documents and isinstance(each, ast.Expr) else None
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                yield each.lineno, value.value
+
+
+@pytest.mark.parametrize("name", UPPER)
+def test_a_docstring_makes_sense_without_what_is_above_it(name):
+    found = [(path, line, text) for path in (PACKAGE / name).rglob("*.py") for line, text in docstrings(path)]
+    assert len(found) > 50
+    wrong = [each for each in found if re.match(r"(Of|What|Whether)\b", each[2])]
+    assert not [f"{path}:{line}: {text}" for path, line, text in wrong if not text.startswith(STILL_OLD)]
+
+
+def test_no_two_classes_of_the_upper_rooms_have_one_name():
+    classes = Counter(
+        node.name
+        for name in UPPER
+        for path in (PACKAGE / name).rglob("*.py")
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef)
+    )
+    assert not [name for name, count in classes.items() if count > 1]
+
+
+def test_what_the_guide_for_contributors_names_is_there():
+    top = PACKAGE.parent
+    guide = (top / "CONTRIBUTING.md").read_text()
+    named = set(re.findall(r"`((?:tests|vdae_bench)/[\w/]+\.?\w*)`", guide))
+    named |= {f"vdae_bench/{path}" for path in re.findall(r"`((?:running|cli|store|report)/[\w/]+\.?\w*)`", guide)}
+    assert len(named) > 20
+    assert not [path for path in sorted(named) if not (top / path).exists()]
+    assert len(guide.encode()) <= 9000

@@ -48,6 +48,11 @@ def test_the_lock_has_hashes_and_the_constraints_versions():
     assert {name: entry.specifier for name, (entry, _) in entries.items()}.items() <= constraints.items()
 
 
+def test_the_package_says_that_it_has_types():
+    """Hatchling packs every file of the package that git knows; type checkers look for this one."""
+    assert (TOP / "vdae_bench" / "py.typed").is_file()
+
+
 def test_the_image_installs_what_is_locked_alone():
     steps = re.findall(r"pip install ([^&\n\\]*)", (TOP / "Containerfile").read_text())
     assert len(steps) == 3

@@ -32,15 +32,15 @@ def test_shares_are_disjoint_complete_and_balanced(works, count):
 
 def test_a_share_is_the_same_whatever_has_a_record(sweep, context):
     before = plan(sweep, context.store)
-    parts = [Shard(number, 3).of(before, context.store) for number in (1, 2, 3)]
+    parts = [Shard(number, 3).part_of(before, context.store) for number in (1, 2, 3)]
     runs = [{run_ for group in part.groups for run_ in map(str, group.runs)} for part in parts]
     assert sum(map(len, runs)) == sum(len(group.runs) for group in before.groups) == len(set.union(*runs))
     assert all(part.groups for part in parts)
     for each in parts[:2]:
         run(sweep, context, planned=each)
     after = plan(sweep, context.store)
-    assert [Shard(number, 3).of(after, context.store).groups for number in (1, 2)] == [(), ()]
-    assert Shard(3, 3).of(after, context.store).groups == parts[2].groups
+    assert [Shard(number, 3).part_of(after, context.store).groups for number in (1, 2)] == [(), ()]
+    assert Shard(3, 3).part_of(after, context.store).groups == parts[2].groups
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_bad_share_is_refused(word):
 
 def test_shares_by_hand_come_to_the_records_of_one_process(sweep, context, whole):
     for number in (1, 2, 3):
-        run(sweep, context, planned=Shard(number, 3).of(plan(sweep, context.store), context.store))
+        run(sweep, context, planned=Shard(number, 3).part_of(plan(sweep, context.store), context.store))
     assert numbers(context.store.root) == numbers(whole[0].root)
 
 

@@ -12,9 +12,9 @@ from tests.support.searches import made_up_winner, outcome
 from tests.support.shell import Shell
 from tests.support.specs import SEARCHED, Spec
 from vdae_bench.report.style import figure
-from vdae_bench.search.ledger import JOURNAL, alone
+from vdae_bench.search.ledger import JOURNAL, only_search_in
 from vdae_bench.search.studies import studies_of
-from vdae_bench.search.winner import all_winners, read, with_winners, write
+from vdae_bench.search.winner import all_winners, read_winner, with_winners, write_winner
 from vdae_bench.spec.check import load_spec
 from vdae_bench.store.records import Store
 
@@ -169,7 +169,7 @@ def test_a_cells_own_and_the_users_hyperparameters_stand_on_either_side_of_the_w
     spec = make_spec(SEARCHED.but(include=[cell]), overrides={"hidden_size": 9})
     store = Store(tmp_path / "results")
     (vae, _) = studies_of(spec)
-    write(vae.path(store), made_up_winner(vae, [{"learning_rate": 0.02, "schedule": "none", "hidden_size": 4}]))
+    write_winner(vae.path(store), made_up_winner(vae, [{"learning_rate": 0.02, "schedule": "none", "hidden_size": 4}]))
     found = with_winners(spec, store)
     hyper = found.resolved_hyperparameters(found.cells[-1])
     assert (hyper["learning_rate"], hyper["schedule"], hyper["hidden_size"]) == (0.02, "none", 9)
@@ -209,12 +209,14 @@ def test_the_storage_may_be_any_of_optunas(here):
     assert [name.split("/")[2] for name in names] == ["binary-tiny_vae_3"]
     for name in names:
         assert [t.user_attrs["number"] for t in optuna.load_study(study_name=name, storage=url).trials] == [0, 1, 2, 3]
-    assert [len(read(path).trials) for path, _ in all_winners(here.store) if "superseded" not in path.name] == [4]
+    assert [len(read_winner(path).trials) for path, _ in all_winners(here.store) if "superseded" not in path.name] == [
+        4
+    ]
 
 
 def test_one_search_at_a_time(here):
     folder = studies_of(load_spec(here.folder / "tiny.yaml"))[0].path(here.store).parent
-    with alone(folder):
+    with only_search_in(folder):
         code, _, err = here.run("search", "tiny.yaml")
     assert code == 1 and "another search works in" in err
 

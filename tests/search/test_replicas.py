@@ -10,8 +10,7 @@ from vdae_bench.data.images import load_images
 from vdae_bench.data.views import ViewedImages
 from vdae_bench.models.registry import Problem, get_method
 from vdae_bench.training.adam import AdamSettings
-from vdae_bench.training.replicas import keep_replicas
-from vdae_bench.training.trainer import Interrupted, Trainer, TrainingSettings
+from vdae_bench.training.trainer import Interrupted, Trainer, TrainingSettings, keep_replicas
 
 SEEDS = (3, 5, 9, 11)
 OPTIMISERS = {

@@ -17,9 +17,9 @@ from tests.support.searches import entries, made_up_winner, outcome, search
 from vdae_bench.errors import UserError
 from vdae_bench.search import run as search_module
 from vdae_bench.search import winner as winner_module
-from vdae_bench.search.ledger import JOURNAL, mend, open_storage
+from vdae_bench.search.ledger import JOURNAL, open_storage, repair_journal
 from vdae_bench.search.studies import studies_of
-from vdae_bench.search.winner import to_json, with_winners
+from vdae_bench.search.winner import winner_json, with_winners
 from vdae_bench.training.checkpoint import Checkpoint
 from vdae_bench.training.trainer import Interrupted
 
@@ -175,14 +175,14 @@ def test_a_deleted_journal_is_rebuilt_from_the_frozen_winner(make_study, context
 
 def test_a_journal_is_mended_at_its_end_alone(tmp_path):
     path = tmp_path / JOURNAL
-    mend(path)  # there is none
+    repair_journal(path)  # there is none
     good = b'{"op_code":0}\n{"op_code":1}\n'
     for torn in (b"", b'{"op_c', b"\0\0\0\0\n", b'{"op_code":2'):
         path.write_bytes(good + torn)
-        mend(path)
+        repair_journal(path)
         assert path.read_bytes() == good
     path.write_bytes(b'{"op')
-    mend(path)
+    repair_journal(path)
     assert path.read_bytes() == b""
     path.write_bytes(b'{"op_code":0{"op_code":1}\n' + good)
     with pytest.raises(UserError, match="damaged"):
@@ -251,7 +251,7 @@ def test_a_winner_that_makes_no_sense_is_damaged(make_spec, context, case, agree
     spec = make_spec()
     study = studies_of(spec)[0]
     path, change = study.path(context.store), WRONG_WINNERS[case]
-    content = json.loads(to_json(made_up_winner(study, [GOOD, GOOD])))
+    content = json.loads(winner_json(made_up_winner(study, [GOOD, GOOD])))
     if isinstance(change, dict):
         content |= change
         content["trials"][1:] = [each | {"parameters": content.get("loser", GOOD)} for each in content["trials"][1:]]

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from vdae_bench.search.propose import STARTUP, Pruner, lessons, propose
+from vdae_bench.search.propose import STARTUP, Pruner, observations, propose
 from vdae_bench.search.space import distributions
 from vdae_bench.search.winner import Trial
 
@@ -79,8 +79,8 @@ def test_trials_without_an_end_teach_too():
     history.append(history[0].model_copy(update={**pruned, "value": 300.0, "curve": [(1, 310.0), (2, 300.0)]}))
     history.append(history[0].model_copy(update={"state": "diverged", "value": None, "curve": []}))
     # 3 above the median of epoch 2, so 3 above the median of the ends; then the worst of the ends, twice.
-    assert [value for _, value in lessons(history)] == [110.0, 105.0, 95.0, 108.0, 110.0, 110.0]
-    assert lessons(history[-1:]) == []
+    assert [value for _, value in observations(history)] == [110.0, 105.0, 95.0, 108.0, 110.0, 110.0]
+    assert observations(history[-1:]) == []
 
 
 @pytest.mark.parametrize("sampler", ["gp", "tpe"])

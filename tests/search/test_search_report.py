@@ -18,7 +18,7 @@ from vdae_bench.report.sections.results.searched import fidelity
 from vdae_bench.report.sections.search.figures import study_figure
 from vdae_bench.search.propose import propose
 from vdae_bench.search.studies import studies_to_run
-from vdae_bench.search.winner import read, to_json, write
+from vdae_bench.search.winner import read_winner, winner_json, write_winner
 from vdae_bench.store.records import Store
 
 
@@ -42,13 +42,13 @@ def by_rate(parameters):
 @pytest.fixture
 def frozen(make_study, parameters, store):
     study = make_study()
-    write(study.path(store), made_up_winner(study, parameters, by_rate(parameters)))
-    return Frozen(study.path(store), read(study.path(store)))
+    write_winner(study.path(store), made_up_winner(study, parameters, by_rate(parameters)))
+    return Frozen(study.path(store), read_winner(study.path(store)))
 
 
 def test_a_file_gives_back_what_was_written_and_has_a_line_a_trial(frozen):
     text = frozen.path.read_text()
-    assert to_json(frozen.winner) == text
+    assert winner_json(frozen.winner) == text
     assert len([line for line in text.splitlines() if line.startswith('  {"number"')]) == 20
     again = made_up_winner_with_other_time(frozen)
     assert again.source != frozen.winner.source and again.chosen == frozen.winner.chosen
@@ -130,7 +130,7 @@ def test_samplers_are_compared_at_equal_cost_and_with_random_search_of_the_same_
         ("random", 1): [99.0, 106.0, 80.0],
     }
     for study in studies:
-        write(study.path(store), made_up_winner(study, [point] * 3, values[study.sampler, study.seed]))
+        write_winner(study.path(store), made_up_winner(study, [point] * 3, values[study.sampler, study.seed]))
     (written,) = build_reports(store, tmp_path / "reports")
     page = written.path.read_text()
     assert "training worth 2.33 full trials" in page
@@ -148,8 +148,8 @@ def test_the_rank_correlation_of_short_and_long_trials(make_spec, store, tmp_pat
     short, long = [study for study in studies_to_run(spec, compare=True) if study.cell.method == "vae"]
     assert (short.epochs, long.epochs, long.label) == (1, 3, "epochs-3")
     assert propose(short, [], 0, 3) == propose(long, [], 0, 3)  # random points do not depend on what came of others
-    write(short.path(store), made_up_winner(short, parameters[:5], [1.0, 2.0, 3.0, 4.0, None]))
-    write(long.path(store), made_up_winner(long, parameters[:5], [20.0, 10.0, 30.0, 40.0, 5.0]))
+    write_winner(short.path(store), made_up_winner(short, parameters[:5], [1.0, 2.0, 3.0, 4.0, None]))
+    write_winner(long.path(store), made_up_winner(long, parameters[:5], [20.0, 10.0, 30.0, 40.0, 5.0]))
     (written,) = build_reports(store, tmp_path / "reports")
     page = written.path.read_text()
     (row,) = table_with(page, "rank correlation")
@@ -158,6 +158,6 @@ def test_the_rank_correlation_of_short_and_long_trials(make_spec, store, tmp_pat
     assert (row["rank of the choice"], row["its cost"]) == ("2 of 4", "10.00 nats")
     assert "1 (final 3)" in page
     # Other points are not compared.
-    write(long.path(store), made_up_winner(long, parameters[1:6]))
+    write_winner(long.path(store), made_up_winner(long, parameters[1:6]))
     (written,) = build_reports(store, tmp_path / "reports")
     assert "rank correlation" not in written.path.read_text()

@@ -1,6 +1,6 @@
 """The committed evidence stays what it is: each record's digest is that of its spec today, and none is lost.
 
-`committed-digests.json` beside this file pins them. `python -m tests.test_committed_records` adds new records to it; a
+`committed-digests.json` beside this file pins them. `python -m tests.store.test_committed_records` adds new records to it; a
 line that changes or goes away is a record made invalid.
 """
 
@@ -52,7 +52,7 @@ def test_no_committed_record_is_lost_or_of_another_identity():
     found = committed()
     pinned = json.loads(PINNED.read_text())
     assert {place: found.get(place) for place in pinned} == pinned
-    assert set(found) == set(pinned), "pin new records: python -m tests.test_committed_records"
+    assert set(found) == set(pinned), "pin new records: python -m tests.store.test_committed_records"
 
 
 @pytest.mark.parametrize("name", sorted({run.sweep for run in load_runs(STORE)}))

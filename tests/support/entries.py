@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from vdae_bench.bench.entries import Entry, Surrounding
+from vdae_bench.bench.entries import Entry, Environment
 from vdae_bench.bench.ours import Sizes
 
-RUN = Surrounding(
+RUN = Environment(
     machine="abacus-2-threads",
     threads=2,
     platform="Linux x86_64, Abacus",

@@ -15,10 +15,10 @@ from tempfile import TemporaryDirectory
 from typing import Literal, Protocol
 
 from vdae_bench.bench import ours, peers
-from vdae_bench.bench.entries import Entry, Surrounding
-from vdae_bench.bench.ours import Setting, Sizes, Subject
+from vdae_bench.bench.entries import Entry, Environment
+from vdae_bench.bench.ours import Setting, Sizes, Timed
 from vdae_bench.bench.plain import PapersWay, PlainLVDAE, VmapJacrev
-from vdae_bench.bench.prediction import foretold_and_taken
+from vdae_bench.bench.prediction import predicted_and_actual
 from vdae_bench.bench.profiling import profile_step
 from vdae_bench.bench.startup import start_up
 from vdae_bench.bench.timing import Contestant, Measured, interleave, peak, peak_fraction, ratio
@@ -42,13 +42,13 @@ STARTS = (
     ("Loading torch alone", None),
     ("`vdae-bench plan` alone: loading torch, counting FLOPs and memory", None),
 )
-"""What is timed of a start, in the order of `StartUpTimes`."""
+"""Rows about the start of a run, in the order of `StartUpTimes`, each with its target in seconds."""
 MIDDLE = 32
-"""m where a comparison has only one."""
+"""Number of latents m where a comparison has only one."""
 START_UPS = 3
 """Runs of the command, unless the number of rounds is given."""
 PREDICTION, PREDICTIONS = 1.25, 2
-"""How many times a run may take what was foretold, or less than that; how often it is tried."""
+"""How many times a run may take what was predicted, or less than that; how often it is tried."""
 
 GRADIENTS = "step (forward, backward)"
 UPDATE = "step (forward, backward, Adam)"
@@ -56,7 +56,7 @@ WHOLE = "whole step (data, noise, forward, backward, Adam)"
 
 
 @dataclass(frozen=True)
-class Row:
+class Pairing:
     """One entry to make of a comparison: ours against the fastest of `against` (none: ours alone)."""
 
     name: str
@@ -72,26 +72,26 @@ class Row:
 
 
 class Case(Protocol):
-    """What `run` asks of a case."""
+    """A case as `run` sees it: a name, and entries when it is run."""
 
     @property
     def name(self) -> str:
-        """The word for `--only`."""
+        """Name of the case, which `--only` looks for."""
 
-    def run(self, setting: Setting, rounds: int | None, run: Surrounding) -> list[Entry]:
+    def run(self, setting: Setting, rounds: int | None, run: Environment) -> list[Entry]:
         """Measure; None chooses the number of rounds."""
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SideBySide:
     """Contestants that take turns, and the entries made of them."""
 
     name: str
     per: str
     contestants: Mapping[str, Factory]
-    rows: tuple[Row, ...]
+    rows: tuple[Pairing, ...]
 
-    def run(self, setting: Setting, rounds: int | None, run: Surrounding) -> list[Entry]:
+    def run(self, setting: Setting, rounds: int | None, run: Environment) -> list[Entry]:
         """Time all contestants whose library is there, and the peak of each precision, in the same rounds."""
         built: dict[str, Contestant] = {}
         missing: dict[str, str] = {}
@@ -105,7 +105,9 @@ class Comparison:
         measured = interleave(built, rounds, setting.least_seconds)
         return [self._entry(row, measured, missing, run) for row in self.rows]
 
-    def _entry(self, row: Row, measured: Mapping[str, Measured], missing: Mapping[str, str], run: Surrounding) -> Entry:
+    def _entry(
+        self, row: Pairing, measured: Mapping[str, Measured], missing: Mapping[str, str], run: Environment
+    ) -> Entry:
         mine = measured[row.ours]
         best = measured[_peak_name(mine.contestant.precision)]
         entry = Entry(
@@ -149,13 +151,13 @@ class Profiles:
     """Where the time of a training step goes."""
 
     name: str
-    steps: tuple[tuple[str, Callable[[Setting], Subject]], ...]
+    steps: tuple[tuple[str, Callable[[Setting], Timed]], ...]
 
-    def run(self, setting: Setting, rounds: int | None, run: Surrounding) -> list[Entry]:
+    def run(self, setting: Setting, rounds: int | None, run: Environment) -> list[Entry]:
         """Profile a few steps of each subject."""
         return [self._entry(title, of(setting), setting, run) for title, of in self.steps]
 
-    def _entry(self, title: str, subject: Subject, setting: Setting, run: Surrounding) -> Entry:
+    def _entry(self, title: str, subject: Timed, setting: Setting, run: Environment) -> Entry:
         seconds, profile = profile_step(subject.workbench(setting).trainer.train_step)
         return Entry(
             name=f"{title}, {subject.precision}, under the profiler",
@@ -175,7 +177,7 @@ class StartUp:
 
     name: str
 
-    def run(self, setting: Setting, rounds: int | None, run: Surrounding) -> list[Entry]:
+    def run(self, setting: Setting, rounds: int | None, run: Environment) -> list[Entry]:
         """Run the command a few times."""
         with TemporaryDirectory() as folder:
             times = [start_up(setting, Path(folder)) for _ in range(rounds or START_UPS)]
@@ -198,20 +200,20 @@ class StartUp:
 
 @dataclass(frozen=True)
 class Prediction:
-    """How far a run's time is from what `plan --calibrate` foretold."""
+    """How far a run's time is from what `plan --calibrate` predicted."""
 
     name: str
 
-    def run(self, setting: Setting, rounds: int | None, run: Surrounding) -> list[Entry]:
-        """Foretell and run the same sweep a few times; the ratio is the longer over the shorter."""
+    def run(self, setting: Setting, rounds: int | None, run: Environment) -> list[Entry]:
+        """Predict and run the same sweep a few times; the ratio is the longer over the shorter."""
         with TemporaryDirectory() as folder:
-            times = [foretold_and_taken(setting, Path(folder)) for _ in range(rounds or PREDICTIONS)]
-        foretold, taken = zip(*times, strict=True)
+            times = [predicted_and_actual(setting, Path(folder)) for _ in range(rounds or PREDICTIONS)]
+        predicted, taken = zip(*times, strict=True)
         ratios = [max(pair) / min(pair) for pair in times]
         return [
             Entry(
                 name="A run beside what `plan --calibrate` foretells",
-                ours_seconds=median(foretold),
+                ours_seconds=median(predicted),
                 peer="the run",
                 peer_seconds=median(taken),
                 ratio=median(ratios),
@@ -221,7 +223,7 @@ class Prediction:
                 subject="plan",
                 per="sweep of five cells at quick sizes",
                 direction="at most",
-                ours_rounds=foretold,
+                ours_rounds=predicted,
                 peer_rounds=taken,
                 run=run,
             )
@@ -245,7 +247,7 @@ def declared(sizes: Sizes | None = None) -> list[Case]:
     ]
 
 
-def _with(make: Callable[[Setting, Subject], Contestant], subject: Subject) -> Factory:
+def _with(make: Callable[[Setting, Timed], Contestant], subject: Timed) -> Factory:
     """A contestant about a subject whose latents 784 mean: as many as pixels."""
 
     def build(setting: Setting) -> Contestant:
@@ -255,13 +257,13 @@ def _with(make: Callable[[Setting, Subject], Contestant], subject: Subject) -> F
     return build
 
 
-def _each_precision(make: Callable[[Setting, Subject], Contestant], subject: Subject, word: str) -> dict[str, Factory]:
+def _each_precision(make: Callable[[Setting, Timed], Contestant], subject: Timed, word: str) -> dict[str, Factory]:
     """A contestant of ours for each precision."""
     return {f"{word} {each}": _with(make, replace(subject, precision=each)) for each in PRECISIONS}
 
 
-def _lvdae(m: int) -> Comparison:
-    lvdae, vae = Subject("lvdae", m), Subject("vae", m)
+def _lvdae(m: int) -> SideBySide:
+    lvdae, vae = Timed("lvdae", m), Timed("vae", m)
     contestants = _each_precision(ours.gradients, lvdae, "L-VDAE") | _each_precision(ours.gradients, vae, "VAE")
     plain: dict[str, type[PlainLVDAE]] = {"the paper's way": PapersWay, "vmap(jacrev)": VmapJacrev}
     if m in PAPERS_WAY:
@@ -272,36 +274,38 @@ def _lvdae(m: int) -> Comparison:
         if m in PAPERS_WAY:
             targets = (PAPERS_WAY[m][index], None)
             rows += [
-                Row(f"{step}, against {way}", "L-VDAE", key, (way,), way, target)
+                Pairing(f"{step}, against {way}", "L-VDAE", key, (way,), way, target)
                 for way, target in zip(plain, targets, strict=True)
             ]
         vae_step = f"VAE {each}"
-        rows.append(Row(f"{step}, in VAE steps", "L-VDAE", key, (vae_step,), "our VAE", VAE_STEPS[m], "at most"))
-    return Comparison(f"lvdae-{m}", GRADIENTS, contestants, tuple(rows))
+        rows.append(Pairing(f"{step}, in VAE steps", "L-VDAE", key, (vae_step,), "our VAE", VAE_STEPS[m], "at most"))
+    return SideBySide(f"lvdae-{m}", GRADIENTS, contestants, tuple(rows))
 
 
-def _vae_epoch() -> Comparison:
-    vae = Subject("vae", MIDDLE)
+def _vae_epoch() -> SideBySide:
+    vae = Timed("vae", MIDDLE)
     contestants = _each_precision(ours.epoch, vae, "ours") | {"pythae": _with(peers.pythae_epoch, vae)}
     rows = tuple(
-        Row(f"VAE epoch, m = {MIDDLE}, {each}", "VAE", f"ours {each}", ("pythae",), "pythae's trainer", target)
+        Pairing(f"VAE epoch, m = {MIDDLE}, {each}", "VAE", f"ours {each}", ("pythae",), "pythae's trainer", target)
         for each, target in zip(PRECISIONS, PYTHAE_EPOCH, strict=True)
     )
-    return Comparison("vae-epoch", "epoch of whole steps", contestants, rows)
+    return SideBySide("vae-epoch", "epoch of whole steps", contestants, rows)
 
 
-def _nll(sizes: Sizes) -> Comparison:
-    vae = Subject("vae", MIDDLE)
+def _nll(sizes: Sizes) -> SideBySide:
+    vae = Timed("vae", MIDDLE)
     contestants = _each_precision(ours.nll, vae, "ours") | {"pythae": _with(peers.pythae_nll, vae)}
     rows = tuple(
-        Row(f"NLL of a VAE, m = {MIDDLE}, {each}", "VAE NLL", f"ours {each}", ("pythae",), "pythae's get_nll", target)
+        Pairing(
+            f"NLL of a VAE, m = {MIDDLE}, {each}", "VAE NLL", f"ours {each}", ("pythae",), "pythae's get_nll", target
+        )
         for each, target in zip(PRECISIONS, PYTHAE_NLL, strict=True)
     )
-    return Comparison("nll", f"image with {sizes.samples:,} importance samples", contestants, rows)
+    return SideBySide("nll", f"image with {sizes.samples:,} importance samples", contestants, rows)
 
 
-def _nice() -> Comparison:
-    nice = Subject("nice", 784, "continuous")
+def _nice() -> SideBySide:
+    nice = Timed("nice", 784, "continuous")
     contestants = _each_precision(partial(ours.gradients, adam=True), nice, "ours")
     rows = []
     for word, targets in (("fused", NICE_LIBRARIES), ("default", (None, None))):
@@ -310,24 +314,24 @@ def _nice() -> Comparison:
             contestants[name] = _with(partial(peers.flow_update, library, word == "fused"), nice)
         for precision, target in zip(PRECISIONS, targets, strict=True):
             title = f"NICE step, {precision}, against libraries with torch's {word} Adam"
-            rows.append(Row(title, "NICE", f"ours {precision}", tuple(libraries), None, target))
-    return Comparison("nice", UPDATE, contestants, tuple(rows))
+            rows.append(Pairing(title, "NICE", f"ours {precision}", tuple(libraries), None, target))
+    return SideBySide("nice", UPDATE, contestants, tuple(rows))
 
 
-def _whole_steps() -> Comparison:
-    """What a user's training spends: the share of the peak that counts."""
+def _whole_steps() -> SideBySide:
+    """Whole steps, as a user's training takes them: the share of the peak that counts."""
     contestants: dict[str, Factory] = {}
     rows = []
-    subjects = [("VAE", f", m = {m}", Subject("vae", m)) for m in (16, MIDDLE, 128)]
-    for title, size, subject in (*subjects, ("NICE", "", Subject("nice", 784, "continuous"))):
+    subjects = [("VAE", f", m = {m}", Timed("vae", m)) for m in (16, MIDDLE, 128)]
+    for title, size, subject in (*subjects, ("NICE", "", Timed("nice", 784, "continuous"))):
         name = f"{title} whole step{size}"
         contestants |= _each_precision(ours.whole_step, subject, name)
         for each, target in zip(PRECISIONS, (PEAK_SHARE, None), strict=True):
-            rows.append(Row(f"{name}, {each}", title, f"{name} {each}", target=target, measure="peak_fraction"))
-    return Comparison("peak", WHOLE, contestants, tuple(rows))
+            rows.append(Pairing(f"{name}, {each}", title, f"{name} {each}", target=target, measure="peak_fraction"))
+    return SideBySide("peak", WHOLE, contestants, tuple(rows))
 
 
-def _growth(sizes: Sizes) -> Iterator[Comparison]:
+def _growth(sizes: Sizes) -> Iterator[SideBySide]:
     """Step time along each axis, the others at their usual place; float32."""
     axes: dict[str, tuple[int, ...]] = {
         "m": (16, 32, 64, 128),
@@ -342,13 +346,13 @@ def _growth(sizes: Sizes) -> Iterator[Comparison]:
         for title, method in (("VAE", "vae"), ("L-VDAE", "lvdae")):
             for position in positions:
                 name = f"{title} whole step, {axis} = {position}"
-                subject = _at(Subject(method, MIDDLE), axis, position)
+                subject = _at(Timed(method, MIDDLE), axis, position)
                 contestants[name] = _with(partial(ours.whole_step, memory=axis == "R"), subject)
-                rows.append(Row(name, title, name, axis=axis, position=position))
-        yield Comparison(f"growth-{axis}", WHOLE, contestants, tuple(rows))
+                rows.append(Pairing(name, title, name, axis=axis, position=position))
+        yield SideBySide(f"growth-{axis}", WHOLE, contestants, tuple(rows))
 
 
-def _at(subject: Subject, axis: str, position: int) -> Subject:
+def _at(subject: Timed, axis: str, position: int) -> Timed:
     """A subject moved along an axis."""
     if axis == "m":
         return replace(subject, latents=position)
@@ -358,12 +362,12 @@ def _at(subject: Subject, axis: str, position: int) -> Subject:
     return replace(subject, changes=((field, position),))
 
 
-def _profiled() -> Iterator[tuple[str, Callable[[Setting], Subject]]]:
-    def nice(precision: Precision, setting: Setting) -> Subject:
-        return Subject("nice", setting.data_dim, "continuous", precision)
+def _profiled() -> Iterator[tuple[str, Callable[[Setting], Timed]]]:
+    def nice(precision: Precision, setting: Setting) -> Timed:
+        return Timed("nice", setting.data_dim, "continuous", precision)
 
-    def resnet(method: str, precision: Precision, setting: Setting) -> Subject:
-        return Subject(method, MIDDLE, precision=precision)
+    def resnet(method: str, precision: Precision, setting: Setting) -> Timed:
+        return Timed(method, MIDDLE, precision=precision)
 
     for precision in PRECISIONS:
         yield f"VAE step, m = {MIDDLE}", partial(resnet, "vae", precision)

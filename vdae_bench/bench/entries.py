@@ -17,7 +17,7 @@ from vdae_bench.models.precision import Precision
 from vdae_bench.system import atomic, strict_json
 
 
-class Surrounding(BaseModel):
+class Environment(BaseModel):
     """Where an entry was measured: one value for all entries of a run."""
 
     model_config = ConfigDict(extra="allow")
@@ -61,11 +61,11 @@ class Entry(BaseModel):
 
     case: str
     subject: str
-    """What is timed: VAE, L-VDAE, NICE, start-up."""
+    """Name of the thing that is timed: VAE, L-VDAE, NICE, start-up."""
     per: str
     precision: Precision = "float32"
     measure: Literal["ratio", "peak_fraction", "ours_seconds"] = "ratio"
-    """What the target is for."""
+    """The field that the target is for."""
     direction: Literal["at least", "at most"] = "at least"
     spread: tuple[float, float] | None = None
     """Lowest and highest ratio of a round."""
@@ -80,8 +80,8 @@ class Entry(BaseModel):
     memory_bytes: int | None = None
     profile: Profile | None = None
     skipped: str | None = None
-    """Why nothing was measured."""
-    run: Surrounding
+    """Reason why nothing was measured; None where something was."""
+    run: Environment
 
     @property
     def value(self) -> float | None:
@@ -92,13 +92,13 @@ class Entry(BaseModel):
 
     @property
     def met(self) -> bool | None:
-        """Whether the target is met; None where there is none, or no number."""
+        """True where the target is met; None where there is none, or no number."""
         if self.target is None or self.value is None:
             return None
         return self.value >= self.target if self.direction == "at least" else self.value <= self.target
 
 
-def read(path: Path) -> list[Entry]:
+def read_entries(path: Path) -> list[Entry]:
     """The entries of a raw file, none where there is no file.
 
     Raises:
@@ -112,7 +112,7 @@ def read(path: Path) -> list[Entry]:
         raise UserError(f"{path} holds no results of `vdae-bench bench`; move it away and run that again") from error
 
 
-def write(path: Path, entries: Sequence[Entry]) -> None:
+def write_entries(path: Path, entries: Sequence[Entry]) -> None:
     """Replace a raw file: whole or not at all."""
     text = json.dumps([_plain(entry) for entry in entries], indent=1, allow_nan=False) + "\n"
     atomic.write(path, text.encode())
@@ -123,8 +123,10 @@ def _plain(entry: Entry) -> dict[str, Any]:
 
 
 def merged(old: Sequence[Entry], new: Sequence[Entry], order: Collection[str]) -> list[Entry]:
-    """New entries in place of old ones of the same name, in the order of their cases; a measurement is never
-    replaced by one that was skipped. Cases that are no longer declared go."""
+    """New entries in place of old ones of the same name, in the order of their cases.
+
+    A measurement is never replaced by one that was skipped. Cases that are no longer declared go.
+    """
     by_name = {entry.name: entry for entry in old}
     for entry in new:
         if not (entry.skipped and entry.name in by_name):

@@ -37,7 +37,7 @@ def _paper() -> Protocol:
 
 @dataclass(frozen=True)
 class Sizes:
-    """What all cases share: Appendix D's sizes, the numbers of images and samples."""
+    """Sizes that all cases share: Appendix D's networks, the numbers of images and samples."""
 
     batch: int = 1000
     hidden: int = 256
@@ -62,7 +62,7 @@ class Setting:
 
     @property
     def data_dim(self) -> int:
-        """n."""
+        """Number of pixels of an image (n in the paper)."""
         rows, columns = self.data.images.shape
         return rows * columns
 
@@ -80,8 +80,8 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What of ours is timed: a method on a view, by default the ResNets with the sizes of `Sizes`."""
+class Timed:
+    """A model of ours to time: a method on a view, by default the ResNets with the sizes of `Sizes`."""
 
     method: str
     latents: int
@@ -92,7 +92,7 @@ class Subject:
     """Protocol fields and hyper-parameters that differ."""
 
     def job(self, setting: Setting) -> Job:
-        """The cell under protocol `paper`."""
+        """Job of the model: its cell under protocol `paper`."""
         sizes = setting.sizes
         fields: dict[str, Any] = {
             "precision": self.precision,
@@ -129,7 +129,7 @@ class Subject:
         return sum(parameter.numel() for parameter in model.parameters())
 
 
-def gradients(setting: Setting, subject: Subject, adam: bool = False) -> Contestant:
+def gradients(setting: Setting, subject: Timed, adam: bool = False) -> Contestant:
     """Forward and backward on the common batch, as `Trainer.train_step` does them; with `adam` the update too."""
     trainer = subject.workbench(setting).trainer
     x = setting.batch(subject.view)[None]
@@ -144,7 +144,7 @@ def gradients(setting: Setting, subject: Subject, adam: bool = False) -> Contest
     return Contestant(work, precision=subject.precision, flops=count_flops(work))
 
 
-def whole_step(setting: Setting, subject: Subject, memory: bool = False) -> Contestant:
+def whole_step(setting: Setting, subject: Timed, memory: bool = False) -> Contestant:
     """`Trainer.train_step`; with `memory`, what the trainer and two steps hold at their peak is measured first."""
 
     def two_steps() -> Work:
@@ -165,7 +165,7 @@ def whole_step(setting: Setting, subject: Subject, memory: bool = False) -> Cont
     return Contestant(trainer.train_step, precision=subject.precision, flops=flops, memory_bytes=held)
 
 
-def epoch(setting: Setting, subject: Subject) -> Contestant:
+def epoch(setting: Setting, subject: Timed) -> Contestant:
     """All training images once, validation aside."""
     trainer = subject.workbench(setting).trainer
     steps = trainer.steps_per_epoch
@@ -180,7 +180,7 @@ def epoch(setting: Setting, subject: Subject) -> Contestant:
     )
 
 
-def nll(setting: Setting, subject: Subject) -> Contestant:
+def nll(setting: Setting, subject: Timed) -> Contestant:
     """Importance-sampled NLL of a few test images, one chunk of the evaluator after the other."""
     evaluator = subject.workbench(setting).evaluator()
 

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
-from vdae_bench.bench.entries import Entry, Surrounding, read
+from vdae_bench.bench.entries import Entry, Environment, read_entries
 from vdae_bench.errors import UserError
 from vdae_bench.report.style.figure import GREY, STYLES, saved
 from vdae_bench.report.style.markdown import bullets, code, commit_in_short, escape, table
@@ -22,10 +22,10 @@ from vdae_bench.store.records import Store
 from vdae_bench.system import atomic
 from vdae_bench.system.words import measured_seconds
 
-NAME = "performance"
+PAGE = "performance"
 SUBJECTS = {"VAE": STYLES[0], "VAE NLL": STYLES[2], "L-VDAE": STYLES[1], "NICE": STYLES[5], "start-up": STYLES[6]}
 """How each looks in the chart; VAE and L-VDAE as on every page."""
-AXES = {
+GROWTH_AXES = {
     "m": "latents m",
     "H": "hidden units H",
     "B": "residual blocks B",
@@ -55,27 +55,27 @@ def build_performance(results: Path, reports: Path) -> Path:
     """
     for path, content in render_performance(results, reports).items():
         atomic.write(path, content, option="--reports")
-    return reports / f"{NAME}.md"
+    return reports / f"{PAGE}.md"
 
 
 def render_performance(results: Path, reports: Path) -> dict[Path, bytes]:
     """The content of the page and its chart by their path, with nothing written."""
-    machines = [entries for path in sorted(Store(results).bench.glob("*.json")) if (entries := read(path))]
+    machines = [entries for path in sorted(Store(results).bench.glob("*.json")) if (entries := read_entries(path))]
     if not machines:
         raise UserError(f"there is nothing in {Store(results).bench}; run `vdae-bench bench` first")
-    files = {reports / f"{NAME}.md": page(machines).encode()}
+    files = {reports / f"{PAGE}.md": page(machines).encode()}
     shown = [entries for entries in machines if any(_advantage(entry) or entry.axis for entry in entries)]
     chart = saved(lambda: _figure(shown or machines))
-    files |= {reports / f"{NAME}.{ending}": content for ending, content in chart.items()}
+    files |= {reports / f"{PAGE}.{ending}": content for ending, content in chart.items()}
     return files
 
 
 def page(machines: Sequence[Sequence[Entry]]) -> str:
     """The page about the raw files of some machines."""
-    sections = ["# Performance", METHOD, f"![Targets and growth]({NAME}.svg)"]
+    sections = ["# Performance", METHOD, f"![Targets and growth]({PAGE}.svg)"]
     sections.append(
         "Left: each target, as times better than it asks (right of 1: met; open: mixed precision). Right: seconds of "
-        f"a whole step (dotted: as its FLOPs grow), and memory a replica. As pixels: [{NAME}.png]({NAME}.png)."
+        f"a whole step (dotted: as its FLOPs grow), and memory a replica. As pixels: [{PAGE}.png]({PAGE}.png)."
     )
     for entries in machines:
         sections += _machine(entries)
@@ -113,13 +113,13 @@ def _machine(entries: Sequence[Entry]) -> Iterator[str]:
     yield from _workers([entry for entry in measured if entry.subject == WORKERS])
 
 
-def _runs(entries: Sequence[Entry]) -> list[Surrounding]:
+def _runs(entries: Sequence[Entry]) -> list[Environment]:
     """The runs that the entries are from, each once, in the order of time."""
     runs = {entry.run.started_at: entry.run for entry in entries}
     return [runs[when] for when in sorted(runs)]
 
 
-def _origin(run: Surrounding) -> str:
+def _origin(run: Environment) -> str:
     libraries = ", ".join(f"{name} {version or 'not installed'}" for name, version in run.libraries.items())
     commit = commit_in_short(run.git_commit, run.git_dirty)
     threads = f"{run.threads} thread{'s' if run.threads > 1 else ''}"
@@ -253,7 +253,7 @@ def _seconds_and_flops(points: Sequence[tuple[float, Entry]]) -> NDArray[np.floa
 
 def _growth(measured: Sequence[Entry]) -> Iterator[str]:
     rows = []
-    for axis, title in AXES.items():
+    for axis, title in GROWTH_AXES.items():
         both = [slopes(measured, axis, subject) for subject in GROWING]
         positions = [f"{position:g}" for position, _ in _along(measured, axis, GROWING[0])]
         if any(both):
@@ -314,7 +314,7 @@ def _profiles(measured: Sequence[Entry]) -> Iterator[str]:
 
 
 def _without_the_rest(entry: Entry, share: float) -> str:
-    """What a step would be worth whose matrix products, `share` of its time, are as fast as they are now."""
+    """Sentence on a step with nothing beside its matrix products (`share` of its time), as fast as they are now."""
     assert entry.value is not None and entry.target is not None
     allowed = 1 - entry.target * share / entry.value
     best = f"with nothing beside the products as they run now it would be {_number(entry, entry.value / share)}"
@@ -344,7 +344,7 @@ def _block(block: SubFigure, measured: list[Entry]) -> None:
     grid = block.add_gridspec(3, 3, width_ratios=(1.15, 1, 1))
     _targets(block.add_subplot(grid[:, 0]), measured)
     places = [block.add_subplot(grid[row, column]) for row in range(3) for column in (1, 2)]
-    for axes, (axis, title) in zip(places, AXES.items(), strict=False):
+    for axes, (axis, title) in zip(places, GROWTH_AXES.items(), strict=False):
         _draw_growth(axes, measured, axis, title)
     _draw_memory(places[-1], measured)
 
@@ -404,7 +404,7 @@ def _draw_memory(axes: Axes, measured: Sequence[Entry]) -> None:
         held = [(position, size / position / 2**20) for position, size in points if size]
         if held:
             _line(axes, subject, *zip(*held, strict=True))
-    _logarithmic(axes, AXES["R"], "MiB a replica")
+    _logarithmic(axes, GROWTH_AXES["R"], "MiB a replica")
 
 
 def _line(axes: Axes, subject: str, x: Any, y: Any) -> Line2D:

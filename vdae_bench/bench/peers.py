@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vdae_bench.bench.ours import Setting, Subject
+from vdae_bench.bench.ours import Setting, Timed
 from vdae_bench.bench.plain import PlainLVDAE, resnet
 from vdae_bench.bench.timing import Contestant
 from vdae_bench.errors import VdaeBenchError
@@ -48,7 +48,7 @@ def versions() -> dict[str, str | None]:
 
 
 def require(library: str) -> Any:
-    """The library.
+    """Import a library to compare with.
 
     Raises:
         MissingPeer: it cannot be imported.
@@ -59,7 +59,7 @@ def require(library: str) -> Any:
         raise MissingPeer(f"{library} cannot be imported ({error})") from error
 
 
-def require_same_size(name: str, peer: nn.Module, setting: Setting, subject: Subject) -> None:
+def require_same_size(name: str, peer: nn.Module, setting: Setting, subject: Timed) -> None:
     """Raise unless both have as many parameters: a comparison of different networks would say nothing."""
     theirs = sum(parameter.numel() for parameter in peer.parameters())
     mine = subject.parameters(setting)
@@ -67,7 +67,7 @@ def require_same_size(name: str, peer: nn.Module, setting: Setting, subject: Sub
         raise VdaeBenchError(f"{name} has {theirs} parameters and ours has {mine}: not the same architecture")
 
 
-def plain_lvdae(build: type[PlainLVDAE], setting: Setting, subject: Subject) -> Contestant:
+def plain_lvdae(build: type[PlainLVDAE], setting: Setting, subject: Timed) -> Contestant:
     """Forward and backward of L-VDAE in plain PyTorch."""
     torch.manual_seed(0)
     sizes = setting.sizes
@@ -84,7 +84,7 @@ def plain_lvdae(build: type[PlainLVDAE], setting: Setting, subject: Subject) -> 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """pythae says on the console what it is about to do."""
+    """Silence pythae, which says on the console what it is about to do."""
     logging.disable(logging.WARNING)
     try:
         yield
@@ -92,7 +92,7 @@ def _quiet() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def pythae_vae(setting: Setting, subject: Subject) -> nn.Module:
+def pythae_vae(setting: Setting, subject: Timed) -> nn.Module:
     """pythae's VAE with our ResNets, sigmoid and log-variance head."""
     with _quiet():
         require("pythae")
@@ -103,7 +103,7 @@ def pythae_vae(setting: Setting, subject: Subject) -> nn.Module:
     widths = projection_widths(setting.data_dim, subject.latents)
     sizes = setting.sizes
 
-    class Encoder(BaseEncoder):
+    class Encoder(BaseEncoder):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             *trunk, self.mean = resnet(widths, sizes.hidden, sizes.blocks)
@@ -114,7 +114,7 @@ def pythae_vae(setting: Setting, subject: Subject) -> nn.Module:
             h = self.trunk(x)
             return ModelOutput(embedding=self.mean(h), log_covariance=self.log_variance(h))
 
-    class Decoder(BaseDecoder):
+    class Decoder(BaseDecoder):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.net = resnet(widths[::-1], sizes.hidden, sizes.blocks)
@@ -128,7 +128,7 @@ def pythae_vae(setting: Setting, subject: Subject) -> nn.Module:
     return model
 
 
-def pythae_epoch(setting: Setting, subject: Subject) -> Contestant:
+def pythae_epoch(setting: Setting, subject: Timed) -> Contestant:
     """An epoch of pythae's own trainer and data loader, without its progress bar.
 
     Its data set is binarised once, beforehand, where ours is anew in every batch.
@@ -155,7 +155,7 @@ def pythae_epoch(setting: Setting, subject: Subject) -> Contestant:
     return Contestant(lambda: trainer.train_step(1), warm_up=one_batch, warm_up_share=1 / len(trainer.train_loader))
 
 
-def pythae_nll(setting: Setting, subject: Subject) -> Contestant:
+def pythae_nll(setting: Setting, subject: Timed) -> Contestant:
     """pythae's `get_nll`, an image after the other as it does, without the graph that it would keep."""
     model: Any = pythae_vae(setting, subject).eval()
     images = setting.sizes.peer_nll_images
@@ -173,7 +173,7 @@ Flow = tuple[nn.Module, Callable[[Tensor], Tensor]]
 """A flow and its loss, -log p(x) in nats, a mean over images."""
 
 
-def zuko_nice(setting: Setting, subject: Subject) -> Flow:
+def zuko_nice(setting: Setting, subject: Timed) -> Flow:
     """NICE of zuko's parts, even and odd pixels in turn as ours."""
     zuko = require("zuko")
     from zuko.flows.coupling import GeneralCouplingTransform
@@ -211,11 +211,11 @@ def zuko_nice(setting: Setting, subject: Subject) -> Flow:
     return model, lambda x: -model().log_prob(x).mean()
 
 
-def normflows_nice(setting: Setting, subject: Subject) -> Flow:
+def normflows_nice(setting: Setting, subject: Timed) -> Flow:
     """NICE of normflows' parts; its halves are the first and the last pixels, which spares it the gathering."""
     nf = require("normflows")
 
-    class Logistic(nf.distributions.BaseDistribution):  # type: ignore[name-defined]
+    class Logistic(nf.distributions.BaseDistribution):  # type: ignore[misc, name-defined]
         def log_prob(self, z: Tensor) -> Tensor:
             return _logistic(z)
 
@@ -237,9 +237,7 @@ def _logistic(z: Tensor) -> Tensor:
     return -(z + 2 * F.softplus(-z)).sum(-1)
 
 
-def flow_update(
-    library: Callable[[Setting, Subject], Flow], fused: bool, setting: Setting, subject: Subject
-) -> Contestant:
+def flow_update(library: Callable[[Setting, Timed], Flow], fused: bool, setting: Setting, subject: Timed) -> Contestant:
     """Forward, backward and Adam with our L2 on weight matrices; Adam fused as ours, or as torch has it by default."""
     model, loss = library(setting, subject)
     x = setting.batch(subject.view)

@@ -23,8 +23,9 @@ class Block(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """x plus its residual."""
-        return x + self.residual(x)
+        """Return x plus its residual."""
+        residual: Tensor = self.residual(x)
+        return x + residual
 
 
 def resnet(widths: list[int], hidden: int, blocks: int) -> nn.Sequential:
@@ -53,11 +54,11 @@ class PlainLVDAE(nn.Module):
         self.log_sigma = nn.Parameter(torch.zeros(()))
 
     def value_and_jacobian(self, x: Float[Tensor, "N n"]) -> tuple[Float[Tensor, "N m"], Float[Tensor, "N m n"]]:
-        """f(x) and J."""
+        """Mean f(x) and Jacobian J of each image."""
         raise NotImplementedError
 
     def log_det(self, gram: Float[Tensor, "N m m"]) -> Float[Tensor, " N"]:
-        """log det C."""
+        """log det C of each image, C = J J^T."""
         raise NotImplementedError
 
     def loss(self, x: Float[Tensor, "N n"], w: Float[Tensor, "N n"]) -> Tensor:
@@ -85,15 +86,16 @@ class PapersWay(PlainLVDAE):
     part_rows = 32_000
 
     def value_and_jacobian(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """J row by row with `autograd.grad`."""
+        """Mean and J, row by row with `autograd.grad`."""
         x = x.detach().requires_grad_()
         mean = self.encoder(x)
         rows = [torch.autograd.grad(mean[:, i].sum(), x, create_graph=True)[0] for i in range(mean.shape[1])]
         return mean, torch.stack(rows, 1)
 
     def log_det(self, gram: Tensor) -> Tensor:
-        """sum_i log lambda_i."""
-        return torch.linalg.eigvalsh(gram).log().sum(-1)
+        """log det C as sum_i log lambda_i, lambda the eigenvalues of C."""
+        eigenvalues: Tensor = torch.linalg.eigvalsh(gram)
+        return eigenvalues.log().sum(-1)
 
 
 class VmapJacrev(PlainLVDAE):
@@ -102,7 +104,7 @@ class VmapJacrev(PlainLVDAE):
     part_rows = 8_000
 
     def value_and_jacobian(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """`vmap(jacrev(f))`."""
+        """Mean and J by `vmap(jacrev(f))`."""
 
         def value_twice(image: Tensor) -> tuple[Tensor, Tensor]:
             value = self.encoder(image)
@@ -112,5 +114,6 @@ class VmapJacrev(PlainLVDAE):
         return mean, jacobian
 
     def log_det(self, gram: Tensor) -> Tensor:
-        """2 sum_i log L_ii."""
-        return 2 * torch.linalg.cholesky(gram).diagonal(dim1=1, dim2=2).log().sum(-1)
+        """log det C as 2 sum_i log L_ii, L the Cholesky factor of C."""
+        factor: Tensor = torch.linalg.cholesky(gram)
+        return 2 * factor.diagonal(dim1=1, dim2=2).log().sum(-1)

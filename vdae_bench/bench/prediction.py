@@ -1,4 +1,4 @@
-"""Whether a run takes as long as `plan --calibrate` foretells: both for the same groups, one after the other."""
+"""Predicted against actual time: `plan --calibrate` and the run itself on the same groups, one after the other."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ protocol: {{base: quick, epochs: 1, train_images: {train}, importance_samples: {
 """
 
 
-def foretold_and_taken(setting: Setting, folder: Path) -> tuple[float, float]:
+def predicted_and_actual(setting: Setting, folder: Path) -> tuple[float, float]:
     """Seconds of a sweep of quick's networks as a calibration foretells them, and as the run takes them."""
     sizes, path = setting.sizes, folder / "prediction.yaml"
     path.write_text(
@@ -42,13 +42,13 @@ def foretold_and_taken(setting: Setting, folder: Path) -> tuple[float, float]:
     )
     context = replace(setting.context, store=Store(folder / f"results-{time.monotonic_ns()}"))
     planned = plan(load_spec(path), context.store)
-    foretold = 0.0
+    predicted = 0.0
     for group in planned.groups:
         timing = calibrate(group, lambda group: Workbench(group, context))
-        foretold += timing.epoch_seconds * group.job.training_settings().epochs
-        foretold += timing.evaluation_seconds + timing.samples_seconds
+        predicted += timing.epoch_seconds * group.job.training_settings().epochs
+        predicted += timing.evaluation_seconds + timing.samples_seconds
     started = time.perf_counter()
     outcome = run_plan(planned, context, QuietProgress(lambda: 1.0), StopToken())
     if outcome.failures:
         raise VdaeBenchError(f"the run that was to be timed failed: {outcome.failures[0][1]}")
-    return foretold, time.perf_counter() - started
+    return predicted, time.perf_counter() - started

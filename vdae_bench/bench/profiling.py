@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from torch.autograd import DeviceType
+from torch.autograd import DeviceType  # type: ignore[attr-defined]
 from torch.profiler import ProfilerActivity, profile
 
 from vdae_bench.bench.entries import Profile

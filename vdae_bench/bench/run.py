@@ -14,7 +14,7 @@ import click
 
 from vdae_bench.bench import entries, peers
 from vdae_bench.bench.cases import Case
-from vdae_bench.bench.entries import Entry, Surrounding
+from vdae_bench.bench.entries import Entry, Environment
 from vdae_bench.bench.ours import Setting
 from vdae_bench.errors import UserError
 from vdae_bench.store.provenance import provenance
@@ -23,21 +23,21 @@ from vdae_bench.system.words import nearest
 
 
 @dataclass
-class Outcome:
+class BenchOutcome:
     """The raw file, and why entries were skipped."""
 
     path: Path
     skipped: list[str] = field(default_factory=list)
 
 
-def surrounding(setting: Setting, now: datetime) -> Surrounding:
+def environment_of(setting: Setting, now: datetime) -> Environment:
     """Machine, libraries and command of this run."""
     origin = provenance("", setting.data.images.sha256, now, setting.context.command)
     processor = origin["platform"].partition(", ")[2]
     words = re.sub(r"\(r\)|\(tm\)|cpu|processor|@.*", " ", processor.lower())
     slug = "-".join(re.findall(r"[a-z0-9]+", words)) or "machine"
     threads = setting.context.threads
-    return Surrounding(
+    return Environment(
         machine=f"{slug}-{threads}-thread{'s' if threads > 1 else ''}",
         threads=threads,
         data=setting.data.name,
@@ -68,16 +68,16 @@ def run_cases(
     only: str | None = None,
     rounds: int | None = None,
     say: Callable[[str], object] = click.echo,
-) -> Outcome:
+) -> BenchOutcome:
     """Run the cases that `only` names and write `<folder>/bench/<machine>.json` after each."""
-    run = surrounding(setting, datetime.now(UTC))
-    outcome = Outcome(Store(folder).bench / f"{run.machine}.json")
+    run = environment_of(setting, datetime.now(UTC))
+    outcome = BenchOutcome(Store(folder).bench / f"{run.machine}.json")
     order = [case.name for case in cases]
     for case in chosen(cases, only):
         started = time.monotonic()
         gc.collect()  # the models of the case before
         found = case.run(setting, rounds, run)
-        entries.write(outcome.path, entries.merged(entries.read(outcome.path), found, order))
+        entries.write_entries(outcome.path, entries.merged(entries.read_entries(outcome.path), found, order))
         outcome.skipped += [entry.skipped for entry in found if entry.skipped]
         say(f"{case.name} ({time.monotonic() - started:.0f} s)")
         for entry in found:

@@ -1,5 +1,7 @@
-"""What a run costs before it computes: from the command to the first step, and from one cell's records to the next
-cell's first step. Measured on the real command, which a plugin of its own watches."""
+"""The cost of a run before it computes, measured on the real command, which a plugin of its own watches.
+
+That is from the command to the first step, and from one cell's records to the next cell's first step.
+"""
 
 from __future__ import annotations
 
@@ -22,20 +24,20 @@ from vdae_bench.training.trainer import Trainer
 train_step, publish = Trainer.train_step, Store.publish
 
 
-def stamp():
+def log_time():
     with Path({log!r}).open("a") as log:
         log.write(f"{{time.monotonic()}}\\n")
 
 
 def watched_step(self):
     if self.step == 0:
-        stamp()
+        log_time()
     train_step(self)
 
 
 def watched_publish(self, records):
     publish(self, records)
-    stamp()
+    log_time()
 
 
 Trainer.train_step, Store.publish = watched_step, watched_publish
@@ -81,7 +83,7 @@ def start_up(setting: Setting, folder: Path) -> StartUpTimes:
 
 
 def _seconds(words: list[str], folder: Path) -> float:
-    """Of a call of this Python.
+    """Seconds of a call of this Python.
 
     Raises:
         VdaeBenchError: it fails.

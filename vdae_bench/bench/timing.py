@@ -31,7 +31,7 @@ ROUNDS = (3, 7)
 ROUND_BUDGET = 40.0
 """Seconds that all rounds of a comparison may take: as many rounds as fit, within `ROUNDS`."""
 PEAK_SIZE = 1024
-"""Of the square matrices whose product is the peak: products of a step are of this size or less."""
+"""Rows of the square matrices whose product is the peak: products of a step are of this size or less."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class Contestant:
     units: float = 1.0
     precision: Precision = "float32"
     flops: float | None = None
-    """Of a call, by torch's counter; None where it was not counted."""
+    """FLOPs of a call, by torch's counter; None where they were not counted."""
     memory_bytes: int | None = None
     warm_up: Work | None = None
-    """What to call first where `work` itself would take too long, a part `warm_up_share` of it."""
+    """Call to make first where `work` itself would take too long, a part `warm_up_share` of it."""
     warm_up_share: float = 1.0
 
 
@@ -58,12 +58,12 @@ class Measured:
 
     @property
     def seconds(self) -> float:
-        """The median."""
+        """Median seconds a unit over the rounds."""
         return median(self.rounds)
 
     @property
     def flops(self) -> float | None:
-        """Of a unit."""
+        """FLOPs of a unit."""
         flops = self.contestant.flops
         return None if flops is None else flops / self.contestant.units
 
@@ -111,7 +111,7 @@ def _take_turns(
 
 
 def rounds_within(budget: float, round_seconds: float) -> int:
-    """How many rounds fit.
+    """Number of rounds that fit a budget of seconds, within `ROUNDS`.
 
     >>> [rounds_within(40, seconds) for seconds in (1, 8, 30)]
     [7, 5, 3]
@@ -120,7 +120,7 @@ def rounds_within(budget: float, round_seconds: float) -> int:
 
 
 def _seconds(work: Work, calls: int, clock: Clock) -> float:
-    """Seconds a call."""
+    """Mean seconds of so many calls."""
     gc.collect()
     started = clock()
     for _ in range(calls):

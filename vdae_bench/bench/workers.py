@@ -1,4 +1,4 @@
-"""What workers beside each other give, and what their scheduler costs: the same sweep on one, on two, and on none."""
+"""Throughput of several workers and cost of their scheduler: the same sweep on one, on two, and on none."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from vdae_bench.bench.entries import Entry, Surrounding
+from vdae_bench.bench.entries import Entry, Environment
 from vdae_bench.bench.ours import Setting
 from vdae_bench.bench.timing import Contestant, Measured, interleave, ratio
 from vdae_bench.errors import EnvironmentFault, VdaeBenchError
@@ -31,14 +31,14 @@ protocol: {{base: quick, epochs: 1, train_images: {train}, importance_samples: 5
 seeds: 1
 """
 """Eight groups of two to five seconds, for a scheduler's overhead to be seen beside them."""
-ROUNDS = 3
+WORKER_ROUNDS = 3
 HERE, ONE, TWO = "this process", "one worker", "two workers"
 ROWS = (
     ("A group of a sweep on two workers, beside one of twice the threads", TWO, ONE),
     ("A group of a sweep on one worker, beside no scheduler", ONE, HERE),
     ("A group that has its records, on one worker", f"{ONE}, nothing to do", f"{HERE}, nothing to do"),
 )
-"""Name, ours, theirs."""
+"""(name of the entry, contestant that is ours, contestant beside it)."""
 
 
 @dataclass(frozen=True)
@@ -47,16 +47,16 @@ class Workers:
 
     name: str
 
-    def run(self, setting: Setting, rounds: int | None, run: Surrounding) -> list[Entry]:
+    def run(self, setting: Setting, rounds: int | None, run: Environment) -> list[Entry]:
         """Run the sweep on each in turn, every time into a folder of its own."""
         with TemporaryDirectory() as folder, ExitStack() as open_pools:
             try:
-                measured = interleave(_contestants(setting, Path(folder), open_pools), rounds or ROUNDS, 0.0)
+                measured = interleave(_contestants(setting, Path(folder), open_pools), rounds or WORKER_ROUNDS, 0.0)
             except EnvironmentFault as error:
                 return [self._entry(name, peer, run, skipped=str(error)) for name, _, peer in ROWS]
         return [self._measured(row, measured, run) for row in ROWS]
 
-    def _measured(self, row: tuple[str, str, str], measured: dict[str, Measured], run: Surrounding) -> Entry:
+    def _measured(self, row: tuple[str, str, str], measured: dict[str, Measured], run: Environment) -> Entry:
         name, mine, theirs = (row[0], measured[row[1]], measured[row[2]])
         found = ratio(theirs.rounds, mine.rounds)
         return self._entry(
@@ -71,7 +71,7 @@ class Workers:
             peer_rounds=theirs.rounds,
         )
 
-    def _entry(self, name: str, peer: str, run: Surrounding, **found: object) -> Entry:
+    def _entry(self, name: str, peer: str, run: Environment, **found: object) -> Entry:
         return Entry.model_validate(
             {"name": name, "peer": peer, "case": self.name, "subject": "workers", "per": "group", "run": run, **found}
         )

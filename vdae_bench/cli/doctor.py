@@ -1,4 +1,4 @@
-"""What a run needs of this machine, looked at before it starts: each finding with what to do."""
+"""Checks of this machine before a run starts, each with what to do."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ LEAST_DISK, LEAST_MEMORY = 2**30, 2 * 2**30
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at. `wrong` stops a run; a `note` does not."""
+class Check:
+    """One checked need of a run. `wrong` stops a run; a `note` does not."""
 
     name: str
     state: State
@@ -30,8 +30,8 @@ class Finding:
     remedy: str = ""
 
 
-def examine(results: Path, reports: Path, data: Path | None) -> Iterator[Finding]:
-    """Look at everything, the quick things first."""
+def examine(results: Path, reports: Path, data: Path | None) -> Iterator[Check]:
+    """Check everything that a run needs, the quick checks first."""
     yield _libraries()
     yield _threads()
     yield _memory()
@@ -42,41 +42,41 @@ def examine(results: Path, reports: Path, data: Path | None) -> Iterator[Finding
     yield _data(data)
 
 
-def _libraries() -> Finding:
+def _libraries() -> Check:
     import torch
 
-    return Finding("libraries", "ok", f"torch {torch.__version__}, Python {platform.python_version()}")
+    return Check("libraries", "ok", f"torch {torch.__version__}, Python {platform.python_version()}")
 
 
-def _threads() -> Finding:
+def _threads() -> Check:
     machine, usable, share = os.cpu_count() or 1, usable_processors(), container_share()
     found = f"{usable} threads by default, of {machine} processors"
     if share is not None:
         found += f"; the container's limit is {share:g}"
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if asked.isdigit() and int(asked) < usable:
-        return Finding("threads", "note", f"{found}; OMP_NUM_THREADS={asked}", "unset it, or give --threads")
-    return Finding("threads", "ok", found)
+        return Check("threads", "note", f"{found}; OMP_NUM_THREADS={asked}", "unset it, or give --threads")
+    return Check("threads", "ok", found)
 
 
-def _memory() -> Finding:
+def _memory() -> Check:
     free = available_memory()
     if free < LEAST_MEMORY:
-        return Finding("memory", "note", f"{_gib(free)} free", "close other programs, or lower batch_size with --set")
-    return Finding("memory", "ok", f"{_gib(free)} free")
+        return Check("memory", "note", f"{_gib(free)} free", "close other programs, or lower batch_size with --set")
+    return Check("memory", "ok", f"{_gib(free)} free")
 
 
-def _device() -> Finding:
+def _device() -> Check:
     import torch
 
     if torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)
-        return Finding("device", "ok", f"{properties.name}, {_gib(properties.total_memory)}")
-    return Finding("device", "ok", "cpu", "protocol paper needs a GPU; install a torch for CUDA where there is one")
+        return Check("device", "ok", f"{properties.name}, {_gib(properties.total_memory)}")
+    return Check("device", "ok", "cpu", "protocol paper needs a GPU; install a torch for CUDA where there is one")
 
 
-def _folder(name: str, folder: Path, elsewhere: str) -> Finding:
-    """Whether a file can be written into a folder, or into one that would be made, and the space there."""
+def _folder(name: str, folder: Path, elsewhere: str) -> Check:
+    """Check that a file can be written into a folder, or into one that would be made, and the space there."""
     there = folder.absolute()
     try:
         while not there.exists() and there != there.parent:
@@ -88,30 +88,30 @@ def _folder(name: str, folder: Path, elsewhere: str) -> Finding:
         trial.unlink()
         free = shutil.disk_usage(there).free
     except OSError as error:
-        return Finding(name, "wrong", f"{folder} cannot be written: {error.strerror}", f"permit it, or {elsewhere}")
+        return Check(name, "wrong", f"{folder} cannot be written: {error.strerror}", f"permit it, or {elsewhere}")
     if free < LEAST_DISK:
-        return Finding(name, "wrong", f"{folder} has {_gib(free)} left", f"free space, or {elsewhere}")
-    return Finding(name, "ok", f"{folder} can be written, {_gib(free)} left")
+        return Check(name, "wrong", f"{folder} has {_gib(free)} left", f"free space, or {elsewhere}")
+    return Check(name, "ok", f"{folder} can be written, {_gib(free)} left")
 
 
-def _data(folder: Path | None) -> Finding:
+def _data(folder: Path | None) -> Check:
     try:
         checks = verify("mnist", folder)
     except VdaeBenchError as error:
-        return Finding("data", "wrong", str(error))
+        return Check("data", "wrong", str(error))
     wrong = [str(check.file) for check in checks if check.digest and not check.ok]
     missing = [check.file.name for check in checks if not check.digest]
     if wrong:
-        return Finding(
+        return Check(
             "data", "wrong", f"not the genuine files: {', '.join(wrong)}", "delete them, or name others: --data"
         )
     if missing and folder:
-        return Finding("data", "wrong", f"{folder} lacks {', '.join(missing)}", "put them there, or leave out --data")
+        return Check("data", "wrong", f"{folder} lacks {', '.join(missing)}", "put them there, or leave out --data")
     if missing:
-        return Finding(
+        return Check(
             "data", "note", "MNIST is not in the cache", "the first run fetches it; or name its folder: --data"
         )
-    return Finding("data", "ok", f"MNIST in {checks[0].file.parent}")
+    return Check("data", "ok", f"MNIST in {checks[0].file.parent}")
 
 
 def _gib(size: int) -> str:

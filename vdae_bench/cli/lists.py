@@ -13,12 +13,12 @@ from vdae_bench.cli.options import plugin_option
 if TYPE_CHECKING:
     from vdae_bench.models.registry import Method
 
-Row = dict[str, Any]
+Listed = dict[str, Any]
 WIDEST = 56
 """Characters of a column of the table before its lines break."""
 
 
-def _sweeps() -> Iterator[Row]:
+def _sweeps() -> Iterator[Listed]:
     from vdae_bench.spec.check import find_spec, load_spec, shipped_sweeps
 
     for name in shipped_sweeps():
@@ -32,7 +32,7 @@ def _sweeps() -> Iterator[Row]:
         }
 
 
-def _methods() -> Iterator[Row]:
+def _methods() -> Iterator[Listed]:
     from vdae_bench.models.registry import known_methods
 
     for method in known_methods():
@@ -45,7 +45,7 @@ def _methods() -> Iterator[Row]:
         }
 
 
-def _datasets() -> Iterator[Row]:
+def _datasets() -> Iterator[Listed]:
     from vdae_bench.data.registry import dataset_ids, find_dataset, parse_dataset_id
 
     for name in dataset_ids():
@@ -60,7 +60,7 @@ def _datasets() -> Iterator[Row]:
         }
 
 
-def _protocols() -> Iterator[Row]:
+def _protocols() -> Iterator[Listed]:
     from vdae_bench.spec.protocol import PROTOCOLS, load_protocol
 
     shown = ("epochs", "batch_size", "seeds", "importance_samples", "precision", "description")
@@ -69,7 +69,7 @@ def _protocols() -> Iterator[Row]:
         yield {"name": name, **{field: getattr(protocol, field) for field in shown}}
 
 
-def _options() -> Iterator[Row]:
+def _options() -> Iterator[Listed]:
     from vdae_bench.models.registry import known_methods
 
     methods = known_methods()
@@ -84,7 +84,7 @@ def _options() -> Iterator[Row]:
         }
 
 
-def _hyperparameters() -> Iterator[Row]:
+def _hyperparameters() -> Iterator[Listed]:
     from vdae_bench.models.registry import known_methods
     from vdae_bench.spec.hyperparameters import hyperparameters_of
 
@@ -110,7 +110,7 @@ def _who(declared: Iterable[tuple[Method, Any]]) -> Iterable[tuple[Any, list[str
     return found.items()
 
 
-KINDS: dict[str, Callable[[], Iterator[Row]]] = {
+LISTINGS: dict[str, Callable[[], Iterator[Listed]]] = {
     "sweeps": _sweeps,
     "methods": _methods,
     "datasets": _datasets,
@@ -119,10 +119,10 @@ KINDS: dict[str, Callable[[], Iterator[Row]]] = {
     "hyperparameters": _hyperparameters,
 }
 NOT_IN_TABLE = ("bounds", "choices")
-"""For programs; the table has both as `allowed`."""
+"""Fields for programs alone; the table has both as `allowed`."""
 
 
-def table_of(rows: Iterable[Row]) -> str:
+def table_of(rows: Iterable[Listed]) -> str:
     """The rows as a table for people, each value as a spec writes it."""
     from tabulate import tabulate
 
@@ -140,9 +140,9 @@ def _word(value: Any) -> str:
 
 @click.command("list")
 @plugin_option
-@click.argument("kind", type=click.Choice(list(KINDS)))
+@click.argument("kind", type=click.Choice(list(LISTINGS)))
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def list_verb(kind: str, form: str) -> None:
     """List what can be run (sweeps, methods, datasets, protocols) or set (options, hyperparameters)."""
-    rows = list(KINDS[kind]())
+    rows = list(LISTINGS[kind]())
     click.echo(json.dumps(rows, indent=1) if form == "json" else table_of(rows))

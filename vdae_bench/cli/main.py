@@ -23,7 +23,7 @@ from vdae_bench.cli.options import (
 from vdae_bench.errors import VdaeBenchError
 from vdae_bench.running.options import MachineOptions, PlanOptions, RunOptions, SpecOptions
 
-SWEEPS = {
+SWEEP_OF_PART = {
     "table1": "table1",
     "table2": "table2",
     "figure1": "figure1",
@@ -32,7 +32,7 @@ SWEEPS = {
     "figure4": "figure4",
 }
 """The sweep behind each part of the paper."""
-PARTS = (*SWEEPS, "all")
+PARTS = (*SWEEP_OF_PART, "all")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -52,9 +52,9 @@ cli.add_command(list_verb)
 def reproduce(part: str, options: SpecOptions, machine: MachineOptions, run: RunOptions) -> None:
     """Fetch data, train, evaluate, store and report a part of the paper; runs only what has no record yet."""
     from vdae_bench.cli import run as commands
-    from vdae_bench.cli.words import typed_command
+    from vdae_bench.cli.resolve import typed_command
 
-    sweeps = list(dict.fromkeys(SWEEPS.values())) if part == "all" else [SWEEPS[part]]
+    sweeps = list(dict.fromkeys(SWEEP_OF_PART.values())) if part == "all" else [SWEEP_OF_PART[part]]
     commands.run_sweeps(sweeps, typed_command("reproduce", part, options, machine, run))
 
 
@@ -69,7 +69,7 @@ def sweep(spec: str | None, noise_grid: bool, options: SpecOptions, machine: Mac
     if (spec is None) != noise_grid:
         raise click.UsageError("give a spec, or --noise-grid for the one behind Figure 1")
     from vdae_bench.cli import run as commands
-    from vdae_bench.cli.words import typed_command
+    from vdae_bench.cli.resolve import typed_command
 
     command = typed_command("sweep", spec or "--noise-grid", options, machine, run)
     commands.run_sweeps([spec or "figure1"], command)
@@ -81,7 +81,7 @@ def sweep(spec: str | None, noise_grid: bool, options: SpecOptions, machine: Mac
 def search_verb(spec: str, options: SpecOptions, machine: MachineOptions, run: RunOptions) -> None:
     """Run the hyper-parameter search of a spec alone and freeze its winners; continues where it was stopped."""
     from vdae_bench.cli import run as commands
-    from vdae_bench.cli.words import typed_command
+    from vdae_bench.cli.resolve import typed_command
 
     commands.run_search(spec, typed_command("search", spec, replace(options, search=True), machine, run))
 
@@ -173,7 +173,7 @@ def illustrate(out: Path, steps: int | None) -> None:
     """Draw the space of models on a toy data set in the plane (space.svg, .png, .csv); takes half a minute."""
     from vdae_bench.cli import tools as commands
 
-    commands.illustrate(out, steps)
+    commands.draw_illustration(out, steps)
 
 
 @cli.command()
@@ -188,9 +188,9 @@ def bench(only: str | None, rounds: int | None, threads: int | None, results: Pa
     Writes results/bench/<machine>.json after every case and reports/performance.md at the end. The libraries to
     compare with come with pip install -c constraints.txt '.[bench]'; without one its comparisons are skipped.
     """
-    from vdae_bench.cli.tools import bench as run_bench
+    from vdae_bench.cli import tools as commands
 
-    run_bench(only, rounds, threads, results, reports)
+    commands.run_bench(only, rounds, threads, results, reports)
 
 
 @cli.command()
@@ -200,7 +200,7 @@ def validate(spec: str) -> None:
     """Check a spec: each fault with its line and the nearest valid word."""
     from vdae_bench.cli import plan as commands
 
-    commands.validate(spec)
+    commands.show_validation(spec)
 
 
 @cli.command()
@@ -210,7 +210,7 @@ def validate(spec: str) -> None:
 @data_option
 @click.pass_context
 def doctor(context: click.Context, form: str, results: Path, reports: Path, data: Path | None) -> None:
-    """Whether this machine can run: libraries, threads, memory, disk, permissions, data; each with what to do.
+    """Check whether this machine can run: libraries, threads, memory, disk, permissions, data; each with what to do.
 
     Exit code 2 when something would stop a run.
     """

@@ -56,7 +56,7 @@ def takes(*, without: Collection[str] = (), **parts: type) -> Callable[[F], F]:
             }
             return function(**values, **words)
 
-        decorated: Any = call
+        decorated: F = call  # type: ignore[assignment]  # it takes other words, which click gives it
         offered = [each for kind in parts.values() for each in fields(kind) if each.name not in without]
         for each in reversed(offered):
             decorated = _click_option(each)(decorated)

@@ -1,4 +1,4 @@
-"""What `plan`, `status` and `validate` print."""
+"""The verbs `plan`, `status` and `validate`, which run nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 from tabulate import tabulate
 
-from vdae_bench.cli.words import changed_spec, within_budget
+from vdae_bench.cli.resolve import changed_spec, within_budget
 from vdae_bench.errors import UserError
 from vdae_bench.models.registry import loaded_plugins
 from vdae_bench.running.context import RunContext, create_context
@@ -152,7 +152,7 @@ def _slurm_script(
     command: Command, planned: Plan, timings: Sequence[Calibration], context: RunContext, asked: PlanOptions
 ) -> str:
     """A job array for a sweep; as many shares as asked for, else one a group."""
-    groups = planned.everything
+    groups = planned.all_groups
     count = asked.shards or len(groups)
     longest = None
     if timings:
@@ -207,7 +207,7 @@ def show_status(word: str, protocol: str | None, results: Path) -> None:
         click.echo()
 
 
-def validate(word: str) -> None:
-    """Print what a valid spec holds."""
+def show_validation(word: str) -> None:
+    """Check a spec and print how many cells it has."""
     spec = load_spec(find_spec(word))
     click.echo(f"{spec.name}: {len(spec.cells)} cells, {spec.seeds} seeds each, protocol {spec.protocol.name}")

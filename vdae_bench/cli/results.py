@@ -1,4 +1,4 @@
-"""What the verbs on results do: report, claims, explain, compare; they read records and train nothing."""
+"""The verbs on results: report, claims, explain, compare; they read records and train nothing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from vdae_bench.system import atomic
 
 
 class Differs(VdaeBenchError):
-    """What is committed is not what the records give."""
+    """Error of `--check`: a committed file is not what the records give."""
 
     exit_code = 1
 
@@ -82,7 +82,7 @@ def check_reports(store: Store, reports: Path, protocol: str | None, sweep: str 
 
 
 def has_results(store: Store) -> bool:
-    """Whether there is a record or the winner of a search."""
+    """True where there is a record or the winner of a search."""
     return any(True for _ in store.records()) or any(True for _ in all_winners(store))
 
 
@@ -117,7 +117,7 @@ def _evidenced(runs: Iterable[Run]) -> list[str]:
 
 
 def _protocols(there: list[str], reports: Path, check: bool) -> list[str]:
-    """Of all with records or committed verdicts when these are checked; else the longest with records."""
+    """Protocols to judge: under `check` all with records or committed verdicts, else the longest with records."""
     if check:
         return sorted({*there, *(path.parent.name for path in reports.glob(f"*/{FILE}"))}) or ["paper"]
     return there[-1:] or ["paper"]

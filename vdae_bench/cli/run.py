@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from vdae_bench.cli.plan import plan_text
-from vdae_bench.cli.words import changed_spec, one_of_several, stop_token, within_budget
+from vdae_bench.cli.resolve import changed_spec, one_of_several, stop_token, within_budget
 from vdae_bench.errors import Failed
 from vdae_bench.running.context import RunContext, create_context
 from vdae_bench.running.cost import group_work
@@ -46,7 +46,7 @@ def run_sweeps(names: Sequence[str], command: Command) -> None:
         spec = take_winners(spec, context.store, options.search, run.quiet)
         planned = plan(spec, context.store, context.limit, options.only)
         if shard:
-            planned = shard.of(planned, context.store)
+            planned = shard.part_of(planned, context.store)
         if run.dry_run:
             click.echo(plan_text(spec, planned))
             continue

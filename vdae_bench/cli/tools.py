@@ -1,4 +1,4 @@
-"""What `illustrate`, `data verify`, `doctor` and `bench` do."""
+"""The verbs `illustrate`, `data verify`, `doctor` and `bench`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vdae_bench.data.fetch import verify
 from vdae_bench.system import devices
 
 
-def illustrate(out: Path, steps: int | None) -> None:
+def draw_illustration(out: Path, steps: int | None) -> None:
     """Train the toy models and write their picture, with its numbers beside it."""
     from vdae_bench.illustration.picture import draw, in_words, values_table
     from vdae_bench.illustration.toy import STEPS
@@ -57,8 +57,8 @@ def show_health(results: Path, reports: Path, folder: Path | None, form: str) ->
     return 2 if any(each.state == "wrong" for each in findings) else 0
 
 
-def bench(only: str | None, rounds: int | None, threads: int | None, results: Path, reports: Path) -> None:
-    """The verb: run, keep, draw.
+def run_bench(only: str | None, rounds: int | None, threads: int | None, results: Path, reports: Path) -> None:
+    """Run the performance comparisons, keep their figures and draw the page.
 
     Raises:
         MissingPeer: after all that could run did, where a library to compare with is not there.

@@ -1,4 +1,4 @@
-"""Getting the four files of a data set, verified, into a folder.
+"""Fetching the four files of a data set, verified, into a folder.
 
 A folder the user names is used or refused. Otherwise the cache is used, filled if need be from the first of
 `sources` that have the genuine files. Nothing enters it before all four are verified.
@@ -18,9 +18,9 @@ from platformdirs import user_cache_path
 
 from vdae_bench.data.files import (
     SourceError,
+    content_sha256,
     copy_folder,
     data_folder,
-    digest,
     find_file,
     is_complete,
     missing_files,
@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 
 class FileCheck(NamedTuple):
-    """What `verify` found: the file or its place, whether it is genuine, its SHA-256 if it has one."""
+    """One file as `verify` found it: its path, whether it is genuine, its SHA-256 if it has one."""
 
     file: Path
     ok: bool
@@ -58,7 +58,7 @@ def fetch(name: str, folder: Path | None = None, report: Report = _log.info) -> 
     """Return a folder that holds the four files of a data set, uncompressed and verified by SHA-256.
 
     Args:
-        name: of the data set, as `mnist`.
+        name: the data set, as `mnist`.
         folder: where the user has the files, plain or .gz; if None, the environment variable VDAE_BENCH_DATA
             may say. A folder named in either way is all there is: nothing is downloaded.
         report: takes a line about each thing that takes time.
@@ -95,7 +95,7 @@ def verify(name: str, folder: Path | None = None) -> list[FileCheck]:
     with _explained_faults(place):
         for file in dataset.files:
             path = find_file(place, file)
-            found = digest(path, file) if path else None
+            found = content_sha256(path, file) if path else None
             checks.append(FileCheck(path or place / file.name, found == file.sha256, found))
     return checks
 

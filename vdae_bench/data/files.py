@@ -11,11 +11,11 @@ from typing import BinaryIO
 from vdae_bench.data.idx import BROKEN_GZIP, open_idx
 from vdae_bench.data.registry import IdxFile, ImageFiles
 
-CHUNK = 1 << 20
+BYTES_AT_A_TIME = 1 << 20
 
 
 class SourceError(Exception):
-    """Why a file or a place cannot be used, in words that `fetch` puts into its message to the user."""
+    """A file or a place that cannot be used, in words that `fetch` puts into its message to the user."""
 
 
 def find_file(folder: Path, file: IdxFile) -> Path | None:
@@ -29,7 +29,7 @@ def data_folder(folder: Path, dataset: ImageFiles) -> Path:
     return inner if any(find_file(inner, file) for file in dataset.files) else folder
 
 
-def digest(path: Path, file: IdxFile) -> str | None:
+def content_sha256(path: Path, file: IdxFile) -> str | None:
     """Return the SHA-256 of the uncompressed content of `path`.
 
     None if it cannot be unpacked, or is longer than `file`: unpacking stops there, for gigabytes fit into
@@ -43,14 +43,14 @@ def digest(path: Path, file: IdxFile) -> str | None:
 
 
 def is_complete(folder: Path, dataset: ImageFiles) -> bool:
-    """Say whether `folder` has the four genuine files, uncompressed and under their canonical names.
+    """Tell if `folder` has the four genuine files, uncompressed and under their canonical names.
 
     Always by digest (0.05 s for MNIST): a remembered "verified" would hide a file damaged since.
     """
     return all(
         (path := folder / file.name).is_file()
         and path.stat().st_size == file.size
-        and digest(path, file) == file.sha256
+        and content_sha256(path, file) == file.sha256
         for file in dataset.files
     )
 
@@ -96,7 +96,7 @@ def require_genuine(folder: Path, dataset: ImageFiles) -> None:
     """
     for file in dataset.files:
         path = _require_file(folder, file)
-        _require_digest(digest(path, file), file, str(path))
+        _require_digest(content_sha256(path, file), file, str(path))
 
 
 def _require_file(folder: Path, file: IdxFile) -> Path:
@@ -117,7 +117,7 @@ def _digest_while_copying(stream: BufferedIOBase, file: IdxFile, sink: BinaryIO 
     """Hash (and copy) at most one byte more than `file` has; None if there is one."""
     checksum = hashlib.sha256()
     left = file.size + 1
-    while left and (chunk := stream.read(min(CHUNK, left))):
+    while left and (chunk := stream.read(min(BYTES_AT_A_TIME, left))):
         left -= len(chunk)
         checksum.update(chunk)
         if sink is not None:

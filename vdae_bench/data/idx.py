@@ -24,7 +24,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 MAX_DEFLATE_RATIO = 1032
 
 BROKEN_GZIP = (EOFError, zlib.error, gzip.BadGzipFile)
-"""What reading a truncated or damaged .gz raises."""
+"""Errors that reading a truncated or damaged .gz raises."""
 
 
 def decompressed(stream: io.BufferedReader) -> io.BufferedIOBase:

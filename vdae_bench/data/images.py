@@ -1,4 +1,4 @@
-"""The images of a data set in memory, split as everywhere in this project."""
+"""The images and labels of a data set in memory, in the one split of this project."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -14,7 +14,7 @@ from functools import cached_property
 from vdae_bench.errors import UserError
 
 VIEWS = ("binary", "continuous")
-"""How an image becomes a model's input; a data set id is a view and a name, as in `binary-mnist`."""
+"""Ways in which an image becomes a model's input; a data set id is a view and a name, as in `binary-mnist`."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class ImageFiles:
 
     @property
     def image_shape(self) -> tuple[int, int]:
-        """Rows and columns of an image."""
+        """Numbers of rows and columns of an image."""
         _, rows, columns = self.train_images.shape
         return rows, columns
 

@@ -6,7 +6,7 @@ all methods and seeds, made on the CPU so that it is the same on every device.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -14,24 +14,45 @@ from torch import Tensor
 
 from vdae_bench.data.images import Images
 from vdae_bench.data.noise import stream_seed
-from vdae_bench.data.statistics import PixelStatistics
 
 Split = Literal["validation", "test"]
 View = Literal["binary", "continuous"]
 
 
 def dequantise(pixels: UInt8[Tensor, "*rows n"], uniform: Float[Tensor, "*rows n"]) -> Float[Tensor, "*rows n"]:
-    """x = (v + u) / 256, u ~ U(0, 1) (Uria et al., 2013; section 5.1): in [0, 1]; 8 bits/dim for a uniform density."""
+    r"""Pixels as continuous values in [0, 1], with uniform noise (Uria et al., 2013, arXiv:1306.0186; section 5.1).
+
+    .. math:: x = (v + u) / 256, \qquad u \sim \mathcal{U}(0, 1)
+
+    A uniform density on the pixels has 8 bits/dim.
+
+    >>> dequantise(torch.tensor([0, 128], dtype=torch.uint8), torch.zeros(2))
+    tensor([0.0000, 0.5000])
+    """
     # Converted first: arithmetic on mixed types is 20 times slower on a CPU.
     return pixels.to(uniform.dtype).add_(uniform).mul_(1 / 256)
 
 
 def binarise(pixels: UInt8[Tensor, "*rows n"], uniform: Float[Tensor, "*rows n"]) -> Float[Tensor, "*rows n"]:
-    """x ~ Bernoulli(v / 255) (section 5.2): one where u < v / 255, that is where v - 255 u > 0."""
+    r"""Pixels drawn as on or off, with their grey level as probability (section 5.2).
+
+    .. math:: x \sim \mathrm{Bernoulli}(v / 255)
+
+    >>> binarise(torch.tensor([0, 128, 255], dtype=torch.uint8), torch.full((3,), 0.5))
+    tensor([0., 1., 1.])
+    """
+    # One where u < v / 255, that is where v - 255 u > 0.
     return pixels.to(uniform.dtype).sub_(uniform, alpha=255).gt_(0)
 
 
-VIEWS = {"continuous": dequantise, "binary": binarise}
+VIEWED_AS = {"continuous": dequantise, "binary": binarise}
+
+
+class PixelStatistics(NamedTuple):
+    """Mean and variance of each pixel over the training images, noise of the view included; each of shape (n,)."""
+
+    mean: Float[Tensor, " n"]
+    variance: Float[Tensor, " n"]
 
 
 class ViewedImages:
@@ -53,23 +74,23 @@ class ViewedImages:
 
     @property
     def data_dim(self) -> int:
-        """n, the number of pixels."""
+        """Number n of pixels."""
         return self.train.shape[1]
 
     def training_batch(self, indices: Int[Tensor, "R N"], uniform: Float[Tensor, "R N n"]) -> Float[Tensor, "R N n"]:
-        """The training images at `indices`, with the noise given."""
+        """Return the training images at `indices`, with the noise given."""
         pixels = self.train.index_select(0, indices.flatten()).unflatten(0, indices.shape)
-        return VIEWS[self.view](pixels, uniform)
+        return VIEWED_AS[self.view](pixels, uniform)
 
     def held_out(self, split: Split, dtype: torch.dtype = torch.float32, draw: int = 0) -> Float[Tensor, "N n"]:
-        """The fixed draw of a split's images, in their order; other draws only to see what a draw matters."""
+        """Return the fixed draw of a split's images, in their order; other draws only show what a draw matters."""
         pixels = self._held_out[split]
         generator = torch.Generator().manual_seed(stream_seed(0, f"{split}-data", draw))
         uniform = torch.rand(pixels.shape, generator=generator)
-        return VIEWS[self.view](pixels, uniform).to(self.device, dtype)
+        return VIEWED_AS[self.view](pixels, uniform).to(self.device, dtype)
 
     def statistics(self) -> PixelStatistics:
-        """Mean and variance of each pixel over the training images, noise included, in closed form; float64."""
+        """Return mean and variance of each pixel over the training images, noise included; exact, in float64."""
         total, squares = (sum(chunk.double().pow(power).sum(0) for chunk in self.train.split(4096)) for power in (1, 2))
         mean = torch.as_tensor(total) / len(self.train)
         variance = torch.as_tensor(squares) / len(self.train) - mean.square()

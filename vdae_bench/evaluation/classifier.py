@@ -30,13 +30,13 @@ from vdae_bench.errors import EnvironmentFault
 from vdae_bench.system import atomic
 from vdae_bench.system.strict_json import digest
 
-CHUNK = 500
+IMAGES_AT_A_TIME = 500
 """Images that are classified at a time."""
 
 
 @dataclass(frozen=True)
 class ClassifierSettings:
-    """What determines the weights, beside the data; raise `version` when the code below changes them."""
+    """Settings that determine the weights, beside the data; raise `version` when the code below changes them."""
 
     channels: tuple[int, int] = (16, 32)
     features: int = 64
@@ -52,14 +52,14 @@ class ClassifierSettings:
 
 
 class Outputs(NamedTuple):
-    """What the classifier says of N images: its features, and the logarithm of its class probabilities."""
+    """The classifier's answers for N images: features, and logarithms of the class probabilities."""
 
     features: Float[Tensor, "N F"]
     log_probabilities: Float[Tensor, "N C"]
 
 
 class Classifier(nn.Module):
-    """Two convolutions of stride 2, a layer of features, a linear layer of logits."""
+    """A small network for grey images: two convolutions of stride 2, a layer of features, a linear layer of logits."""
 
     def __init__(self, shape: tuple[int, int], classes: int, settings: ClassifierSettings) -> None:
         super().__init__()
@@ -79,26 +79,28 @@ class Classifier(nn.Module):
         self.logits = nn.Linear(settings.features, classes)
 
     def features(self, x: Float[Tensor, "N n"]) -> Float[Tensor, "N F"]:
-        """The last layer before the logits, of images in [0, 1]."""
+        """Return the last layer before the logits, of images in [0, 1]."""
         images = x.view(-1, 1, *self.shape).contiguous(memory_format=torch.channels_last)
-        return self.convolutions(images)
+        features: Tensor = self.convolutions(images)
+        return features
 
     def forward(self, x: Float[Tensor, "N n"]) -> Float[Tensor, "N C"]:
-        """Logits of the classes."""
-        return self.logits(self.dropout(self.features(x)))
+        """Return the logits of the classes."""
+        logits: Tensor = self.logits(self.dropout(self.features(x)))
+        return logits
 
     @torch.no_grad()
     def classify(self, x: Float[Tensor, "N n"]) -> Outputs:
-        """Features and log probabilities, on the CPU."""
+        """Return features and log probabilities, on the CPU."""
         parts = []
-        for chunk in x.split(CHUNK):
+        for chunk in x.split(IMAGES_AT_A_TIME):
             features = self.features(chunk)
             parts.append((features.cpu(), self.logits(features).log_softmax(-1).cpu()))
         return Outputs(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
     @functools.cached_property
     def identity(self) -> str:
-        """A digest of the weights: numbers measured with different ones are not to be compared."""
+        """Digest of the weights: numbers measured with different ones are not to be compared."""
         weights = b"".join(tensor.cpu().numpy().tobytes() for tensor in self.state_dict().values())
         return hashlib.sha256(weights).hexdigest()[:12]
 
@@ -145,7 +147,7 @@ def _train(
     settings: ClassifierSettings,
     report: Callable[[float], None],
 ) -> None:
-    """Adam with decoupled weight decay under a one-cycle schedule (Smith & Topin, 2018), cross-entropy loss."""
+    """Train by AdamW under a one-cycle schedule (Smith & Topin, 2018, arXiv:1708.07120), on the cross-entropy."""
     size = min(settings.batch_size, len(pixels))
     steps = settings.epochs * (len(pixels) // size)
     optimiser = torch.optim.AdamW(

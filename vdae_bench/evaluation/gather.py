@@ -1,4 +1,4 @@
-"""From a trained group to the evidence of each of its runs."""
+"""The evidence of each run of a trained group, gathered from its models."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from vdae_bench.models.model import LatentVariableModel, Model
 from vdae_bench.store.evidence import Evidence, Kind, Numbers, Quality
 
 References = Mapping[Kind, Reference]
-"""What the images of each kind are compared with."""
+"""Test images of each kind, with which a model's images of that kind are compared."""
 
 _classifiers: dict[tuple[str, torch.device], Classifier] = {}
 _references: dict[tuple[str, View, torch.device, int], Reference] = {}
@@ -36,7 +36,9 @@ def load_references(
     count: int,
     report: Callable[[float], None] = lambda fraction: None,
 ) -> References:
-    """The references for `count` samples of models of a view; made once a process, `report(fraction)` as it trains.
+    """The references for `count` samples of models of a view, made once a process.
+
+    They need the classifier, of which `report(fraction)` hears as it trains.
 
     Mean images are grey, whatever the data are, and compared with the continuous view.
     """
@@ -106,7 +108,7 @@ def _samples(
 ) -> tuple[list[dict[str, NDArray[Any]]], list[dict[Kind, Quality]]]:
     """For each replica the samples that are kept, and the quality of them all."""
     kinds: tuple[Kind, ...] = ("means", "drawn") if isinstance(model, LatentVariableModel) else ("drawn",)
-    kept = {"means": pictures.MEANS, "drawn": pictures.DRAWN}
+    kept = {"means": pictures.KEPT_MEANS, "drawn": pictures.KEPT_DRAWN}
     replicas = range(len(noise.seeds))
     arrays: list[dict[str, NDArray[Any]]] = [{} for _ in replicas]
     outputs: list[dict[Kind, list[Outputs]]] = [{kind: [] for kind in kinds} for _ in replicas]

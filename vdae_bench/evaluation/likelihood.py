@@ -21,10 +21,10 @@ from vdae_bench.models.model import Model
 from vdae_bench.models.precision import Precision, arithmetic
 from vdae_bench.system.devices import is_out_of_memory, release_memory
 
-MAX_ROWS = 8192
+CHUNK_ROWS = 8192
 """Rows over all replicas that a chunk works on: samples to decode, or rows of Jacobian.
 
-Bounds the memory to some 200 MiB; twice as many rows fall out of the cache and are slower.
+They bound the memory to some 200 MiB; twice as many rows fall out of the cache and are slower.
 """
 SAMPLE_BLOCK = 256
 """Samples of an image that one generator draws."""
@@ -32,7 +32,7 @@ SAMPLE_BLOCK = 256
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """What of the protocol it needs: K samples for `nll_images`, `elbo_samples` for the other `elbo_images`."""
+    """The protocol's part on evaluation: K samples for `nll_images`, `elbo_samples` for the other `elbo_images`."""
 
     importance_samples: int
     nll_images: int
@@ -42,8 +42,8 @@ class EvaluationSettings:
 
 
 def images_in_chunk(model: Model, replicas: int, samples: int) -> int:
-    """How many images a chunk takes, so that neither samples nor rows of Jacobian exceed `MAX_ROWS`."""
-    return max(1, MAX_ROWS // (replicas * max(min(samples, SAMPLE_BLOCK), model.jacobian_rows(samples))))
+    """How many images a chunk takes, so that neither samples nor rows of Jacobian exceed `CHUNK_ROWS`."""
+    return max(1, CHUNK_ROWS // (replicas * max(min(samples, SAMPLE_BLOCK), model.jacobian_rows(samples))))
 
 
 @dataclass
@@ -54,11 +54,11 @@ class ImageScores:
     nll: Float[Tensor, "R N"]
     effective_samples: Float[Tensor, "R N"]
     variance: Float[Tensor, "R N"]
-    """Of log w between samples of the posterior; NaN where there is one alone."""
+    """Variance of log w between samples of the posterior; NaN where there is one alone."""
 
     @classmethod
     def empty(cls, replicas: int, images: int) -> ImageScores:
-        """No image scored."""
+        """Return scores in which no image is scored yet."""
         return cls(*(torch.full((replicas, images), torch.nan, dtype=torch.float64) for _ in range(4)))
 
 
@@ -98,7 +98,7 @@ def score_images(
 
 
 class Evaluator:
-    """Scores the test set in chunks of bounded memory; its state is the scores so far."""
+    """The evaluation of a model on the test set, in chunks of bounded memory; its state is the scores so far."""
 
     def __init__(
         self, model: Model, x: Float[Tensor, "N n"], seeds: Sequence[int], settings: EvaluationSettings
@@ -156,13 +156,13 @@ class Evaluator:
 
     @property
     def flags(self) -> list[str]:
-        """What a reader of the records should know."""
+        """Remarks for the readers of the records: that memory was short."""
         if not self.halvings:
             return []
         return [f"evaluated in chunks of 1/{2**self.halvings} of the images for want of memory; changes no number"]
 
     def metrics(self) -> list[dict[str, float]]:
-        """The test metrics of each replica (see `summarise` and `elbo_standard_error`)."""
+        """Return the test metrics of each replica (see `summarise` and `elbo_standard_error`)."""
         metrics = [
             summarise(*scores, images=self.images, nll_images=self.nll_images, samples=self.samples)
             for scores in zip(self.scores.neg_elbo, self.scores.nll, self.scores.effective_samples, strict=True)
@@ -174,12 +174,12 @@ class Evaluator:
         return metrics
 
     def state(self) -> dict[str, Any]:
-        """What a continuation needs."""
+        """Return all that a continuation needs: the chunks that are left and the scores so far."""
         chunks = {"done": self.done, "chunks": self.chunks, "halvings": self.halvings}
         return {**chunks, **vars(self.scores)}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from `state()`."""
+        """Take over what `state` returned, to continue from there."""
         self.done, self.chunks, self.halvings = state["done"], state["chunks"], state["halvings"]
         self.scores = ImageScores(**{name: state[name] for name in vars(self.scores)})
 

@@ -1,4 +1,4 @@
-"""What is kept of a trained model to look at: samples, reconstructions, interpolations, and what its latents do.
+"""Pictures of a trained model: samples, reconstructions, interpolations, and the use it makes of its latents.
 
 Everything here draws from noise streams of its own, so that it changes no number of training or test.
 """
@@ -16,20 +16,20 @@ from torch import Tensor
 
 from vdae_bench.data.noise import NoiseSource
 from vdae_bench.data.views import ViewedImages, evenly_spaced
-from vdae_bench.evaluation.likelihood import MAX_ROWS
+from vdae_bench.evaluation.likelihood import CHUNK_ROWS
 from vdae_bench.models.model import LatentVariableModel, Model, Samples
 from vdae_bench.models.posteriors import LinearisedFlow
 
 BATCH = 500
 """Samples that one generator draws, whatever the number of replicas: a seed's samples are its own."""
-DATA, MEANS, DRAWN = 20, 24, 16
-"""Test images, mean images and drawn images that are kept."""
-RECONSTRUCTED, NOISE_LEVELS = 6, (0.0, 1.0, 2.0, 4.0)
-"""Test images that are decoded from these multiples of their posterior's noise."""
-PAIRS, STEPS = 3, 8
-"""Interpolations, and the images of each, the two ends included."""
+KEPT_DATA, KEPT_MEANS, KEPT_DRAWN = 20, 24, 16
+"""Numbers of test images, mean images and drawn images that are kept."""
+RECONSTRUCTED, NOISE_MULTIPLES = 6, (0.0, 1.0, 2.0, 4.0)
+"""Number of test images that are reconstructed, and the multiples of the posterior's noise it is done from."""
+PAIRS, INTERPOLATION_STEPS = 3, 8
+"""Number of interpolations, and of images in each, the two ends included."""
 UNIT_IMAGES = {True: 2000, False: 250}
-"""Test images behind the active units of a posterior, by whether its mean is known exactly."""
+"""Number of test images behind the active units of a posterior, by whether its mean is known exactly."""
 UNIT_PAIRS = 16
 """Pairs of samples of each image behind either of its two mean latents, where it is not."""
 ACTIVE = 0.01
@@ -39,12 +39,12 @@ CORRELATION_IMAGES, MAX_CORRELATED = 100, 256
 
 
 def in_unit_interval(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Pixels as an image can hold them: what lies outside [0, 1] is cut off, what is no number is black."""
+    """Pixels that an image can hold: values outside [0, 1] are cut off, and what is no number is black."""
     return x.nan_to_num(0.0, 1.0, 0.0).clamp(0, 1)
 
 
 def as_bytes(x: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
-    """The same as grey levels 0 .. 255."""
+    """Pixels as grey levels 0 to 255."""
     return in_unit_interval(x).mul(255).round().to(torch.uint8)
 
 
@@ -53,7 +53,7 @@ def sample_batches(model: Model, noise: NoiseSource, data_dim: int, count: int) 
     """At least `count` images of each replica, `BATCH` at a time, from the streams of its seed."""
     assert model.latent_dim is not None
     replicas, device = len(noise.seeds), noise.generator.device
-    rows = max(1, MAX_ROWS // replicas)
+    rows = max(1, CHUNK_ROWS // replicas)
     for step in range(-(-count // BATCH)):
         z, x = (
             noise.normal_(f"samples/{name}", step, torch.empty(replicas, BATCH, dims, device=device)).split(rows, 1)
@@ -64,7 +64,7 @@ def sample_batches(model: Model, noise: NoiseSource, data_dim: int, count: int) 
 
 
 class Latents(NamedTuple):
-    """What the latents of one replica do on test images."""
+    """The use that one replica makes of its latents on test images."""
 
     unit_variances: NDArray[np.float32]
     """Variance of E_q[z_u] over images, (m,)."""
@@ -80,21 +80,24 @@ def interpolations(model: Model, x: Float[Tensor, "N n"], noise: NoiseSource) ->
     replicas = len(noise.seeds)
     centres = model.encode(x[: 2 * PAIRS].expand(replicas, -1, -1), x.new_zeros(replicas, 2 * PAIRS, model.noise_dim))
     starts, ends = centres[:, 0::2, None], centres[:, 1::2, None]
-    way = torch.linspace(0, 1, STEPS, device=x.device)[:, None]
-    return model.decode(torch.lerp(starts, ends, way).flatten(1, 2)).unflatten(1, (-1, STEPS))
+    way = torch.linspace(0, 1, INTERPOLATION_STEPS, device=x.device)[:, None]
+    images = model.decode(torch.lerp(starts, ends, way).flatten(1, 2))
+    return images.view(replicas, PAIRS, INTERPOLATION_STEPS, -1)
 
 
 @torch.no_grad()
 def reconstructions(model: Model, x: Float[Tensor, "N n"], noise: NoiseSource) -> Float[Tensor, "R P L n"]:
-    """Mean images decoded from one draw of each image's posterior, its noise multiplied by `NOISE_LEVELS`."""
+    """Mean images decoded from one draw of each image's posterior, its noise multiplied by `NOISE_MULTIPLES`."""
     shown = x[:RECONSTRUCTED].expand(len(noise.seeds), -1, -1)
     eta = noise.normal_("samples/reconstructions", 0, x.new_empty(*shown.shape[:2], model.noise_dim))
-    return torch.stack([model.decode(model.encode(shown, level * eta)) for level in NOISE_LEVELS], 2)
+    return torch.stack([model.decode(model.encode(shown, level * eta)) for level in NOISE_MULTIPLES], 2)
 
 
 @torch.no_grad()
 def unit_variances(model: LatentVariableModel, x: Float[Tensor, "N n"], noise: NoiseSource) -> Float[Tensor, "R m"]:
-    """Cov_x(E_q[z]), the activity of each latent (Burda et al., 2016, section 5.2).
+    r"""The activity of each latent on the images (Burda et al., 2016, arXiv:1509.00519, section 5.2).
+
+    .. math:: \mathrm{Cov}_x \left( \mathrm{E}_{q(z|x)}[z] \right)
 
     Where E_q[z] is an average over samples, its two factors come from independent ones, so that what the average leaves
     of the noise does not count as activity.
@@ -108,11 +111,11 @@ def unit_variances(model: LatentVariableModel, x: Float[Tensor, "N n"], noise: N
 def _posterior_means(
     model: LatentVariableModel, x: Float[Tensor, "N n"], noise: NoiseSource, stream: str
 ) -> Float[Tensor, "R N m"]:
-    """E_q[z] of each image; each eta comes with -eta, which cancels what is linear in it."""
+    """Mean E_q[z] of each image; each eta comes with -eta, which cancels what is linear in it."""
     replicas = len(noise.seeds)
     pairs = 1 if model.posterior.mean_is_exact else UNIT_PAIRS
     means = []
-    for part, images in enumerate(x.split(max(1, MAX_ROWS // (replicas * 2 * pairs)))):
+    for part, images in enumerate(x.split(max(1, CHUNK_ROWS // (replicas * 2 * pairs)))):
         eta = noise.normal_(stream, part, x.new_empty(replicas, len(images), pairs, model.noise_dim))
         means.append(model.posterior.mean(images.expand(replicas, -1, -1), torch.cat((eta, -eta), 2)))
     return torch.cat(means, 1).double()
@@ -122,11 +125,11 @@ def _posterior_means(
 def mean_correlations(
     posterior: LinearisedFlow, x: Float[Tensor, "N n"], replicas: int
 ) -> tuple[Float[Tensor, "R m m"], Float[Tensor, " R"]]:
-    """Over images: the mean correlation matrix, and the mean absolute value of its off-diagonal elements."""
+    """Mean correlation matrix over images, and the mean absolute value of its off-diagonal elements."""
     m = posterior.latent_dim
     total = x.new_zeros(replicas, m, m, dtype=torch.float64)
     absolute = torch.zeros_like(total)
-    for images in x.split(max(1, MAX_ROWS // (replicas * m))):
+    for images in x.split(max(1, CHUNK_ROWS // (replicas * m))):
         each = posterior.correlation(images.expand(replicas, -1, -1)).double()
         total += each.sum(1)
         absolute += each.abs().sum(1)
@@ -135,13 +138,13 @@ def mean_correlations(
 
 
 def quantised(correlation: Float[Tensor, "*shape"]) -> Int8[Tensor, "*shape"]:
-    """Correlations in 1/127."""
+    """Correlations as whole numbers of 1/127."""
     return correlation.mul(127).round().to(torch.int8)
 
 
 @torch.no_grad()
 def latents_of(model: Model, x: Float[Tensor, "N n"], noise: NoiseSource) -> list[Latents] | None:
-    """Of each replica; None for a model without a posterior."""
+    """The use that each replica makes of its latents; None for a model without a posterior."""
     if not isinstance(model, LatentVariableModel):
         return None
     variances = unit_variances(model, _some(x, UNIT_IMAGES[model.posterior.mean_is_exact]), noise).float().cpu().numpy()
@@ -156,7 +159,7 @@ def latents_of(model: Model, x: Float[Tensor, "N n"], noise: NoiseSource) -> lis
 
 
 def scales_of(model: Model, replica: int) -> dict[str, float]:
-    """log sigma and log lambda that a replica has come to, or was given."""
+    """The log sigma and log lambda that a replica has come to, or was given."""
     found = {}
     for name, value in (*model.named_parameters(), *model.named_buffers()):
         short = name.rpartition(".")[2]
@@ -167,7 +170,7 @@ def scales_of(model: Model, replica: int) -> dict[str, float]:
 
 def shown_images(data: ViewedImages) -> Float[Tensor, "N n"]:
     """The test images that are kept beside the samples."""
-    return _some(data.held_out("test"), DATA)
+    return _some(data.held_out("test"), KEPT_DATA)
 
 
 def _some(x: Float[Tensor, "N n"], count: int) -> Float[Tensor, "M n"]:

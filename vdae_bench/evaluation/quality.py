@@ -1,4 +1,4 @@
-"""How good samples are, in numbers: the Frechet distance to the test images in a classifier's features, and entropies.
+"""The quality of samples in numbers: the Frechet distance to the test images in a classifier's features, and entropies.
 
 The Frechet distance between two sets of images is that between Gaussians with the means and covariances of their
 features (Heusel et al., 2017, with a classifier of the data at hand instead of Inception). As it is biased by the
@@ -32,7 +32,7 @@ class Moments(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """Of a set of images: the Frechet distance to the reference, and the two entropies in nats."""
+    """Numbers of a set of images: the Frechet distance to the reference, and the two entropies in nats."""
 
     frechet: float
     classifier_entropy: float
@@ -50,7 +50,9 @@ def moments(features: Float[Tensor, "N F"], counts: Real[Tensor, " N"] | None = 
 
 
 def frechet_distance(a: Moments, b: Moments) -> float:
-    """`|mu_a - mu_b|^2 + tr(A + B - 2 (A B)^(1/2))` (Dowson & Landau, 1982).
+    r"""The Frechet distance between two Gaussians (Dowson & Landau, 1982).
+
+    .. math:: |\mu_a - \mu_b|^2 + \mathrm{tr} \left( A + B - 2 (A B)^{1/2} \right)
 
     The trace of the square root is the sum of the square roots of the eigenvalues of `A^(1/2) B A^(1/2)`, which is
     symmetric, so that singular covariances and rounding give no complex numbers.
@@ -59,11 +61,11 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     root = vectors * values.clamp(min=0).sqrt() @ vectors.T
     product = torch.linalg.eigvalsh(root @ b.covariance @ root).clamp(min=0).sqrt().sum()
     distance = (a.mean - b.mean).square().sum() + a.covariance.trace() + b.covariance.trace() - 2 * product
-    return max(0.0, distance.item())
+    return max(0.0, float(distance))
 
 
 def entropies(log_probabilities: Float[Tensor, "N C"], counts: Real[Tensor, " N"] | None = None) -> tuple[float, float]:
-    """(mean entropy of the predictions, entropy of the mean prediction) in nats, each row taken `counts` times."""
+    """Mean entropy of the predictions, and entropy of the mean prediction, in nats; each row taken `counts` times."""
     rows = log_probabilities.double()
     counts = torch.ones(len(rows), dtype=torch.float64) if counts is None else counts.double()
     weights = counts / counts.sum()
@@ -74,14 +76,14 @@ def entropies(log_probabilities: Float[Tensor, "N C"], counts: Real[Tensor, " N"
 
 
 def score(outputs: Outputs, reference: Moments, counts: Real[Tensor, " N"] | None = None) -> Scores:
-    """All three numbers of a set of images."""
+    """The three numbers of a set of images."""
     return Scores(
         frechet_distance(moments(outputs.features, counts), reference), *entropies(outputs.log_probabilities, counts)
     )
 
 
 def score_with_errors(outputs: Outputs, reference: Moments) -> tuple[Scores, Scores]:
-    """The numbers, and their standard errors by the bootstrap (Efron, 1979) over the images."""
+    """The three numbers of a set of images, and their standard errors by the bootstrap over them (Efron, 1979)."""
     random = np.random.default_rng(0)
     size = len(outputs.features)
     resampled = [
@@ -106,7 +108,7 @@ class Reference:
         self.floor, self.floor_error = score_with_errors(others, self.moments)
 
     def quality(self, outputs: Outputs) -> Quality:
-        """The quality of samples that the classifier has seen."""
+        """Return the quality of samples that the classifier has seen."""
         scores, errors = score_with_errors(outputs, self.moments)
         return Quality(
             samples=len(outputs.features),

@@ -1,6 +1,6 @@
 """The picture of the model space: a column for each model, from its encoder's input down to its decoder's output.
 
-The five points have the markers and colours of `STYLES` in every panel, and what is not a point's is black or grey: a
+The five points have the markers and colours of `STYLES` in every panel, and all that is no point's is black or grey: a
 colour means one thing only, and a grey print loses nothing.
 """
 
@@ -27,10 +27,10 @@ ENCODED = {
     "flow": r"$z = f(x)$",
 }
 DECODED = {"flow": r"$f^{-1}(z)$"}
-ROWS = ("data", "latents", "decoded")
+PANEL_ROWS = ("data", "latents", "decoded")
 DATA_LIMITS = (2.7, 1.85)
 LOGISTIC_LIMITS, NORMAL_LIMITS = (5.6, 4.7), (3.1, 2.6)
-"""Of the latents, by the prior: the logistic one of the models with a flow is 1.8 times as wide as the VAE's."""
+"""Limits of the panels of latents, by the prior: a flow's logistic one is 1.8 times as wide as the VAE's."""
 DASHES = (0, (3, 1.2))
 DOTS: Any = {"linestyle": "none", "marker": "o", "markersize": 1.3, "color": "0.6", "markeredgewidth": 0, "zorder": 1}
 POINT: Any = {"linestyle": "none", "markersize": 4, "markeredgecolor": "0.1", "markeredgewidth": 0.5}
@@ -51,7 +51,7 @@ def values_table(shown: Illustration) -> pd.DataFrame:
 
 
 def in_words(shown: Illustration) -> str:
-    """What the picture shows, with its numbers."""
+    """The picture in words, with its numbers."""
 
     def both(level: int) -> str:
         return f"{shown.decoupled[level]:.2f} and {shown.coupled[level]:.2f} at sigma = {SIGMAS[level]:g}"
@@ -72,7 +72,7 @@ def _figure(shown: Illustration) -> Figure:
     figure = Figure(figsize=(9, 7.2))
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(
-        len(ROWS),
+        len(PANEL_ROWS),
         len(shown.portraits),
         height_ratios=(1, 1.22, 1),
         left=0.035,
@@ -83,12 +83,12 @@ def _figure(shown: Illustration) -> Figure:
         wspace=0.05,
     )
     for column, portrait in enumerate(shown.portraits):
-        data, latents, decoded = (figure.add_subplot(grid[row, column]) for row in range(len(ROWS)))
+        data, latents, decoded = (figure.add_subplot(grid[row, column]) for row in range(len(PANEL_ROWS)))
         _data(data, shown, portrait)
         _latents(latents, portrait)
         _decoded(decoded, shown, portrait)
         if column == 0:
-            for axes, label in zip((data, latents, decoded), ROWS, strict=True):
+            for axes, label in zip((data, latents, decoded), PANEL_ROWS, strict=True):
                 axes.set_ylabel(label)
     _headline(figure, 0.035, 0.505, "three posteriors, the same noise", arrow="-")
     _headline(figure, 0.525, 0.995, "less noise: the denoising autoencoder turns into a flow", arrow="->")

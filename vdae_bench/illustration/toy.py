@@ -34,18 +34,18 @@ SIGMAS = (0.5, 0.3, 0.2, 0.1, 0.06, 0.03)
 LARGE, SMALL = SIGMAS.index(0.5), SIGMAS.index(0.2)
 """The replicas whose portraits are taken; VAE and L-VDAE have the large noise."""
 STEPS = 800
-"""Of each stage; the VAE, which has only one, takes twice as many."""
+"""Number of steps of each stage; the VAE, which has only one, takes twice as many."""
 BATCH_SIZE = 256
 HIDDEN = 32
 ADAM = AdamSettings(learning_rate=5e-3, schedule="linear", adam_beta2=0.99, adam_eps=1e-8)
 SCALAR_RATE = 10.0
 TEST_POINTS = 4000
-SAMPLES = 16
-"""Of q(z|x) for each test point."""
+TEST_SAMPLES = 16
+"""Number of samples of q(z|x) for each test point."""
 
 WAVE_NOISE = 0.1
 PLACES = torch.tensor([0.04, 0.29, 0.5, 0.71, 0.96])
-"""Along the wave: the points whose posteriors are shown."""
+"""Places along the wave of the points whose posteriors are shown."""
 TWO_THIRDS = math.sqrt(2 * math.log(3))
 """The radius of the circle that holds two thirds of N(0, I) in the plane."""
 CIRCLE_POINTS = 121
@@ -59,32 +59,32 @@ class Portrait:
     name: str
     sigma: float
     score: float
-    """-ELBO in nats a point; of the flow, which has no noise, the exact NLL."""
+    """The model's -ELBO in nats a point; the exact NLL for the flow, which has no noise."""
     noisy_inputs: Float[Tensor, "P C 2"]
-    """x + sigma w; x itself for the VAE and the flow, which add nothing to x."""
+    """The encoder's inputs x + sigma w; x itself for the VAE and the flow, which add nothing to x."""
     latents: Float[Tensor, "P C 2"]
     reconstructions: Float[Tensor, "P C 2"]
-    """g(z), the decoder's mean, for those latents."""
+    """The decoder's mean g(z) for those latents."""
     centres: Float[Tensor, "P 2"]
-    """The latents at w = 0."""
+    """The latents of the points x at w = 0."""
     codes: Float[Tensor, "N 2"]
     """One sample of q(z|x) for each data point: about the prior, if the model fits."""
     generated: Float[Tensor, "N 2"]
-    """Samples of p(x|z) p(z)."""
+    """Samples that the model generates, of p(x|z) p(z)."""
 
 
 @dataclass(frozen=True)
 class Illustration:
-    """What the picture shows; scores are -ELBO in nats a point, a value for each of `SIGMAS`."""
+    """The content of the picture; scores are -ELBO in nats a point, a value for each of `SIGMAS`."""
 
     data: Float[Tensor, "N 2"]
     points: Float[Tensor, "P 2"]
     portraits: tuple[Portrait, ...]
-    """VAE, L-VDAE, VDAE with large and with small noise, the flow."""
+    """Portraits of VAE, L-VDAE, VDAE with large and with small noise, the flow."""
     coupled: tuple[float, ...]
-    """VDAE whose decoder is the inverse of its encoder."""
+    """Scores of VDAE whose decoder is the inverse of its encoder."""
     decoupled: tuple[float, ...]
-    """VDAE with a decoder of its own."""
+    """Scores of VDAE with a decoder of its own."""
 
     @property
     def flow_nll(self) -> float:
@@ -111,7 +111,7 @@ def nice(replicas: int) -> NICE:
 
 
 def noise_scale(*sigmas: float) -> NoiseScale:
-    """Fixed noise; 0 is allowed, for a posterior that is only sampled from."""
+    """The scale of fixed noise; 0 is allowed, for a posterior that is only sampled from."""
     return NoiseScale([math.log(sigma) if sigma else -math.inf for sigma in sigmas], learned=False)
 
 
@@ -124,7 +124,7 @@ def vae(sigma: float) -> LatentVariableModel:
 
 
 def flow_based(posterior: FlowPosterior, decoder: InverseFlow) -> LatentVariableModel:
-    """VDAE or L-VDAE: a posterior on a flow, logistic prior, decoder N(g(z), sigma^2 I) with the posterior's sigma."""
+    """VDAE or L-VDAE with a posterior on a flow: logistic prior, decoder N(g(z), sigma^2 I) with the same sigma."""
     likelihood = Gaussian(len(posterior.log_sigma), "linear", tied=lambda: posterior.log_sigma)
     return LatentVariableModel(posterior, decoder, likelihood, StandardLogistic())
 
@@ -138,12 +138,12 @@ def start_from(flow: NICE, trained: NICE, replicas: Sequence[int]) -> NICE:
 
 
 def replicas_of(model: Model) -> int:
-    """R, the first dimension of every parameter."""
+    """Number R of replicas of a model, the first dimension of every parameter."""
     return len(next(model.parameters()))
 
 
 def fit(model: Model, steps: int) -> None:
-    """Minimise -ELBO; all replicas see the same batches and the same noise."""
+    """Train a model by its -ELBO; all replicas see the same batches and the same noise."""
     replicas = replicas_of(model)
     optimiser = ReplicaAdam(model, [ADAM] * replicas, SCALAR_RATE)
     noise = NoiseSource((SEED,) * replicas, CPU)
@@ -160,8 +160,8 @@ def scores(model: Model) -> tuple[float, ...]:
     """Test -ELBO of each replica, in nats a point; the exact NLL of a flow."""
     replicas = replicas_of(model)
     x = draw_data("test", 0, TEST_POINTS).expand(replicas, -1, -1)
-    eta = torch.empty(replicas, TEST_POINTS, SAMPLES, model.noise_dim)
-    log_w = model.condition(x, SAMPLES)(NoiseSource((SEED,) * replicas, CPU).normal_("test", 0, eta))
+    eta = torch.empty(replicas, TEST_POINTS, TEST_SAMPLES, model.noise_dim)
+    log_w = model.condition(x, TEST_SAMPLES)(NoiseSource((SEED,) * replicas, CPU).normal_("test", 0, eta))
     return tuple((-log_w.double().mean((1, 2))).tolist())
 
 
@@ -175,7 +175,7 @@ def portrait(name: str, sigma: float, score: float, model: LatentVariableModel, 
         return sample(w.expand(replicas, -1, -1, -1))[0][replica]
 
     def decoded(z: Float[Tensor, "N K 2"]) -> Float[Tensor, "N K 2"]:
-        return model.decoder(z.flatten(0, 1).expand(replicas, -1, -1))[replica].unflatten(0, z.shape[:2])
+        return model.decoder(z.flatten(0, 1).expand(replicas, -1, -1))[replica].view(z.shape)
 
     def normal(stream: str) -> Float[Tensor, "N 1 2"]:
         return NoiseSource((SEED,), CPU).normal_(stream, 0, torch.empty(1, CLOUD_POINTS, 1, 2))[0]
@@ -204,7 +204,7 @@ def shown_points() -> Float[Tensor, "P 2"]:
 
 
 def shown_data() -> Float[Tensor, "N 2"]:
-    """Some of the data."""
+    """The data points that are shown."""
     return draw_data("shown", 0, CLOUD_POINTS)
 
 

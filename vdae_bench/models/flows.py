@@ -13,7 +13,18 @@ from vdae_bench.models.layers import Cotangents, Generators, Layer, Linearisatio
 
 
 class DiagonalScaling(Layer):
-    """`z = exp(s) x`, s of shape (R, 1, n), zero at the start; log |det J| = sum s (Dinh et al., 2014, section 3.3)."""
+    r"""The diagonal scaling that ends a NICE flow (Dinh et al., 2014, arXiv:1410.8516, section 3.3).
+
+    .. math:: z = e^s \odot x, \qquad \log \left| \det \partial z / \partial x \right| = \sum_i s_i
+
+    s has shape (R, 1, n) and is zero at the start. Without it no NICE is below 10 bits/dim on dequantised pixels.
+
+    Example:
+        >>> scaling = DiagonalScaling(replicas=1, dims=2)
+        >>> scaling.log_scale.data[:] = torch.tensor([2.0, 4.0]).log()
+        >>> scaling(torch.ones(1, 1, 2)).detach()
+        tensor([[[2., 4.]]])
+    """
 
     def __init__(self, replicas: int, dims: int) -> None:
         super().__init__()
@@ -28,18 +39,39 @@ class DiagonalScaling(Layer):
         return z * torch.exp(-self.log_scale)
 
     def linearise(self, x: Float[Tensor, "R N n"]) -> Linearisation:
-        """A diagonal Jacobian."""
+        """Return `e^s x` and products with its Jacobian, which is diagonal."""
         scale = self.log_scale.exp()
         return x * scale, lambda t: t * scale[:, :, None], lambda g: Cotangents(g.dense() * scale[:, :, None])
 
 
 class NICE(Layer):
-    """Additive couplings, even indices passing first and then alternating, then the diagonal scaling.
+    r"""NICE (Dinh et al., 2014, arXiv:1410.8516): a flow z = f(x) of additive couplings, then a diagonal scaling.
 
-    Coupling k lets one half of the dimensions pass and shifts the other by a network of the first, volume preserving:
-    `y_pass = x_pass`, `y_move = x_move + t_k(x_pass)`. Each t_k has `hidden_layers` layers of `hidden` ReLU units and a
-    linear layer that starts at zero (Appendix C), so the flow starts as the identity. Between input and output the two
-    halves are kept apart, so that no coupling gathers or scatters.
+    Coupling k lets one half of the dimensions pass, and shifts the other by a network of the first:
+
+    .. math:: y_\mathrm{pass} = x_\mathrm{pass}, \qquad y_\mathrm{move} = x_\mathrm{move} + t_k(x_\mathrm{pass})
+
+    Even indices pass first, then the halves alternate. A coupling keeps volumes, so in eq. (3) the determinant is the
+    scaling's, :math:`\sum_i s_i`, at every x. The last layer of each t_k starts at zero (Appendix C), and so the flow
+    starts as the identity.
+
+    Args:
+        replicas: R, flows side by side, each with weights of its own.
+        dims: n.
+        couplings: how many; 4 in Appendix D.
+        hidden: ReLU units of a hidden layer; 1024 in Appendix D.
+        hidden_layers: hidden layers of each t_k; 5 in Appendix D.
+        hidden_init: `he`, or `uniform` as in the code of NICE's authors: after 12 epochs at `quick` sizes
+            5.178 bits/dim, where `he` has 4.460.
+
+    Example:
+        >>> flow = NICE(replicas=2, dims=5, couplings=4, hidden=8, hidden_layers=1)
+        >>> flow.start_affine_(location=torch.full((5,), 0.5), log_scale=torch.full((5,), 2.0).log())
+        >>> z = flow(torch.ones(2, 3, 5))
+        >>> z[0, 0].tolist(), flow.inverse(z)[0, 0].tolist()
+        ([1.0, 1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0, 1.0])
+        >>> round(flow.log_det()[0].item(), 4)  # 5 log 2
+        3.4657
     """
 
     couplings: Sequence[ReLUNetwork]
@@ -63,26 +95,27 @@ class NICE(Layer):
         self.scaling = DiagonalScaling(replicas, dims)
 
     def initialise(self, generators: Generators) -> None:
-        """Start as the identity."""
+        """Draw the hidden layers; the flow starts as the identity."""
         for shift in self.couplings:
             shift.initialise(generators)
 
     def forward(self, x: Float[Tensor, "R N n"]) -> Float[Tensor, "R N n"]:
-        """z = f(x)."""
+        """Return the latents z = f(x)."""
+        # The halves stay apart from the first coupling to the last, so that none of them gathers or scatters.
         halves = split(x)
         for k, shift in enumerate(self.couplings):
             halves[1 - k % 2] = halves[1 - k % 2] + shift(halves[k % 2])
         return self.scaling(interleave(halves))
 
     def inverse(self, z: Float[Tensor, "R N n"]) -> Float[Tensor, "R N n"]:
-        """The data point that f maps to z."""
+        """Return the data point that f maps to z."""
         halves = split(self.scaling.inverse(z))
         for k, shift in reversed(list(enumerate(self.couplings))):
             halves[1 - k % 2] = halves[1 - k % 2] - shift(halves[k % 2])
         return interleave(halves)
 
     def linearise(self, x: Float[Tensor, "R N n"]) -> Linearisation:
-        """Chain rule over the couplings: each is the identity plus its shift's Jacobian in one off-diagonal block."""
+        """Chain the couplings' Jacobians: each is the identity plus its shift's in one off-diagonal block."""
         halves = split(x)
         shifts = []
         for k, shift in enumerate(self.couplings):
@@ -106,7 +139,7 @@ class NICE(Layer):
         return value, push_all, pull_all
 
     def log_det(self) -> Float[Tensor, "R 1"]:
-        """log |det df/dx| = sum_i s_i: the same for every image, because additive couplings preserve volume."""
+        """Return log |det df/dx| = sum_i s_i: the same for every image, because additive couplings keep volumes."""
         return self.scaling.log_scale.sum(-1)
 
     def initialise_from_data(self, mean: Float[Tensor, " n"], variance: Float[Tensor, "... n"]) -> None:
@@ -126,18 +159,25 @@ class NICE(Layer):
 
 
 class InverseFlow(Layer):
-    """h^-1 of a NICE h, as a decoder: with h's own weights, or with those of the encoder (`vdae-coupled`)."""
+    """The inverse h^-1 of a NICE flow h, as a decoder; in `vdae-coupled` h is the encoder itself, as in eq. (6).
+
+    Example:
+        >>> flow = NICE(replicas=1, dims=2, couplings=2, hidden=3, hidden_layers=1)
+        >>> flow.start_affine_(location=torch.ones(2), log_scale=torch.tensor([2.0, 4.0]).log())
+        >>> InverseFlow(flow)(torch.ones(1, 1, 2)).detach()
+        tensor([[[1.5000, 1.2500]]])
+    """
 
     def __init__(self, flow: NICE) -> None:
         super().__init__()
         self.flow = flow
 
     def initialise(self, generators: Generators) -> None:
-        """As h starts; for the encoder's own flow the second draw is as good as the first."""
+        """Draw the parameters of h; where h is the encoder, this second draw is as good as its first."""
         self.flow.initialise(generators)
 
     def forward(self, z: Float[Tensor, "R N n"]) -> Float[Tensor, "R N n"]:
-        """x = h^-1(z)."""
+        """Return x = h^-1(z)."""
         return self.flow.inverse(z)
 
     def start_affine_(self, offset: Float[Tensor, "R 1 n"], slope: Float[Tensor, "R 1 n"]) -> None:

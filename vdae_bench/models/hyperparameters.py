@@ -29,7 +29,7 @@ class Hyperparameter(Generic[T]):
 
     name: str
     kind: type[int] | type[float] | type[str]
-    """`str` is for one of `choices`; numbers have bounds instead."""
+    """Type of the value: `str` for one of `choices`; numbers have bounds instead."""
     default: T
     """The paper's value, or one of those that it tried."""
     _: KW_ONLY
@@ -61,13 +61,13 @@ class Hyperparameter(Generic[T]):
 
     @property
     def bounds(self) -> dict[str, int | float]:
-        """The bounds that it has, by pydantic's names: `gt` above, `ge` from, `lt` below, `le` up to."""
+        """The bounds that a number has, by pydantic's names: `gt` above, `ge` from, `lt` below, `le` up to."""
         named = {"gt": self.gt, "ge": self.ge, "lt": self.lt, "le": self.le}
         return {name: bound for name, bound in named.items() if bound is not None}
 
     @property
     def allowed(self) -> str:
-        """Its choices, or its bounds as an interval: `(0, 10)` is without its ends, `[1, 64]` with them."""
+        """The choices, or the bounds as an interval: `(0, 10)` is without its ends, `[1, 64]` with them."""
         if self.choices:
             return ", ".join(map(str, self.choices))
         low = f"[{self.ge:g}" if self.ge is not None else f"({'-inf' if self.gt is None else f'{self.gt:g}'}"
@@ -75,7 +75,7 @@ class Hyperparameter(Generic[T]):
         return f"{low}, {high}"
 
     def read(self, value: Any, *, strict: bool = False) -> T:
-        """The value in this hyper-parameter's type: 1 is 1.0 where fractions are meant; `strict` converts no more.
+        """Return a value in this hyper-parameter's type: 1 is 1.0 where fractions are meant; `strict` converts no more.
 
         Raises:
             UserError: the value is of another type, out of bounds, or none of the choices.
@@ -87,7 +87,7 @@ class Hyperparameter(Generic[T]):
             raise UserError(f"{said[0].lower()}{said[1:]}, not {value!r}") from None
 
     def of(self, values: Mapping[str, Any]) -> T:
-        """This hyper-parameter's value among those that a cell trains with."""
+        """Return this hyper-parameter's value among those that a cell trains with."""
         value: T = values[self.name]
         return value
 

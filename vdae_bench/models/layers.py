@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -32,7 +32,7 @@ LinearMap: TypeAlias = Callable[[Tensor], Tensor]
 
 def rows_times(rows: Float[Tensor, "R N K D"], matrix: Float[Tensor, "R D H"]) -> Float[Tensor, "R N K H"]:
     """Multiply all rows of a replica by its matrix, in one batched product."""
-    return torch.bmm(rows.flatten(1, 2), matrix).unflatten(1, rows.shape[1:3])
+    return torch.bmm(rows.flatten(1, 2), matrix).view(*rows.shape[:3], matrix.shape[2])
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,13 @@ class Cotangents:
     right: Float[Tensor, "R r D"] | None = None
 
     def times(self, matrix: Float[Tensor, "R D H"]) -> Cotangents:
-        """`g M`: without touching the images while that is cheaper."""
+        """Return the rows `g M`, without touching the images while that is cheaper."""
         right = matrix if self.right is None else torch.bmm(self.right, matrix)
         product = Cotangents(self.left, right)
         return product if self._worthwhile(rank=right.shape[1], width=right.shape[2]) else Cotangents(product.dense())
 
     def dense(self) -> Float[Tensor, "R N K D"]:
-        """The rows themselves."""
+        """Return the rows themselves, without factors."""
         return self.left if self.right is None else rows_times(self.left, self.right)
 
     def __add__(self, other: Cotangents) -> Cotangents:
@@ -65,7 +65,7 @@ class Cotangents:
         return Cotangents(self.dense() + other.dense())
 
     def _worthwhile(self, rank: int, width: int) -> bool:
-        """Products with `right` cost rank, those with dense rows cost rows; a factor of 4 covers making them dense."""
+        """Say whether factors pay: products cost their rank, those of dense rows all rows, and a factor of 4 to get."""
         rows = self.left.shape[1] * self.left.shape[2]
         return rank < width and 4 * rank <= rows
 
@@ -75,13 +75,22 @@ Linearisation: TypeAlias = tuple[Tensor, LinearMap, Pullback]
 
 
 class Layer(nn.Module):
-    """A map of rows that can be linearised; subclasses with a cheaper rule than `generic_linearise` override it."""
+    """A map of rows that can be linearised, on R replicas at once.
+
+    A subclass supplies `forward`; `initialise` where it has parameters, and `linearise` where it knows a cheaper rule
+    than `generic_linearise`.
+    """
+
+    if TYPE_CHECKING:  # torch leaves the call of a module untyped
+
+        def __call__(self, x: Tensor) -> Tensor:
+            """Map rows, as `forward` does."""
 
     def initialise(self, generators: Generators) -> None:
         """Draw the initial parameters: replica r from `generators[r]` alone, whatever its neighbours."""
 
     def linearise(self, x: Float[Tensor, "R N D"]) -> Linearisation:
-        """Value, pushforward and pullback of the layer at x (see the module's docstring)."""
+        """Return value, pushforward and pullback of the layer at x (see the module's docstring)."""
         return generic_linearise(self, x)
 
 
@@ -89,7 +98,8 @@ def generic_linearise(f: Callable[[Tensor], Tensor], x: Float[Tensor, "R N D"]) 
     """Linearise any map of independent rows with `torch.func`: right for all, slower than a rule of its own."""
 
     def push(t: Float[Tensor, "R N K D"]) -> Tensor:
-        return torch.func.vmap(lambda v: torch.func.jvp(f, (x,), (v,))[1], in_dims=2, out_dims=2)(t)
+        jvp: LinearMap = torch.func.vmap(lambda v: torch.func.jvp(f, (x,), (v,))[1], in_dims=2, out_dims=2)
+        return jvp(t)
 
     def pull(g: Cotangents) -> Cotangents:
         rows = g.dense()
@@ -100,7 +110,14 @@ def generic_linearise(f: Callable[[Tensor], Tensor], x: Float[Tensor, "R N D"]) 
 
 
 class Linear(Layer):
-    """R independent affine maps `y = x W + b`; W has shape (R, D, H), b (R, 1, H). Zero until initialised."""
+    """R independent affine maps `y = x W + b`: W has shape (R, D, H), b (R, 1, H), and both start at zero.
+
+    Example:
+        >>> layer = Linear(replicas=2, inputs=3, outputs=1)
+        >>> layer.bias.data[1] = 5.0
+        >>> layer(torch.ones(2, 4, 3))[:, 0, 0].tolist()
+        [0.0, 5.0]
+    """
 
     def __init__(self, replicas: int, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -151,6 +168,20 @@ class ReLUNetwork(Layer):
 
     Hidden weights start He-normal (or small and uniform); the last layer's weights and all biases start at zero, so
     that a residual block or an additive coupling made of it starts as the identity.
+
+    Args:
+        replicas: R.
+        inputs: width of the rows.
+        hidden: ReLU units of a hidden layer.
+        outputs: width of the result.
+        hidden_layers: how many.
+        hidden_init: `he`, or `uniform` as in the code of NICE's authors.
+
+    Example:
+        >>> network = ReLUNetwork(replicas=1, inputs=2, hidden=3, outputs=1, hidden_layers=2)
+        >>> network.initialise([torch.Generator().manual_seed(0)])
+        >>> network(torch.ones(1, 1, 2)).tolist()
+        [[[0.0]]]
     """
 
     hidden: Sequence[Linear]
@@ -205,7 +236,14 @@ class ReLUNetwork(Layer):
 
 
 class ResidualBlock(Layer):
-    """`y = x + ReLU(ReLU(x W_1) W_2) W_3`, Appendix C: no ReLU after the sum, the identity at the start."""
+    r"""The residual block of Appendix C, which starts as the identity and has no ReLU after the sum.
+
+    .. math:: y = x + \mathrm{ReLU}(\mathrm{ReLU}(x W_1) W_2) W_3
+
+    Example:
+        >>> ResidualBlock(replicas=1, width=2, hidden=3)(torch.tensor([[[-1.0, 2.0]]])).tolist()
+        [[[-1.0, 2.0]]]
+    """
 
     def __init__(self, replicas: int, width: int, hidden: int) -> None:
         super().__init__()
@@ -220,7 +258,7 @@ class ResidualBlock(Layer):
         return x + self.residual(x)
 
     def linearise(self, x: Float[Tensor, "R N D"]) -> Linearisation:
-        """The identity plus the residual's linearisation."""
+        """Add the identity to the residual's linearisation."""
         value, push, pull = self.residual.linearise(x)
         return x + value, lambda t: t + push(t), lambda g: g + pull(g)
 
@@ -229,6 +267,12 @@ class Chain(Layer):
     """Layers one after the other; its Jacobian is the product of theirs.
 
     Its output has the type of its input, whatever the precision (`precision.py`) between its layers.
+
+    Example:
+        >>> chain = Chain([Linear(replicas=2, inputs=3, outputs=5), ResidualBlock(replicas=2, width=5, hidden=4)])
+        >>> value, push, pull = chain.linearise(torch.ones(2, 6, 3))
+        >>> value.shape, push(torch.ones(2, 6, 1, 3)).shape, pull(Cotangents(torch.ones(2, 6, 1, 5))).dense().shape
+        (torch.Size([2, 6, 5]), torch.Size([2, 6, 1, 5]), torch.Size([2, 6, 1, 3]))
     """
 
     layers: Sequence[Layer]
@@ -250,7 +294,7 @@ class Chain(Layer):
         return y.to(x.dtype)
 
     def linearise(self, x: Float[Tensor, "R N D"]) -> Linearisation:
-        """Chain rule: pushforwards in order, pullbacks in reverse."""
+        """Chain the layers' maps: pushforwards in order, pullbacks in reverse."""
         pushes: list[LinearMap] = []
         pulls: list[Pullback] = []
         y: Tensor = x

@@ -1,4 +1,4 @@
-"""Likelihoods p(x|z): they score a data point by what the decoder network puts out (section 5)."""
+"""Likelihoods p(x|z), which score a data point by what the decoder network puts out (section 5)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vdae_bench.data.statistics import PROBABILITY_MARGIN, PixelStatistics
+from vdae_bench.data.views import PixelStatistics
 from vdae_bench.models.priors import LOG_2PI
 
+PROBABILITY_MARGIN = 1e-5
+"""Keeps a pixel that is never on in training from being impossible in the test set: about half an image in 50,000."""
 SCALAR_FLOOR = -10.0
 """Lowest log sigma and log lambda: with beta < 1 the loss of a model that can invert f has no lower bound in them."""
 STEEPEST = 8.0
@@ -27,24 +29,27 @@ class Denoiser(NamedTuple):
 
 
 class Likelihood(nn.Module):
-    """p(x | z) given the decoder's output for z."""
+    """The likelihood p(x|z), given the decoder's output for z.
+
+    A subclass supplies `log_prob`, `mean` and `draw`; `denoiser` too where no sigmoid follows the decoder.
+    """
 
     def log_prob(self, x: Float[Tensor, "R N n"], output: Float[Tensor, "R N K n"]) -> Float[Tensor, "R N K"]:
-        """Log density (or mass) of each image under each of its K decoder outputs, in nats."""
+        """Return log p(x|z) of each image under each of its K decoder outputs, in nats."""
         raise NotImplementedError
 
     def mean(self, output: Tensor) -> Tensor:
-        """The mean image that the decoder's output stands for."""
+        """Return the mean image E[x|z] that the decoder's output stands for."""
         raise NotImplementedError
 
     def draw(self, output: Float[Tensor, "R N n"], eta: Float[Tensor, "R N n"]) -> Float[Tensor, "R N n"]:
-        """An image of p(x|z) for each of the decoder's outputs, from standard normal noise eta."""
+        """Draw an image of p(x|z) for each of the decoder's outputs, from standard normal noise eta."""
         raise NotImplementedError
 
     def denoiser(self, statistics: PixelStatistics, noise: Float[Tensor, "R 1 1"]) -> Denoiser:
-        """Where a decoder that sees y = x + eps, eps ~ N(0, noise I), can start from (`initialisation: data`).
+        """Return a start for a decoder that sees y = x + eps, eps ~ N(0, noise I) (`initialisation: data`).
 
-        By default for outputs that a sigmoid follows: `logit(mean) + (y - 1/2) / noise` is exact for binary pixels.
+        This one is for outputs that a sigmoid follows: `logit(mean) + (y - 1/2) / noise` is exact for binary pixels.
         """
         mean = statistics.mean.clamp(PROBABILITY_MARGIN, 1 - PROBABILITY_MARGIN)
         slope = (1 / noise).clamp(max=STEEPEST).expand(-1, -1, len(mean))
@@ -52,25 +57,48 @@ class Likelihood(nn.Module):
 
 
 class Bernoulli(Likelihood):
-    """Binary pixels from logits, never from a clamped sigmoid."""
+    r"""The likelihood of binary pixels, from the logits l that the decoder puts out.
+
+    .. math:: \log p(x|z) = \sum_i x_i l_i - \log \left( 1 + e^{l_i} \right)
+
+    It takes logits and no probabilities: a sigmoid would have to be clamped.
+
+    Example:
+        >>> Bernoulli().log_prob(torch.ones(1, 1, 2), torch.zeros(1, 1, 1, 2))  # 2 log 1/2
+        tensor([[[-1.3863]]])
+    """
 
     def log_prob(self, x: Float[Tensor, "R N n"], output: Float[Tensor, "R N K n"]) -> Float[Tensor, "R N K"]:
-        """sum_i x_i l_i - log(1 + exp l_i)."""
+        """Return the log mass of each binary image under each of its K rows of logits, in nats."""
         return (x[:, :, None] * output - F.softplus(output)).sum(-1)
 
     def mean(self, output: Tensor) -> Tensor:
-        """Pixel probabilities."""
+        """Return the probability of each pixel to be on."""
         return output.sigmoid()
 
     def draw(self, output: Float[Tensor, "R N n"], eta: Float[Tensor, "R N n"]) -> Float[Tensor, "R N n"]:
-        """One where the uniform Phi(eta) is below the pixel's probability."""
-        return (torch.special.ndtr(eta) < output.sigmoid()).to(output.dtype)
+        """Draw pixels: on where the uniform Phi(eta) is below the pixel's probability."""
+        on: Tensor = torch.special.ndtr(eta) < output.sigmoid()
+        return on.to(output.dtype)
 
 
 class Gaussian(Likelihood):
-    """N(mean, lambda I_n): one variance a model, stored as its log, of shape (R, 1, 1).
+    r"""The likelihood of continuous pixels, with one variance lambda a model (section 5).
 
-    It is learned, `fixed` to one value a replica, or `tied` to the posterior's noise: lambda = sigma^2, eq. (6).
+    .. math:: p(x|z) = \mathcal{N}(x; \mu(z), \lambda I_n)
+
+    log lambda, of shape (R, 1, 1), is learned from 0, `fixed`, or `tied` to the posterior's noise as in eq. (6).
+
+    Args:
+        replicas: R.
+        output: `sigmoid` where mu is the sigmoid of the decoder's output, `linear` where it is the output.
+        tied: returns log sigma, of shape (R, 1, 1); then lambda = sigma^2.
+        fixed: log lambda of each replica.
+
+    Example:
+        >>> likelihood = Gaussian(replicas=1, output="linear", fixed=[0.0])
+        >>> likelihood.log_prob(torch.zeros(1, 1, 2), torch.zeros(1, 1, 1, 2))  # -log 2 pi
+        tensor([[[-1.8379]]])
     """
 
     log_lambda: Tensor
@@ -82,7 +110,6 @@ class Gaussian(Likelihood):
         tied: Callable[[], Tensor] | None = None,
         fixed: Sequence[float] | None = None,
     ) -> None:
-        """`tied` returns log sigma, of shape (R, 1, 1); `fixed` is log lambda of each replica."""
         super().__init__()
         self.output = output
         self.tied = tied
@@ -93,25 +120,25 @@ class Gaussian(Likelihood):
             self.log_lambda = nn.Parameter(torch.zeros(replicas, 1, 1))
 
     def log_variance(self) -> Float[Tensor, "R 1 1"]:
-        """log lambda."""
+        """Return log lambda of each replica."""
         return self.log_lambda if self.tied is None else 2 * self.tied()
 
     def log_prob(self, x: Float[Tensor, "R N n"], output: Float[Tensor, "R N K n"]) -> Float[Tensor, "R N K"]:
-        """-1/2 |x - mean|^2 / lambda - n/2 (log 2 pi + log lambda)."""
+        """Return the log density of each image under each of its K decoder outputs, in nats."""
         squares = (x[:, :, None] - self.mean(output)).square().sum(-1)
         log_lambda = self.log_variance()
         return -0.5 * (squares * torch.exp(-log_lambda) + x.shape[-1] * (LOG_2PI + log_lambda))
 
     def mean(self, output: Tensor) -> Tensor:
-        """The output through a sigmoid (section 5), or as it is."""
+        """Return the decoder's output through a sigmoid (section 5), or as it is."""
         return output.sigmoid() if self.output == "sigmoid" else output
 
     def draw(self, output: Float[Tensor, "R N n"], eta: Float[Tensor, "R N n"]) -> Float[Tensor, "R N n"]:
-        """mean + sqrt(lambda) eta."""
+        """Draw `mean + sqrt(lambda) eta`."""
         return self.mean(output) + torch.exp(0.5 * self.log_variance()) * eta
 
     def denoiser(self, statistics: PixelStatistics, noise: Float[Tensor, "R 1 1"]) -> Denoiser:
-        """Linear output: the affine map of least squared error, `mean + v / (v + noise) (y - mean)` (Wiener's)."""
+        """Return, for linear output, the map of least squared error: `mean + v / (v + noise) (y - mean)` (Wiener's)."""
         if self.output == "sigmoid":
             return super().denoiser(statistics, noise)
         slope = statistics.variance / (statistics.variance + noise)

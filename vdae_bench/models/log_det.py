@@ -11,24 +11,30 @@ from torch import Tensor
 from vdae_bench.models.precision import full_precision
 
 Estimator: TypeAlias = Literal["exact", "subset", "projected"]
-"""Of L-VDAE's training objective, see `posteriors.LinearisedFlow`."""
-
+"""How training estimates L-VDAE's log-determinant, as `posteriors.LinearisedFlow` describes."""
 
 JITTER = 10.0
-"""Times the rounding error of C, eps tr C: what is added to the diagonal in training where C needs it."""
+"""Jitter on the diagonal of C, in units of its rounding error eps tr C; in training alone, where C needs it."""
 
 
 def gram_cholesky(
     jacobian: Float[Tensor, "R N m n"], jittered: Int[Tensor, " R"] | None = None
 ) -> Float[Tensor, "R N m m"]:
-    """Lower Cholesky factor L of C = J J^T for each image.
+    r"""Lower Cholesky factor L of C = J J^T for each image (section 3.1).
 
-    Without `jittered`, which is how everything is evaluated, C is taken as it is: where it is not positive definite in
-    floating point the factor is not finite, and the run is recorded as diverged. With it, in training, such a C alone
-    gets a fixed jitter on its diagonal, and is counted there for its replica.
+    Args:
+        jacobian: J of N images of R replicas.
+        jittered: where training counts, for each replica, the C that were not positive definite in floating point.
+            Such a C gets a fixed jitter on its diagonal. Without a place to count, which is how everything is
+            evaluated, C is taken as it is: the factor is then not finite, and the run is recorded as diverged.
 
-    C is factored twice then: nothing here waits for a GPU, and no gradient passes a factor that is not finite.
+    Example:
+        >>> jacobian = torch.tensor([[2.0, 0.0, 0.0], [0.0, 1.0, 0.0]]).expand(1, 1, 2, 3)
+        >>> log_det_gram(gram_cholesky(jacobian)).exp()
+        tensor([[4.]])
     """
+    # A C that needs jitter is found by factoring all of them once more, not by asking which failed: an answer would
+    # make a GPU wait, and a gradient through a factor that is not finite spoils the whole batch.
     with full_precision(jacobian.device):
         gram = jacobian @ jacobian.mT
         if jittered is not None:
@@ -38,7 +44,7 @@ def gram_cholesky(
 
 
 def _jitter(gram: Float[Tensor, "R N m m"], jittered: Int[Tensor, " R"]) -> Float[Tensor, "R N m"]:
-    """For the diagonal of each C: 0 but where it cannot be factored as it is, which is counted."""
+    """Addition to the diagonal of each C: 0 but where C cannot be factored as it is, which is counted."""
     failed = torch.linalg.cholesky_ex(gram, check_errors=False).info != 0
     jittered += failed.sum(1)
     size = JITTER * torch.finfo(gram.dtype).eps * gram.diagonal(dim1=-2, dim2=-1).sum(-1)
@@ -46,5 +52,8 @@ def _jitter(gram: Float[Tensor, "R N m m"], jittered: Int[Tensor, " R"]) -> Floa
 
 
 def log_det_gram(factor: Float[Tensor, "R N m m"]) -> Float[Tensor, "R N"]:
-    """log det C = 2 sum_i log L_ii, given the Cholesky factor L of C."""
+    r"""Log-determinant of C = J J^T in eq. (8), given its Cholesky factor L.
+
+    .. math:: \log \det C = 2 \sum_i \log L_{ii}
+    """
     return 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)

@@ -1,4 +1,4 @@
-"""Models: what the engine trains and the evaluation scores. One latent-variable model for all posteriors, and the flow.
+"""Models, which training fits and evaluation scores: one latent-variable model for all posteriors, and the flow.
 
 A model answers two questions, for R replicas at once:
 
@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from vdae_bench.data.statistics import PixelStatistics
+from vdae_bench.data.views import PixelStatistics
 from vdae_bench.models.flows import NICE
 from vdae_bench.models.layers import Generators, Layer
 from vdae_bench.models.likelihoods import SCALAR_FLOOR, Gaussian, Likelihood
@@ -27,7 +27,7 @@ WeightSampler: TypeAlias = Callable[[Tensor], Tensor]
 
 
 class BoundTerms(NamedTuple):
-    """-ELBO in nats, a mean over images: `reconstruction + beta * divergence`, beta = 1 in evaluation."""
+    """The two parts of -ELBO in nats, means over images: `reconstruction + beta * divergence`."""
 
     reconstruction: Float[Tensor, " R"]
     divergence: Float[Tensor, " R"]
@@ -36,28 +36,33 @@ class BoundTerms(NamedTuple):
 
     @property
     def neg_elbo(self) -> Float[Tensor, " R"]:
-        """-ELBO, at beta = 1."""
+        """Return -ELBO at beta = 1."""
         return self.reconstruction + self.divergence
 
 
 class Samples(NamedTuple):
-    """Images that a model generates: of the same z the mean image E[x|z], and a draw from p(x|z)."""
+    """Images that a model generates: for the same z the mean image E[x|z], and a draw from p(x|z)."""
 
     means: Float[Tensor, "R N n"]
     drawn: Float[Tensor, "R N n"]
 
 
 class Model(nn.Module):
-    """Base of all models."""
+    """Base of all models, R replicas of one.
+
+    A subclass supplies `bound_terms` and `condition`; `encode`, `decode` and `sample` where it has latents.
+    """
 
     noise_dim: int = 0
-    """Standard normal noise for a sample in evaluation; 0 where log p(x) is exact and one sample says all."""
+    """Dimensions of a sample's normal noise in evaluation; 0 where log p(x) is exact and one sample says all."""
     training_noise_dim: int = 0
+    """Dimensions of a sample's normal noise in training."""
     training_jacobian_rows: int = 1
+    """Rows of Jacobian that an image costs in training."""
     kl_weight: Tensor | float = 1.0
-    """What beta is multiplied by in training, one for all or one a replica (R,); evaluation never sees it."""
+    """Factor of beta in training, one for all or one a replica (R,); evaluation never sees it."""
     latent_dim: int | None = None
-    """m, the latents that are decoded to an image; None for a model that cannot be sampled from."""
+    """Number m of latents that are decoded to an image; None for a model that cannot be sampled from."""
 
     def initialise(self, generators: Generators) -> None:
         """Draw the initial parameters, replica r from `generators[r]`."""
@@ -70,7 +75,7 @@ class Model(nn.Module):
         return 1
 
     def bound_terms(self, x: Tensor, noise: Tensor, log_det_rows: int) -> BoundTerms:
-        """The parts of -ELBO for one posterior sample an image."""
+        """Return the parts of -ELBO for one posterior sample an image."""
         raise NotImplementedError
 
     def condition(self, x: Float[Tensor, "R N n"], samples: int = 1) -> WeightSampler:
@@ -81,15 +86,15 @@ class Model(nn.Module):
         raise NotImplementedError
 
     def encode(self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N d"]) -> Float[Tensor, "R N m"]:
-        """Latents of each image, from noise of `noise_dim`; at no noise the posterior's centre."""
+        """Return latents of each image, from noise of `noise_dim`; at no noise the posterior's centre."""
         raise NotImplementedError
 
     def decode(self, z: Float[Tensor, "R N m"]) -> Float[Tensor, "R N n"]:
-        """The mean image of each row of latents."""
+        """Return the mean image of each row of latents."""
         raise NotImplementedError
 
     def sample(self, latent_noise: Float[Tensor, "R N m"], pixel_noise: Float[Tensor, "R N n"]) -> Samples:
-        """Images of the model, from standard normal noise for z and for x given z."""
+        """Draw images of the model, from standard normal noise for z and for x given z."""
         raise NotImplementedError
 
     def l2_penalties(self) -> dict[str, float]:
@@ -101,7 +106,7 @@ class Model(nn.Module):
         return {name for name, _ in self.named_parameters() if name.endswith(("log_sigma", "log_lambda", "log_scale"))}
 
     def floored_parameters(self) -> dict[str, nn.Parameter]:
-        """log sigma and log lambda, held at `SCALAR_FLOOR` or above."""
+        """Parameters that are held at `SCALAR_FLOOR` or above: log sigma and log lambda."""
         return {
             name: parameter for name, parameter in self.named_parameters() if name.endswith(("log_sigma", "log_lambda"))
         }
@@ -122,7 +127,35 @@ class Model(nn.Module):
 
 
 class LatentVariableModel(Model):
-    """p(z) p(x|z) with a posterior q(z|x): the VAE and all its relatives; only the posterior differs."""
+    r"""The model p(z) p(x|z) with a posterior q(z|x): the VAE and all its relatives differ in the posterior alone.
+
+    ELBO, eq. (2), and NLL, eq. (1), come from the same log weights; NLL by importance sampling (Burda et al., 2016,
+    arXiv:1509.00519):
+
+    .. math::
+        \log w = \log p(x|z) + \log p(z) - \log q(z|x), \qquad
+        \mathrm{ELBO} = \mathrm{E}_q[\log w], \qquad \log p(x) \approx \log \tfrac{1}{K} \sum_k w_k
+
+    Args:
+        posterior: q(z|x).
+        decoder: rows of m latents to rows of n outputs.
+        likelihood: p(x|z), which reads the outputs.
+        prior: p(z).
+
+    Example:
+        >>> from vdae_bench.models.layers import Linear
+        >>> from vdae_bench.models.likelihoods import Bernoulli
+        >>> from vdae_bench.models.networks import ResNet
+        >>> from vdae_bench.models.posteriors import DiagonalGaussian
+        >>> from vdae_bench.models.priors import StandardNormal
+        >>> posterior = DiagonalGaussian(ResNet(replicas=1, widths=[4, 2], hidden=3, blocks=1))
+        >>> model = LatentVariableModel(posterior, Linear(1, 2, 4), Bernoulli(), StandardNormal())
+        >>> x = torch.ones(1, 3, 4)
+        >>> round(model.bound_terms(x, torch.randn(1, 3, 2), log_det_rows=0).neg_elbo.item(), 4)  # 4 log 2
+        2.7726
+        >>> model.condition(x, samples=5)(torch.randn(1, 3, 5, 2)).shape
+        torch.Size([1, 3, 5])
+    """
 
     def __init__(self, posterior: Posterior, decoder: Layer, likelihood: Likelihood, prior: Prior) -> None:
         super().__init__()
@@ -136,17 +169,17 @@ class LatentVariableModel(Model):
         self.latent_dim = posterior.latent_dim
 
     def initialise(self, generators: Generators) -> None:
-        """Posterior first, then the decoder."""
+        """Draw the initial parameters: the posterior's first, then the decoder's."""
         self.posterior.initialise(generators)
         self.decoder.initialise(generators)
 
     @property
     def jittered(self) -> Int[Tensor, " R"] | None:
-        """The posterior's."""
+        """How many C of each replica got jitter in the posterior's training so far."""
         return self.posterior.jittered
 
     def jacobian_rows(self, samples: int) -> int:
-        """The posterior's."""
+        """Rows of Jacobian that the posterior computes for an image."""
         return self.posterior.jacobian_rows(samples)
 
     def initialise_from_data(self, statistics: PixelStatistics) -> None:
@@ -155,18 +188,18 @@ class LatentVariableModel(Model):
             self.likelihood.start_variance_(statistics.variance.mean())
 
     def log_likelihood(self, x: Float[Tensor, "R N n"], z: Float[Tensor, "R N K m"]) -> Float[Tensor, "R N K"]:
-        """log p(x|z) for each sample, in nats."""
+        """Return log p(x|z) for each sample, in nats."""
         output = self.decoder(z.flatten(1, 2)).unflatten(1, z.shape[1:3])
         return self.likelihood.log_prob(x, output)
 
     def bound_terms(self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N d"], log_det_rows: int) -> BoundTerms:
-        """-E_q[log p(x|z)] and KL[q(z|x) || p(z)] of eq. (2), one sample an image."""
+        """Return -E_q[log p(x|z)] and KL[q(z|x) || p(z)] of eq. (2), by one sample an image."""
         sample = self.posterior.sample_with_divergence(x, noise, self.prior, log_det_rows)
         reconstruction = -self.log_likelihood(x, sample.z[:, :, None]).mean((1, 2))
         return BoundTerms(reconstruction, sample.divergence, sample.divergence_variance)
 
     def condition(self, x: Float[Tensor, "R N n"], samples: int = 1) -> WeightSampler:
-        """log w = log p(x|z) + log p(z) - log q(z|x)."""
+        """Return the sampler of log weights."""
         sample = self.posterior.condition(x, samples)
 
         def log_weights(noise: Float[Tensor, "R N K d"]) -> Float[Tensor, "R N K"]:
@@ -176,39 +209,54 @@ class LatentVariableModel(Model):
         return log_weights
 
     def encode(self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N d"]) -> Float[Tensor, "R N m"]:
-        """One sample of q(z|x) an image."""
+        """Draw one sample of q(z|x) an image."""
         return self.posterior.condition(x)(noise[:, :, None])[0][:, :, 0]
 
     def decode(self, z: Float[Tensor, "R N m"]) -> Float[Tensor, "R N n"]:
-        """E[x|z]."""
+        """Return the mean image E[x|z]."""
         return self.likelihood.mean(self.decoder(z))
 
     def sample(self, latent_noise: Float[Tensor, "R N m"], pixel_noise: Float[Tensor, "R N n"]) -> Samples:
-        """z ~ p(z), then E[x|z] and x ~ p(x|z)."""
+        """Draw z ~ p(z), then x ~ p(x|z) beside its mean E[x|z]."""
         output = self.decoder(self.prior.from_normal(latent_noise))
         return Samples(self.likelihood.mean(output), self.likelihood.draw(output, pixel_noise))
 
 
 class ExactModel(Model):
-    """A model whose log p(x) is known: it has one log weight an image, and no divergence to warm up."""
+    """Base of the models whose log p(x) is known: one log weight an image, and no divergence to warm up.
+
+    A subclass supplies `log_prob`.
+    """
 
     def log_prob(self, x: Float[Tensor, "R N n"]) -> Float[Tensor, "R N"]:
-        """Exact log density (or mass) of each image, in nats."""
+        """Return the exact log density (or mass) of each image, in nats."""
         raise NotImplementedError
 
     def bound_terms(self, x: Float[Tensor, "R N n"], noise: Tensor, log_det_rows: int) -> BoundTerms:
-        """The exact NLL, all of it counted as reconstruction."""
+        """Return the exact NLL, all of it as reconstruction."""
         nll = -self.log_prob(x).mean(1)
         return BoundTerms(nll, torch.zeros_like(nll))
 
     def condition(self, x: Float[Tensor, "R N n"], samples: int = 1) -> WeightSampler:
-        """The one log weight: log p(x)."""
+        """Return the sampler of the one log weight there is, log p(x)."""
         log_prob = self.log_prob(x)
         return lambda noise: log_prob[:, :, None]
 
 
 class FlowModel(ExactModel):
-    """A normalising flow with a standard logistic base: log p(x) = log p(f(x)) + log |det df/dx|, eq. (3)."""
+    r"""A normalising flow with a standard logistic base (Dinh et al., 2014, arXiv:1410.8516), eq. (3).
+
+    .. math:: \log p(x) = \log p(f(x)) + \log \left| \det \partial f / \partial x \right|
+
+    Args:
+        flow: f.
+        l2: weight of the L2 penalty on the couplings' weight matrices, added to the loss in nats an image.
+
+    Example:
+        >>> model = FlowModel(NICE(replicas=1, dims=2, couplings=2, hidden=3, hidden_layers=1))
+        >>> model.log_prob(torch.zeros(1, 1, 2)).exp().item()  # the identity: two logistics, each 1/4 at 0
+        0.0625
+    """
 
     def __init__(self, flow: NICE, l2: float = 0.0) -> None:
         super().__init__()
@@ -226,22 +274,22 @@ class FlowModel(ExactModel):
         self.flow.initialise_from_data(statistics.mean, statistics.variance)
 
     def log_prob(self, x: Float[Tensor, "R N n"]) -> Float[Tensor, "R N"]:
-        """Exact log density of each image, in nats."""
+        """Return the exact log density of each image, in nats."""
         return self.prior.log_prob(self.flow(x)) + self.flow.log_det()
 
     def encode(self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N d"]) -> Float[Tensor, "R N m"]:
-        """f(x): there is no noise."""
+        """Return f(x); there is no noise."""
         return self.flow(x)
 
     def decode(self, z: Float[Tensor, "R N m"]) -> Float[Tensor, "R N n"]:
-        """f^-1(z)."""
+        """Return f^-1(z)."""
         return self.flow.inverse(z)
 
     def sample(self, latent_noise: Float[Tensor, "R N m"], pixel_noise: Float[Tensor, "R N n"]) -> Samples:
-        """f^-1(z) of z ~ p(z), which is the mean and the draw at once."""
+        """Draw z ~ p(z) and return f^-1(z), which is the mean and the draw at once."""
         x = self.decode(self.prior.from_normal(latent_noise))
         return Samples(x, x)
 
     def l2_penalties(self) -> dict[str, float]:
-        """The L2 of Appendix D acts on the couplings' weight matrices, not on biases or s."""
+        """Name the couplings' weight matrices, on which the L2 of Appendix D acts, not on biases or s."""
         return {name: self.l2 for name, _ in self.named_parameters() if self.l2 and name.endswith("weight")}

@@ -23,10 +23,23 @@ def projection_widths(data_dim: int, latents: int) -> list[int]:
 
 
 class ResNet(Chain):
-    """`blocks` residual blocks of `hidden` units at each width, each group followed by a projection to the next width.
+    """The ResNet of Appendix D: at each width some residual blocks, then a projection to the next width.
 
     Projections that reduce the dimension start orthonormal, so that J J^T = I at the start of training; those of a
     decoder start as the transposed projections of the matching encoder (`mirror_projections_`).
+
+    Args:
+        replicas: R.
+        widths: from the input's to the output's, as `projection_widths` gives them; reversed for a decoder.
+        hidden: H, units of a block's two hidden layers.
+        blocks: B, residual blocks at each width.
+
+    Example:
+        >>> encoder = ResNet(replicas=1, widths=[6, 4, 2], hidden=3, blocks=1)
+        >>> encoder.initialise([torch.Generator().manual_seed(0)])
+        >>> jacobian = encoder.linearise(torch.rand(1, 1, 6))[1](torch.eye(6).expand(1, 1, 6, 6))[0, 0].mT
+        >>> torch.allclose(jacobian @ jacobian.mT, torch.eye(2), atol=1e-6)
+        True
     """
 
     def __init__(self, replicas: int, widths: list[int], hidden: int, blocks: int) -> None:
@@ -42,7 +55,7 @@ class ResNet(Chain):
         return [layer for layer in self.layers if isinstance(layer, Linear)]
 
     def initialise(self, generators: Generators) -> None:
-        """Residual blocks as identities; projections that do not widen orthonormal (Appendix C)."""
+        """Start residual blocks as identities, and projections that do not widen as orthonormal (Appendix C)."""
         super().initialise(generators)
         for projection in self.projections:
             if projection.weight.shape[1] >= projection.weight.shape[2]:
@@ -55,10 +68,17 @@ class ResNet(Chain):
 
 
 class ResNetDecoder(Chain):
-    """Residual blocks of the data's width on `offset + slope * z`, constants that are 0 and 1 unless set.
+    """The ResNet decoder beside a NICE encoder: residual blocks of the data's width on `offset + slope * z`.
 
+    The two are constants, 0 and 1 unless set.
     Residual blocks pass their input on, and NICE's latents are far from pixels in scale: with `initialisation: data`
     the constants bring them back, where `initialisation: paper` has the paper's network.
+
+    Example:
+        >>> decoder = ResNetDecoder(replicas=1, width=2, hidden=3, blocks=1)
+        >>> decoder.start_affine_(offset=torch.full((1, 1, 2), 0.5), slope=torch.full((1, 1, 2), 2.0))
+        >>> decoder(torch.ones(1, 1, 2)).tolist()
+        [[[2.5, 2.5]]]
     """
 
     offset: Tensor
@@ -75,5 +95,5 @@ class ResNetDecoder(Chain):
         self.slope.copy_(slope)
 
     def forward(self, z: Float[Tensor, "R N n"]) -> Float[Tensor, "R N n"]:
-        """The blocks on the rescaled latents."""
+        """Apply the blocks to the rescaled latents."""
         return super().forward(torch.addcmul(self.offset, self.slope, z))

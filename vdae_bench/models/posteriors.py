@@ -35,17 +35,38 @@ class PosteriorSample(NamedTuple):
 
     z: Float[Tensor, "R N m"]
     divergence: Float[Tensor, " R"]
-    """E_q[log q(z|x) - log p(z)] in nats an image."""
+    """Mean of E_q[log q(z|x) - log p(z)] over the images, in nats."""
     divergence_variance: Float[Tensor, " R"] | float = 0.0
     """Squared standard error of `divergence`, where a term of it was taken on a part of the images alone."""
 
 
 class Posterior(nn.Module):
-    """q(z|x). `noise_dim` is the normal noise a sample needs in evaluation, `training_noise_dim` in training."""
+    """A posterior q(z|x), the part of the model that turns data and normal noise into latents and their log density.
+
+    A subclass supplies `noise_dim` and `condition`: that is a method's posterior, in training and in evaluation. It
+    overrides, where it has them,
+
+    - `initialise`: parameters to draw;
+    - `sample_with_divergence`: a divergence in closed form, or a cheaper sample in training;
+    - `mean`, with `mean_is_exact`: a known E_q[z];
+    - `jacobian_rows`, `training_jacobian_rows`: Jacobians, which bound how many images are worked on at a time;
+    - `training_noise_dim`, `latent_dim`: dimensions that differ from `noise_dim`.
+
+    Example:
+        >>> from vdae_bench.models.priors import StandardNormal
+        >>> class AroundZero(Posterior):
+        ...     noise_dim = 2
+        ...     def condition(self, x, samples=1):
+        ...         return lambda noise: (noise, normal_log_prob(noise))
+        >>> x, noise = torch.rand(1, 3, 4), torch.randn(1, 3, 2)
+        >>> AroundZero().sample_with_divergence(x, noise, StandardNormal(), log_det_rows=0).divergence
+        tensor([0.])
+    """
 
     noise_dim: int
+    """Dimensions of the normal noise that a sample needs in evaluation."""
     mean_is_exact = False
-    """Whether `mean` is E_q[z] whatever the noise."""
+    """True where `mean` is E_q[z] whatever the noise."""
 
     @property
     def jittered(self) -> Int[Tensor, " R"] | None:
@@ -59,7 +80,7 @@ class Posterior(nn.Module):
 
     @property
     def latent_dim(self) -> int:
-        """m; a sample needs as much noise in evaluation, unless a posterior says otherwise."""
+        """Number m of latents; the dimensions of the noise unless a posterior says otherwise."""
         return self.noise_dim
 
     def jacobian_rows(self, samples: int) -> int:
@@ -68,32 +89,53 @@ class Posterior(nn.Module):
 
     @property
     def training_jacobian_rows(self) -> int:
-        """Rows of Jacobian an image costs in training, where micro-batches keep memory in bounds."""
+        """Rows of Jacobian that an image costs in training, where micro-batches keep memory in bounds."""
         return 1
 
     def initialise(self, generators: Generators) -> None:
         """Draw the initial parameters, replica r from `generators[r]`."""
 
     def condition(self, x: Float[Tensor, "R N n"], samples: int = 1) -> Sampler:
-        """Prepare q(z|x) and return its sampler, of which `samples` draws an image will be asked."""
+        """Prepare q(z|x) and return its sampler, `noise (R, N, K, d) -> z (R, N, K, m), log q (R, N, K)`.
+
+        `samples` says how many draws an image will be asked for in all.
+        """
         raise NotImplementedError
 
     def mean(self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N K d"]) -> Float[Tensor, "R N m"]:
-        """E_q[z] of each image: the mean of its K samples with that noise, where no posterior knows it exactly."""
+        """Return E_q[z] of each image: here the mean of its K samples with that noise."""
         return self.condition(x, noise.shape[2])(noise)[0].mean(2)
 
     def sample_with_divergence(
         self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N d"], prior: Prior, log_det_rows: int
     ) -> PosteriorSample:
-        """One sample an image, and the mean over images of log q(z|x) - log p(z) at it, in nats."""
+        """Draw one sample an image, with the mean over images of log q(z|x) - log p(z) at it, in nats."""
         z, log_q = self.condition(x)(noise[:, :, None])
         return PosteriorSample(z[:, :, 0], (log_q - prior.log_prob(z)).mean((1, 2)))
 
 
 class DiagonalGaussian(Posterior):
-    """The VAE's posterior N(mu(x), diag s(x)^2): z = mu + s eta (Kingma & Welling, 2013). Assumes a normal prior.
+    r"""The VAE's posterior, a Gaussian of diagonal covariance (Kingma & Welling, 2013, arXiv:1312.6114).
+
+    .. math:: q(z|x) = \mathcal{N}(\mu(x), \mathrm{diag}\, s(x)^2), \qquad z = \mu + s \odot \eta
+
+    Against the normal prior that it assumes, the KL term of eq. (2) is closed:
+
+    .. math:: \mathrm{KL} = \tfrac{1}{2} \sum_j s_j^2 + \mu_j^2 - 1 - \log s_j^2
 
     The log-variances are a parallel projection on the last block's output, zero at the start: s = 1.
+
+    Args:
+        encoder: the ResNet from n pixels whose last projection gives mu, of m dimensions.
+
+    Example:
+        >>> from vdae_bench.models.priors import StandardNormal
+        >>> posterior = DiagonalGaussian(ResNet(replicas=1, widths=[4, 2], hidden=3, blocks=1))  # mu = 0, s = 1
+        >>> z, log_q = posterior.condition(torch.rand(1, 3, 4))(torch.randn(1, 3, 5, 2))
+        >>> z.shape, log_q.shape
+        (torch.Size([1, 3, 5, 2]), torch.Size([1, 3, 5]))
+        >>> posterior.sample_with_divergence(torch.rand(1, 3, 4), z[:, :, 0], StandardNormal(), 0).divergence.item()
+        0.0
     """
 
     mean_is_exact = True
@@ -110,7 +152,7 @@ class DiagonalGaussian(Posterior):
         self.encoder.initialise(generators)
 
     def moments(self, x: Float[Tensor, "R N n"]) -> tuple[Float[Tensor, "R N m"], Float[Tensor, "R N m"]]:
-        """Mean and log-variance."""
+        """Return mean and log-variance of each latent."""
         *trunk, mean_head = self.encoder.layers
         h = x
         for layer in trunk:
@@ -118,11 +160,11 @@ class DiagonalGaussian(Posterior):
         return mean_head(h).to(x.dtype), self.log_variance_head(h).to(x.dtype)
 
     def mean(self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N K d"]) -> Float[Tensor, "R N m"]:
-        """mu(x)."""
+        """Return E_q[z] = mu(x), which is exact."""
         return self.moments(x)[0]
 
     def condition(self, x: Float[Tensor, "R N n"], samples: int = 1) -> Sampler:
-        """Samples mu + s eta with log q = log N(eta; 0, I) - sum log s."""
+        """Return the sampler `mu + s eta`, with log q = log N(eta; 0, I) - sum log s."""
         mean, log_variance = (moment[:, :, None] for moment in self.moments(x))
         deviation, log_volume = torch.exp(0.5 * log_variance), 0.5 * log_variance.sum(-1)
 
@@ -134,18 +176,25 @@ class DiagonalGaussian(Posterior):
     def sample_with_divergence(
         self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N m"], prior: Prior, log_det_rows: int
     ) -> PosteriorSample:
-        """The closed form KL[q || N(0, I)] = 1/2 sum (s^2 + mu^2 - 1 - log s^2) of eq. (2)."""
+        """Draw one sample an image, with the closed form of KL[q || N(0, I)]."""
         mean, log_variance = self.moments(x)
         kl = 0.5 * (log_variance.exp() + mean.square() - 1 - log_variance).sum(-1)
         return PosteriorSample(mean + torch.exp(0.5 * log_variance) * noise, kl.mean(1))
 
 
 class LinearisedFlow(Posterior):
-    """L-VDAE's posterior N(f(x), sigma^2 J J^T), eq. (7), for any encoder f and m <= n. Assumes a normal prior.
+    r"""L-VDAE's posterior, a Gaussian shaped by the encoder's Jacobian J at x, eq. (7), for any encoder f with m <= n.
 
-    Its entropy is eq. (8) with the sigma that the paper drops: `m/2 log(2 pi e) + m log sigma + 1/2 log det C`.
+    .. math:: q(z|x) = \mathcal{N}(f(x), \sigma^2 C), \qquad C = J J^T
 
-    Estimators of the same training objective:
+    Its entropy is eq. (8) with the sigma that the paper drops, and against the normal prior that it assumes the KL is
+    closed:
+
+    .. math::
+        \mathrm{H} = \tfrac{m}{2} \log 2 \pi e + m \log \sigma + \tfrac{1}{2} \log \det C, \qquad
+        \mathrm{KL} = \tfrac{1}{2} \left( \sigma^2 \mathrm{tr}\, C + |f|^2 - m - 2 m \log \sigma - \log \det C \right)
+
+    Three estimators of one training objective:
 
     - `exact`: C of every image; the sample is f(x) + sigma L eta with L the Cholesky factor of C.
     - `subset`: the objective is a mean over images and a batch is a random draw of them, so log det C and tr C of the
@@ -154,7 +203,24 @@ class LinearisedFlow(Posterior):
     - `projected`: the log-determinant as in `subset`; the sample is f(x) + sigma J w' with w' = J^T L^-T eta taken as a
       constant, so that J w' = L eta: the noise of `exact`, at the price of J without its gradient.
 
-    Evaluation (`condition`) is always exact.
+    Evaluation (`condition`) is always exact. At m = 64 and H = 64, 30 epochs of 2,500 binary images take 247 s a seed
+    on one core with `exact`, 101 s with `projected`, 24 s with `subset`; test -ELBO 114.87, 114.92 and 115.36 nats.
+
+    Args:
+        encoder: f, from n to m dimensions.
+        replicas: R.
+        data_dim: n.
+        latents: m.
+        log_det: the estimator.
+        fixed_log_sigma: one value a replica; without it sigma is learned, from 1.
+
+    Example:
+        >>> encoder = Linear(replicas=1, inputs=3, outputs=2)
+        >>> encoder.weight.data[0] = torch.tensor([[2.0, 0.0], [0.0, 1.0], [0.0, 0.0]])  # C = diag(4, 1)
+        >>> posterior = LinearisedFlow(encoder, replicas=1, data_dim=3, latents=2, log_det="exact")
+        >>> z, log_q = posterior.condition(torch.ones(1, 1, 3))(torch.zeros(1, 1, 1, 2))
+        >>> z[0, 0, 0].tolist(), round(log_q.item(), 4)  # f(x), -log 2 pi - 1/2 log 4
+        ([2.0, 1.0], -2.531)
     """
 
     mean_is_exact = True
@@ -162,7 +228,7 @@ class LinearisedFlow(Posterior):
     log_sigma: Tensor
 
     jitters: Tensor
-    """(R,): how many C got jitter in training."""
+    """How many C of each replica got jitter in training, (R,)."""
 
     def __init__(
         self,
@@ -173,7 +239,6 @@ class LinearisedFlow(Posterior):
         log_det: Estimator,
         fixed_log_sigma: Sequence[float] | None = None,
     ) -> None:
-        """`fixed_log_sigma` is one value a replica; without it sigma is learned, from 1."""
         super().__init__()
         self.encoder = encoder
         self.data_dim = data_dim
@@ -187,21 +252,21 @@ class LinearisedFlow(Posterior):
 
     @property
     def jittered(self) -> Int[Tensor, " R"]:
-        """Counted in training."""
+        """How many C of each replica got jitter in training so far."""
         return self.jitters
 
     @property
     def training_noise_dim(self) -> int:
-        """`subset` draws w in R^n, the others eta in R^m."""
+        """Dimensions of a training sample's noise: `subset` draws w in R^n, the others eta in R^m."""
         return self.data_dim if self.log_det == "subset" else self.noise_dim
 
     def jacobian_rows(self, samples: int) -> int:
-        """One row for each latent."""
+        """Rows of Jacobian an image: one for each latent."""
         return self.noise_dim
 
     @property
     def training_jacobian_rows(self) -> int:
-        """`subset` takes about one row an image, whatever m is, the others m rows of each."""
+        """Rows of Jacobian an image in training: about one with `subset`, whatever m is, else m."""
         return 1 if self.log_det == "subset" else self.noise_dim
 
     def initialise(self, generators: Generators) -> None:
@@ -209,7 +274,7 @@ class LinearisedFlow(Posterior):
         self.encoder.initialise(generators)
 
     def _jacobian(self, pull: Pullback, x: Tensor, images: int) -> Float[Tensor, "R S m n"]:
-        """J = df/dx of the first images, row by row from the unit cotangents."""
+        """Return J = df/dx of the first images, row by row from the unit cotangents."""
         unit = torch.eye(self.noise_dim, dtype=x.dtype, device=x.device)
         return pull(Cotangents(unit.expand(x.shape[0], images, -1, -1))).dense().to(x.dtype)
 
@@ -217,26 +282,26 @@ class LinearisedFlow(Posterior):
     def _projected(
         self, pull: Pullback, x: Float[Tensor, "R N n"], eta: Float[Tensor, "R N m"], jittered: Tensor | None
     ) -> Tensor:
-        """The w = J^T L^-T eta in the row space of J for which J w = L eta; no gradient passes."""
+        """Return the w = J^T L^-T eta in the row space of J for which J w = L eta; no gradient passes."""
         jacobian = self._jacobian(pull, x, x.shape[1])
         factor = gram_cholesky(jacobian, jittered)
         with full_precision(x.device):
-            solved = torch.linalg.solve_triangular(factor.mT, eta[..., None], upper=True)
+            solved: Tensor = torch.linalg.solve_triangular(factor.mT, eta[..., None], upper=True)
             return (jacobian.mT @ solved)[..., 0]
 
     def mean(self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N K d"]) -> Float[Tensor, "R N m"]:
-        """f(x)."""
+        """Return E_q[z] = f(x), which is exact."""
         return self.encoder(x)
 
     def correlation(self, x: Float[Tensor, "R N n"]) -> Float[Tensor, "R N m m"]:
-        """C = J J^T normalised, of each image: the posterior's correlations, which no diagonal posterior has."""
+        """Return the posterior's correlations for each image, C normalised: a diagonal posterior has none."""
         jacobian = self._jacobian(self.encoder.linearise(x)[2], x, images=x.shape[1])
         with full_precision(x.device):
             directions = torch.nn.functional.normalize(jacobian, dim=-1)
             return directions @ directions.mT
 
     def condition(self, x: Float[Tensor, "R N n"], samples: int = 1) -> Sampler:
-        """One J an image, then K cheap samples f(x) + sigma L eta, log q = log N(eta; 0, I) - log |det sigma L|."""
+        """Return the sampler `f(x) + sigma L eta`, with L the Cholesky factor of C: one J an image, cheap samples."""
         mean, _, pull = self.encoder.linearise(x)
         factor = gram_cholesky(self._jacobian(pull, x, images=x.shape[1]))
         log_volume = self.noise_dim * self.log_sigma + 0.5 * log_det_gram(factor)[:, :, None]
@@ -251,10 +316,14 @@ class LinearisedFlow(Posterior):
     def sample_with_divergence(
         self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N d"], prior: Prior, log_det_rows: int
     ) -> PosteriorSample:
-        """KL[q || N(0, I)] = 1/2 (sigma^2 tr C + |f|^2 - m - 2 m log sigma - log det C), its C terms by `log_det`.
+        """Draw one sample an image, with the closed KL[q || N(0, I)], its C terms by the estimator.
 
-        `log_det_rows` is the number of Jacobian rows that `subset` may spend on the batch.
+        `log_det_rows` is the number of Jacobian rows that `subset` and `projected` may spend on the batch.
         """
+        # Training draws its batches at random and validation moves the images on, so the first few of them are a
+        # random part, and the mean of their C terms estimates that of all without bias: over the shifts of a batch it
+        # is exact (tests/mathematics/test_estimators.py). How many matters little: at m = 64 and batch 250, L-VDAE
+        # ends at 99.61 +- 0.22 nats with the 4 images of one row an image, at 99.47 +- 0.01 with 16.
         m = self.noise_dim
         mean, push, pull = self.encoder.linearise(x)
         images = x.shape[1] if self.log_det == "exact" else min(x.shape[1], max(1, round(log_det_rows / m)))
@@ -277,7 +346,7 @@ class LinearisedFlow(Posterior):
 
 
 def variance_of_mean(values: Float[Tensor, "R S"], images: int) -> Float[Tensor, " R"]:
-    """Squared standard error of the mean of S values as that of all `images`, drawn without putting back.
+    """Squared standard error of the mean of S values that stand for all `images`, drawn without putting back.
 
     It is 0 where all are there, and not finite where one alone stands for several.
 
@@ -291,7 +360,12 @@ def variance_of_mean(values: Float[Tensor, "R S"], images: int) -> Float[Tensor,
 
 
 class NoiseScale(nn.Module):
-    """sigma of q(eps) = N(0, sigma^2 I_n): learned from a starting value, or fixed to one value a replica."""
+    """The sigma of the noise q(eps) = N(0, sigma^2 I_n), learned or fixed.
+
+    Args:
+        values: log sigma of each replica.
+        learned: the values are where training starts.
+    """
 
     def __init__(self, values: Sequence[float], *, learned: bool) -> None:
         super().__init__()
@@ -303,10 +377,17 @@ class NoiseScale(nn.Module):
 
 
 class FlowPosterior(Posterior):
-    """What the posteriors on a NICE encoder share: noise eps = sigma w in data space, w ~ N(0, I_n), and m = n.
+    r"""Base of the posteriors on a NICE encoder f: noise sigma w in data space, w ~ N(0, I_n), and m = n.
 
-    Their log q is sampled, not in closed form: near the optimum log w is almost constant, while the closed entropy
-    would leave about sqrt(n / 2) nats of noise a sample.
+    .. math:: \log q(z|x) = \log \mathcal{N}(w; 0, I_n) - n \log \sigma - \log \left| \det J \right|
+
+    A subclass supplies `condition`, which turns w into z. log q is sampled, although its entropy is closed: near the
+    optimum the log weight is almost constant, while the closed entropy would leave sqrt(n / 2) = 19.8 nats of noise.
+
+    Args:
+        flow: f, with the same determinant at every point.
+        scale: sigma.
+        dims: n.
     """
 
     def __init__(self, flow: NICE, scale: NoiseScale, dims: int) -> None:
@@ -317,23 +398,33 @@ class FlowPosterior(Posterior):
 
     @property
     def log_sigma(self) -> Float[Tensor, "R 1 1"]:
-        """log sigma of each replica."""
+        """Logarithm of each replica's sigma."""
         return self.scale.log_sigma
 
     def initialise(self, generators: Generators) -> None:
-        """The flow starts as the identity."""
+        """Draw the flow's parameters; it starts as the identity."""
         self.flow.initialise(generators)
 
     def log_q(self, w: Float[Tensor, "R N K n"]) -> Float[Tensor, "R N K"]:
-        """log N(w; 0, I_n) - n log sigma - log |det J|; NICE's determinant is the same at every point."""
+        """Return log q(z|x) of the latents that come of the noise w."""
         return normal_log_prob(w) - self.noise_dim * self.log_sigma - self.flow.log_det()[:, :, None]
 
 
 class PushForward(FlowPosterior):
-    """VDAE's posterior: noisy data through an invertible f, z = f(x + eps), eps ~ N(0, sigma^2 I_n), eqs. (4), (5)."""
+    r"""VDAE's posterior: data with noise, sent through an invertible f, eqs. (4) and (5).
+
+    .. math:: z = f(x + \epsilon), \qquad \epsilon = \sigma w \sim \mathcal{N}(0, \sigma^2 I_n)
+
+    Example:
+        >>> flow = NICE(replicas=1, dims=2, couplings=2, hidden=3, hidden_layers=1)  # the identity
+        >>> posterior = PushForward(flow, NoiseScale([0.0], learned=False), dims=2)  # sigma = 1
+        >>> z, log_q = posterior.condition(torch.ones(1, 1, 2))(torch.tensor([[[[0.0, 2.0]]]]))
+        >>> z[0, 0, 0].tolist(), round(log_q.item(), 4)  # -log 2 pi - 1/2 |w|^2
+        ([1.0, 3.0], -3.8379)
+    """
 
     def condition(self, x: Float[Tensor, "R N n"], samples: int = 1) -> Sampler:
-        """K passes of the flow an image, log q by change of variables."""
+        """Return a sampler that sends each noisy image through the flow."""
 
         def sample(w: Tensor) -> tuple[Tensor, Tensor]:
             noisy = x[:, :, None] + self.log_sigma.exp()[..., None] * w
@@ -343,23 +434,33 @@ class PushForward(FlowPosterior):
 
 
 class LinearisedBijection(FlowPosterior):
-    """L-VDAE with m = n: z = f(x) + sigma J w on a NICE flow, eq. (7), with |det J| known.
+    r"""L-VDAE's posterior with m = n, eq. (7): the linearisation of a NICE flow, whose determinant is known.
 
-    A sample is a Jacobian-vector product; where more than n are to be drawn, J is formed once an image instead.
+    .. math:: z = f(x) + \sigma J w
+
+    A sample is a Jacobian-vector product (section 3.2, with the sigma that it drops); where more than n are to be
+    drawn, J is formed once an image instead.
+
+    Example:
+        >>> flow = NICE(replicas=1, dims=2, couplings=2, hidden=3, hidden_layers=1)
+        >>> flow.start_affine_(torch.zeros(2), torch.tensor([2.0, 1.0]).log())  # J = diag(2, 1)
+        >>> posterior = LinearisedBijection(flow, NoiseScale([0.0], learned=False), dims=2)  # sigma = 1
+        >>> posterior.condition(torch.ones(1, 1, 2))(torch.ones(1, 1, 1, 2))[0][0, 0, 0].tolist()
+        [4.0, 2.0]
     """
 
     mean_is_exact = True
 
     def mean(self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N K d"]) -> Float[Tensor, "R N m"]:
-        """f(x)."""
+        """Return E_q[z] = f(x), which is exact."""
         return self.flow(x)
 
     def jacobian_rows(self, samples: int) -> int:
-        """n columns where J is formed."""
+        """Rows of Jacobian an image: n where J is formed, else 1."""
         return self.noise_dim if samples > self.noise_dim else 1
 
     def condition(self, x: Float[Tensor, "R N n"], samples: int = 1) -> Sampler:
-        """f(x) and its pushforward, or J."""
+        """Return a sampler by f's pushforward, or by J where many samples are to come."""
         mean, push, _ = self.flow.linearise(x)
         if samples > self.noise_dim:
             unit = torch.eye(self.noise_dim, dtype=x.dtype, device=x.device)

@@ -1,4 +1,4 @@
-"""Precision: a named choice, recorded. The parameters and Adam are float32 in both.
+"""The precision of arithmetic, a named choice that records keep; parameters and Adam are float32 in both.
 
 `mixed` multiplies matrices with bfloat16 operands and float32 accumulation; likelihood, prior, sums over pixels, the
 Cholesky factor and everything else that adds up stay float32.
@@ -15,11 +15,11 @@ Precision: TypeAlias = Literal["float32", "mixed"]
 
 
 def arithmetic(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """The context in which a model is evaluated; torch's autocast chooses the operations."""
+    """Context in which a model trains and is evaluated; torch's autocast chooses the operations that `mixed` takes."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "mixed")
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
-    """A context inside that one for what bfloat16 would spoil."""
+    """Context inside `arithmetic` for what bfloat16 would spoil."""
     # Tensors without data, on which `plan` counts, have no autocast.
     return torch.autocast(device.type, enabled=False) if device.type != "meta" else nullcontext()

@@ -38,7 +38,13 @@ ENTRY_POINT_GROUP = "vdae_bench.methods"
 
 @dataclass(frozen=True)
 class Option:
-    """A cell option of a method: one of its choices, or, without any, a number within bounds or null."""
+    """A cell option of a method: one of its choices, or, without any, a number within bounds or null.
+
+    >>> Option("he", ("he", "uniform"), meaning="start of the hidden layers").allowed
+    'he, uniform'
+    >>> Option(None, meaning="fixed log sigma; null: learned", bounds=(-10.0, 5.0)).allowed
+    '[-10, 5] or null'
+    """
 
     default: Any
     choices: tuple[Any, ...] | None = None
@@ -46,13 +52,13 @@ class Option:
     meaning: str
     bounds: tuple[float, float] = (-math.inf, math.inf)
     per_replica: bool = False
-    """Whether cells that differ in nothing else can train side by side as replicas of one model."""
+    """True where cells that differ in nothing else can train side by side as replicas of one model."""
     continuous_only: bool = False
-    """Whether it says something of a Gaussian p(x|z), which binary data does not have."""
+    """True for an option about a Gaussian p(x|z), which binary data does not have."""
 
     @property
     def allowed(self) -> str:
-        """Its choices, or its bounds as an interval, as a spec writes them."""
+        """The option's choices, or its bounds as an interval, as a spec writes them."""
         if self.choices is not None:
             return ", ".join("null" if each is None else str(each) for each in self.choices)
         low, high = self.bounds
@@ -79,7 +85,17 @@ PRECISION = {
 
 @dataclass(frozen=True)
 class Problem:
-    """What a method builds its model from."""
+    """The description of a model that a method builds: sizes, view of the data, hyper-parameters, options.
+
+    Attributes:
+        replicas: R, how many train together.
+        data_dim: n.
+        latents: m.
+        view: `binary` or `continuous`.
+        hyperparameters: the value of each of the method's hyper-parameters, by name.
+        options: the cell's options that differ from their defaults, by name.
+        log_det: the estimator of L-VDAE's log-determinant in training.
+    """
 
     replicas: int
     data_dim: int
@@ -92,7 +108,7 @@ class Problem:
     """Options of each replica, where they differ in those that are `per_replica`; empty: all have `options`."""
 
     def replica_values(self, name: str, default: Any) -> list[Any]:
-        """The value of a `per_replica` option for each replica."""
+        """Return the value of a `per_replica` option for each replica."""
         each = self.replica_options or (self.options,) * self.replicas
         return [options.get(name, default) for options in each]
 
@@ -100,18 +116,25 @@ class Problem:
 class Method(ABC):
     """A row of the tables: a name, what it may be configured with, and how its model is built.
 
-    `version` is part of a run's identity: raise it when a change alters the numbers.
+    A subclass supplies `id`, `title` and `build`, and declares what it has of the rest.
     """
 
     id: ClassVar[str]
+    """Word for the method in specs, records and on the command line."""
     title: ClassVar[str]
+    """Name of the method in reports, as the paper prints it."""
     version: ClassVar[int] = 1
+    """Part of a run's identity: raise it when a change alters the numbers."""
     views: ClassVar[tuple[View, ...]] = ("binary", "continuous")
+    """Kinds of data that the method can model."""
     hyperparameters: ClassVar[tuple[Hyperparameter[Any], ...]] = ()
     """The architecture's hyper-parameters; the optimiser's are common to all methods."""
     options: ClassVar[Mapping[str, Option]] = {}
+    """The method's options by name, which make several cells of one method."""
     has_elbo: ClassVar[bool] = True
+    """False where log p(x) is exact, and there is no bound to report."""
     trains: ClassVar[bool] = True
+    """False where the start from training statistics is all the training there is."""
 
     def check(self, view: str, latents: int, data_dim: int, options: Mapping[str, Any]) -> None:
         """Raise `UserError` with one sentence when this method cannot model such a cell."""
@@ -133,10 +156,10 @@ class Method(ABC):
 
     @abstractmethod
     def build(self, problem: Problem) -> Model:
-        """The model of the cell with `problem.replicas` replicas, its parameters not yet drawn."""
+        """Build the model of a cell with `problem.replicas` replicas, its parameters not yet drawn."""
 
     def option(self, problem: Problem, name: str) -> Any:
-        """The value of an option, or its default."""
+        """Return the value of an option, or its default."""
         return problem.options.get(name, self.options[name].default)
 
 
@@ -152,7 +175,7 @@ def register(method: type[Method]) -> type[Method]:
 
 
 def method_ids() -> list[str]:
-    """All known method ids."""
+    """Ids of all known methods, in alphabetical order."""
     return sorted({*BUILT_IN, *_registered, *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))})
 
 
@@ -162,7 +185,14 @@ def known_methods() -> list[Method]:
 
 
 def get_method(method_id: str) -> Method:
-    """The method with that id; `UserError` names the nearest one when there is none."""
+    """The method with that id.
+
+    Raises:
+        UserError: there is none, or it cannot be imported; the message names the nearest.
+
+    >>> get_method("lvdae").title
+    'L-VDAE'
+    """
     if method_id not in _registered:
         if method_id in BUILT_IN:
             module, _, name = BUILT_IN[method_id].partition(":")
@@ -190,7 +220,11 @@ def loaded_plugins() -> tuple[Path, ...]:
 
 
 def load_plugin(path: Path) -> None:
-    """Import a Python file that registers methods or data sets (`--plugin FILE`)."""
+    """Import a Python file that registers methods or data sets (`--plugin FILE`).
+
+    Raises:
+        UserError: there is no such file, or it cannot be imported.
+    """
     if not path.is_file():
         raise UserError(f"plugin {path} is not a file; give the path of a Python file that registers a method")
     spec = importlib.util.spec_from_file_location(f"vdae_bench_plugin_{path.stem}", path)

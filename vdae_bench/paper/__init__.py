@@ -1,1 +1,1 @@
-"""The paper's side of the comparison: what it prints, as data with its place in the paper."""
+"""The paper's side of the comparison: the numbers that it prints and the claims that it makes, as data."""

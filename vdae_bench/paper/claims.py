@@ -13,15 +13,15 @@ from typing import Any, Literal
 from vdae_bench.spec.sweep import Cell
 
 Score = Literal["nll", "neg_elbo", "frechet", "classifier_entropy"]
-"""The first two are in every record, lower is better; the others are measured on samples, where they are."""
-DATASETS = ("continuous-mnist", "binary-mnist")
+"""Scores that a claim compares, lower is better: two are in every record, two are measured on samples."""
+DATASET_IDS = ("continuous-mnist", "binary-mnist")
 LATENTS = (16, 32, 64, 128)
 FLOW_ENCODERS = ("lvdae-nice", "vdae-resnet")
-"""m = n, with a NICE encoder."""
-NOISE_LEVELS = (-6.0, -5.0, -4.0, -3.5, -3.0, -2.5, -2.0, -1.0, 0.0, 1.0)
-"""Of Figure 1's grid (`sweeps/figure1.yaml`)."""
+"""Methods with m = n and a NICE encoder, in both tables."""
+LOG_SIGMAS = (-6.0, -5.0, -4.0, -3.5, -3.0, -2.5, -2.0, -1.0, 0.0, 1.0)
+"""Noise levels of Figure 1's grid (`sweeps/figure1.yaml`)."""
 LARGE_NOISE = -2.0
-"""From here up the coupled model's bound is above what the decoupled ones reach: "a significant amount of noise"."""
+"""The log sigma from which noise is "significant": the coupled model's bound is above the decoupled ones' there."""
 DECOUPLED: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("NICE decoder of its own", "vdae-nice", {"decoder_output": "linear"}),
     ("NICE decoder, sigmoid", "vdae-nice", {}),
@@ -33,11 +33,11 @@ ARMS: tuple[tuple[str, str, tuple[float, ...]], ...] = (
     ("fixed lambda", "log_lambda", (-3.0, -2.0)),
     ("heavier KL", "kl_weight", (4.0, 16.0)),
 )
-"""What section 5.1 says makes continuous samples better: the option, and its values in `readings/sample-arms`."""
+"""Ways to better continuous samples by section 5.1: the option, and its values in `readings/sample-arms`."""
 QUICK_FALL = 0.5
-"""Bits/dim a unit of log sigma, from 0 to -2: what we read "rapidly" as."""
+"""Least fall that we read as "rapidly", in bits/dim a unit of log sigma, from 0 to -2."""
 SURE_OF_A_DIGIT = 0.5
-"""Nats of entropy (2.3 at most) below which a digit classifier takes samples for digits, on average."""
+"""Entropy in nats (2.3 at most) below which a digit classifier takes samples for digits, on average."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Term:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Inequality:
     """One part of a claim: the weighted sum of scores, within each seed, is below `bound` (in the data's unit)."""
 
     label: str
@@ -60,7 +60,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Claim:
-    """What the paper says, where, and what would have to hold in the records; all `parts` have to.
+    """A statement of the paper with its place, and the inequalities that have to hold in the records, all of them.
 
     `parts` is given the cells whose samples have been measured. A claim that records cannot settle has `settled_by`:
     the test that proves it, or the count that is made of the models.
@@ -69,34 +69,34 @@ class Claim:
     id: str
     text: str
     place: str
-    parts: Callable[[Collection[Cell]], Sequence[Comparison]] | None = None
+    parts: Callable[[Collection[Cell]], Sequence[Inequality]] | None = None
     settled_by: str = ""
     count: Literal["parameters", "jacobian"] | None = None
 
 
-def lower(label: str, score: Score, better: Cell, worse: Cell) -> Comparison:
-    """That one cell's score is below another's."""
-    return Comparison(label, score, (Term(1.0, (better,)), Term(-1.0, (worse,))))
+def lower(label: str, score: Score, better: Cell, worse: Cell) -> Inequality:
+    """The inequality that one cell's score is below another's."""
+    return Inequality(label, score, (Term(1.0, (better,)), Term(-1.0, (worse,))))
 
 
 def noise_cell(method: str, log_sigma: float, options: dict[str, Any]) -> Cell:
-    """A cell of Figure 1."""
+    """A cell of Figure 1, by method, noise level and options."""
     return Cell("continuous-mnist", method, 784, tuple(sorted({**options, "log_sigma": log_sigma}.items())))
 
 
-def _beats_vae(score: Score) -> list[Comparison]:
+def _beats_vae(score: Score) -> list[Inequality]:
     return [
         lower(f"{dataset}, m = {m}", score, Cell(dataset, "lvdae", m), Cell(dataset, "vae", m))
-        for dataset, m in product(DATASETS, LATENTS)
+        for dataset, m in product(DATASET_IDS, LATENTS)
     ]
 
 
-def _improves_with_latents() -> list[Comparison]:
+def _improves_with_latents() -> list[Inequality]:
     lvdae = {m: Cell("continuous-mnist", "lvdae", m) for m in LATENTS}
     return [lower(f"m = {b} below m = {a}", "neg_elbo", lvdae[b], lvdae[a]) for a, b in pairwise(LATENTS)]
 
 
-def _no_gain_at_full_size() -> list[Comparison]:
+def _no_gain_at_full_size() -> list[Inequality]:
     best = Cell("continuous-mnist", "lvdae", 128)
     return [
         lower(f"lvdae m = 128 below {method}", "neg_elbo", best, Cell("continuous-mnist", method, 784))
@@ -104,14 +104,14 @@ def _no_gain_at_full_size() -> list[Comparison]:
     ]
 
 
-def _worse_likelihood_on_binary() -> list[Comparison]:
+def _worse_likelihood_on_binary() -> list[Inequality]:
     return [
         lower(f"{method} m = {m} below {full}", "nll", Cell("binary-mnist", method, m), Cell("binary-mnist", full, 784))
         for full, m, method in product(FLOW_ENCODERS, LATENTS, ("vae", "lvdae"))
     ]
 
 
-def _vdae_beats_linearised() -> list[Comparison]:
+def _vdae_beats_linearised() -> list[Inequality]:
     scores: tuple[tuple[str, Score], ...] = (
         ("continuous-mnist", "nll"),
         ("binary-mnist", "nll"),
@@ -128,13 +128,13 @@ def _vdae_beats_linearised() -> list[Comparison]:
     ]
 
 
-def _nice_beats_all() -> list[Comparison]:
+def _nice_beats_all() -> list[Inequality]:
     others = [(method, m) for m, method in product(LATENTS, ("vae", "lvdae"))] + [(each, 784) for each in FLOW_ENCODERS]
     nice = Cell("continuous-mnist", "nice", 784)
     return [lower(f"{method} m = {m}", "nll", nice, Cell("continuous-mnist", method, m)) for method, m in others]
 
 
-def _decoupling_helps(levels: Sequence[float]) -> list[Comparison]:
+def _decoupling_helps(levels: Sequence[float]) -> list[Inequality]:
     return [
         lower(
             f"{label}, log sigma = {level:g}",
@@ -146,9 +146,9 @@ def _decoupling_helps(levels: Sequence[float]) -> list[Comparison]:
     ]
 
 
-def _falls_with_sigma() -> list[Comparison]:
+def _falls_with_sigma() -> list[Inequality]:
     return [
-        Comparison(
+        Inequality(
             f"{label}: at log sigma = -2 below 0, less {2 * QUICK_FALL:g}",
             "neg_elbo",
             (Term(1.0, (noise_cell(method, -2.0, {}),)), Term(-1.0, (noise_cell(method, 0.0, {}),))),
@@ -170,16 +170,16 @@ def _sampled(option: str, sampled: Collection[Cell]) -> list[float]:
 
 
 def _sampled_levels(sampled: Collection[Cell]) -> list[float]:
-    """The fixed noise levels whose samples were measured; of the grid where there are too few to have an inside."""
+    """The fixed noise levels whose samples were measured; the grid's where there are too few to have an inside."""
     found = _sampled("log_sigma", sampled)
-    return found if len(found) > 2 else list(NOISE_LEVELS)
+    return found if len(found) > 2 else list(LOG_SIGMAS)
 
 
-def _worse_at_both_ends(sampled: Collection[Cell]) -> list[Comparison]:
+def _worse_at_both_ends(sampled: Collection[Cell]) -> list[Inequality]:
     levels = _sampled_levels(sampled)
     inside = tuple(noise_cell("vdae-resnet", level, {}) for level in levels[1:-1])
     return [
-        Comparison(
+        Inequality(
             f"best inside below log sigma = {end:g}",
             "frechet",
             (Term(1.0, inside), Term(-1.0, (noise_cell("vdae-resnet", end, {}),))),
@@ -188,10 +188,10 @@ def _worse_at_both_ends(sampled: Collection[Cell]) -> list[Comparison]:
     ]
 
 
-def _samples_like_digits() -> list[Comparison]:
+def _samples_like_digits() -> list[Inequality]:
     rows = [(method, m) for m, method in product(LATENTS, ("vae", "lvdae"))] + [(each, 784) for each in FLOW_ENCODERS]
     return [
-        Comparison(
+        Inequality(
             f"{method} m = {m}",
             "classifier_entropy",
             (Term(1.0, (Cell("binary-mnist", method, m),)),),
@@ -201,23 +201,23 @@ def _samples_like_digits() -> list[Comparison]:
     ]
 
 
-def _arms_help_samples(sampled: Collection[Cell]) -> list[Comparison]:
+def _arms_help_samples(sampled: Collection[Cell]) -> list[Inequality]:
     plain = Cell("continuous-mnist", "vdae-resnet", 784)
     parts = []
     for name, option, declared in ARMS:
         values = _sampled(option, sampled) or declared
         arm = tuple(Cell("continuous-mnist", "vdae-resnet", 784, ((option, value),)) for value in values)
         parts.append(
-            Comparison(f"best {name} below the model as it is", "frechet", (Term(1.0, arm), Term(-1.0, (plain,))))
+            Inequality(f"best {name} below the model as it is", "frechet", (Term(1.0, arm), Term(-1.0, (plain,))))
         )
     return parts
 
 
-def _trend_with_latents() -> list[Comparison]:
+def _trend_with_latents() -> list[Inequality]:
     """Least-squares slope over log2 m, a contrast of the four scores: sum (x - mean x) y / sum (x - mean x)^2."""
     weights = (-0.3, -0.1, 0.1, 0.3)
     return [
-        Comparison(
+        Inequality(
             f"{method}, slope for each doubling of m",
             "neg_elbo",
             tuple(Term(w, (Cell("binary-mnist", method, m),)) for w, m in zip(weights, LATENTS, strict=True)),
@@ -253,13 +253,13 @@ CLAIMS = (
         "7a",
         "Every decoupled decoder beats the coupled one, at every sigma",
         "5.1, Figure 1",
-        lambda _: _decoupling_helps(NOISE_LEVELS),
+        lambda _: _decoupling_helps(LOG_SIGMAS),
     ),
     Claim(
         "7b",
         "Every decoupled decoder beats the coupled one at large sigma",
         "2",
-        lambda _: _decoupling_helps([level for level in NOISE_LEVELS if level >= LARGE_NOISE]),
+        lambda _: _decoupling_helps([level for level in LOG_SIGMAS if level >= LARGE_NOISE]),
     ),
     Claim(
         "8",

@@ -20,7 +20,7 @@ from vdae_bench.report.numbers.verdict import judge_cell
 from vdae_bench.report.sections.origin import PROPERTIES
 from vdae_bench.report.style.terminal import short
 from vdae_bench.running.job import Job
-from vdae_bench.search.space import in_words
+from vdae_bench.search.space import parameters_text
 from vdae_bench.search.winner import with_winners
 from vdae_bench.spec.check import find_spec, load_spec
 from vdae_bench.spec.protocol import PROTOCOLS, Protocol
@@ -74,7 +74,7 @@ def _about(store: Store, runs: Sequence[Run], every: Sequence[Run], spec: str | 
             whose = f" (seeds {', '.join(str(run.seed) for run in members)})" if len(members) < len(runs) else ""
             yield f"  {name}: {shown}{whose}"
     used = first.record.hyperparameters
-    yield f"  hyper-parameters: {in_words({name: value for name, value in used.items() if name != 'source'})}"
+    yield f"  hyper-parameters: {parameters_text({name: value for name, value in used.items() if name != 'source'})}"
     yield f"  from: {_source(store, first)}"
     yield from _again(store, runs, spec)
 

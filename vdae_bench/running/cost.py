@@ -18,7 +18,7 @@ from vdae_bench.models.registry import get_method
 from vdae_bench.running.job import GROUP_BYTES, MAX_REPLICAS, Job, RunGroup
 from vdae_bench.system.devices import wait
 from vdae_bench.system.strict_json import digest
-from vdae_bench.training.trainer import MAX_ROWS
+from vdae_bench.training.trainer import MICRO_BATCH_ROWS
 
 TRAINING_IMAGES = 50_000
 
@@ -30,7 +30,7 @@ class GroupLimit:
     memory: int = GROUP_BYTES
     replicas: int = MAX_REPLICAS
 
-    def of(self, job: Job) -> int:
+    def fitting(self, job: Job) -> int:
         """How many replicas train together: as many as fit in memory, at least one."""
         return max(1, min(self.replicas, self.memory // max(1, train_bytes(job))))
 
@@ -84,12 +84,12 @@ def _weigh(model: Model, job: Job, images: int, log_det_rows: int) -> int:
 
 def _micro_batch(model: Model, job: Job) -> int:
     """How many images of a batch a step takes at a time (`training.trainer`)."""
-    return min(job.protocol.batch_size, max(1, MAX_ROWS // model.training_jacobian_rows))
+    return min(job.protocol.batch_size, max(1, MICRO_BATCH_ROWS // model.training_jacobian_rows))
 
 
 @dataclass(frozen=True)
 class Price:
-    """What one seed of a job costs, counted on tensors without data: nothing is computed."""
+    """Parameters and FLOPs of one seed of a job, counted on tensors without data: nothing is computed."""
 
     parameters: int
     train_flops: int
@@ -143,7 +143,8 @@ def _step_flops(model: Model, job: Job) -> int:
     with FlopCounterMode(display=False) as counter:
         terms = model.bound_terms(x, noise, round(job.protocol.log_det_rows * batch))
         (terms.reconstruction + terms.divergence).sum().backward()
-    return round(counter.get_total_flops() * job.protocol.batch_size / batch)
+    flops: int = counter.get_total_flops()
+    return round(flops * job.protocol.batch_size / batch)
 
 
 def group_work(group: RunGroup) -> float:
@@ -178,19 +179,19 @@ class Calibration:
 
     epoch_seconds: float
     nll_seconds: float
-    """Of the images that have K importance samples each."""
+    """Seconds of evaluating the images that have K importance samples each."""
     elbo_seconds: float
-    """Of the other test images."""
+    """Seconds of evaluating the other test images."""
     samples_seconds: float = 0.0
-    """Of the evidence of samples, where it was measured."""
+    """Seconds of gathering the evidence of samples, where that was measured."""
 
     @property
     def evaluation_seconds(self) -> float:
-        """Seconds of the whole test."""
+        """Seconds of evaluating all test images."""
         return self.nll_seconds + self.elbo_seconds
 
     def per_seed(self, group: RunGroup) -> Calibration:
-        """The share of one run of the group."""
+        """One run's share of a group's seconds."""
         runs = len(group.runs)
         return Calibration(*(seconds / runs for seconds in astuple(self)))
 

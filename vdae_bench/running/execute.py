@@ -31,7 +31,7 @@ class Outcome:
 
     @property
     def diverged(self) -> list[Record]:
-        """Runs that did not stay finite."""
+        """Records of the runs that did not stay finite."""
         return [record for record in self.records if record.status == "diverged"]
 
 
@@ -43,11 +43,11 @@ class GroupDisplay:
         self.shown: set[str] = set()
 
     def say(self, line: str) -> None:
-        """A line of its own."""
+        """Print a line of its own."""
         self.progress.say(line)
 
     def start(self, task: Task[Records]) -> None:
-        """Count a group, once."""
+        """Count a group as started, once."""
         if task.identity not in self.shown:
             self.shown.add(task.identity)
             self.progress.group_started(task.label, len(self.shown), self.groups)
@@ -59,7 +59,7 @@ class GroupDisplay:
             self.progress.update(task.label, phase, task.work, fraction)
 
     def split(self, task: Task[Records]) -> None:
-        """Say that memory is full."""
+        """Print that memory is full and the group goes on in halves."""
         self.progress.group_ended(task.label, "memory is full: it goes on as two groups of half the replicas", 0)
 
     def end(self, task: Task[Records], result: Records) -> None:

@@ -168,7 +168,7 @@ class _GroupRun:
 
 
 def paths_of(group: RunGroup, store: Store) -> list[Path]:
-    """Where the records of a group's runs are, or will be."""
+    """Paths of the records of a group's runs, written or not yet."""
     return [store.path(job.sweep, job.protocol.name, job.cell.slug, seed) for job, seed in group.runs]
 
 
@@ -303,7 +303,7 @@ class GroupTask:
 
     @functools.cached_property
     def identity(self) -> str:
-        """The identity of the group."""
+        """Digest of the runs in the group."""
         return self.group.identity
 
     @functools.cached_property
@@ -313,11 +313,11 @@ class GroupTask:
 
     @functools.cached_property
     def work(self) -> float:
-        """FLOPs of the group."""
+        """FLOPs of all runs of the group."""
         return group_work(self.group)
 
     def checkpoint_path(self, store: Store) -> Path:
-        """The group's checkpoint."""
+        """Path of the group's checkpoint."""
         return self.group.checkpoint_path(store)
 
     def run(self, context: RunContext, report: Report, stop: Callable[[], bool]) -> list[Record] | Busy:
@@ -335,5 +335,5 @@ class GroupTask:
         return run_group(self.group, context, report, stop)
 
     def halves(self) -> tuple[GroupTask, ...]:
-        """Each with half of the runs."""
+        """Two groups of half the runs each; none where there is only one run."""
         return tuple(map(GroupTask, self.group.halves())) if len(self.group.runs) > 1 else ()

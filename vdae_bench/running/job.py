@@ -39,17 +39,17 @@ class Job:
 
     @property
     def view(self) -> View:
-        """`binary` or `continuous`."""
+        """How pixels are seen: `binary` or `continuous`."""
         return parse_dataset_id(self.cell.dataset)[0]  # type: ignore[return-value]
 
     @property
     def dataset(self) -> str:
-        """The data set behind the view."""
+        """Name of the data set behind the view, such as `mnist`."""
         return parse_dataset_id(self.cell.dataset)[1]
 
     @property
     def data_dim(self) -> int:
-        """n."""
+        """Number of pixels of an image (n in the paper)."""
         rows, columns = find_dataset(self.dataset).image_shape
         return rows * columns
 
@@ -82,7 +82,7 @@ class Job:
         return replace(self, cell=replace(self.cell, options=(*kept, *varied)))
 
     def problem(self, replicas: int, replica_options: tuple[dict[str, Any], ...] = ()) -> Problem:
-        """What the method builds its model from."""
+        """Everything that the method builds its model from, for so many replicas."""
         return Problem(
             replicas=replicas,
             replica_options=replica_options,
@@ -95,7 +95,7 @@ class Job:
         )
 
     def training_settings(self) -> TrainingSettings:
-        """The protocol's part for the trainer; a method that does not train has no epochs and starts from data."""
+        """Settings of the trainer; a method that does not train has no epochs and starts from data."""
         trains = get_method(self.cell.method).trains
         return TrainingSettings(
             epochs=self.protocol.epochs if trains else 0,
@@ -108,7 +108,7 @@ class Job:
         )
 
     def evaluation_settings(self) -> EvaluationSettings:
-        """The protocol's part for the evaluation."""
+        """Settings of the evaluation."""
         return EvaluationSettings(
             importance_samples=self.protocol.importance_samples,
             nll_images=self.protocol.nll_images,
@@ -119,7 +119,7 @@ class Job:
 
     @property
     def adam_settings(self) -> AdamSettings:
-        """The optimiser of each seed; the one place where named hyper-parameters become its settings."""
+        """Adam's settings for each seed; the one place where named hyper-parameters become them."""
         return AdamSettings(
             learning_rate=LEARNING_RATE.of(self.hyperparameters),
             schedule=SCHEDULE.of(self.hyperparameters),
@@ -141,7 +141,7 @@ class RunGroup:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """The seed of each replica."""
+        """Seeds of the group, one for each replica."""
         return tuple(seed for _, seed in self.runs)
 
     @property
@@ -151,14 +151,14 @@ class RunGroup:
 
     @property
     def label(self) -> str:
-        """Short name for people."""
+        """Short name of a group for people: its cell and seeds."""
         more = f" and {len(self.cells) - 1} more cells," if len(self.cells) > 1 else ""
         seeds = sorted(set(self.seeds))
         return f"{self.job.cell.slug}{more} seed{'s'[: len(seeds) - 1]} {', '.join(map(str, seeds))}"
 
     @property
     def identity(self) -> str:
-        """Identity of the group's checkpoint: the runs in it."""
+        """Digest of the runs in a group, which names its checkpoint."""
         return digest([job.run_digest(seed) for job, seed in self.runs])
 
     def halves(self) -> tuple[RunGroup, RunGroup]:
@@ -167,24 +167,24 @@ class RunGroup:
         return RunGroup(self.runs[:middle]), RunGroup(self.runs[middle:])
 
     def problem(self) -> Problem:
-        """What the method builds the group's model from."""
+        """Everything that the method builds the group's model from."""
         return self.job.problem(len(self.runs), tuple(dict(job.cell.options) for job, _ in self.runs))
 
     def checkpoint_path(self, store: Store) -> Path:
-        """Where the group's checkpoint is while it runs."""
+        """Path of the group's checkpoint while it runs."""
         return store.checkpoints(self.job.sweep, self.job.protocol.name) / f"{self.identity[:16]}.pt"
 
     def checkpoint(self, store: Store, seconds_between: float = SECONDS_BETWEEN) -> Checkpoint:
-        """The group's state on disk while it runs."""
+        """Checkpoint of the group: its state on disk while it runs."""
         return Checkpoint(self.checkpoint_path(store), self.identity, seconds_between)
 
     def begun(self, store: Store) -> bool:
-        """Whether there is a checkpoint to go on from."""
+        """True where there is a checkpoint to go on from."""
         checkpoint = self.checkpoint(store)
         return checkpoint.path.exists() or checkpoint.previous.exists()
 
     def records(self, store: Store) -> list[Record | None]:
-        """The record of each run; None where there is none yet."""
+        """Records of the group's runs, in their order; None for a run that has none yet."""
         return [
             store.find(job.sweep, job.protocol.name, job.cell.slug, seed, job.run_digest(seed))
             for job, seed in self.runs

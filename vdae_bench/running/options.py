@@ -1,4 +1,4 @@
-"""What a user may say about a run: a field for each option of the command line, with its flag and its help.
+"""Options of the verbs that run: a field for each option of the command line, with its flag and its help.
 
 The options that click offers, the line that goes on with a stopped run, the command in a record and the line of a
 Slurm array are all read off these fields, so that a new field is in each of them.
@@ -28,7 +28,7 @@ def option(*flags: str, default: Any = None, not_in_array: str = "", **click_wor
 
 @dataclass(frozen=True)
 class SpecOptions:
-    """What the command line changes in a spec, and which of its cells it takes."""
+    """Options that change a spec, or take some of its cells."""
 
     protocol: str | None = option(
         "--protocol",
@@ -63,7 +63,7 @@ class SpecOptions:
 
 @dataclass(frozen=True)
 class MachineOptions:
-    """Where and on what to run: device, threads, folders, checkpoints."""
+    """Options that say where and on what to run: device, threads, folders, checkpoints."""
 
     device: Literal["auto", "cpu", "cuda"] = option(
         "--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]), show_default=True
@@ -93,7 +93,7 @@ class MachineOptions:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How one call goes about its runs: workers, its share of them, when it stops, what it prints."""
+    """Options of one call: its workers, its share of the runs, when it stops, what it prints."""
 
     workers: int | None = option(
         "--workers",
@@ -131,7 +131,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """What `plan` alone is asked for."""
+    """Options that `plan` alone has."""
 
     calibrate: bool = option(
         "--calibrate",

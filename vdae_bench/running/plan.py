@@ -1,4 +1,4 @@
-"""What would run: replica groups, what of them is there already, and what they cost on this device.
+"""The plan of a sweep: which runs have a record, and the replica groups that would run.
 
 The unit of work is a replica group: the seeds of one cell, trained together, checkpointed and published together.
 """
@@ -43,13 +43,13 @@ class Plan:
         return {(each.job.cell, seed) for each in self.cells for seed in each.done}
 
     @property
-    def everything(self) -> list[RunGroup]:
+    def all_groups(self) -> list[RunGroup]:
         """The groups of the sweep as if it started now, without any record."""
         return [group for alike in _alike(self.cells) for group in _whole(alike, self.limit)]
 
 
 def plan(spec: SweepSpec, store: Store, limit: GroupLimit | None = None, only: Sequence[str] = ()) -> Plan:
-    """What of a sweep is there, and what would run in groups of at most `limit`: of all cells, or those `only` names.
+    """Plan a sweep in groups of at most `limit`: all its cells, or those that `only` names.
 
     Raises:
         UserError: a pattern is the name of no cell.
@@ -68,7 +68,7 @@ def _named(cells: Sequence[Cell], patterns: Sequence[str]) -> tuple[Cell, ...]:
 
 
 def cell_plans(spec: SweepSpec, store: Store) -> list[CellPlan]:
-    """What of a sweep is there, cell by cell."""
+    """For each cell of a sweep, the seeds that have a record, diverged, or are missing."""
     cells = []
     for cell in spec.cells:
         job = Job(spec.name, cell, spec.protocol, spec.resolved_hyperparameters(cell), spec.source(cell))
@@ -103,7 +103,7 @@ def _groups(cells: list[CellPlan], store: Store, limit: GroupLimit) -> Iterator[
                 yield group
             else:
                 left += lacking
-        yield from _of_size(limit.of(alike[0].job), left)
+        yield from _of_size(limit.fitting(alike[0].job), left)
 
 
 def _alike(cells: Sequence[CellPlan]) -> Iterable[list[CellPlan]]:
@@ -118,7 +118,7 @@ def _alike(cells: Sequence[CellPlan]) -> Iterable[list[CellPlan]]:
 def _whole(alike: list[CellPlan], limit: GroupLimit) -> Iterator[RunGroup]:
     """All runs of such cells in groups, whether they have a record or not."""
     runs = [(each.job, seed) for each in alike for seed in sorted((*each.done, *each.missing))]
-    return _of_size(limit.of(alike[0].job), runs)
+    return _of_size(limit.fitting(alike[0].job), runs)
 
 
 def _of_size(size: int, runs: list[tuple[Job, int]]) -> Iterator[RunGroup]:

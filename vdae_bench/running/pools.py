@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 SECONDS_TO_CONNECT = 30
-GONE = "the scheduler is gone, or has dropped the work; start it again and repeat the command"
+SCHEDULER_GONE = "the scheduler is gone, or has dropped the work; start it again and repeat the command"
 HOW_TO_INSTALL = "pip install -c constraints.txt '.[cluster]'"
 
 
@@ -51,7 +51,7 @@ class Worker:
 
     @classmethod
     def of(cls, context: RunContext, stop_file: Path) -> Worker:
-        """A worker for a process that may stand in another folder."""
+        """Make a worker for processes that may stand in another folder."""
         return cls(context.absolute(), stop_file.resolve(), loaded_plugins())
 
     def __call__(self, task: Task[Result]) -> Result | Busy:
@@ -69,8 +69,8 @@ def _load_once(plugin: Path) -> None:
         load_plugin(plugin)
 
 
-def end(running: Collection[Future[Any]], stop_path: Path) -> None:
-    """Have what runs elsewhere write its checkpoints, and wait for that."""
+def stop_workers(running: Collection[Future[Any]], stop_path: Path) -> None:
+    """Ask the workers to write their checkpoints and stop, and wait for that."""
     if running:
         with suppress(EnvironmentFault):
             atomic.write(stop_path, b"")

@@ -24,7 +24,7 @@ class Progress:
         self.started = self._heard = time.monotonic()
         self._last = 0.0
         self._running: dict[str, float] = {}
-        """Work that is done of each group that runs."""
+        """Work done so far of each group that runs, by its label."""
 
     def __enter__(self) -> Progress:
         return self
@@ -32,23 +32,23 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing to close."""
+        """Close the display; plain lines have nothing to close."""
 
     @functools.cached_property
     def total(self) -> float:
-        """The work of all groups."""
+        """Work of all groups of the sweep."""
         return max(self._reckon(), 1e-9)
 
     def say(self, line: str) -> None:
-        """A line of its own."""
+        """Print a line of its own."""
         print(line, file=sys.stderr, flush=True)
 
     def group_started(self, label: str, number: int, groups: int) -> None:
-        """A group begins."""
+        """Say that a group begins."""
         self.say(f"[{number}/{groups}] {label}")
 
     def update(self, label: str, phase: str, work: float, fraction: float | None) -> None:
-        """`work` of a group is done to `fraction`; None in what is part of no work, such as training the classifier."""
+        """Show how far a group is; `fraction` is None in a phase that is no part of its work, as the classifier."""
         within = self._within(label, work, fraction)
         now = time.monotonic()
         if now - self._last >= self.SECONDS_BETWEEN:
@@ -56,7 +56,7 @@ class Progress:
             self.say(f"  {label}: {phase}, {self.time_left(within)}")
 
     def group_ended(self, label: str, outcome: str, work: float) -> None:
-        """A group is done."""
+        """Say how a group ended, and count its work as done."""
         self.before += work
         self._running.pop(label, None)
         self.say(f"  {label}: {outcome}")
@@ -71,7 +71,7 @@ class Progress:
         return sum(self._running.values())
 
     def time_left(self, within: float) -> str:
-        """The rest at the speed so far."""
+        """Estimate of the time left, at the speed so far."""
         share = min(1.0, (self.before + within) / self.total)
         elapsed = time.monotonic() - self.started
         if share < 0.01 or elapsed < 2:
@@ -80,16 +80,16 @@ class Progress:
 
 
 class QuietProgress(Progress):
-    """Says nothing but what a user must know."""
+    """Progress that prints only what a user must know."""
 
     def group_started(self, label: str, number: int, groups: int) -> None:
-        """Silence."""
+        """Print nothing."""
 
     def update(self, label: str, phase: str, work: float, fraction: float | None) -> None:
-        """Silence."""
+        """Print nothing."""
 
     def group_ended(self, label: str, outcome: str, work: float) -> None:
-        """Silence, but for a group that went wrong."""
+        """Print only a group that went wrong."""
         if "diverged" in outcome or "failed" in outcome:
             self.say(f"{label}: {outcome}")
 
@@ -124,22 +124,22 @@ class LiveProgress(Progress):
         self._bars.stop()
 
     def say(self, line: str) -> None:
-        """Above the bars."""
+        """Print a line above the bars."""
         self._bars.console.print(line, highlight=False, markup=False)
 
     def group_started(self, label: str, number: int, groups: int) -> None:
-        """A new bar for the group."""
+        """Add a bar for the group."""
         self._bars.update(self._sweep, description=f"sweep {number}/{groups}")
         self._groups[label] = self._bars.add_task(label, total=1.0, note="")
 
     def update(self, label: str, phase: str, work: float, fraction: float | None) -> None:
-        """Move both bars."""
+        """Move the bars of the group and of the sweep."""
         within = self._within(label, work, fraction)
         self._bars.update(self._groups[label], completed=1.0 if fraction is None else fraction, note=phase)
         self._bars.update(self._sweep, total=self.total, completed=self.before + within, note=self.time_left(within))
 
     def group_ended(self, label: str, outcome: str, work: float) -> None:
-        """The bar makes way for a line."""
+        """Replace the group's bar by a line."""
         if label in self._groups:
             self._bars.remove_task(self._groups.pop(label))
         super().group_ended(label, outcome, work)

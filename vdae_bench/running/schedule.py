@@ -17,7 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from vdae_bench.errors import EnvironmentFault, VdaeBenchError
 from vdae_bench.running.context import RunContext
-from vdae_bench.running.pools import GONE, Worker, WorkerPool, end
+from vdae_bench.running.pools import SCHEDULER_GONE, Worker, WorkerPool, stop_workers
 from vdae_bench.running.stop import StopToken, stop_file
 from vdae_bench.running.task import Busy, CannotWrite, Task, lease_of, run_leased
 from vdae_bench.system.devices import is_out_of_memory, release_memory
@@ -32,25 +32,25 @@ Shown = TypeVar("Shown", contravariant=True)
 
 
 class Display(Protocol[Shown]):
-    """What the scheduler tells of its tasks as they go."""
+    """Listener of the scheduler: what a display must do as tasks start, go on and end."""
 
     def say(self, line: str) -> None:
-        """Something a user must know."""
+        """Print something that a user must know."""
 
     def start(self, task: Task[Shown]) -> None:
-        """A task has started; may be said more than once."""
+        """Note that a task has started; may be called more than once."""
 
     def update(self, task: Task[Shown], phase: str, fraction: float | None) -> None:
-        """A task is at some point; see `task.Report`."""
+        """Note how far a task is; see `task.Report`."""
 
     def split(self, task: Task[Shown]) -> None:
-        """A task does not fit the memory, and goes on as two."""
+        """Note that a task does not fit the memory, and goes on as two."""
 
     def end(self, task: Task[Shown], result: Shown) -> None:
-        """A task has its result."""
+        """Note that a task has its result."""
 
     def fail(self, task: Task[Shown], error: Exception) -> None:
-        """A task has failed; the others go on."""
+        """Note that a task has failed; the others go on."""
 
 
 class SerialExecutor(Executor):
@@ -100,7 +100,7 @@ def run_tasks(
         try:
             return _run_all(tasks, running, display, stop)
         except BaseException:
-            end(running.futures, stop_path)
+            stop_workers(running.futures, stop_path)
             raise
 
 
@@ -108,7 +108,7 @@ def _run_all(
     tasks: Sequence[Task[Result]], running: _Running[Result], display: Display[Result], stop: StopToken
 ) -> Finished[Result]:
     finished = Finished[Result]()
-    waiting, in_vain = deque(running.order(tasks)), 0
+    waiting, busy_in_a_row = deque(running.order(tasks)), 0
     while waiting or running.futures:
         while waiting and len(running.futures) < running.slots():
             running.submit(waiting.popleft())
@@ -118,8 +118,8 @@ def _run_all(
                 result = future.result()
                 if isinstance(result, Busy):
                     waiting.append(task)
-                    in_vain += 1
-                    if in_vain == len(waiting):
+                    busy_in_a_row += 1
+                    if busy_in_a_row == len(waiting):
                         display.say(f"waiting for {task.label}: {result.holder}")
                     continue
                 finished.results.append(result)
@@ -141,10 +141,10 @@ def _run_all(
                 display.fail(task, error)
             else:
                 raise error
-            in_vain = 0
+            busy_in_a_row = 0
         if stop() and (waiting or running.futures):
             raise Interrupted
-        if waiting and in_vain >= len(waiting):
+        if waiting and busy_in_a_row >= len(waiting):
             time.sleep(SECONDS_BETWEEN_QUESTIONS)
     return finished
 
@@ -188,7 +188,7 @@ class _Running(Generic[Result]):
         """
         over = wait(self.futures, SECONDS_BETWEEN_QUESTIONS, FIRST_COMPLETED).done
         if any(future.cancelled() for future in over):
-            raise EnvironmentFault(GONE)
+            raise EnvironmentFault(SCHEDULER_GONE)
         found = [(task, future) for future, task in self.futures.items() if future in over]
         self.futures = {future: task for future, task in self.futures.items() if future not in over}
         for task in self.futures.values():
@@ -198,6 +198,6 @@ class _Running(Generic[Result]):
         return found
 
     def is_expected(self, error: BaseException) -> bool:
-        """Whether an error is one of the task, which the others survive; any is, in another process."""
+        """True for an error of the task itself, which the others survive; in another process any error is."""
         known = isinstance(error, VdaeBenchError | RuntimeError | OSError | MemoryError)
         return known or (self.pool is not None and isinstance(error, Exception))

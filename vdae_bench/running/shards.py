@@ -20,7 +20,7 @@ from vdae_bench.store.records import Store
 
 @dataclass(frozen=True)
 class Shard:
-    """Part `number` (from 1) of `count`."""
+    """One part of a sweep's runs: part `number` (from 1) of `count`."""
 
     number: int
     count: int
@@ -28,9 +28,9 @@ class Shard:
     def __str__(self) -> str:
         return f"{self.number}/{self.count}"
 
-    def of(self, planned: Plan, store: Store) -> Plan:
+    def part_of(self, planned: Plan, store: Store) -> Plan:
         """The plan with this part of its groups; the same part whichever runs have a record already."""
-        everything, done, left = planned.everything, planned.done, []
+        everything, done, left = planned.all_groups, planned.done, []
         for index in shares([group_work(group) for group in everything], self.count)[self.number - 1]:
             group = everything[index]
             lacking = tuple((job, seed) for job, seed in group.runs if (job.cell, seed) not in done)
@@ -55,7 +55,7 @@ def shares(works: Sequence[float], count: int) -> list[list[int]]:
 
 
 def parse_shard(word: str, environment: Mapping[str, str] = os.environ) -> Shard:
-    """`I/N`, or `auto`: the place of this job in a Slurm array.
+    """Parse `I/N`, or `auto`: the place of this job in a Slurm array.
 
     >>> parse_shard("2/8"), parse_shard("auto", {"SLURM_ARRAY_TASK_ID": "0", "SLURM_ARRAY_TASK_COUNT": "4"})
     (Shard(number=2, count=8), Shard(number=1, count=4))

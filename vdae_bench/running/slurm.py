@@ -40,10 +40,10 @@ def job_array(
     gpu: bool,
     longest_seconds: float | None = None,
 ) -> str:
-    """The script that runs a command in shares with a time limit each; the longest share's seconds where known.
+    r"""The script that runs a command in shares with a time limit each; the longest share's seconds where known.
 
     >>> script = job_array("table1", Command("sweep", ("table1",)), 4, 3290, 2, gpu=False)
-    >>> print(*(line for line in script.splitlines() if "--time" in line), sep="\\n")
+    >>> print(*(line for line in script.splitlines() if "--time" in line), sep="\n")
     #SBATCH --time=60
     vdae-bench sweep table1 --threads 2 --shard auto --time-limit 3290s -q
     """

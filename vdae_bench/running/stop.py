@@ -26,7 +26,7 @@ class StopFile:
         self._there = False
 
     def __call__(self) -> bool:
-        """Whether to stop."""
+        """True once the stop file is there."""
         now = time.monotonic()
         if not self._there and now - self._looked >= SECONDS_BETWEEN_LOOKS:
             self._looked, self._there = now, self.path.exists()
@@ -35,7 +35,7 @@ class StopFile:
 
 @contextmanager
 def stop_file(folder: Path, name: str) -> Iterator[Path]:
-    """The place of a stop file, which is gone after the block."""
+    """Path of a stop file, which is removed after the block."""
     path = folder / f"stop-{name}"
     try:
         yield path
@@ -54,7 +54,7 @@ class StopToken:
         self._deadline = None if seconds is None else time.monotonic() + seconds
 
     def __call__(self) -> bool:
-        """Whether a signal came, or the time is up."""
+        """True once a signal came or the time is up."""
         if self._deadline is not None and time.monotonic() >= self._deadline:
             self.signal = self.signal or signal.SIGTERM
         return self.signal is not None

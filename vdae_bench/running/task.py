@@ -20,25 +20,25 @@ part of no task, such as training the classifier."""
 
 @dataclass(frozen=True)
 class Busy:
-    """What running a task comes to while another process has it."""
+    """Result of a task that another process works on."""
 
     holder: str
 
 
 class Task(Protocol[Result]):
-    """What the scheduler knows of a piece of work; it must pickle, and its result too."""
+    """A piece of work as the scheduler sees it; it must pickle, and its result too."""
 
     @property
     def identity(self) -> str:
-        """What the work is, whoever does it."""
+        """Digest of the work, the same whoever does it."""
 
     @property
     def label(self) -> str:
-        """A short name for people."""
+        """Short name of the task for people."""
 
     @property
     def work(self) -> float:
-        """FLOPs, to weigh tasks against each other."""
+        """FLOPs of the task, to weigh tasks against each other."""
 
     def checkpoint_path(self, store: Store) -> Path:
         """The file that the work goes on from after a stop or a kill."""

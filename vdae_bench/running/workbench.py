@@ -45,7 +45,7 @@ class Workbench:
         return Evaluator(self.model, x, self.group.seeds, self.group.job.evaluation_settings())
 
     def references(self, report: Callable[[float], None] = lambda fraction: None) -> References | None:
-        """What samples are judged by, where they are; `report(fraction)` while the classifier trains, which is once."""
+        """Test images and classifier to judge samples by; `report(fraction)` while the classifier trains (once)."""
         job, context = self.group.job, self.context
         count = job.protocol.quality_samples
         if self.model.latent_dim is None or not count:

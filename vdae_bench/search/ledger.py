@@ -1,4 +1,4 @@
-"""A study in Optuna's storage: what was asked, what was told. A journal file by default, any Optuna URL on request.
+"""A study in Optuna's storage (asked and told trials): a journal file by default, any Optuna URL on request.
 
 Each trial carries its number (0 .. trials - 1) as the attribute `number`; Optuna's own counts interrupted ones too. One
 process at a time works on a results folder's studies, so that a trial found running was left behind by a kill: it is
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 JOURNAL = "optuna.journal"
-LOCK_SECONDS = 1.0
+JOURNAL_LOCK_SECONDS = 1.0
 """An append to the journal takes milliseconds: a lock older than this was left behind by a kill."""
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Be the only search in a folder.
+def only_search_in(folder: Path) -> Iterator[None]:
+    """Hold the lease of a folder's searches while the block runs.
 
     Raises:
         EnvironmentFault: another one is.
@@ -52,7 +52,7 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def mend(journal: Path) -> None:
+def repair_journal(journal: Path) -> None:
     """Make a journal whole that a kill left torn; nobody else may be writing.
 
     Optuna reads past a torn last line but glues the next one to it, after which nothing reads: the last line is cut off
@@ -60,8 +60,8 @@ def mend(journal: Path) -> None:
     """
     lock = journal.with_name(f"{journal.name}.lock")
     try:
-        if time.time() - lock.lstat().st_mtime < LOCK_SECONDS:
-            time.sleep(LOCK_SECONDS)
+        if time.time() - lock.lstat().st_mtime < JOURNAL_LOCK_SECONDS:
+            time.sleep(JOURNAL_LOCK_SECONDS)
         lock.unlink()
     except FileNotFoundError:
         pass
@@ -92,7 +92,7 @@ def open_storage(folder: Path, url: str | None) -> BaseStorage:
     with quiet_optuna():
         if url is None:
             journal = folder / JOURNAL
-            mend(journal)
+            repair_journal(journal)
             try:
                 return optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
             except OSError:
@@ -107,13 +107,13 @@ def open_storage(folder: Path, url: str | None) -> BaseStorage:
 
 
 def damaged(what: object, error: Exception) -> UserError:
-    """What a user reads of a storage that makes no sense."""
+    """Error that names a storage whose content makes no sense, with a remedy."""
     reason = f"{type(error).__name__}: {error}".splitlines()[0]
     return UserError(f"{what} is damaged ({reason}); take it from a backup, or delete it: frozen winners are kept")
 
 
 class Ledger:
-    """One study."""
+    """One study in Optuna's storage: asks, tells and reads its trials."""
 
     def __init__(self, study: Study, storage: BaseStorage) -> None:
         import optuna
@@ -129,7 +129,7 @@ class Ledger:
             self._study.set_user_attr("spec_digest", study.spec_digest)
 
     def _trials(self) -> list[FrozenTrial]:
-        """All that have a number; a person may have added others in a dashboard."""
+        """All trials that have a number; a person may have added others in a dashboard."""
         trials = self._study.get_trials(deepcopy=False)
         return [each for each in trials if isinstance(each.user_attrs.get("number"), int)]
 
@@ -222,5 +222,5 @@ class Ledger:
             self.tell(trials)
 
     def best(self) -> Trial | None:
-        """The best so far."""
+        """Best complete trial so far; None without one."""
         return best_of(list(self.ended().values()))

@@ -1,4 +1,4 @@
-"""What to try next, and what not to finish: pure functions of the trials that ended, by Optuna's samplers and pruner.
+"""Proposals and pruning: which parameters to try next, which trials not to finish, by Optuna's samplers and pruner.
 
 Optuna stores no state of its samplers. Here there is none to store: the parameters of a batch follow from the trials
 before it, the study's seed and the batch's number, so that a study resumed anywhere asks what it would have asked.
@@ -56,8 +56,8 @@ def _sampler(name: str, seed: int) -> BaseSampler:
     )
 
 
-def lessons(history: Sequence[Trial]) -> list[tuple[dict[str, Any], float]]:
-    """(parameters, -ELBO) of what a sampler is told, also of trials without an end, which Optuna's would overlook.
+def observations(history: Sequence[Trial]) -> list[tuple[dict[str, Any], float]]:
+    """(parameters, -ELBO) pairs that a sampler is told, also of pruned and diverged trials, which Optuna's overlook.
 
     One that diverged counts as the worst that did not. One that was pruned counts as far above the median of the final
     values as it was above the median of its epoch, but as no worse than the worst. Otherwise a sampler whose best guess
@@ -94,14 +94,14 @@ def propose(study: Study, history: Sequence[Trial], batch: int, count: int) -> l
         memory.add_trials(
             [
                 optuna.trial.create_trial(params=parameters, distributions=space, value=value)
-                for parameters, value in lessons(history)
+                for parameters, value in observations(history)
             ]
         )
         return [memory.ask(space).params for _ in range(count)]
 
 
 class Pruner:
-    """Whether a trial is stopped: after each epoch by the median of the complete trials of earlier batches there.
+    """Decides after each epoch if a trial is stopped: by the median there of the complete trials of earlier batches.
 
     Trials of the same batch have no say, so that decisions do not depend on what trains at the same time or on where a
     batch was interrupted. None is stopped in the first third, where beta and the rate warm up and curves cross.
@@ -125,7 +125,7 @@ class Pruner:
             )
 
     def __call__(self, curve: Sequence[tuple[int, float]]) -> bool:
-        """For a trial whose (epoch, -ELBO) so far are these."""
+        """True where a trial with this (epoch, -ELBO) curve so far is to be stopped."""
         import optuna
 
         if not self._active:

@@ -16,10 +16,10 @@ from vdae_bench.running.progress import Progress
 from vdae_bench.running.stop import StopToken
 from vdae_bench.search.ledger import Ledger, damaged
 from vdae_bench.search.propose import Pruner, propose
-from vdae_bench.search.space import in_words
+from vdae_bench.search.space import parameters_text
 from vdae_bench.search.studies import Study
 from vdae_bench.search.trials import BatchDisplay, groups_of, train
-from vdae_bench.search.winner import Trial, Winner, freeze, read, trials_frozen, write
+from vdae_bench.search.winner import Trial, Winner, freeze, read_winner, trials_frozen, write_winner
 from vdae_bench.store.records import Store, keep_aside
 from vdae_bench.system import atomic
 from vdae_bench.system.words import duration
@@ -32,21 +32,21 @@ _TRIALS = TypeAdapter(list[Trial])
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a call of a search came to."""
+class SearchResult:
+    """Winner and history of one finished search."""
 
     winner: Winner
     trials: int
-    """That this call trained."""
+    """Number of trials that this call trained."""
     seconds: float
-    """Of this call, asking and telling included."""
+    """Seconds of this call, asking and telling included."""
 
-    def in_words(self) -> str:
-        """Lines for the terminal."""
+    def as_text(self) -> str:
+        """Result of the search in lines for the terminal."""
         winner = self.winner
         line = (
             f"{winner.cell}{f' ({winner.label})' if winner.label else ''}: trial {winner.winner} of "
-            f"{len(winner.trials)} is best, {winner.value:.2f} nats: {in_words(winner.chosen)}"
+            f"{len(winner.trials)} is best, {winner.value:.2f} nats: {parameters_text(winner.chosen)}"
         )
         if not self.trials:
             return line
@@ -66,7 +66,7 @@ def run_study(
     progress: Progress,
     stop: StopToken,
     pool: WorkerPool | None = None,
-) -> Found:
+) -> SearchResult:
     """Bring a study to its number of trials and freeze its winner; nothing runs where that is done.
 
     Raises `Interrupted` after a checkpoint when `stop` says so: the study goes on from there.
@@ -75,15 +75,15 @@ def run_study(
     path = study.path(context.store)
     there = _own(study, path)
     if there and len(there.trials) >= study.trials:
-        return Found(there, 0, 0.0)
+        return SearchResult(there, 0, 0.0)
     ledger = _open(study, storage(), there)
     trained = 0
     for batch in range(-(-study.trials // study.batch)):
         trained += _run_batch(study, batch, ledger, context, progress, stop, pool)
     ended = ledger.ended()
     winner = freeze(study, [ended[number] for number in range(study.trials)])
-    write(path, winner)
-    return Found(winner, trained, time.monotonic() - started)
+    write_winner(path, winner)
+    return SearchResult(winner, trained, time.monotonic() - started)
 
 
 def _open(study: Study, storage: BaseStorage, there: Winner | None) -> Ledger:
@@ -109,8 +109,8 @@ def _open(study: Study, storage: BaseStorage, there: Winner | None) -> Ledger:
 
 
 def _own(study: Study, path: Path) -> Winner | None:
-    """The file of this very search; one of another is set aside when this one is written."""
-    found = read(path)
+    """Frozen winner of this very search; a file of another is set aside when this one's is written."""
+    found = read_winner(path)
     return found if found and found.spec_digest == study.spec_digest else None
 
 
@@ -123,7 +123,7 @@ def _run_batch(
     stop: StopToken,
     pool: WorkerPool | None,
 ) -> int:
-    """Ask, train and tell what of a batch has not ended; how many that were."""
+    """Ask, train and tell the trials of a batch that have not ended; return how many that were."""
     first = batch * study.batch
     numbers = range(first, min(first + study.batch, study.trials))
     ended = ledger.ended()
@@ -191,11 +191,11 @@ class _Results:
         return {trial.number: trial for trial in trials}
 
     def write(self, trials: list[Trial]) -> None:
-        """Keep results."""
+        """Write the results of a trained batch."""
         atomic.write(self._path, _TRIALS.dump_json(trials))
 
     def remove(self) -> None:
-        """All are told: the batch's checkpoints and what leases kills left have served, and then its results."""
+        """Remove the batch's checkpoints, the leases that kills left, and then its results, once all are told."""
         left = [path for ending in ("pt", "lease") for path in self._folder.glob(f"{self._name}-*.{ending}")]
         for path in (*left, self._path):
             path.unlink(missing_ok=True)

@@ -41,7 +41,7 @@ def run_studies(studies: Sequence[Study], context: RunContext, options: RunOptio
     They run one after the other in this process, and beside each other on several workers: a study's batches follow
     each other, and one batch may not keep all workers busy.
     """
-    from vdae_bench.search.ledger import alone, open_storage
+    from vdae_bench.search.ledger import only_search_in, open_storage
     from vdae_bench.search.run import run_study, work_of
 
     folder = context.store.searches(studies[0].sweep, studies[0].protocol.name)
@@ -63,10 +63,10 @@ def run_studies(studies: Sequence[Study], context: RunContext, options: RunOptio
     def run(study: Study) -> None:
         found = run_study(study, context, opened, progress, stop, pool)
         if not options.quiet:
-            progress.say(found.in_words())
+            progress.say(found.as_text())
 
     with (
-        alone(folder),
+        only_search_in(folder),
         stop.listening(context.command),
         choose_progress(work, options.quiet) as progress,
         choose_pool(options.workers, options.scheduler, context, progress.say) as pool,
@@ -102,7 +102,7 @@ def take_winners(spec: SweepSpec, store: Store, asked: bool | None, quiet: bool)
 
 
 def search_text(spec: SweepSpec, studies: Sequence[Study], store: Store) -> str:
-    """What a search would run and cost."""
+    """Table of what a search would run and cost."""
     rows, total = [], 0
     for study in studies:
         have = trials_frozen(study, store)

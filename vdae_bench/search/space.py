@@ -1,4 +1,4 @@
-"""What may vary: the space of a spec as Optuna's distributions, the same for every trial of a study."""
+"""The search space: a spec's searched parameters as Optuna's distributions, the same for every trial of a study."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vdae_bench.spec.file import Choices, Range
-from vdae_bench.spec.hyperparameters import OF_THE_OPTIMISER
+from vdae_bench.spec.hyperparameters import OPTIMISER_NAMES
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 
-def is_of(space: Mapping[str, Range | Choices], parameters: Mapping[str, Any]) -> bool:
-    """Whether parameters are a point of the space."""
+def is_point_of(space: Mapping[str, Range | Choices], parameters: Mapping[str, Any]) -> bool:
+    """True where the parameters are a point of the space."""
     return parameters.keys() == space.keys() and all(space[name].has(value) for name, value in parameters.items())
 
 
 def distributions(space: Mapping[str, Range | Choices]) -> dict[str, BaseDistribution]:
-    """An interval each, logarithmic or not, or an unordered set, as Appendix D's are."""
+    """Optuna's distribution of each parameter: an interval, logarithmic or not, or a set, as in Appendix D."""
     return {name: _distribution(each) for name, each in space.items()}
 
 
@@ -35,14 +35,14 @@ def _distribution(space: Range | Choices) -> BaseDistribution:
 
 
 def architecture_of(parameters: Mapping[str, Value]) -> dict[str, Value]:
-    """Those that decide the network: trials that agree in them are replicas of one model."""
-    return {name: value for name, value in parameters.items() if name not in OF_THE_OPTIMISER}
+    """Parameters that decide the network: trials that agree in them are replicas of one model."""
+    return {name: value for name, value in parameters.items() if name not in OPTIMISER_NAMES}
 
 
-def in_words(parameters: Mapping[str, Any]) -> str:
-    """Parameters in one line.
+def parameters_text(parameters: Mapping[str, Any]) -> str:
+    """The parameters in one line, for people.
 
-    >>> in_words({"learning_rate": 0.000312345, "schedule": "none"})
+    >>> parameters_text({"learning_rate": 0.000312345, "schedule": "none"})
     'learning_rate 0.0003123, schedule none'
     """
     return ", ".join(

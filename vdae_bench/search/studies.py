@@ -13,14 +13,14 @@ from vdae_bench.errors import UserError
 from vdae_bench.models.registry import get_method
 from vdae_bench.running.cost import price
 from vdae_bench.running.job import Job
-from vdae_bench.search.space import architecture_of, is_of
+from vdae_bench.search.space import architecture_of, is_point_of
 from vdae_bench.spec.file import MAX_SEEDS, MAX_TRIALS, Choices, Range, SearchSpec
 from vdae_bench.spec.protocol import Protocol
 from vdae_bench.spec.sweep import Cell, SweepSpec
 from vdae_bench.store.records import Store
 from vdae_bench.system.strict_json import digest
 
-SCHEMA = 1
+STUDY_SCHEMA = 1
 TRIAL_SEEDS = 1_000_000
 """The training seed of trial i of study seed s is this + 10,000 s + i: far above those of final runs."""
 assert TRIAL_SEEDS > MAX_SEEDS
@@ -37,19 +37,19 @@ class Study:
     serves: tuple[str, ...]
     """Slugs of the cells that take the winner, this one among them."""
     protocol: Protocol
-    """Of the final runs."""
+    """Protocol of the final runs."""
     hyperparameters: dict[str, Any]
-    """What the cell trains with where the space does not say otherwise."""
+    """Hyper-parameters of the cell where the space does not say otherwise."""
     space: Mapping[str, Range | Choices]
     sampler: str
-    """`gp`, `tpe` or `random`."""
+    """Sampler of the study: `gp`, `tpe` or `random`."""
     seed: int
     epochs: int
     batch: int
     pruning: bool
     trials: int
     label: str = ""
-    """What tells a study of a comparison from the spec's own, as `sampler-tpe.seed-3`."""
+    """Suffix that tells a study of a comparison from the spec's own, such as `sampler-tpe.seed-3`; else empty."""
 
     @property
     def fixed(self) -> dict[str, Any]:
@@ -57,7 +57,7 @@ class Study:
         return {name: value for name, value in self.hyperparameters.items() if name not in self.space}
 
     def job(self, parameters: Mapping[str, Any]) -> Job:
-        """What a trial with these parameters trains."""
+        """The job that a trial with these parameters trains."""
         protocol = self.protocol.model_copy(update={"epochs": self.epochs})
         return Job(self.sweep, self.cell, protocol, {**self.hyperparameters, **parameters})
 
@@ -66,7 +66,7 @@ class Study:
         return TRIAL_SEEDS + MAX_TRIALS * self.seed + index
 
     def batch_name(self, batch: int) -> str:
-        """What the names of the files begin with that a batch leaves until it is told."""
+        """Prefix of the files that a batch leaves until it is told."""
         return f"search-{self.spec_digest[:16]}-{batch}"
 
     @property
@@ -75,7 +75,7 @@ class Study:
         job = self.job({})
         return digest(
             {
-                "schema": SCHEMA,
+                "schema": STUDY_SCHEMA,
                 "cell": self.cell.as_record(),
                 "training": asdict(job.training_settings()),
                 "train_images": job.protocol.train_images,
@@ -92,8 +92,8 @@ class Study:
         )
 
     def has(self, parameters: Mapping[str, Any]) -> bool:
-        """Whether a trial's parameters are of the space."""
-        return is_of(self.space, parameters)
+        """True where a trial's parameters are a point of the space."""
+        return is_point_of(self.space, parameters)
 
     def space_as_json(self) -> dict[str, Any]:
         """The space as the spec has it."""
@@ -101,27 +101,27 @@ class Study:
 
     @property
     def name(self) -> str:
-        """In Optuna's storage, where searches of other specs may be too."""
+        """Name of the study in Optuna's storage, where searches of other specs may be too."""
         parts = (self.sweep, self.protocol.name, self.slug, self.spec_digest[:8])
         return "/".join(parts)
 
     @property
     def slug(self) -> str:
-        """For people and files."""
+        """Name of the study for people and files."""
         return f"{self.cell.slug}.{self.label}" if self.label else self.cell.slug
 
     def path(self, store: Store) -> Path:
-        """Where the frozen winner is."""
+        """Path of the frozen winner."""
         return store.searches(self.sweep, self.protocol.name) / f"{self.slug}.json"
 
     @property
     def train_flops(self) -> int:
-        """Of one trial that is not pruned: the mean over the space's architectures."""
+        """FLOPs of one trial that is not pruned, a mean over the space's architectures."""
         return sum(self.architecture_flops) // len(self.architecture_flops)
 
     @property
     def architecture_flops(self) -> list[int]:
-        """Of a trial of each of the space's architectures, as counted by `plan.price`.
+        """FLOPs of one trial of each of the space's architectures, as `cost.price` counts them.
 
         An interval of sizes counts with its largest, and so do more combinations than can be counted one by one.
         """

@@ -19,8 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vdae_bench.data.images import load_images
-from vdae_bench.data.statistics import PixelStatistics
-from vdae_bench.data.views import Split, ViewedImages
+from vdae_bench.data.views import PixelStatistics, Split, ViewedImages
 from vdae_bench.models.registry import get_method
 from vdae_bench.running.context import RunContext
 from vdae_bench.running.cost import GroupLimit, price
@@ -36,14 +35,13 @@ from vdae_bench.search.winner import Trial
 from vdae_bench.store.records import Store
 from vdae_bench.system.strict_json import digest
 from vdae_bench.training.checkpoint import Checkpoint
-from vdae_bench.training.replicas import keep_replicas
-from vdae_bench.training.trainer import Interrupted, Trainer
+from vdae_bench.training.trainer import Interrupted, Trainer, keep_replicas
 
 RUNGS = 100
 """Epochs whose validation -ELBO is kept and may decide of pruning: all of a shorter trial, evenly spaced ones else."""
 
-Curve = Sequence[tuple[int, float]]
-Prunes = Callable[[Curve], bool]
+TrialCurve = Sequence[tuple[int, float]]
+Prunes = Callable[[TrialCurve], bool]
 Parameters = dict[str, Any]
 
 
@@ -61,7 +59,7 @@ class SearchImages(ViewedImages):
         return super().statistics()
 
     def statistics(self) -> PixelStatistics:
-        """As of the whole set."""
+        """Pixel statistics, computed once for all groups of a study."""
         return self._statistics
 
 
@@ -113,7 +111,7 @@ class TrialGroup:
 
     @property
     def job(self) -> Job:
-        """What says the architecture, protocol and data of all."""
+        """Job that says the architecture, protocol and data of all trials of the group."""
         (first, *_) = self.members.values()
         return self.study.job(architecture_of(first))
 
@@ -129,7 +127,7 @@ class TrialGroup:
         return _Training(self, context).run(report, stop)
 
     def halves(self) -> tuple[TrialGroup, ...]:
-        """Each with half of the trials, from their start: the same numbers."""
+        """Two groups of half the trials, from their start: their numbers are the same."""
         numbers, middle = list(self.members), (len(self.members) + 1) // 2
         parts = (numbers[:middle], numbers[middle:]) if len(numbers) > 1 else ()
         return tuple(
@@ -148,7 +146,7 @@ class _Training:
         self.ended: dict[int, Trial] = {}
         self.seconds = dict.fromkeys(group.members, 0.0)
         self.counted = 0.0
-        """Of the trainer's seconds, how many are shared out already."""
+        """Seconds of the trainer that are shared out to the trials already."""
 
     def trainer(self) -> Trainer:
         """A trainer of the replicas that are alive, at their start."""
@@ -209,7 +207,7 @@ class _Training:
         if not through and len(self.alive) < len(trainer.noise.seeds):
             raise _Thinned
 
-    def _end(self, number: int, state: Any, epoch: int, curve: Curve, diverged_at: int | None = None) -> None:
+    def _end(self, number: int, state: Any, epoch: int, curve: TrialCurve, diverged_at: int | None = None) -> None:
         self.alive.remove(number)
         self.ended[number] = Trial(
             number=number,
@@ -238,10 +236,11 @@ class _Training:
         }
 
     def _restore(self, kept: dict[str, Any]) -> dict[str, Any] | None:
-        """Take over what was saved; the trainer's part of it."""
+        """Take over a checkpoint's content, and return the trainer's part of it."""
         self.alive, self.seconds, self.counted = kept["alive"], kept["seconds"], kept["counted"]
         self.ended = {number: Trial.model_validate(trial) for number, trial in kept["ended"].items()}
-        return kept["trainer"]
+        trainer: dict[str, Any] | None = kept["trainer"]
+        return trainer
 
 
 class _Thinned(Exception):
@@ -257,7 +256,7 @@ def groups_of(
         by_architecture.setdefault(digest(architecture_of(parameters)), []).append(number)
     groups = []
     for numbers in by_architecture.values():
-        size = (limit or GroupLimit()).of(study.job(architecture_of(members[numbers[0]])))
+        size = (limit or GroupLimit()).fitting(study.job(architecture_of(members[numbers[0]])))
         for start in range(0, len(numbers), size):
             part = {number: members[number] for number in numbers[start : start + size]}
             groups.append(TrialGroup(study, part, prunes))
@@ -274,11 +273,11 @@ class BatchDisplay:
         """FLOPs that are done of each group that has started."""
 
     def say(self, line: str) -> None:
-        """A line of its own."""
+        """Print a line of its own."""
         self.progress.say(line)
 
     def start(self, task: Task[list[Trial]]) -> None:
-        """Nothing: the batch has started."""
+        """Do nothing: the batch has started."""
 
     def update(self, task: Task[list[Trial]], phase: str, fraction: float | None) -> None:
         """Move the batch's bar."""
@@ -297,7 +296,7 @@ class BatchDisplay:
         self.update(task, f"{len(result)} trials ended", 1.0)
 
     def fail(self, task: Task[list[Trial]], error: Exception) -> None:
-        """Nothing: the search says so at its end."""
+        """Do nothing: the search reports failures at its end."""
 
 
 def train(

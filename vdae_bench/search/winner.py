@@ -17,8 +17,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from vdae_bench.errors import EnvironmentFault, UserError
-from vdae_bench.search.space import is_of
-from vdae_bench.search.studies import SCHEMA, Study, studies_of
+from vdae_bench.search.space import is_point_of
+from vdae_bench.search.studies import STUDY_SCHEMA, Study, studies_of
 from vdae_bench.spec.file import Choices, Range
 from vdae_bench.spec.protocol import with_limits
 from vdae_bench.spec.sweep import Searched, SweepSpec
@@ -32,7 +32,7 @@ METRIC = "validation -ELBO at beta = 1 after the last epoch, nats an image, lowe
 
 
 class Trial(BaseModel):
-    """One trial that ended."""
+    """A trial of a search that ended: complete, pruned or diverged."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -43,9 +43,9 @@ class Trial(BaseModel):
     value: float | None
     """-ELBO (nats) after the last epoch: of all of them, or the last before pruning; None if it diverged."""
     epochs: int = Field(ge=0)
-    """Whole epochs that it trained."""
+    """Number of whole epochs that the trial trained."""
     seconds: float = Field(ge=0)
-    """Its share of its group's training and validation time."""
+    """The trial's share of its group's seconds of training and validation."""
     seed: int
     curve: list[tuple[int, float]] = []
     """(epoch, -ELBO), at 100 epochs at most (`trials.rungs`)."""
@@ -54,13 +54,13 @@ class Trial(BaseModel):
 
     @property
     def score(self) -> float:
-        """The value of a trial that has one."""
+        """Final -ELBO of a complete trial."""
         assert self.value is not None
         return self.value
 
 
 class Winner(BaseModel):
-    """The file."""
+    """The frozen result of a study, as its file has it."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -76,17 +76,17 @@ class Winner(BaseModel):
     sampler: str
     seed: int
     epochs: int = Field(ge=1)
-    """Of a trial that is not pruned."""
+    """Epochs of a trial that is not pruned."""
     final_epochs: int = Field(ge=1)
-    """Of the runs that use the winner."""
+    """Epochs of the runs that use the winner."""
     batch: int
     pruning: bool
     protocol: str
     fixed: dict[str, Any]
-    """The other hyper-parameters of the trials."""
+    """Hyper-parameters that all trials share."""
     space: dict[str, Any]
     versions: dict[str, str | None]
-    """Of the libraries and the code when the file was written."""
+    """Versions of the libraries and the code when the file was written."""
     spec_digest: str
     trials: list[Trial]
 
@@ -97,7 +97,7 @@ class Winner(BaseModel):
 
     @property
     def searched(self) -> dict[str, Range | Choices]:
-        """The space as specs have it."""
+        """The search space, parsed as in a spec."""
         return _SPACE.validate_python(self.space)
 
     @property
@@ -107,17 +107,17 @@ class Winner(BaseModel):
 
     @property
     def digest(self) -> str:
-        """Of the file's content."""
-        return digest(json.loads(to_json(self)))
+        """Digest of the file's content."""
+        return digest(json.loads(winner_json(self)))
 
     @property
     def source(self) -> str:
-        """What the record of a run with these hyper-parameters says."""
+        """Entry `source` in the records of runs that use the winner: `search <digest>`."""
         return f"search {self.digest[:16]}"
 
 
 def _rank(trial: Trial) -> tuple[float, int]:
-    """The order of complete trials; of equal ones the first."""
+    """Sort key of complete trials: the lowest -ELBO first, of equal ones the first asked."""
     return trial.score, trial.number
 
 
@@ -138,7 +138,7 @@ def freeze(study: Study, trials: Sequence[Trial]) -> Winner:
             f"{study.slug}: none of {len(trials)} trials stayed finite; lower learning_rate in the search's parameters"
         )
     return Winner(
-        schema_=SCHEMA,
+        schema_=STUDY_SCHEMA,
         cell=study.cell.slug,
         serves=list(study.serves),
         label=study.label,
@@ -165,8 +165,8 @@ def freeze(study: Study, trials: Sequence[Trial]) -> Winner:
     )
 
 
-def to_json(winner: Winner) -> str:
-    """The text of the file: a line each field and each trial."""
+def winner_json(winner: Winner) -> str:
+    """Text of the winner's file: a line for each field and each trial."""
     content = winner.model_dump(mode="json")
     fields = {"schema": content.pop("schema_"), **content}
     trials = ",\n  ".join(_line(each) for each in fields.pop("trials"))
@@ -178,7 +178,7 @@ def _line(value: Any) -> str:
     return json.dumps(value, allow_nan=False)
 
 
-def read(path: Path) -> Winner | None:
+def read_winner(path: Path) -> Winner | None:
     """The winner in a file; None where there is no file.
 
     Raises:
@@ -194,7 +194,7 @@ def read(path: Path) -> Winner | None:
             raise ValueError("it is of another study")
         if any(each.faults for each in found.searched.values()):
             raise ValueError("its space has an interval that is none")
-        if not all(is_of(found.searched, each.parameters) for each in found.trials):
+        if not all(is_point_of(found.searched, each.parameters) for each in found.trials):
             raise ValueError("a trial is not of its space")
         return found
     except FileNotFoundError:
@@ -218,21 +218,21 @@ def damaged_winners(store: Store, sweep: str | None = None, protocol: str | None
 def _every(store: Store, sweep: str | None, protocol: str | None) -> Iterator[tuple[Path, Winner | None]]:
     for path in store.winner_paths(sweep, protocol):
         try:
-            yield path, read(path)
+            yield path, read_winner(path)
         except UserError:
             yield path, None
 
 
-def write(path: Path, winner: Winner) -> None:
+def write_winner(path: Path, winner: Winner) -> None:
     """Put the file in place at once; another that lies there is set aside."""
     set_aside(path)
-    atomic.write(path, to_json(winner).encode())
+    atomic.write(path, winner_json(winner).encode())
 
 
 def set_aside(path: Path) -> None:
     """Keep what lies there under a name that no search writes: a copy, so that it is never missing."""
     try:
-        old = read(path)
+        old = read_winner(path)
         label = old.digest[:8] if old else ""
     except UserError:
         label = "unreadable"
@@ -242,7 +242,7 @@ def set_aside(path: Path) -> None:
 
 def trials_frozen(study: Study, store: Store) -> int:
     """How many trials the frozen winner of this very search has; 0 without one."""
-    found = read(study.path(store))
+    found = read_winner(study.path(store))
     return len(found.trials) if found and found.spec_digest == study.spec_digest else 0
 
 
@@ -253,7 +253,7 @@ def frozen(study: Study, store: Store) -> Winner | None:
         UserError: the file is of another search than the spec's.
     """
     path = study.path(store)
-    found = read(path)
+    found = read_winner(path)
     if found and found.spec_digest != study.spec_digest:
         raise UserError(
             f"{path} is from another search than the spec now has (its space, sampler, seed, epochs or fixed "

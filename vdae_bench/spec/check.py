@@ -20,15 +20,15 @@ from vdae_bench.models.registry import get_method
 from vdae_bench.spec.file import (
     CellSpec,
     Choices,
-    Comparison,
     Metric,
     Range,
     SearchSpec,
     SpecFile,
+    StudyGrid,
 )
 from vdae_bench.spec.hyperparameters import Vocabulary, hyperparameters_of
 from vdae_bench.spec.protocol import Protocol, load_protocol, override, sweeps_folder
-from vdae_bench.spec.sweep import AXES, Cell, SweepSpec
+from vdae_bench.spec.sweep import CELL_AXES, Cell, SweepSpec
 from vdae_bench.system.words import nearest
 from vdae_bench.system.yaml_file import Location, YamlFile
 
@@ -156,7 +156,7 @@ class _Checker:
         candidates: list[tuple[Location, dict[str, Any], dict[str, Any]]] = []
         for index, grid in enumerate(written.grid):
             place: Location = ("grid", index)
-            missing = [axis for axis in AXES if axis not in grid]
+            missing = [axis for axis in CELL_AXES if axis not in grid]
             if missing:
                 self.fault(place, f"the grid needs the axes {', '.join(missing)} too")
                 continue
@@ -164,11 +164,11 @@ class _Checker:
                 candidates.append((place, dict(zip(grid, values, strict=True)), {}))
         for index, cell in enumerate(written.include):
             at: Location = ("include", index)
-            absent = [axis for axis in AXES if getattr(cell, axis) is None]
+            absent = [axis for axis in CELL_AXES if getattr(cell, axis) is None]
             if absent:
                 self.fault(at, f"an included cell needs {', '.join(absent)} too")
                 continue
-            axes = {axis: getattr(cell, axis) for axis in AXES} | cell.options
+            axes = {axis: getattr(cell, axis) for axis in CELL_AXES} | cell.options
             candidates.append((at, axes, _given(cell.hyperparameters)))
         cells: dict[str, Cell] = {}
         for at, axes, hyperparameters in candidates:
@@ -183,7 +183,7 @@ class _Checker:
         return list(cells.values())
 
     def _cell(self, at: Location, axes: dict[str, Any], hyperparameters: dict[str, Any]) -> Cell | None:
-        options = {name: value for name, value in axes.items() if name not in AXES}
+        options = {name: value for name, value in axes.items() if name not in CELL_AXES}
         latents = axes["latents"]
         try:
             view, dataset = parse_dataset_id(str(axes["dataset"]))
@@ -240,8 +240,8 @@ class _Checker:
                 self.fault(("search", "parameters", name), f"search parameter {name!r}: {why}")
         options = {name for cell in cells for name in get_method(cell.method).options}
         for index, axis in enumerate(search.share):
-            if axis not in AXES and axis not in options:
-                hint = nearest(axis, [*AXES, *options])
+            if axis not in CELL_AXES and axis not in options:
+                hint = nearest(axis, [*CELL_AXES, *options])
                 self.fault(("search", "share", index), f"{axis!r} is no axis of this sweep{hint}")
         trained = [cell.slug for cell in cells if get_method(cell.method).trains]
         if search.cell is not None and search.share:
@@ -252,7 +252,7 @@ class _Checker:
 
 
 def _faults_of_space(name: str, space: Range | Choices, vocabulary: Vocabulary) -> Iterator[str]:
-    """What is wrong with the space of one parameter, and the remedy."""
+    """Sentences that say what is wrong with the space of one parameter."""
     if name in ("seed", "seeds"):
         yield "seeds are never searched"
         return
@@ -281,7 +281,7 @@ def _given(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _excludes(pattern: CellSpec, axes: Mapping[str, Any]) -> bool:
-    wanted = {axis: getattr(pattern, axis) for axis in AXES if getattr(pattern, axis) is not None}
+    wanted = {axis: getattr(pattern, axis) for axis in CELL_AXES if getattr(pattern, axis) is not None}
     wanted |= pattern.options
     return bool(wanted) and all(axes.get(name) == value for name, value in wanted.items())
 
@@ -329,7 +329,7 @@ def faults_of(error: ValidationError, model: type[BaseModel], file: YamlFile) ->
 
 
 def _is_branch(part: int | str) -> bool:
-    """Whether a part of pydantic's location names a branch of a union, not a key of the file."""
+    """True for a part of pydantic's location that names a branch of a union, not a key of the file."""
     return isinstance(part, str) and (part in ("Range", "Choices", "str", "int", "float", "none") or "[" in part)
 
 
@@ -338,7 +338,7 @@ def _keys_at(model: type[BaseModel], at: tuple[int | str, ...]) -> list[str]:
     nested: dict[str, type[BaseModel]] = {
         "search": SearchSpec,
         "metric": Metric,
-        "compare": Comparison,
+        "compare": StudyGrid,
         "include": CellSpec,
         "exclude": CellSpec,
         "Range": Range,

@@ -26,18 +26,18 @@ class Range(BaseModel):
 
     @property
     def faults(self) -> list[str]:
-        """What is wrong with its ends."""
+        """Sentences that say what is wrong with the ends of the interval."""
         order = [] if self.min < self.max else [f"min {self.min:g} must be below max {self.max:g}"]
         start = self.distribution == "log_uniform_values" and self.min <= 0
         return order + (["a logarithmic interval must start above 0"] if start else [])
 
     @property
     def largest(self) -> int | float:
-        """The largest value in it."""
+        """Largest value in the interval."""
         return round(self.max) if self.distribution == "int_uniform" else self.max
 
     def has(self, value: Any) -> bool:
-        """Whether a value is in it, to rounding."""
+        """True where a value is in the interval, up to rounding."""
         kinds = (int,) if self.distribution == "int_uniform" else (int, float)
         slack = 1e-9 * max(abs(self.min), abs(self.max))
         return type(value) in kinds and self.min - slack <= value <= self.max + slack
@@ -50,15 +50,15 @@ class Choices(BaseModel):
 
     values: list[str | int | float] = Field(min_length=1)
     faults: ClassVar[tuple[str, ...]] = ()
-    """As of an interval: none is wrong in itself."""
+    """Empty: a set cannot be wrong in itself, where an interval can (`Range.faults`)."""
 
     def has(self, value: Any) -> bool:
-        """Whether a value is one of them."""
+        """True where a value is one of the set."""
         return type(value) in (str, int, float) and value in self.values
 
 
 class Metric(BaseModel):
-    """What a search optimises."""
+    """The quantity that a search optimises."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -66,9 +66,8 @@ class Metric(BaseModel):
     goal: Literal["maximize"]
 
 
-class Comparison(BaseModel):
-    """Studies beside the spec's own, multiplied out: the same search by other samplers, seeds, numbers of
-    epochs or of trials asked at once."""
+class StudyGrid(BaseModel):
+    """Studies beside the spec's own, multiplied out: other samplers, seeds, epochs, numbers of trials at once."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -85,12 +84,12 @@ class SearchSpec(BaseModel):
 
     method: Literal["bayes", "random"] = "bayes"
     sampler: Literal["gp", "tpe"] = "gp"
-    """Of method `bayes`: Optuna's Gaussian process, or its tree-structured Parzen estimator."""
+    """Sampler of method `bayes`: Optuna's Gaussian process, or its tree-structured Parzen estimator."""
     metric: Metric = Metric(name="validation_elbo", goal="maximize")
     trials: int = Field(ge=1, le=MAX_TRIALS)
-    """A total, across resumes."""
+    """Number of trials in total, across resumes."""
     epochs: int | None = Field(default=None, ge=1)
-    """Of a trial; None is the protocol's."""
+    """Epochs of a trial; None takes the protocol's."""
     batch: int = Field(default=8, ge=1, le=256)
     """Trials asked together, before any of them is told; those of one architecture train as replicas of one model."""
     pruning: bool = True
@@ -98,8 +97,8 @@ class SearchSpec(BaseModel):
     share: list[str] = []
     """Axes over which cells share one study, run on the first of them."""
     cell: str | None = None
-    """The one cell whose study serves all."""
-    compare: Comparison = Comparison()
+    """Slug of the one cell whose study serves all."""
+    compare: StudyGrid = StudyGrid()
     parameters: dict[str, Range | Choices] = Field(min_length=1)
 
 
@@ -126,7 +125,7 @@ def _plain_name(name: str) -> str:
 
 
 class SpecFile(BaseModel):
-    """The file as written."""
+    """A sweep file as written, before its cells are multiplied out."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -22,10 +22,10 @@ SCHEDULE: Hyperparameter[Schedule] = Hyperparameter(
 ADAM_BETA2 = Hyperparameter("adam_beta2", float, 0.999, ge=0, lt=1, meaning="decay of Adam's second moment")
 ADAM_EPS = Hyperparameter("adam_eps", float, 1e-8, gt=0, lt=1, meaning="Adam's epsilon")
 OPTIMISER: tuple[Hyperparameter[Any], ...] = (LEARNING_RATE, SCHEDULE, ADAM_BETA2, ADAM_EPS)
-"""What every method trains with; `training.adam.AdamSettings` has their values."""
-OF_THE_OPTIMISER = frozenset(each.name for each in OPTIMISER)
+"""Hyper-parameters that every method trains with; `training.adam.AdamSettings` has their values."""
+OPTIMISER_NAMES = frozenset(each.name for each in OPTIMISER)
 
-TAKEN = frozenset({*Protocol.model_fields, "seed", "source"})
+RESERVED_NAMES = frozenset({*Protocol.model_fields, "seed", "source"})
 """Words that mean something else where a hyper-parameter is set or recorded."""
 
 
@@ -36,7 +36,7 @@ def hyperparameters_of(method: Method) -> dict[str, Hyperparameter[Any]]:
         UserError: the method calls one of its own by a name that is taken.
     """
     for each in method.hyperparameters:
-        if each.name in TAKEN:
+        if each.name in RESERVED_NAMES:
             raise UserError(f"method {method.id} calls a hyper-parameter {each.name!r}, which is taken; rename it")
     return {each.name: each for each in (*OPTIMISER, *method.hyperparameters)}
 
@@ -49,7 +49,7 @@ class Vocabulary:
 
     @cached_property
     def own(self) -> dict[str, list[Hyperparameter[Any]]]:
-        """What the optimiser and the sweep's methods declare under each name, mostly one and the same."""
+        """Declarations of the optimiser and the sweep's methods by name: mostly one each, more where methods differ."""
         return _by_name((*OPTIMISER, *(each for method in self.methods for each in method.hyperparameters)))
 
     def find(self, name: str) -> list[Hyperparameter[Any]]:
@@ -57,7 +57,7 @@ class Vocabulary:
         return self.own.get(name) or _of_any_method().get(name, [])
 
     def fault(self, name: str, value: Any, *, strict: bool = False) -> str:
-        """What is wrong with setting a hyper-parameter to a value; "" where nothing is."""
+        """Sentence that says what is wrong with setting a hyper-parameter to a value; "" where nothing is."""
         found = self.find(name)
         try:
             for each in found:

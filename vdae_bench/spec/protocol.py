@@ -24,7 +24,7 @@ from vdae_bench.system.yaml_file import YamlFile
 
 PROTOCOLS = ("smoke", "quick", "standard", "paper-mixed", "paper")
 """The shipped protocols, files in `sweeps/protocols/`: the longest and most exact last."""
-NOT_IN_NAME = ("name", "base", "seeds", "description", "cannot_show", "quality_samples")
+NOT_IN_CONTENT = ("name", "base", "seeds", "description", "cannot_show", "quality_samples")
 
 
 class Protocol(BaseModel):
@@ -57,8 +57,8 @@ class Protocol(BaseModel):
     """Hyper-parameters that a user set for this protocol; they win over the spec's."""
 
     def content(self) -> dict[str, Any]:
-        """What determines numbers: everything but names and the number of seeds."""
-        return self.model_dump(exclude=set(NOT_IN_NAME))
+        """Fields that determine numbers: all but names, texts and how many seeds are run and samples judged."""
+        return self.model_dump(exclude=set(NOT_IN_CONTENT))
 
     def deviations(self, other: Protocol) -> dict[str, tuple[Any, Any]]:
         """Fields in which this protocol differs from `other`: `{field: (own value, other's value)}`."""

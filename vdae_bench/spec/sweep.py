@@ -12,7 +12,7 @@ from vdae_bench.spec.file import Choices, Range, SearchSpec
 from vdae_bench.spec.hyperparameters import hyperparameters_of
 from vdae_bench.spec.protocol import Protocol
 
-AXES = ("dataset", "method", "latents")
+CELL_AXES = ("dataset", "method", "latents")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Cell:
 
     @property
     def slug(self) -> str:
-        """Its folder: `<dataset>_<method>_<latents>` and each option that is not the default."""
+        """Name of a cell's folder: `<dataset>_<method>_<latents>` and each option that is not the default."""
         options = "".join(f"_{name}-{_word(value)}" for name, value in self.options)
         return f"{self.dataset}_{self.method}_{self.latents}{options}"
 
@@ -69,7 +69,7 @@ class SweepSpec:
     """By the slug of a cell, what a search chose for it (`search.winner`)."""
 
     def resolved_hyperparameters(self, cell: Cell) -> dict[str, Any]:
-        """What a cell trains with: defaults, the protocol's sizes, the spec's, the cell's, a search's, the user's."""
+        """Hyper-parameters of a cell, later layers winning: defaults, protocol, spec, cell, search, command line."""
         declared = hyperparameters_of(get_method(cell.method))
         layers = (
             self.protocol.hyperparameters,
@@ -84,7 +84,7 @@ class SweepSpec:
         return values
 
     def source(self, cell: Cell) -> str:
-        """Where a cell's hyper-parameters are from: `spec`, or `search <digest>`."""
+        """Source of a cell's hyper-parameters: `spec`, or `search <digest>`."""
         return self.searched[cell.slug].source if cell.slug in self.searched else "spec"
 
     def searched_parameters(self, cell: Cell) -> dict[str, Range | Choices]:

@@ -23,8 +23,8 @@ from vdae_bench.data.views import View
 from vdae_bench.store.layout import evidence_paths
 from vdae_bench.system import atomic, strict_json
 
-SCHEMA = 1
-IMAGES = ("data", "means", "drawn", "interpolations", "reconstructions")
+EVIDENCE_SCHEMA = 1
+IMAGE_ARRAYS = ("data", "means", "drawn", "interpolations", "reconstructions")
 
 
 class Numbers(BaseModel):
@@ -36,7 +36,7 @@ class Numbers(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    schema_version: int = SCHEMA
+    schema_version: int = EVIDENCE_SCHEMA
     run_digest: str
     arrays_sha256: str = ""
     quality: dict[Kind, Quality] = {}
@@ -57,7 +57,7 @@ class Numbers(BaseModel):
 
 @dataclass(frozen=True)
 class Evidence:
-    """Numbers, and arrays by name.
+    """Evidence of one run's samples: its numbers, and its arrays by name.
 
     Images are uint8 of n pixels: `data`, `means`, `drawn` (N, n), `interpolations` (pairs, steps, n), `reconstructions`
     (N, levels, n). `unit_variances` is float32 (m,), `correlation` int8 (m, m) in 1/127, where there are any.
@@ -68,9 +68,9 @@ class Evidence:
 
     @property
     def fits(self) -> bool:
-        """Whether what every figure needs is there, and all images are of the shape that the numbers say."""
+        """True where all that figures need is there, and all images have the shape that the numbers say."""
         pixels = math.prod(self.numbers.image_shape)
-        there = [self.arrays[name] for name in IMAGES if name in self.arrays]
+        there = [self.arrays[name] for name in IMAGE_ARRAYS if name in self.arrays]
         return {"data", "drawn"} <= self.arrays.keys() and all(each.shape[-1:] == (pixels,) for each in there)
 
 
@@ -106,12 +106,12 @@ def read_evidence(record: Path, run_digest: str) -> Evidence | None:
 
 
 def read_numbers(record: Path, run_digest: str) -> Numbers | None:
-    """The numbers alone."""
+    """Numbers of a run's evidence, without the arrays; None where there are none of that run."""
     try:
         numbers = Numbers.model_validate(strict_json.loads(evidence_paths(record)[1].read_bytes()))
     except (OSError, ValueError, ValidationError):
         return None
-    return numbers if numbers.run_digest == run_digest and numbers.schema_version == SCHEMA else None
+    return numbers if numbers.run_digest == run_digest and numbers.schema_version == EVIDENCE_SCHEMA else None
 
 
 Kind = Literal["means", "drawn"]
@@ -125,7 +125,7 @@ class Quality(BaseModel):
 
     samples: int
     view: View
-    """Of the test images that the samples are compared with; mean images are grey, and compared with grey images."""
+    """View of the test images that samples are compared with; mean images are grey, and compared with grey ones."""
     frechet: float
     frechet_error: NonNegativeFloat
     frechet_floor: float
@@ -137,6 +137,6 @@ class Quality(BaseModel):
     data_classifier_entropy: float
     data_class_entropy: float
     classifier_accuracy: float
-    """On the test images under that view."""
+    """Accuracy of the classifier on the test images under that view."""
     classifier: str
-    """Digest of its weights."""
+    """Digest of the classifier's weights."""

@@ -19,7 +19,7 @@ from vdae_bench.errors import UserError
 from vdae_bench.system.atomic import is_plain
 
 
-class Place(NamedTuple):
+class RecordPlace(NamedTuple):
     """Whose record, or winner, a path is: its sweep and protocol, and the name of its cell's or kind's folder."""
 
     sweep: str
@@ -56,9 +56,9 @@ class Layout:
             if wanted and path.stem.removeprefix("seed-").isdecimal():
                 yield path
 
-    def place(self, path: Path) -> Place:
+    def place(self, path: Path) -> RecordPlace:
         """The place of a record's or winner's file."""
-        return Place(*path.relative_to(self.root).parts[:3])
+        return RecordPlace(*path.relative_to(self.root).parts[:3])
 
     def checkpoints(self, sweep: str, protocol: str) -> Path:
         """The folder with what stopped groups of a sweep go on from, and their leases."""

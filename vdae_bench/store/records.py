@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class RecordedCell(BaseModel):
-    """Which cell of which table."""
+    """The cell of a recorded run."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -115,7 +115,7 @@ class Cost(BaseModel):
 
 
 class Record(BaseModel):
-    """One run."""
+    """The record of one finished run."""
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 

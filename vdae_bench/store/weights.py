@@ -29,7 +29,7 @@ def save_model(record: Path, run_digest: str, model: Model, replica: int) -> Non
 
 
 def load_model(record: Path, run_digest: str, method: str, problem: Problem) -> Model:
-    """The model of a run, of one replica.
+    """Load the model of a run, with one replica, from its kept weights.
 
     Raises:
         UserError: its weights were not kept, or are those of another run.

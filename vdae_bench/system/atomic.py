@@ -18,7 +18,7 @@ SECONDS_TO_ABANDONMENT = 24 * 3600.0
 
 
 def temporary_beside(path: Path) -> Path:
-    """A name in the folder of `path` that no other process takes, here or on another machine that shares it."""
+    """Path beside `path` that no other process takes, here or on another machine that shares the folder."""
     return path.with_name(f"{path.name}.tmp-{_place()}-{os.getpid()}-{secrets.token_hex(4)}")
 
 
@@ -28,8 +28,10 @@ def _place() -> str:
 
 
 def clear(folder: Path) -> None:
-    """Remove the temporary files that dead processes of this machine left in a folder, and those of any machine that
-    are older by a day than the newest file there: by the file system's clock, no machine's own.
+    """Remove the temporary files that dead processes left in a folder.
+
+    On this machine they are known by the process in their names; from any machine, by being older by a day than the
+    newest file there. That is by the file system's clock: no two machines' own need to agree.
     """
     times: dict[Path, float] = {}
     with suppress(OSError):
@@ -60,6 +62,7 @@ def stage(path: Path, content: bytes, option: str = "--results") -> Path:
         with temporary.open("xb") as file:
             file.write(content)
             file.flush()
+            # Else a power cut after the renaming may leave a file of the right name that is empty.
             os.fsync(file.fileno())
     except OSError as error:
         discard(temporary)
@@ -88,7 +91,7 @@ def discard(path: Path) -> None:
 
 
 def fault(path: Path, error: OSError, option: str = "--results") -> EnvironmentFault:
-    """What a user reads of a file that cannot be written."""
+    """The error that a user reads about a file that cannot be written."""
     return EnvironmentFault(f"cannot write {path}: {error.strerror}; free or permit it, or choose another {option}")
 
 
@@ -96,7 +99,7 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
 def is_plain(name: str) -> bool:
-    """Whether a name is a folder's own name on any system: no path, nothing that Windows reserves or cuts.
+    """Tell if a name can be a folder's on any system: it is no path, and nothing that Windows reserves or cuts.
 
     >>> [name for name in ("table1", "quick+0a1b2c3d", "..", "a/b", "nul.x", "a.") if is_plain(name)]
     ['table1', 'quick+0a1b2c3d']

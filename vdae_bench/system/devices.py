@@ -1,4 +1,4 @@
-"""The device that computes: its choice, its name, what of it and of this machine may be used, waiting for it."""
+"""The device that computes: its choice and name, the memory and processors that may be used, waiting for it."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ MEMORY_FILES = (
     ("memory.max", "memory.current"),
     ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
 )
-"""A container's limit and what of it is used, in control groups 2 and 1."""
+"""Files with a container's limit of memory and its use, in control groups 2 and 1."""
 
 Choice: TypeAlias = Literal["auto", "cpu", "cuda"]
 
 
 def choose(name: Choice) -> torch.device:
-    """The device of that name; `auto` is a GPU where there is one.
+    """The device to compute on, by its name; `auto` is a GPU where there is one.
 
     Raises:
         UserError: there is no GPU.
@@ -45,19 +45,19 @@ def prepare(threads: int) -> None:
 
 
 def describe(device: torch.device) -> str:
-    """`cpu`, or the GPU's model."""
+    """Name of a device for the records: `cpu`, or the GPU's model."""
     return "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device)
 
 
 def usable_processors() -> int:
-    """Processors that this process may use: its affinity, and no more than the container's share of time."""
+    """How many processors this process may use: its affinity, and no more than the container's share of time."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     share = container_share()
     return min(allowed, max(1, math.ceil(share))) if share else allowed
 
 
 def container_share() -> float | None:
-    """Processors that a container's CPU limit comes to (control groups 2, then 1); None without a limit."""
+    """How many processors a container's CPU limit comes to (control groups 2, then 1); None without a limit."""
     limit = _words(CONTROL_GROUPS / "cpu.max") or [
         *_words(CONTROL_GROUPS / "cpu" / "cpu.cfs_quota_us"),
         *_words(CONTROL_GROUPS / "cpu" / "cpu.cfs_period_us"),
@@ -68,8 +68,8 @@ def container_share() -> float | None:
 
 
 def available_memory() -> int:
-    """Bytes that are free for this process: the machine's, and no more than the container's limit leaves."""
-    free = [psutil.virtual_memory().available]
+    """Bytes of memory that are free for this process: the machine's, and no more than the container's limit leaves."""
+    free: list[int] = [psutil.virtual_memory().available]
     for limit, used in MEMORY_FILES:
         words = [*_words(CONTROL_GROUPS / limit), *_words(CONTROL_GROUPS / used)]
         if len(words) == 2 and all(word.isdigit() for word in words):
@@ -78,23 +78,23 @@ def available_memory() -> int:
 
 
 def group_bytes(device: torch.device) -> int:
-    """What a replica group may take: a third of the device's memory, the same at every start."""
+    """Bytes of memory that a replica group may take: a third of the device's, the same at every start."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory // 3
-    machine = psutil.virtual_memory().total
+    machine: int = psutil.virtual_memory().total
     limits = [int(word) for name, _ in MEMORY_FILES for word in _words(CONTROL_GROUPS / name) if word.isdigit()]
     return min(machine, *limits) // 3 if limits else machine // 3
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that the memory of the device or of the machine is full."""
+    """Tell if an error says that the memory of the device or of the machine is full."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and "allocate memory" in str(error)  # torch's allocator on a CPU
 
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
-"""Of glibc's mallopt: how much free memory it keeps, and from what size on it asks the system for each block."""
+"""Parameters of glibc's mallopt: how much free memory it keeps, and from which size on a block is the system's."""
 
 
 @functools.cache
@@ -109,14 +109,14 @@ def keep_freed_memory() -> None:
 
 
 def release_memory() -> None:
-    """Give back what nothing refers to any more."""
+    """Give back the memory that nothing refers to any more."""
     gc.collect()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
 
 
 def wait(device: torch.device) -> None:
-    """Until the device has done what it was given: what a clock must do before it is read."""
+    """Wait until the device has done what it was given, as one must before reading a clock."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

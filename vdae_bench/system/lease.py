@@ -1,10 +1,13 @@
-"""Leases: which process works on what, so that several on one results folder take different things first.
+"""Leases say which process works on what, so that several on one results folder take different things first.
 
-Made by creating a file that must not exist, which is atomic on network file systems too, where locks are not to be
-trusted. The owner's beats show that it lives: a waiter watches them by its own clock, so that no two clocks need to
-agree. A lease only saves work. Where one is broken in error both do the same, and publishing is idempotent. Only on a
-file system without hard links does one guard a record: of two different runs that are put in one place at once, one
-may then be lost if its process stops for `SECONDS_TO_DEATH` in that very block, or if several break a dead one's lease.
+A lease is taken by creating a file that must not exist. That is atomic on network file systems too, where locks are not
+to be trusted. The owner's beats show that it lives: a waiter watches them by its own clock, so that no two clocks need
+to agree.
+
+A lease only saves work. Where one is broken in error, both processes do the same, and publishing is idempotent. Only on
+a file system without hard links does a lease guard a record: of two different runs that are put in one place at once,
+one may then be lost if its process stops for `SECONDS_TO_DEATH` in that very block, or if several break a dead one's
+lease.
 """
 
 from __future__ import annotations
@@ -24,16 +27,16 @@ from vdae_bench.system import atomic, processes
 
 SECONDS_BETWEEN_BEATS = 10.0
 SECONDS_TO_DEATH = 90.0
-"""Longer than a network file system keeps an old state of a file (60 s)."""
+"""Time without a beat after which an owner is dead: a network file system shows an old state of a file for 60 s."""
 SECONDS_BETWEEN_TRIES = 0.01
-"""Of who waits for a block of milliseconds."""
+"""Time between two tries of a process that waits for a block of milliseconds."""
 
 _seen: dict[Path, tuple[dict[str, Any], float]] = {}
 """The last content of others' leases, and when it was new, by this process's monotonic clock."""
 
 
 class Held(VdaeBenchError):
-    """Another process has the lease; `lives` says whether that is known of it, or has to be waited for."""
+    """The lease is another process's; `lives` says if that one is known to live, or has to be waited for."""
 
     def __init__(self, message: str, lives: bool) -> None:
         super().__init__(message)
@@ -41,7 +44,7 @@ class Held(VdaeBenchError):
 
 
 class Lease:
-    """The right to work on one thing."""
+    """The right of one process to work on one thing, as a file that others see."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -54,10 +57,10 @@ class Lease:
         }
         self._beats = 0
         self.note: dict[str, Any] = {}
-        """What the owner is at, for others to show; on disk with the next beat."""
+        """The owner's progress, for others to show; on disk with the next beat."""
 
     def take(self) -> None:
-        """Take it, if nobody has it or the owner is dead.
+        """Take the lease, if nobody has it or the owner is dead.
 
         Raises:
             Held: somebody else has it; ask again from time to time.
@@ -98,7 +101,7 @@ class Lease:
         return json.dumps({**self._own, "beats": self._beats, **({"note": self.note} if self.note else {})}).encode()
 
     def read_note(self) -> dict[str, Any] | None:
-        """What the owner, on `host`, said last that it is at; None where nobody has the lease, or has said anything."""
+        """Return the owner's last note, with its host and process; None where there is no owner, or no note."""
         content = _read(self.path)
         note = content.get("note")
         if not isinstance(note, dict) or not {"label", "phase", "fraction"} <= note.keys():
@@ -128,12 +131,16 @@ class Lease:
         return True
 
     def _lives(self, other: dict[str, Any]) -> bool | None:
-        """Whether the owner lives: not if its process is gone from this machine, or its beats have stopped for long."""
+        """Tell if the owner lives; None where that is not known yet.
+
+        It is dead if its process is gone from this machine, or if its beats have stopped for long.
+        """
         number, start = other.get("process"), other.get("started")
         if other.get("host") == self._own["host"] and isinstance(number, int):
             lives = processes.lives(number, start if isinstance(start, int | float) else None)
             if lives is not None:
                 return lives
+        # The time of the last change is this process's own: the file's times are by another machine's clock.
         before, since = _seen.get(self.path, (None, 0.0))
         if before != other:
             _seen[self.path] = (other, time.monotonic())
@@ -141,11 +148,13 @@ class Lease:
         return False if time.monotonic() - since > SECONDS_TO_DEATH else None
 
     def _break(self, dead: dict[str, Any]) -> None:
-        """Take a dead owner's file away; of several that do this, one finds it."""
+        """Take a dead owner's file away; of several processes that do this, one finds it."""
+        # Renamed and not deleted: a process that read the dead owner's file may come after another that has broken it
+        # and taken the lease. It sees in the grave that the file was another's, and puts it back.
         grave = atomic.temporary_beside(self.path)
         with suppress(OSError):
             self.path.rename(grave)
-            if _read(grave) != dead:  # another process was faster, and has it now
+            if _read(grave) != dead:
                 with suppress(OSError):
                     os.link(grave, self.path)
             atomic.discard(grave)
@@ -162,7 +171,7 @@ class Lease:
 
 @contextmanager
 def alone_at(path: Path) -> Iterator[None]:
-    """Wait until no other process is in such a block for the same file, for blocks of milliseconds."""
+    """Run a block of milliseconds while no other process is in such a block for the same file."""
     lease = Lease(path.with_name(f"{path.name}.lease"))
     while True:
         try:

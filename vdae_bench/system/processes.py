@@ -10,12 +10,12 @@ from pathlib import Path
 import psutil
 
 CLOCK_SECONDS = 2.0
-"""How far two readings of a process's start may be apart: it is reckoned from the time of day, which may be set."""
+"""Largest difference between two readings of a process's start: it depends on the time of day, which may be set."""
 
 
 @functools.cache
 def place() -> str:
-    """Where process numbers are unique: a machine, since it was started, or a container of it."""
+    """The place in which process numbers are unique: a machine, since it was started, or a container of it."""
     known = [platform.node() or "unknown"]
     with suppress(OSError):
         known.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
@@ -24,16 +24,18 @@ def place() -> str:
 
 
 def started(number: int) -> float | None:
-    """When a process of this place started, in seconds since 1970; None where that is not known."""
+    """Time at which a process of this place started, in seconds since 1970; None where that is not known."""
     with suppress(psutil.Error, ValueError, OverflowError):
-        return psutil.Process(number).create_time()
+        created: float = psutil.Process(number).create_time()
+        return created
     return None
 
 
 def lives(number: int, start: float | None) -> bool | None:
-    """Whether the process of this place that has the number and started then lives; None where that is not known.
+    """Tell if the process of this place with that number and start lives; None where that is not known.
 
-    One that was killed and that its parent does not ask after (a zombie) is dead; so is one whose number another has.
+    A process that was killed and that its parent does not ask after (a zombie) is dead, and so is one whose number
+    another has by now.
     """
     if number <= 0:
         return False  # the number of no process, but of a group of them to `os.kill`

@@ -1,7 +1,7 @@
-"""JSON as this package writes it, read with distrust: what no writer here writes is no content.
+"""JSON as this package writes it, read with distrust: content that no writer here writes is refused.
 
-That is a number that is not finite or too large to reckon with, text that is no Unicode, a key twice, and nesting that
-is deeper than anything recorded.
+Refused are a number that is not finite or too large to reckon with, text that is no Unicode, a key twice, and nesting
+that is deeper than anything recorded.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ import json
 from typing import Any
 
 LARGEST_NUMBER = 1e75
-"""Its fourth power, which a degree of freedom takes, is finite; the sum of a float32 loss over an image is far less."""
+"""Bound on numbers: the fourth power, which a degree of freedom takes, is finite, and any float32 loss far below it."""
 LARGEST_INTEGER = 2**63
 DEEPEST = 20
 
 
 def loads(text: str | bytes) -> Any:
-    """The content of a text.
+    """Read the content of a JSON text.
 
     Raises:
-        ValueError: it is no JSON, or none that is written here; the message says what of it is not.
+        ValueError: it is no JSON, or none that is written here; the message says why.
     """
     try:
         content = json.loads(

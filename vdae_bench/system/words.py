@@ -10,7 +10,7 @@ from vdae_bench.errors import UserError
 
 
 def duration(seconds: float) -> str:
-    """A duration for people.
+    """A duration in words for people.
 
     >>> duration(7), duration(200), duration(9000)
     ('7 s', '3 min 20 s', '2 h 30 min')
@@ -24,7 +24,14 @@ def duration(seconds: float) -> str:
 
 
 def parse_duration(text: str) -> float:
-    """Seconds in a word such as 90s, 30m, 1.5h."""
+    """Number of seconds in a word such as 90s, 30m, 1.5h.
+
+    Raises:
+        UserError: it is no such word.
+
+    >>> parse_duration("1.5h")
+    5400.0
+    """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text.strip().lower())
     if not match or float(match[1]) <= 0:
         raise UserError(f"a time is written 90s, 30m or 8h, not {text!r}")
@@ -35,7 +42,7 @@ FLOP_UNITS = ((1e18, "EFLOP"), (1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP"),
 
 
 def seconds(value: float) -> str:
-    """Seconds, to three digits or to the hundredth.
+    """A number of seconds in digits, to three of them or to the hundredth.
 
     >>> seconds(1234.5), seconds(31.4159), seconds(0.0123)
     ('1234', '31.4', '0.01')
@@ -46,7 +53,7 @@ def seconds(value: float) -> str:
 
 
 def measured_seconds(seconds: float | None) -> str:
-    """Three digits, in the unit that suits them.
+    """A measured time to three digits, in the unit that suits it; empty where none was measured.
 
     >>> measured_seconds(0.01234), measured_seconds(4.5), measured_seconds(None)
     ('12.3 ms', '4.5 s', '')
@@ -57,7 +64,7 @@ def measured_seconds(seconds: float | None) -> str:
 
 
 def rough_duration(value: float) -> str:
-    """Seconds in the unit that suits them.
+    """A time to three digits, in seconds, minutes or hours.
 
     >>> rough_duration(90), rough_duration(2700), rough_duration(36000)
     ('90 s', '45 min', '10 h')
@@ -68,12 +75,12 @@ def rough_duration(value: float) -> str:
 
 
 def flop_unit(largest: float) -> tuple[float, str]:
-    """(floating point operations in it, name) of the unit in which `largest` is 1 to 1000."""
+    """The unit in which `largest` is 1 to 1000: the floating point operations in it, and its name."""
     return next((unit for unit in FLOP_UNITS if largest >= unit[0]), FLOP_UNITS[-1])
 
 
 def flops(value: float) -> str:
-    """Floating point operations in the unit that suits them.
+    """A number of floating point operations, in the unit that suits it.
 
     >>> flops(2.5e13)
     '25 TFLOP'
@@ -83,6 +90,10 @@ def flops(value: float) -> str:
 
 
 def nearest(word: str, known: Any) -> str:
-    """', did you mean X?' for the nearest known word, or nothing."""
+    """The words ', did you mean X?' with the nearest known word, or nothing.
+
+    >>> nearest("vea", ["vae", "nice"])
+    ", did you mean 'vae'?"
+    """
     match = difflib.get_close_matches(str(word), [str(each) for each in known], n=1)
     return f", did you mean {match[0]!r}?" if match else ""

@@ -9,7 +9,7 @@ from typing import Any
 from vdae_bench.errors import UserError
 
 MAX_NODES = 100_000
-"""More nodes than any sweep has; a file whose aliases multiply out beyond it is refused."""
+"""Bound on a file's nodes, more than any sweep has: its aliases may multiply out beyond it, and it is refused."""
 
 Location = tuple[int | str, ...]
 
@@ -37,7 +37,11 @@ class YamlFile:
 
     @classmethod
     def read(cls, path: Path) -> YamlFile:
-        """Read a file; `UserError` when it cannot be read or is no YAML."""
+        """Read a file.
+
+        Raises:
+            UserError: it cannot be read, or is no YAML.
+        """
         try:
             return cls(path, path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
@@ -69,7 +73,7 @@ class YamlFile:
         raise UserError(f"{self.path}, line {self.line(at)}: a value of type {type(node).__name__} has no place here")
 
     def line(self, at: Sequence[int | str]) -> int:
-        """The line of the nearest enclosing thing at a location."""
+        """Return the line of the nearest enclosing thing at a location."""
         for depth in range(len(at), 0, -1):
             if tuple(at[:depth]) in self._lines:
                 return self._lines[tuple(at[:depth])]

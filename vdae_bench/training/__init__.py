@@ -1,1 +1,1 @@
-"""Training: noise as an input, schedules by step, Adam per replica, checkpoints, and the engine that ties them."""
+"""Training: schedules by step, Adam for each replica, checkpoints, and the trainer that ties them."""

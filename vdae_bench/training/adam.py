@@ -25,7 +25,7 @@ ALIGNMENT = 16  # floats: each parameter starts on a cache line
 
 @dataclass(frozen=True)
 class AdamSettings:
-    """The optimiser's hyper-parameters of one replica; beta1 is 0.9 (Appendix D)."""
+    """The optimiser's hyper-parameters for one replica; beta1 is 0.9 (Appendix D)."""
 
     learning_rate: float
     schedule: Schedule
@@ -34,14 +34,20 @@ class AdamSettings:
 
 
 class ReplicaAdam:
-    """Owns the model's parameters as rows of a buffer; scalars and NICE's s train at `scalar_rate` times the rate."""
+    """Adam for R replicas, which owns the model's parameters as rows of a buffer (Kingma & Ba, 2014, arXiv:1412.6980).
+
+    Args:
+        model: its parameters become views into the buffer.
+        settings: the hyper-parameters of each replica.
+        scalar_rate: factor of the rate for scalars and NICE's s.
+    """
 
     def __init__(self, model: Model, settings: Sequence[AdamSettings], scalar_rate: float) -> None:
         self.settings = tuple(settings)
         scalars, penalties = model.scalar_parameters(), model.l2_penalties()
 
         def kind(name: str) -> tuple[float, float]:
-            """Rate factor and L2 weight: the parameters that share them lie side by side."""
+            """Return rate factor and L2 weight: the parameters that share them lie side by side."""
             return (scalar_rate if name in scalars else 1.0), penalties.get(name, 0.0)
 
         named = sorted(model.named_parameters(), key=lambda item: kind(item[0]))
@@ -64,7 +70,7 @@ class ReplicaAdam:
         self._rates = torch.zeros_like(self.updates)
 
     def differentiate(self, loss: Float[Tensor, " R"], *, accumulate: bool) -> None:
-        """Take the gradients of the replicas' losses, in place of the last ones or on top of them."""
+        """Take the gradients of the replicas' losses, in place of the last ones or added to them."""
         new = torch.autograd.grad(loss.sum(), self._model_parameters, materialize_grads=True)
         (torch._foreach_add_ if accumulate else torch._foreach_copy_)(self._gradients, new)
 
@@ -102,10 +108,10 @@ class ReplicaAdam:
         self.update()
 
     def state(self) -> dict[str, Tensor]:
-        """Parameters, moments and numbers of updates, ready for a checkpoint: a row a replica."""
+        """Return parameters, moments and numbers of updates for a checkpoint, a row a replica."""
         return {name: getattr(self, name) for name in ("parameters", "mean", "mean_square", "updates")}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Continue from `state()`."""
+        """Take over what `state` returned, to continue from there."""
         for name, value in state.items():
             getattr(self, name).copy_(value)

@@ -18,7 +18,7 @@ from vdae_bench.system import atomic
 from vdae_bench.system.devices import is_out_of_memory
 
 FORMAT = 6
-"""Of what a checkpoint holds; one of another format is not used."""
+"""Number of the format of a checkpoint's content; one of another format is not used."""
 SECONDS_BETWEEN = 60.0
 COST_SHARE = 0.02
 """A checkpoint that takes long to write is written less often, so that writing costs about 2% at most."""
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 class Checkpoint:
-    """The state of one replica group on disk, bound to the identity of what it trains.
+    """The checkpoint of one replica group on disk, bound to the identity of what it trains.
 
     The file is torch's, followed by the SHA-256 of it. One that is torn, changed, or of another run or format is set
     aside under another name, never used and never deleted.
@@ -43,7 +43,7 @@ class Checkpoint:
 
     @property
     def due(self) -> bool:
-        """Whether it is time to write one."""
+        """True when it is time to write a checkpoint."""
         return time.monotonic() >= self._due
 
     def save(self, state: dict[str, Any]) -> None:
@@ -56,6 +56,8 @@ class Checkpoint:
         buffer = io.BytesIO()  # torch reports a full disk in words of its own
         torch.save({"format": FORMAT, "identity": self.identity, "state": state}, buffer)
         content = buffer.getvalue()
+        # The new state is whole on the disk before the old one moves, and the old one is kept: between the two renames
+        # there is no file under the first name, and `load` takes the previous one.
         temporary = atomic.stage(self.path, content + hashlib.sha256(content).digest())
         try:
             with suppress(FileNotFoundError):  # the first, or another process has just moved it
@@ -68,7 +70,7 @@ class Checkpoint:
         self._due = now + max(self.seconds_between, (now - started) / COST_SHARE)
 
     def load(self) -> dict[str, Any] | None:
-        """The newest state that is whole and of this identity, or None."""
+        """Return the newest state that is whole and of this identity, or None."""
         for path in (self.path, self.previous):
             try:
                 return read_state(path, self.identity)
@@ -80,7 +82,7 @@ class Checkpoint:
 
     @contextmanager
     def restoring(self) -> Iterator[None]:
-        """Take over a loaded state in the block; one of another form than this version's is set aside.
+        """Set a checkpoint aside whose state the block cannot take over, because it is of another form.
 
         Raises:
             EnvironmentFault: it was.
@@ -97,13 +99,13 @@ class Checkpoint:
             ) from error
 
     def remove(self) -> None:
-        """Forget the state: its records are published."""
+        """Remove the files, once the records of the runs are published."""
         self.path.unlink(missing_ok=True)
         self.previous.unlink(missing_ok=True)
 
 
 class Unusable(Exception):
-    """Why a file is no checkpoint of this run."""
+    """A file that is no checkpoint of this run, and the reason."""
 
 
 def _set_aside(path: Path, reason: Exception) -> None:
@@ -114,7 +116,7 @@ def _set_aside(path: Path, reason: Exception) -> None:
 
 
 def read_state(path: Path, identity: str | None = None) -> dict[str, Any]:
-    """The state in a checkpoint, of that identity or of any.
+    """Read the state in a checkpoint, of that identity or of any.
 
     Raises:
         Unusable: the file is none, or of another identity or format.

@@ -1,4 +1,4 @@
-"""CUDA graphs: the kernels of a step are recorded once and replayed, so that launching them costs nothing."""
+"""Replay of a step on a GPU: its kernels are recorded once as a CUDA graph, so that launching them costs nothing."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from collections.abc import Callable
 import torch
 
 WARM_UP = 3
-"""Calls before the recording, in which libraries choose their kernels and workspaces."""
+"""Number of calls before the recording, in which libraries choose their kernels and workspaces."""
 
 
 class Replay:
-    """Calls `work`; on a GPU, after some calls, from a recording.
+    """A piece of work to be done again and again: on a GPU from a recording, after some calls; on a CPU it is called.
 
-    So `work` must read and write the same tensors in every call, wait for nothing, and depend on no Python value that
-    changes. On a CPU it is just called.
+    Args:
+        work: it must read and write the same tensors in every call, wait for nothing, and depend on no Python value
+            that changes: a recording repeats addresses and constants, and would go on with the old ones.
+        device: where the work is done.
     """
 
     def __init__(self, work: Callable[[], None], device: torch.device) -> None:
@@ -23,7 +25,7 @@ class Replay:
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self) -> None:
-        """Do the work once."""
+        """Do the work once, from the recording where there is one."""
         if self.device.type != "cuda":
             self.work()
         elif self._graph:
@@ -36,7 +38,7 @@ class Replay:
         self._calls += 1
 
     def _call_aside(self) -> None:
-        """On another stream, as a recording demands of the calls before it."""
+        """Do the work on another stream, as a recording demands of the calls before it."""
         current, aside = torch.cuda.current_stream(self.device), torch.cuda.Stream(self.device)
         aside.wait_stream(current)
         with torch.cuda.stream(aside):

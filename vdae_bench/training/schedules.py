@@ -6,13 +6,13 @@ from vdae_bench.spec.hyperparameters import Schedule
 
 START_RATE = 1e-5
 RATE_WARM_UP = 0.01
-"""10 of 1000 epochs."""
+"""Fraction of the steps over which the rate rises: 10 of 1000 epochs."""
 KL_WARM_UP = 0.1
-"""100 of 1000 epochs."""
+"""Fraction of the steps over which beta rises: 100 of 1000 epochs."""
 
 
 def learning_rate(step: int, steps: int, peak: float, schedule: Schedule) -> float:
-    """The rate of step 0 <= step < steps: from 1e-5 up to `peak` over the first 1% of the steps, then on.
+    """Learning rate of a step, 0 <= step < steps: from 1e-5 up to `peak` over the first 1% of the steps, then on.
 
     `linear` falls to 0 at the last step, `none` stays at the peak.
 
@@ -29,7 +29,9 @@ def learning_rate(step: int, steps: int, peak: float, schedule: Schedule) -> flo
 
 
 def kl_weight(step: int, steps: int) -> float:
-    """beta: from 0 to 1 over the first 10% of the steps (Bowman et al., 2015), then 1. Evaluation never sees it.
+    """Weight beta of the divergence: from 0 to 1 over the first 10% of the steps (Bowman et al., 2015), then 1.
+
+    It is of training alone: validation and test are at 1.
 
     >>> kl_weight(0, 1000), kl_weight(50, 1000), kl_weight(100, 1000)
     (0.0, 0.5, 1.0)

@@ -1,8 +1,9 @@
-"""The engine: trains the R replicas of one cell together, one pure step after the other.
+"""The trainer, which trains the R replicas of one group together, one pure step after the other.
 
 A step is a function of (parameters, optimiser state, batch, noise, step number) and nothing else. Batch order, data
 noise and posterior noise come from (seed, stream, step), so a run that stops anywhere continues with the same bits.
-What changes from step to step is written into tensors that stay, and what follows waits for nothing: a GPU replays it.
+All that changes from step to step is written into tensors that stay, and the rest of a step waits for nothing: so a GPU
+can replay it from a recording (`replay.py`).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from vdae_bench.training.overfitting import rise_since_lowest
 from vdae_bench.training.replay import WARM_UP, Replay
 from vdae_bench.training.schedules import kl_weight
 
-MAX_ROWS = 16384
+MICRO_BATCH_ROWS = 16384
 """Rows of a replica that a step or a validation pass works on at a time, whatever trains beside it: the memory bound.
 
 What a step keeps for its backward pass at this many rows, counted at m = 128 with H = 256: 0.9 GiB for a VAE, 1.7 GiB
@@ -43,7 +44,7 @@ Six times training's, still below 5% of the training cost at `paper`.
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """What of the protocol the engine needs."""
+    """The protocol's part on training."""
 
     epochs: int
     batch_size: int
@@ -55,7 +56,7 @@ class TrainingSettings:
 
 
 class ValidationPoint(NamedTuple):
-    """-ELBO on the validation images at beta = 1, in nats an image, and its standard error.
+    """One point of the validation curve: -ELBO at beta = 1, in nats an image, and its standard error.
 
     The error is of the images whose Jacobian was left out, against all validation images: 0 where none was.
     """
@@ -65,7 +66,7 @@ class ValidationPoint(NamedTuple):
 
 
 class Lowest:
-    """Of each replica the lowest validation -ELBO so far, the (first) epoch that had it, and the parameters then."""
+    """The lowest validation -ELBO of each replica so far, the (first) epoch that had it, and the parameters then."""
 
     def __init__(self, parameters: Float[Tensor, "R P"]) -> None:
         self.neg_elbo = torch.full((len(parameters),), torch.inf, dtype=torch.float64, device=parameters.device)
@@ -85,7 +86,16 @@ class Interrupted(Exception):
 
 
 class Trainer:
-    """State and loop of one replica group."""
+    """The training of one replica group: its state, and the loop that takes it to the end.
+
+    Args:
+        model: not yet initialised.
+        data: the images, in the model's view.
+        seeds: one a replica; each has its own initial parameters, batches and noise.
+        optimisers: the optimiser's hyper-parameters of each replica.
+        settings: the protocol's part on training.
+        dtype: of parameters and data.
+    """
 
     def __init__(
         self,
@@ -132,12 +142,12 @@ class Trainer:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches in an epoch, the short last one included."""
+        """Number of batches in an epoch, the short last one included."""
         return -(-len(self.data.train) // self.settings.batch_size)
 
     @property
     def steps(self) -> int:
-        """Steps of the whole run."""
+        """Number of steps of the whole run."""
         return self.settings.epochs * self.steps_per_epoch
 
     @property
@@ -146,7 +156,7 @@ class Trainer:
         return WARM_UP + 1 if self.data.device.type == "cuda" else 0
 
     def _prepare(self) -> int:
-        """Write what the step takes, from its number, into the tensors that it reads; returns the number of images."""
+        """Write the step's inputs, which follow from its number, where the step reads them; returns how many images."""
         epoch, position = divmod(self.step, self.steps_per_epoch)
         if self._order_epoch != epoch:
             self._order = self.noise.permutations("shuffle", epoch, len(self.data.train))
@@ -163,12 +173,12 @@ class Trainer:
         return images
 
     def bound(self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N d"], log_det_rows: float) -> BoundTerms:
-        """The model's terms, with `log_det_rows` Jacobian rows an image."""
+        """Return the two parts of the model's -ELBO, with `log_det_rows` Jacobian rows an image."""
         with arithmetic(self.settings.precision, x.device):
             return self.model.bound_terms(x, noise, round(log_det_rows * x.shape[1]))
 
     def train_step(self) -> None:
-        """One batch: gradients (in micro-batches where the Jacobians would not fit), Adam, floors."""
+        """Train on one batch: gradients (in micro-batches where the Jacobians would not fit), Adam, floors."""
         images = self._prepare()
         if images == self.settings.batch_size:
             self._replay()
@@ -177,11 +187,13 @@ class Trainer:
         self.step += 1
 
     def _train_on(self, images: int) -> None:
-        """The step on the first so many images of what `_prepare` wrote."""
+        """Take the step on the first so many images of the batch that `_prepare` wrote."""
         x = self.data.training_batch(self._indices[:, :images], self._data_noise[:, :images])
         noise = self._posterior_noise[:, :images]
-        part = max(1, MAX_ROWS // self.model.training_jacobian_rows)
+        part = max(1, MICRO_BATCH_ROWS // self.model.training_jacobian_rows)
         neg_elbo = torch.zeros_like(self._epoch_sum)
+        # The bound is on the rows of one replica, not of the group: where a batch is cut decides which images the
+        # log-determinant is taken on, and so a replica's numbers would change with what trains beside it.
         for index, (x_part, noise_part) in enumerate(zip(x.split(part, 1), noise.split(part, 1), strict=True)):
             terms = self.bound(x_part, noise_part, self.settings.log_det_rows)
             weight = x_part.shape[1] / images
@@ -197,21 +209,22 @@ class Trainer:
 
     @torch.no_grad()
     def validate(self) -> ValidationPoint:
-        """-ELBO on the validation images as the model is now, one sample an image, the same noise at every epoch.
+        """Return -ELBO on the validation images as the model is now: one sample an image, the same noise at each epoch.
 
-        Where the Jacobian of an image costs m rows, it is taken on a part of the images, which moves on from epoch to
-        epoch and comes round: one fixed part would be one draw, and put the whole curve off by its error. After the
-        last epoch it is taken on all of them.
+        Where the Jacobian of an image costs m rows, it is taken on a part of the images, and after the last epoch on
+        all of them.
         """
         replicas, images = self._validation.shape[:2]
         noise = self._validation.new_empty(replicas, images, self.model.training_noise_dim)
         self.noise.normal_("validation", 0, noise)
         x, epoch, rows = self._validation, self.step // self.steps_per_epoch, self.model.jacobian_rows(1)
         if epoch == self.settings.epochs:
-            log_det_rows, part = float(rows), MAX_ROWS // rows
+            log_det_rows, part = float(rows), MICRO_BATCH_ROWS // rows
         else:
-            log_det_rows, part = VALIDATION_LOG_DET_ROWS, MAX_ROWS // self.model.training_jacobian_rows
+            log_det_rows, part = VALIDATION_LOG_DET_ROWS, MICRO_BATCH_ROWS // self.model.training_jacobian_rows
         if log_det_rows < rows:
+            # The part moves on from epoch to epoch and comes round: one fixed part is one draw, and put the whole curve
+            # off by up to a few tenths of a nat.
             begin = -epoch * round(log_det_rows * images / rows)
             x, noise = x.roll(begin, 1), noise.roll(begin, 1)
         total, variance = torch.zeros_like(self._epoch_sum), torch.zeros_like(self._epoch_sum)
@@ -266,7 +279,7 @@ class Trainer:
         clock()
 
     def flags(self) -> list[list[str]]:
-        """What happened to each replica that a reader of its record should know."""
+        """Remarks on each replica for the readers of its record: floors that were touched, jitter that was needed."""
         flags = []
         for replica, jittered in enumerate(self._jittered.tolist()):
             floored = [name for name, hit in self._floored.items() if hit[replica]]
@@ -292,11 +305,11 @@ class Trainer:
             self.optimiser.parameters.copy_(last)
 
     def diverged_at(self) -> list[int | None]:
-        """The first step with a loss that is not finite, for each replica."""
+        """Return each replica's first step with a loss that is not finite; None where there is none."""
         return [step if step >= 0 else None for step in self._diverged_at.tolist()]
 
     def state(self) -> dict[str, Any]:
-        """Everything a continuation needs; noise and order follow from the step."""
+        """Return all that a continuation needs; noise and order follow from the step."""
         return {
             "step": self.step,
             "optimiser": self.optimiser.state(),
@@ -310,7 +323,7 @@ class Trainer:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from `state()`."""
+        """Take over what `state` returned, to continue from there."""
         self.step = state["step"]
         self.optimiser.load_state(state["optimiser"])
         self.curve, self.seconds = state["curve"], state["seconds"]
@@ -321,3 +334,24 @@ class Trainer:
         self._jittered.copy_(state["jittered"])
         for name, flags in state["floored"].items():
             self._floored[name].copy_(flags)
+
+
+def keep_replicas(state: dict[str, Any], kept: Sequence[int]) -> dict[str, Any]:
+    """The part of `Trainer.state()` that belongs to the replicas at the positions `kept`, in that order.
+
+    A trainer built with those replicas' seeds and settings continues from it as the whole group would have.
+    """
+    rows = list(kept)
+    return {
+        "step": state["step"],
+        "optimiser": {name: value[rows] for name, value in state["optimiser"].items()},
+        "curve": {
+            split: [[values[row] for row in rows] for values in epochs] for split, epochs in state["curve"].items()
+        },
+        "seconds": dict(state["seconds"]),
+        "lowest": {name: value[rows] for name, value in state["lowest"].items()},
+        "epoch_sum": state["epoch_sum"][rows],
+        "diverged_at": state["diverged_at"][rows],
+        "jittered": state["jittered"][rows],
+        "floored": {name: flags[rows] for name, flags in state["floored"].items()},
+    }

@@ -1,4 +1,4 @@
-"""Where the files of a data set come from: the web, the package index, Debian.
+"""Sources of a data set's files: the web, the package index, Debian.
 
 Each module has a function `sources(dataset)`. A source fills a folder with what it has and raises
 `SourceError` where it cannot.
@@ -11,7 +11,7 @@ from pathlib import Path
 from vdae_bench.data.registry import ImageFiles
 
 Report = Callable[[str], None]
-"""Takes one line about what is being done."""
+"""Function that takes one line about what is being done."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from vdae_bench.data.files import copy_checked, missing_files
 from vdae_bench.data.idx import decompressed
 from vdae_bench.data.registry import IdxFile, ImageFiles
 from vdae_bench.data.sources import Report, Source
-from vdae_bench.data.sources.web import Progress, new_session, open_body, require_reachable, transfer
+from vdae_bench.data.sources.web import Download, new_session, open_body, require_reachable, transfer
 
 
 def sources(dataset: ImageFiles) -> Iterator[Source]:
@@ -30,6 +30,6 @@ def _take(dataset: ImageFiles, mirror: str, folder: Path, report: Report) -> Non
 
 
 def _take_file(session: requests.Session, url: str, file: IdxFile, folder: Path) -> None:
-    progress = Progress(file.name, total=None, content_size=file.size)
+    progress = Download(file.name, total=None, content_size=file.size)
     with open_body(session, url, progress) as body:
         copy_checked(decompressed(body), file, folder, url)

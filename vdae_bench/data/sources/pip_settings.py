@@ -1,4 +1,4 @@
-"""How the user's pip reaches its package index, so that data can be had where packages can."""
+"""The settings by which the user's pip reaches its package index, so that data can be had where packages can."""
 
 import ast
 import os
@@ -12,7 +12,7 @@ from pypi_simple import PYPI_SIMPLE_ENDPOINT
 PIP_SECONDS = 20
 
 # A later one has precedence; the environment comes after all of them.
-SECTIONS = ("global", "install", "download")
+PIP_SECTIONS = ("global", "install", "download")
 OTHER_NAMES = {"default-timeout": "timeout", "pypi-url": "index-url"}
 TRUE_WORDS = {"y", "yes", "t", "true", "on", "1"}
 
@@ -69,7 +69,7 @@ def _pip_config_list() -> str:
 
 def _from_files(listing: str) -> dict[str, str]:
     """Read lines such as `global.index-url='https://...'`; pip has merged its files, a section at a time."""
-    sections: dict[str, dict[str, str]] = {section: {} for section in SECTIONS}
+    sections: dict[str, dict[str, str]] = {section: {} for section in PIP_SECTIONS}
     for line in listing.splitlines():
         entry = re.fullmatch(r"(\w+)\.([\w-]+)=(['\"].*['\"])", line)
         if entry and entry[1] in sections:

@@ -130,7 +130,7 @@ def _final_reason(fault: Exception) -> str | None:
 
 
 @contextmanager
-def open_body(session: requests.Session, url: str, progress: "Progress") -> Iterator[io.BufferedReader]:
+def open_body(session: requests.Session, url: str, progress: "Download") -> Iterator[io.BufferedReader]:
     """Open the file at `url` as the server has it stored: a .gz arrives as one."""
     # Without `identity` a server may pack the packed file again, to be unpacked in transit.
     headers = {"Accept-Encoding": "identity"}
@@ -142,7 +142,7 @@ def open_body(session: requests.Session, url: str, progress: "Progress") -> Iter
 class _Body(io.RawIOBase):
     """A response's raw bytes as a stream that counts them."""
 
-    def __init__(self, response: requests.Response, progress: "Progress") -> None:
+    def __init__(self, response: requests.Response, progress: "Download") -> None:
         self._response = response
         self._progress = progress
 
@@ -156,7 +156,7 @@ class _Body(io.RawIOBase):
         return len(chunk)
 
 
-class Progress:
+class Download:
     """Counts the bytes that arrive, shows them if there is a terminal, and stops a sender that does not stop.
 
     Nothing packed needs more room than twice its content of `content_size` bytes and a megabyte for what lies
@@ -165,12 +165,11 @@ class Progress:
 
     def __init__(self, label: str, total: int | None, content_size: int) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
-        from rich.progress import Progress as Bar
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
         self._label = label
         self._left = 2 * content_size + SLACK
-        self._bar = Bar(
+        self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             DownloadColumn(),
@@ -181,7 +180,7 @@ class Progress:
         )
         self._task = self._bar.add_task(label, total=total)
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> "Download":
         self._bar.start()
         return self
 

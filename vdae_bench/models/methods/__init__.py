@@ -1,1 +1,1 @@
-"""The methods, a file each: what a row of the paper's tables is made of."""
+"""The methods, a file each: how a row of the paper's tables is put together from the parts in `models`."""

@@ -10,15 +10,28 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vdae_bench.data.statistics import PROBABILITY_MARGIN, PixelStatistics
+from vdae_bench.data.views import PixelStatistics
 from vdae_bench.errors import UserError
+from vdae_bench.models.likelihoods import PROBABILITY_MARGIN
 from vdae_bench.models.model import ExactModel, Model, Samples
 from vdae_bench.models.priors import logistic_from_normal, logistic_log_prob
 from vdae_bench.models.registry import Method, Problem
 
 
 class IndependentPixels(Method):
-    """One logistic a pixel (NICE without couplings) for continuous data, one Bernoulli a pixel for binary data."""
+    r"""A trivial baseline of ours: one logistic a pixel for continuous data, one Bernoulli a pixel for binary data.
+
+    .. math:: \log p(x) = \sum_i \log p_i(x_i)
+
+    It is NICE without couplings, has no latents, and its start from training statistics is all its training: 5.82
+    bits/dim on continuous MNIST.
+
+    Example:
+        >>> model = IndependentPixels().build(Problem(1, data_dim=3, latents=0, view="binary", hyperparameters={}))
+        >>> model.initialise_from_data(PixelStatistics(torch.full((3,), 0.5), torch.full((3,), 0.25)))
+        >>> round(model.log_prob(torch.ones(1, 1, 3)).exp().item(), 4)
+        0.125
+    """
 
     id = "independent-pixels"
     title = "independent pixels"
@@ -26,17 +39,17 @@ class IndependentPixels(Method):
     trains = False
 
     def check_latents(self, latents: int, data_dim: int) -> None:
-        """It has no latents."""
+        """Raise `UserError` unless m = 0: there are no latents."""
         if latents != 0:
             raise UserError(f"method independent-pixels has no latents: use latents: 0, not {latents}")
 
     def build(self, problem: Problem) -> Model:
-        """A density a pixel."""
+        """Build one density a pixel."""
         return FactorisedModel(problem)
 
 
 class FactorisedModel(ExactModel):
-    """log p(x) = sum_i log p_i(x_i), by the mean and variance of each pixel over the training images."""
+    """A model of pixels that know nothing of each other, by the mean and variance of each over the training images."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__()
@@ -48,7 +61,7 @@ class FactorisedModel(ExactModel):
 
     @torch.no_grad()
     def initialise_from_data(self, statistics: PixelStatistics) -> None:
-        """The whole of the training: logits of the pixel means, or the mean and scale of a logistic."""
+        """Set logits from the pixels' means, or mean and scale of a logistic: this is all the training there is."""
         if self.view == "binary":
             mean = statistics.mean.clamp(PROBABILITY_MARGIN, 1 - PROBABILITY_MARGIN)
             self.location.copy_(torch.logit(mean))
@@ -57,19 +70,19 @@ class FactorisedModel(ExactModel):
             self.log_scale.copy_(0.5 * torch.log(3 * statistics.variance / torch.pi**2))
 
     def decode(self, z: Float[Tensor, "R N m"]) -> Float[Tensor, "R N n"]:
-        """The one mean image there is."""
+        """Return the one mean image there is."""
         mean = self.location.sigmoid() if self.view == "binary" else self.location
         return mean.expand(-1, z.shape[1], -1)
 
     def sample(self, latent_noise: Float[Tensor, "R N m"], pixel_noise: Float[Tensor, "R N n"]) -> Samples:
-        """Each pixel on its own."""
+        """Draw each pixel on its own."""
         means = self.decode(latent_noise)
         if self.view == "binary":
             return Samples(means, (torch.special.ndtr(pixel_noise) < means).to(means.dtype))
         return Samples(means, means + self.log_scale.exp() * logistic_from_normal(pixel_noise))
 
     def log_prob(self, x: Float[Tensor, "R N n"]) -> Float[Tensor, "R N"]:
-        """Exact log density (or mass) of each image, in nats."""
+        """Return the exact log density (or mass) of each image, in nats."""
         if self.view == "binary":
             return (x * self.location - F.softplus(self.location)).sum(-1)
         return logistic_log_prob((x - self.location) * torch.exp(-self.log_scale)) - self.log_scale.sum(-1)

@@ -5,20 +5,38 @@ from __future__ import annotations
 from typing import ClassVar, get_args
 
 from vdae_bench.models.log_det import Estimator
-from vdae_bench.models.methods.resnet_pair import HYPERPARAMETERS, OPTIONS, ResNetPair, resnet_encoder
+from vdae_bench.models.methods.resnet_pair import (
+    RESNET_PAIR_HYPERPARAMETERS,
+    RESNET_PAIR_OPTIONS,
+    ResNetPair,
+    resnet_encoder,
+)
 from vdae_bench.models.model import Model
 from vdae_bench.models.posteriors import LinearisedFlow
 from vdae_bench.models.registry import Method, Option, Problem
 
 
 class LVDAE(Method):
-    """q(z|x) = N(f(x), sigma^2 J J^T); sigma is one learned scalar, so it has fewer parameters than the VAE."""
+    r"""L-VDAE, eq. (7): a full-covariance posterior from the Jacobian J of the VAE's own encoder f.
+
+    .. math:: q(z|x) = \mathcal{N}(f(x), \sigma^2 J J^T), \qquad p(z) = \mathcal{N}(0, I_m)
+
+    The VAE's ResNets (Appendix D), m <= n, and the posterior is `posteriors.LinearisedFlow`. One learned scalar sigma
+    stands for the VAE's log-variance head, so L-VDAE has fewer parameters than the VAE (section 4).
+
+    Example:
+        >>> from vdae_bench.models.methods.vae import VAE
+        >>> problem = Problem(1, 16, 2, "binary", {"hidden_size": 4, "residual_blocks": 1})
+        >>> vae, lvdae = (sum(p.numel() for p in each().build(problem).parameters()) for each in (VAE, LVDAE))
+        >>> vae - lvdae  # a projection from 2m = 4 to m = 2, with biases, for one sigma
+        9
+    """
 
     id = "lvdae"
     title = "L-VDAE"
-    hyperparameters: ClassVar = HYPERPARAMETERS
+    hyperparameters: ClassVar = RESNET_PAIR_HYPERPARAMETERS
     options: ClassVar = {
-        **OPTIONS,
+        **RESNET_PAIR_OPTIONS,
         "log_sigma": Option(
             None,
             meaning="fixed log sigma of the posterior; null: learned",
@@ -33,7 +51,7 @@ class LVDAE(Method):
     }
 
     def build(self, problem: Problem) -> Model:
-        """The VAE's networks without the log-variance head."""
+        """Build the VAE's networks without its log-variance head."""
         encoder = resnet_encoder(problem)
         log_sigma = problem.replica_values("log_sigma", default=None)
         posterior = LinearisedFlow(

@@ -16,8 +16,8 @@ COUPLING_LAYERS = Hyperparameter("coupling_layers", int, 5, ge=1, le=64, meaning
 COUPLING_HIDDEN_SIZE = Hyperparameter(
     "coupling_hidden_size", int, 1024, ge=1, le=65536, meaning="width of a coupling's hidden layers"
 )
-HYPERPARAMETERS = (COUPLINGS, COUPLING_LAYERS, COUPLING_HIDDEN_SIZE)
-OPTIONS = {
+NICE_HYPERPARAMETERS = (COUPLINGS, COUPLING_LAYERS, COUPLING_HIDDEN_SIZE)
+NICE_OPTIONS = {
     "hidden_init": Option(
         "he",
         ("he", "uniform"),
@@ -28,7 +28,7 @@ OPTIONS = {
 
 
 def nice_flow(problem: Problem) -> NICE:
-    """The flow of Appendix D."""
+    """The NICE flow of Appendix D, at the sizes that the hyper-parameters give."""
     return NICE(
         problem.replicas,
         problem.data_dim,
@@ -40,23 +40,35 @@ def nice_flow(problem: Problem) -> NICE:
 
 
 class Nice(Method):
-    """z = f(x), a standard logistic prior, L2 on the couplings' weights."""
+    r"""NICE on its own, the paper's flow baseline (Dinh et al., 2014, arXiv:1410.8516), eq. (3).
+
+    .. math:: \log p(x) = \log p(f(x)) + \log \left| \det \partial f / \partial x \right|
+
+    The prior is logistic, m = n, and an L2 penalty acts on the couplings' weights (Appendix D). Its log p(x) is exact,
+    so it has no ELBO. For continuous data.
+
+    Example:
+        >>> sizes = {"couplings": 2, "coupling_layers": 1, "coupling_hidden_size": 3}
+        >>> model = Nice().build(Problem(1, 4, 4, "continuous", sizes))
+        >>> sorted(model.l2_penalties().items())[0]
+        ('flow.couplings.0.hidden.0.weight', 0.01)
+    """
 
     id = "nice"
     title = "NICE"
     views = ("continuous",)
-    hyperparameters: ClassVar = HYPERPARAMETERS
+    hyperparameters: ClassVar = NICE_HYPERPARAMETERS
     options: ClassVar = {
         "l2": Option(0.01, bounds=(0.0, math.inf), meaning="weight of the L2 penalty on the couplings' weights"),
-        **OPTIONS,
+        **NICE_OPTIONS,
     }
     has_elbo = False
 
     def check_latents(self, latents: int, data_dim: int) -> None:
-        """A flow keeps the dimension."""
+        """Raise `UserError` unless m = n: a flow keeps the dimension."""
         if latents != data_dim:
             raise UserError(f"method nice keeps the dimension: latents must be {data_dim}, not {latents}")
 
     def build(self, problem: Problem) -> Model:
-        """The flow with its prior."""
+        """Build the flow with its prior and the L2 penalty."""
         return FlowModel(nice_flow(problem), l2=self.option(problem, "l2"))

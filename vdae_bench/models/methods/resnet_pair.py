@@ -1,4 +1,4 @@
-"""What the methods with m < n share: the ResNet encoder and decoder of Appendix D, and the likelihood of section 5."""
+"""Common parts of the methods with m < n: ResNet encoder and decoder (Appendix D), and the likelihoods (section 5)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HIDDEN_SIZE = Hyperparameter(
 RESIDUAL_BLOCKS = Hyperparameter(
     "residual_blocks", int, 1, ge=1, le=64, meaning="B, residual blocks before each projection"
 )
-HYPERPARAMETERS = (HIDDEN_SIZE, RESIDUAL_BLOCKS)
+RESNET_PAIR_HYPERPARAMETERS = (HIDDEN_SIZE, RESIDUAL_BLOCKS)
 DECODER_OPTIONS = {
     "decoder_output": Option(
         "sigmoid", ("sigmoid", "linear"), meaning="last step of the decoder's mean", continuous_only=True
@@ -38,12 +38,12 @@ REGULARISERS = {
     ),
     "kl_weight": Option(1.0, meaning="weight of the KL term in training", bounds=(1e-3, 1e3), per_replica=True),
 }
-"""What section 5.1 says makes better samples: a fixed variance of the decoder, a KL that weighs more in training."""
-OPTIONS = {**DECODER_OPTIONS, **REGULARISERS, **PRECISION}
+"""Options that make better samples by section 5.1: a fixed variance of the decoder, a KL that weighs more."""
+RESNET_PAIR_OPTIONS = {**DECODER_OPTIONS, **REGULARISERS, **PRECISION}
 
 
 def resnet_encoder(problem: Problem) -> ResNet:
-    """`n -> min(8m, n) -> min(4m, n) -> min(2m, n) -> m`."""
+    """The ResNet encoder of Appendix D, `n -> min(8m, n) -> min(4m, n) -> min(2m, n) -> m`."""
     return _resnet(problem, projection_widths(problem.data_dim, problem.latents))
 
 
@@ -53,7 +53,7 @@ def _resnet(problem: Problem, widths: list[int]) -> ResNet:
 
 
 def likelihood_of(problem: Problem, decoder_output: str, tied: Callable[[], Tensor] | None = None) -> Likelihood:
-    """Bernoulli for binary data, a Gaussian for continuous data (section 5), of learned, fixed or `tied` variance."""
+    """The likelihood of section 5: Bernoulli for binary, Gaussian for continuous data, its variance by options."""
     if problem.view == "binary":
         return Bernoulli()
     log_lambda = problem.replica_values("log_lambda", default=None)
@@ -62,12 +62,12 @@ def likelihood_of(problem: Problem, decoder_output: str, tied: Callable[[], Tens
 
 
 def kl_weight_of(problem: Problem) -> Tensor:
-    """The weight of each replica."""
+    """The weight of the KL term for each replica."""
     return torch.tensor(problem.replica_values("kl_weight", default=1.0), dtype=torch.float32)
 
 
 class ResNetPair(LatentVariableModel):
-    """A posterior on a ResNet encoder, a mirrored ResNet decoder, a normal prior."""
+    """A model with a posterior on a ResNet encoder, a mirrored ResNet decoder and a normal prior."""
 
     def __init__(self, problem: Problem, encoder: ResNet, posterior: Posterior, decoder_output: str) -> None:
         decoder = _resnet(problem, projection_widths(problem.data_dim, problem.latents)[::-1])
@@ -76,7 +76,7 @@ class ResNetPair(LatentVariableModel):
         self._mirrored = (encoder, decoder)
 
     def initialise(self, generators: Generators) -> None:
-        """Decoder projections start as the transposed projections of the encoder (Appendix C)."""
+        """Draw the parameters; the decoder's projections start as the encoder's, transposed (Appendix C)."""
         super().initialise(generators)
         encoder, decoder = self._mirrored
         decoder.mirror_projections_(encoder)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 
 from vdae_bench.errors import UserError
-from vdae_bench.paper.claims import CLAIMS, Claim, Comparison, Score, Term
+from vdae_bench.paper.claims import CLAIMS, Claim, Inequality, Score, Term
 from vdae_bench.paper.published import load_table
 from vdae_bench.report.numbers.runs import Run, grouped, select
 from vdae_bench.report.numbers.statistics import CellRuns, cells_of, mean_of
@@ -116,7 +116,7 @@ def concerning(judged: Iterable[Judgement], cells: Collection[Cell]) -> list[Jud
     return [each for each in judged if each.claim.parts and _cells(each.claim.parts(())) & set(cells)]
 
 
-def _cells(parts: Iterable[Comparison]) -> set[Cell]:
+def _cells(parts: Iterable[Inequality]) -> set[Cell]:
     return {cell for part in parts for term in part.terms for cell in term.cells}
 
 
@@ -152,7 +152,7 @@ def _verdict(claim: Claim, parts: Sequence[tuple[str, Finding]], why: str = "") 
     return Judgement(claim, verdict, why or (tally if len(counts) > 1 else ""), tuple(parts))
 
 
-def find(part: Comparison, known: Evidence, alternatives: int) -> Finding:
+def find(part: Inequality, known: Evidence, alternatives: int) -> Finding:
     """The finding on one part, by t interval of its weighted sum over the seeds that all its cells share."""
     chosen = [_best(term, part.score, known) for term in part.terms]
     choices = math.prod(sum(bool(known.by_seed(cell, part.score)) for cell in term.cells) for term in part.terms)

@@ -144,9 +144,10 @@ def by_latents(families: Sequence[Family]) -> list[SampledCell]:
 
 def _default_start(method: str) -> float | None:
     try:
-        return get_method(method).options["initial_log_sigma"].default
+        start: float | None = get_method(method).options["initial_log_sigma"].default
     except (UserError, KeyError):  # a plugin's method, and the plugin is not loaded here; or it has no such option
         return None
+    return start
 
 
 def _noise(cell: Cell) -> str:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 from numpy.typing import NDArray
 
-from vdae_bench.evaluation.pictures import NOISE_LEVELS
+from vdae_bench.evaluation.pictures import NOISE_MULTIPLES
 from vdae_bench.report.numbers.rows import METHODS, title_of
 from vdae_bench.report.numbers.statistics import CellRuns
 from vdae_bench.report.sections.samples.evidence import Family, SampledCell, by_latents, leveled
@@ -45,7 +45,7 @@ def decoded(families: Sequence[Family]) -> dict[str, bytes]:
         return {}
     arrays = have[0].members[0].evidence.arrays
     steps = arrays["interpolations"].shape[1]
-    levels = ", ".join(f"{level:g}" for level in NOISE_LEVELS)
+    levels = ", ".join(f"{level:g}" for level in NOISE_MULTIPLES)
     return drawn(
         "decoded",
         lambda: _grids(have, (steps + 2, 10), ("interpolation", f"reconstructions, noise × {levels}"), _decoded_rows),

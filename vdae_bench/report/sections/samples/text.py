@@ -7,7 +7,7 @@ from typing import get_args
 
 import pandas as pd
 
-from vdae_bench.evaluation.pictures import ACTIVE, NOISE_LEVELS
+from vdae_bench.evaluation.pictures import ACTIVE, NOISE_MULTIPLES
 from vdae_bench.report.numbers.statistics import summarise
 from vdae_bench.report.numbers.subject import Subject
 from vdae_bench.report.sections.samples.evidence import Family, SampledCell, by_latents, families_of, leveled
@@ -136,7 +136,7 @@ def _with_error(measured: Sequence[Quality], name: str, decimals: int) -> str:
 
 
 def _latents(sweep: str, families: Sequence[Family]) -> Iterator[str]:
-    levels = ", ".join(f"{level:g}" for level in NOISE_LEVELS)
+    levels = ", ".join(f"{level:g}" for level in NOISE_MULTIPLES)
     yield picture("Interpolations and reconstructions", f"{sweep}-decoded.png")
     yield (
         "Left: what is decoded on the straight line between the latents of the two test images at its ends. Right: two "

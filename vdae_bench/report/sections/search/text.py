@@ -16,7 +16,7 @@ from vdae_bench.report.sections.search.figures import comparison_figure, study_f
 from vdae_bench.report.style.figure import drawn
 from vdae_bench.report.style.markdown import as_pixels, code, escape, link, picture, table
 from vdae_bench.report.style.section import Section
-from vdae_bench.search.space import in_words
+from vdae_bench.search.space import parameters_text
 from vdae_bench.spec.file import Range
 
 SUMMARY = ["study", "cells", "sampler", "trials", "asked at once", "trials an hour", "pruned", "diverged", "epochs"]
@@ -44,7 +44,7 @@ def _own(here: Sequence[Frozen]) -> list[Frozen]:
 
 def _study(each: Frozen, name: str) -> Iterator[str]:
     yield f"### Search on {each.dataset}: {code(each.winner.cell)}"
-    yield f"Chosen: {escape(in_words(each.winner.chosen))}."
+    yield f"Chosen: {escape(parameters_text(each.winner.chosen))}."
     yield picture("Optimisation history, slices and importance", f"{name}.svg")
     yield (
         f"Values in {each.unit.name}; filled: trained to the end, hollow: pruned (the value at its last epoch), "

@@ -1,4 +1,4 @@
-"""The words of the command line turned into what runs: a spec with its overrides, a stop token, the whole command."""
+"""From the options of a command line to what runs: a spec with its overrides, a stop token, the whole command."""
 
 from __future__ import annotations
 
@@ -71,5 +71,5 @@ def within_budget(
 
 
 def stop_token(options: RunOptions) -> StopToken:
-    """Set by a signal, or at the time limit of the command line."""
+    """Stop token that is set by a signal, or at the time limit of the command line."""
     return StopToken(parse_duration(options.time_limit) if options.time_limit else None)

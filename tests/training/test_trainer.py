@@ -1,4 +1,4 @@
-"""The engine: resumes exactly, does not mix replicas, bounds memory without changing results, keeps seeds apart."""
+"""The trainer: resumes exactly, does not mix replicas, bounds memory without changing results, keeps seeds apart."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.support.models import SMALL
 from vdae_bench.data.images import load_images
 from vdae_bench.data.views import ViewedImages
 from vdae_bench.models.registry import Problem, get_method
-from vdae_bench.training import trainer as engine
+from vdae_bench.training import trainer as training
 from vdae_bench.training.adam import AdamSettings
 from vdae_bench.training.trainer import Interrupted, Trainer, TrainingSettings
 
@@ -77,14 +77,14 @@ def test_seeds_differ(make):
 @pytest.mark.parametrize(("method", "log_det"), [("vae", "subset"), ("lvdae", "exact")])
 def test_micro_batches_equal_the_whole(make, monkeypatch, method, log_det):
     whole = run(make(method, log_det=log_det, dtype=torch.float64))
-    monkeypatch.setattr(engine, "MAX_ROWS", 30)
+    monkeypatch.setattr(training, "MICRO_BATCH_ROWS", 30)
     parts = run(make(method, log_det=log_det, dtype=torch.float64))
     torch.testing.assert_close(parts.optimiser.parameters, whole.optimiser.parameters, rtol=1e-8, atol=1e-11)
 
 
 @pytest.mark.parametrize("log_det", ["subset", "exact"])
 def test_what_trains_beside_a_replica_changes_nothing_however_a_batch_is_cut(make, monkeypatch, log_det):
-    monkeypatch.setattr(engine, "MAX_ROWS", 30)
+    monkeypatch.setattr(training, "MICRO_BATCH_ROWS", 30)
     together = run(make(log_det=log_det, dtype=torch.float64, seeds=(0, 1, 2)))
     alone = run(make(log_det=log_det, dtype=torch.float64, seeds=(1,)))
     torch.testing.assert_close(together.optimiser.parameters[1:2], alone.optimiser.parameters, rtol=1e-8, atol=1e-11)
@@ -94,7 +94,7 @@ def test_what_trains_beside_a_replica_changes_nothing_however_a_batch_is_cut(mak
 
 
 def test_a_step_never_works_on_more_rows_than_the_bound(make, monkeypatch):
-    monkeypatch.setattr(engine, "MAX_ROWS", 64)
+    monkeypatch.setattr(training, "MICRO_BATCH_ROWS", 64)
     trainer = make("lvdae", log_det="exact")
     rows = []
     bound = trainer.bound
@@ -162,7 +162,7 @@ def test_validation_is_at_beta_one_and_leaves_no_trace(make):
 @pytest.mark.parametrize("log_det", ["subset", "projected"])
 def test_lvdaes_validation_points_are_unbiased_over_epochs_and_exact_at_the_end(make, monkeypatch, log_det):
     """The images with a Jacobian come round: over a round the points average to the exact value, which the last has."""
-    monkeypatch.setattr(engine, "VALIDATION_LOG_DET_ROWS", 1.0)  # 5 of 20 images with m = 4: four epochs are a round
+    monkeypatch.setattr(training, "VALIDATION_LOG_DET_ROWS", 1.0)  # 5 of 20 images with m = 4: four epochs are a round
     trainer = make(log_det=log_det, epochs=9, dtype=torch.float64)
     run(trainer, stop_at=None)
     exact, error = trainer.validate()
