@@ -219,7 +219,7 @@ def main() -> None:
     """Both kinds, in a folder that is thrown away."""
     torch.set_num_threads(1)
     code_state()
-    workbench._images("mnist", None)
+    workbench.cached_images("mnist", None)
     search_images("mnist", None, "binary", torch.device("cpu"), 400)
     commands.report_sweep = lambda *_: None  # type: ignore[assignment]  # drawing takes longer than all the rest
     schedule.SECONDS_BETWEEN_QUESTIONS = 0.02

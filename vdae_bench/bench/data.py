@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,9 @@ import numpy as np
 
 from vdae_bench.data.fetch import verify
 from vdae_bench.data.idx import write_idx
-from vdae_bench.data.images import Images, load_images
+from vdae_bench.data.images import Images
 from vdae_bench.models.registry import load_plugin
+from vdae_bench.running.workbench import cached_images
 
 PLUGIN = """from vdae_bench.data.registry import IdxFile, ImageFiles, register_dataset
 
@@ -31,12 +31,7 @@ class BenchData:
     @property
     def images(self) -> Images:
         """Its images, loaded once."""
-        return _loaded(self.name, self.folder)
-
-
-@functools.lru_cache(maxsize=2)
-def _loaded(name: str, folder: Path | None) -> Images:
-    return load_images(name, folder)
+        return cached_images(self.name, self.folder)
 
 
 def find_data(temporary: Path) -> BenchData:

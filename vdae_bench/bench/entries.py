@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -114,12 +114,8 @@ def read_entries(path: Path) -> list[Entry]:
 
 def write_entries(path: Path, entries: Sequence[Entry]) -> None:
     """Replace a raw file: whole or not at all."""
-    text = json.dumps([_plain(entry) for entry in entries], indent=1, allow_nan=False) + "\n"
+    text = json.dumps([entry.model_dump(mode="json") for entry in entries], indent=1, allow_nan=False) + "\n"
     atomic.write(path, text.encode())
-
-
-def _plain(entry: Entry) -> dict[str, Any]:
-    return entry.model_dump(mode="json")
 
 
 def merged(old: Sequence[Entry], new: Sequence[Entry], order: Collection[str]) -> list[Entry]:

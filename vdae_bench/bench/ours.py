@@ -73,9 +73,9 @@ class Setting:
         uniform = NoiseSource((0,), self.context.device).uniform_("data", 0, torch.empty(1, size, self.data_dim))
         return viewed.training_batch(torch.arange(size)[None], uniform)[0]
 
-    def noise(self, stream: str, dims: int, count: int | None = None) -> Float[Tensor, "N d"]:
+    def noise(self, stream: str, dims: int) -> Float[Tensor, "N d"]:
         """Standard normal noise for that batch."""
-        out = torch.empty(1, count or self.sizes.batch, dims)
+        out = torch.empty(1, self.sizes.batch, dims)
         return NoiseSource((0,), self.context.device).normal_(stream, 0, out)[0]
 
 

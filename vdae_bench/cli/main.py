@@ -269,32 +269,27 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         code = 2
-    except VdaeBenchError as error:
-        if debug:
-            raise
-        click.echo(f"vdae-bench: {error}", err=True)
-        code = error.exit_code
     except KeyboardInterrupt:
         click.echo("vdae-bench: interrupted", err=True)
         code = 130
     except BrokenPipeError:
         sys.stderr.close()
         code = 1
-    except OSError as error:
-        if debug:
-            raise
-        place = f" ({error.filename})" if error.filename else ""
-        click.echo(f"vdae-bench: {error.strerror or error}{place}", err=True)
-        code = 1
-    except MemoryError:
-        if debug:
-            raise
-        click.echo("vdae-bench: memory is full; close other programs, or take a machine with more of it", err=True)
-        code = 1
     except Exception as error:
         if debug:
             raise
-        what = f"{type(error).__name__}: {error}".splitlines()[0]
-        click.echo(f"vdae-bench: this is a fault of vdae-bench itself ({what}); --debug shows where", err=True)
-        code = 1
+        message, code = _in_a_sentence(error)
+        click.echo(f"vdae-bench: {message}", err=True)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _in_a_sentence(error: Exception) -> tuple[str, int]:
+    """Sentence about an error for the user, and the exit code."""
+    if isinstance(error, VdaeBenchError):
+        return str(error), error.exit_code
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}{f' ({error.filename})' if error.filename else ''}", 1
+    if isinstance(error, MemoryError):
+        return "memory is full; close other programs, or take a machine with more of it", 1
+    what = f"{type(error).__name__}: {error}".splitlines()[0]
+    return f"this is a fault of vdae-bench itself ({what}); --debug shows where", 1

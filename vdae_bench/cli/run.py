@@ -63,7 +63,7 @@ def run_groups(planned: Plan, context: RunContext, options: RunOptions, stop: St
     with (
         stop.listening(context.command),
         choose_progress(lambda: sum(map(group_work, planned.groups)), options.quiet) as progress,
-        choose_pool(options.workers, options.scheduler, context, progress.say) as pool,
+        choose_pool(options, context, progress.say) as pool,
     ):
         return run_plan(planned, context, progress, stop, pool)
 

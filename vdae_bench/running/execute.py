@@ -11,7 +11,7 @@ from vdae_bench.running.group import GroupTask
 from vdae_bench.running.plan import Plan
 from vdae_bench.running.pools import WorkerPool
 from vdae_bench.running.progress import Progress
-from vdae_bench.running.schedule import run_tasks
+from vdae_bench.running.schedule import Display, run_tasks
 from vdae_bench.running.stop import StopToken
 from vdae_bench.running.task import Task
 from vdae_bench.store.records import Record, Store
@@ -35,16 +35,13 @@ class Outcome:
         return [record for record in self.records if record.status == "diverged"]
 
 
-class GroupDisplay:
+class GroupDisplay(Display[Records]):
     """Shows each group on its own: a line or bar when it starts, as it goes, and when it ends."""
 
     def __init__(self, progress: Progress, groups: int) -> None:
-        self.progress, self.groups = progress, groups
+        super().__init__(progress)
+        self.groups = groups
         self.shown: set[str] = set()
-
-    def say(self, line: str) -> None:
-        """Print a line of its own."""
-        self.progress.say(line)
 
     def start(self, task: Task[Records]) -> None:
         """Count a group as started, once."""
@@ -81,7 +78,7 @@ def run_plan(
         Interrupted: `stop` said so; all that ran has a checkpoint.
         EnvironmentFault: the pool is gone, or the results folder cannot be written.
     """
-    tasks = [GroupTask(group) for group in planned.groups]
+    tasks = [GroupTask(group.runs) for group in planned.groups]
     finished = run_tasks(tasks, context, GroupDisplay(progress, len(tasks)), stop, pool)
     records = [record for result in finished.results for record in result]
     return Outcome(records, finished.failures)
@@ -102,6 +99,8 @@ def clear_leftovers(planned: Plan, store: Store) -> None:
     recorded = {record.run_digest for _, record in store.records(job.protocol.name, job.sweep)} if left else set()
     for path in left:
         lease = Lease(folder / f"{path.stem.removesuffix('.previous')}.lease")
+        # Under the lease, as its owner may be between publishing records and removing the checkpoint. One with a run
+        # that has no record stays: its group may be composed otherwise now (another --replicas), and come back.
         with suppress(Held, EnvironmentFault, Unusable, OSError):  # another process is at it, or it is none of ours
             runs = read_state(path).get("runs")
             if isinstance(runs, list) and runs and recorded.issuperset(map(str, runs)):

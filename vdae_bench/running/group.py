@@ -9,7 +9,6 @@ import functools
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -295,45 +294,29 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-@dataclass(frozen=True)
-class GroupTask:
-    """A run group as a task of the scheduler: its result are the records of its runs."""
-
-    group: RunGroup
-
-    @functools.cached_property
-    def identity(self) -> str:
-        """Digest of the runs in the group."""
-        return self.group.identity
-
-    @functools.cached_property
-    def label(self) -> str:
-        """The cells and seeds of the group."""
-        return self.group.label
+class GroupTask(RunGroup):
+    """A run group as a task of the scheduler: its result is the records of its runs."""
 
     @functools.cached_property
     def work(self) -> float:
         """FLOPs of all runs of the group."""
-        return group_work(self.group)
-
-    def checkpoint_path(self, store: Store) -> Path:
-        """Path of the group's checkpoint."""
-        return self.group.checkpoint_path(store)
+        return group_work(self)
 
     def run(self, context: RunContext, report: Report, stop: Callable[[], bool]) -> list[Record] | Busy:
         """Run the group, or what of it others have not published; where they published all, take that."""
-        found = self.group.records(context.store)
+        found = self.records(context.store)
         there = [record for record in found if record]
         if len(there) == len(found):
-            self.group.checkpoint(context.store).remove()  # whoever published was killed
+            self.checkpoint(context.store).remove()  # whoever published was killed
             return there
-        if there and not self.group.begun(context.store):  # processes that group the same runs in other ways
-            lacking = tuple(run for run, record in zip(self.group.runs, found, strict=True) if not record)
-            rest = run_leased(GroupTask(RunGroup(lacking)), context, report, stop)
+        if there and not self.begun(context.store):  # processes that group the same runs in other ways
+            lacking = tuple(run for run, record in zip(self.runs, found, strict=True) if not record)
+            rest = run_leased(GroupTask(lacking), context, report, stop)
             return rest if isinstance(rest, Busy) else [*there, *rest]
         report("", 0.0)
-        return run_group(self.group, context, report, stop)
+        return run_group(self, context, report, stop)
 
     def halves(self) -> tuple[GroupTask, ...]:
-        """Two groups of half the runs each; none where there is only one run."""
-        return tuple(map(GroupTask, self.group.halves())) if len(self.group.runs) > 1 else ()
+        """Two groups of half the runs each, with the same numbers; none where there is only one run."""
+        middle = (len(self.runs) + 1) // 2
+        return (GroupTask(self.runs[:middle]), GroupTask(self.runs[middle:])) if len(self.runs) > 1 else ()

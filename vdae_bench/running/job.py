@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -149,22 +150,17 @@ class RunGroup:
         """The cells of the group, each once."""
         return list(dict.fromkeys(job.cell for job, _ in self.runs))
 
-    @property
+    @cached_property
     def label(self) -> str:
         """Short name of a group for people: its cell and seeds."""
         more = f" and {len(self.cells) - 1} more cells," if len(self.cells) > 1 else ""
         seeds = sorted(set(self.seeds))
         return f"{self.job.cell.slug}{more} seed{'s'[: len(seeds) - 1]} {', '.join(map(str, seeds))}"
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """Digest of the runs in a group, which names its checkpoint."""
         return digest([job.run_digest(seed) for job, seed in self.runs])
-
-    def halves(self) -> tuple[RunGroup, RunGroup]:
-        """Two groups of half as many runs, for where there is not the memory for all; their numbers are the same."""
-        middle = (len(self.runs) + 1) // 2
-        return RunGroup(self.runs[:middle]), RunGroup(self.runs[middle:])
 
     def problem(self) -> Problem:
         """Everything that the method builds the group's model from."""

@@ -19,6 +19,7 @@ import torch
 from vdae_bench.errors import EnvironmentFault, UserError
 from vdae_bench.models.registry import load_plugin, loaded_plugins
 from vdae_bench.running.context import RunContext
+from vdae_bench.running.options import RunOptions
 from vdae_bench.running.stop import StopFile
 from vdae_bench.running.task import Busy, Result, Task, run_leased
 from vdae_bench.system import atomic, devices
@@ -81,25 +82,25 @@ def stop_workers(running: Collection[Future[Any]], stop_path: Path) -> None:
 
 
 def choose_pool(
-    workers: int | None, scheduler: str | None, context: RunContext, say: Callable[[str], None]
+    options: RunOptions, context: RunContext, say: Callable[[str], None]
 ) -> AbstractContextManager[WorkerPool | None]:
-    """The pool that the command line asks for; None runs tasks in this process, one after the other.
+    """The pool that the options ask for; None runs tasks in this process, one after the other.
 
     Raises:
         UserError: both are asked for, or workers on a GPU.
         EnvironmentFault: Dask is not installed, or no scheduler answers.
     """
-    if workers and scheduler:
+    if options.workers and options.scheduler:
         raise UserError("--workers starts workers here, --scheduler uses those of a cluster; give one of them")
-    if scheduler:
-        return _cluster(scheduler, context, say)
-    if workers and workers > 1:
+    if options.scheduler:
+        return _cluster(options.scheduler, context, say)
+    if options.workers and options.workers > 1:
         if context.device.type == "cuda":
             raise UserError(
                 "--workers shares processors, not a GPU; start `dask worker ADDRESS --nthreads 1 --resources GPU=1` "
                 "for each GPU, with its CUDA_VISIBLE_DEVICES, and give --scheduler ADDRESS"
             )
-        return local_pool(workers, context, say)
+        return local_pool(options.workers, context, say)
     return nullcontext(None)
 
 

@@ -13,11 +13,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from vdae_bench.errors import EnvironmentFault, VdaeBenchError
 from vdae_bench.running.context import RunContext
 from vdae_bench.running.pools import SCHEDULER_GONE, Worker, WorkerPool, stop_workers
+from vdae_bench.running.progress import Progress
 from vdae_bench.running.stop import StopToken, stop_file
 from vdae_bench.running.task import Busy, CannotWrite, Task, lease_of, run_leased
 from vdae_bench.system.devices import is_out_of_memory, release_memory
@@ -28,28 +29,31 @@ OUT_OF_MEMORY = (
     "memory is full with one run alone; lower batch_size or hidden_size with --set, or take a machine with more memory"
 )
 Result = TypeVar("Result")
-Shown = TypeVar("Shown", contravariant=True)
 
 
-class Display(Protocol[Shown]):
-    """Listener of the scheduler: what a display must do as tasks start, go on and end."""
+class Display(Generic[Result]):
+    """Listener of the scheduler: shows tasks as they start, go on and end; what it does not override shows nothing."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
 
     def say(self, line: str) -> None:
         """Print something that a user must know."""
+        self.progress.say(line)
 
-    def start(self, task: Task[Shown]) -> None:
+    def start(self, task: Task[Result]) -> None:
         """Note that a task has started; may be called more than once."""
 
-    def update(self, task: Task[Shown], phase: str, fraction: float | None) -> None:
+    def update(self, task: Task[Result], phase: str, fraction: float | None) -> None:
         """Note how far a task is; see `task.Report`."""
 
-    def split(self, task: Task[Shown]) -> None:
+    def split(self, task: Task[Result]) -> None:
         """Note that a task does not fit the memory, and goes on as two."""
 
-    def end(self, task: Task[Shown], result: Shown) -> None:
+    def end(self, task: Task[Result], result: Result) -> None:
         """Note that a task has its result."""
 
-    def fail(self, task: Task[Shown], error: Exception) -> None:
+    def fail(self, task: Task[Result], error: Exception) -> None:
         """Note that a task has failed; the others go on."""
 
 
@@ -117,7 +121,7 @@ def _run_all(
             if error is None:
                 result = future.result()
                 if isinstance(result, Busy):
-                    waiting.append(task)
+                    waiting.append(task)  # last: what is free runs first, and by then its records may be there
                     busy_in_a_row += 1
                     if busy_in_a_row == len(waiting):
                         display.say(f"waiting for {task.label}: {result.holder}")
@@ -129,7 +133,9 @@ def _run_all(
             elif isinstance(error, Interrupted | KeyboardInterrupt | CannotWrite):
                 raise error
             elif is_out_of_memory(error) and (halves := task.halves()):
-                del future, error  # and with them what the failed run held
+                # Halves, not one replica less: R replicas fit after log2 R tries at most, and no number changes beyond
+                # rounding, as a replica's noise and updates are its own.
+                del future, error  # its traceback holds the tensors of the failed run
                 release_memory()
                 display.split(task)
                 waiting.extendleft(reversed(halves))

@@ -30,11 +30,14 @@ class Shard:
 
     def part_of(self, planned: Plan, store: Store) -> Plan:
         """The plan with this part of its groups; the same part whichever runs have a record already."""
+        # Cut from all groups, not from what is missing: that shrinks as records arrive, so that jobs of an array which
+        # start at different times would cut other shares, and some runs would be in two of them and some in none.
         everything, done, left = planned.all_groups, planned.done, []
         for index in shares([group_work(group) for group in everything], self.count)[self.number - 1]:
             group = everything[index]
             lacking = tuple((job, seed) for job, seed in group.runs if (job.cell, seed) not in done)
             if lacking:
+                # A checkpoint belongs to one composition of a group: a begun group goes on whole.
                 left.append(group if group.begun(store) else RunGroup(lacking))
         return replace(planned, groups=tuple(left))
 

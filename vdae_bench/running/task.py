@@ -75,6 +75,8 @@ def run_leased(task: Task[Result], context: RunContext, report: Report, stop: Ca
         report(phase, fraction)
 
     lease.note = {"label": task.label, "phase": "", "fraction": 0.0}
+    # The lease only saves work: two processes that break it both come to the same numbers, and the later of two equal
+    # records yields. So a missed beat or a slow file system costs time, never a result.
     try:
         lease.take()
     except Held as held:

@@ -18,7 +18,8 @@ from vdae_bench.training.trainer import Trainer
 
 
 @functools.lru_cache(maxsize=2)
-def _images(name: str, folder: Path | None) -> Images:
+def cached_images(name: str, folder: Path | None) -> Images:
+    """Images of a data set, loaded once for all groups of a process that use them."""
     return load_images(name, folder)
 
 
@@ -27,7 +28,7 @@ class Workbench:
 
     def __init__(self, group: RunGroup, context: RunContext) -> None:
         job = group.job
-        self.images = _images(job.dataset, context.data_folder)
+        self.images = cached_images(job.dataset, context.data_folder)
         self.data = ViewedImages(self.images, job.view, context.device, job.protocol.train_images)
         self.group, self.context = group, context
         self.model = get_method(job.cell.method).build(group.problem())

@@ -12,18 +12,18 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import optuna
+from optuna.storages import BaseStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
 
 from vdae_bench.errors import EnvironmentFault, UserError
-from vdae_bench.search.propose import quiet_optuna
-from vdae_bench.search.space import distributions
+from vdae_bench.search.space import distributions, quiet_optuna
 from vdae_bench.search.studies import Study
 from vdae_bench.search.winner import Trial, best_of
 from vdae_bench.system.lease import Held, Lease
-
-if TYPE_CHECKING:
-    from optuna.storages import BaseStorage
-    from optuna.trial import FrozenTrial
 
 JOURNAL = "optuna.journal"
 JOURNAL_LOCK_SECONDS = 1.0
@@ -86,9 +86,6 @@ def open_storage(folder: Path, url: str | None) -> BaseStorage:
     Raises:
         UserError: there is no such storage, or the journal is damaged beyond its last line.
     """
-    import optuna
-    from optuna.storages.journal import JournalFileBackend
-
     with quiet_optuna():
         if url is None:
             journal = folder / JOURNAL
@@ -116,7 +113,6 @@ class Ledger:
     """One study in Optuna's storage: asks, tells and reads its trials."""
 
     def __init__(self, study: Study, storage: BaseStorage) -> None:
-        import optuna
 
         self._space = distributions(study.space)
         self._of, self._storage = study, storage
@@ -135,8 +131,6 @@ class Ledger:
 
     def release_stale(self) -> None:
         """Tell FAIL for what a kill left running, and ask it again."""
-        from optuna.trial import TrialState
-
         for each in self._trials():
             if each.state == TrialState.RUNNING:
                 self._attribute(each, "stale", True)
@@ -154,8 +148,6 @@ class Ledger:
 
     def ended(self) -> dict[int, Trial]:
         """The trials that were told, by number; a stale one was not."""
-        from optuna.trial import TrialState
-
         states: dict[TrialState, Literal["complete", "pruned", "diverged"]] = {
             TrialState.COMPLETE: "complete",
             TrialState.PRUNED: "pruned",
@@ -184,12 +176,10 @@ class Ledger:
 
     def begin(self, members: Mapping[int, dict[str, Any]]) -> None:
         """Enter trials as running, in their order: each at once, with all it has."""
-        import optuna
-
         for number, parameters in members.items():
             self._study.add_trial(
                 optuna.trial.create_trial(
-                    state=optuna.trial.TrialState.RUNNING,
+                    state=TrialState.RUNNING,
                     params=parameters,
                     distributions=self._space,
                     user_attrs={"number": number, "seed": self._of.trial_seed(number)},
@@ -198,8 +188,6 @@ class Ledger:
 
     def tell(self, trials: Sequence[Trial]) -> None:
         """Tell how running trials ended, in their order."""
-        from optuna.trial import TrialState
-
         running = {each.user_attrs["number"]: each for each in self._trials() if each.state == TrialState.RUNNING}
         for trial in trials:
             entry = running[trial.number]

@@ -8,45 +8,22 @@ from __future__ import annotations
 
 import math
 import statistics
-import threading
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
+
+import optuna
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 
 from vdae_bench.data.noise import stream_seed
-from vdae_bench.search.space import distributions
+from vdae_bench.search.space import distributions, quiet_optuna
 from vdae_bench.search.studies import Study
 from vdae_bench.search.winner import Trial
-
-if TYPE_CHECKING:
-    from optuna.samplers import BaseSampler
 
 STARTUP = 8
 """Trials at random before a sampler learns, and complete trials before any is pruned."""
 
 
-_verbosity = threading.RLock()
-
-
-@contextmanager
-def quiet_optuna() -> Iterator[None]:
-    """Optuna without its log lines and its warnings of features that are called experimental; one thread at a time."""
-    import optuna
-
-    with _verbosity, warnings.catch_warnings():
-        before = optuna.logging.get_verbosity()
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        warnings.simplefilter("ignore")
-        try:
-            yield
-        finally:
-            optuna.logging.set_verbosity(before)
-
-
 def _sampler(name: str, seed: int) -> BaseSampler:
-    from optuna.samplers import GPSampler, RandomSampler, TPESampler
-
     if name == "random":
         return RandomSampler(seed=seed)
     if name == "gp":
@@ -85,10 +62,10 @@ def propose(study: Study, history: Sequence[Trial], batch: int, count: int) -> l
 
     `history` has all trials of the batches before, in their order. A longer batch begins with the same trials.
     """
-    import optuna
-
     space = distributions(study.space)
     with quiet_optuna():
+        # One sampler a batch, not one a trial: each ask sees those before it as running, and one that learns keeps away
+        # from them. The batch's number seeds it, as a kill would make it forget what it drew in earlier batches.
         seed = stream_seed(study.seed, "search", batch) % 2**32
         memory = optuna.create_study(sampler=_sampler(study.sampler, seed), direction="minimize")
         memory.add_trials(
@@ -108,8 +85,6 @@ class Pruner:
     """
 
     def __init__(self, study: Study, history: Sequence[Trial]) -> None:
-        import optuna
-
         self._active = study.pruning and len(history) > 0
         self._rule = optuna.pruners.MedianPruner(
             n_startup_trials=STARTUP, n_warmup_steps=max(1, math.ceil(study.epochs / 3))
@@ -126,8 +101,6 @@ class Pruner:
 
     def __call__(self, curve: Sequence[tuple[int, float]]) -> bool:
         """True where a trial with this (epoch, -ELBO) curve so far is to be stopped."""
-        import optuna
-
         if not self._active:
             return False
         trial = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING, intermediate_values=dict(curve))

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
+from optuna.storages import BaseStorage
 from pydantic import TypeAdapter
 
 from vdae_bench.running.context import RunContext
@@ -19,14 +18,10 @@ from vdae_bench.search.propose import Pruner, propose
 from vdae_bench.search.space import parameters_text
 from vdae_bench.search.studies import Study
 from vdae_bench.search.trials import BatchDisplay, groups_of, train
-from vdae_bench.search.winner import Trial, Winner, freeze, read_winner, trials_frozen, write_winner
+from vdae_bench.search.winner import Trial, Winner, freeze, own_winner, trials_frozen, write_winner
 from vdae_bench.store.records import Store, keep_aside
 from vdae_bench.system import atomic
 from vdae_bench.system.words import duration
-
-if TYPE_CHECKING:
-    from optuna.storages import BaseStorage
-
 
 _TRIALS = TypeAdapter(list[Trial])
 
@@ -73,7 +68,7 @@ def run_study(
     """
     started = time.monotonic()
     path = study.path(context.store)
-    there = _own(study, path)
+    there = own_winner(study, context.store)
     if there and len(there.trials) >= study.trials:
         return SearchResult(there, 0, 0.0)
     ledger = _open(study, storage(), there)
@@ -106,12 +101,6 @@ def _open(study: Study, storage: BaseStorage, there: Winner | None) -> Ledger:
     except Exception as error:  # of a storage that someone has changed; Optuna fails in any way
         raise damaged(f"the storage of study {study.name}", error) from None
     return ledger
-
-
-def _own(study: Study, path: Path) -> Winner | None:
-    """Frozen winner of this very search; a file of another is set aside when this one's is written."""
-    found = read_winner(path)
-    return found if found and found.spec_digest == study.spec_digest else None
 
 
 def _run_batch(

@@ -69,7 +69,7 @@ def run_studies(studies: Sequence[Study], context: RunContext, options: RunOptio
         only_search_in(folder),
         stop.listening(context.command),
         choose_progress(work, options.quiet) as progress,
-        choose_pool(options.workers, options.scheduler, context, progress.say) as pool,
+        choose_pool(options, context, progress.say) as pool,
         ThreadPoolExecutor(len(studies)) if pool else SerialExecutor() as executor,
     ):
         for study, future in [(study, executor.submit(run, study)) for study in studies]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vdae_bench.spec.file import Choices, Range
@@ -37,6 +40,24 @@ def _distribution(space: Range | Choices) -> BaseDistribution:
 def architecture_of(parameters: Mapping[str, Value]) -> dict[str, Value]:
     """Parameters that decide the network: trials that agree in them are replicas of one model."""
     return {name: value for name, value in parameters.items() if name not in OPTIMISER_NAMES}
+
+
+_verbosity = threading.RLock()
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Optuna without its log lines and its warnings of features that are called experimental; one thread at a time."""
+    import optuna
+
+    with _verbosity, warnings.catch_warnings():
+        before = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            optuna.logging.set_verbosity(before)
 
 
 def parameters_text(parameters: Mapping[str, Any]) -> str:

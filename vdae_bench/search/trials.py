@@ -263,21 +263,15 @@ def groups_of(
     return groups
 
 
-class BatchDisplay:
-    """Shows the groups of a batch as one: `report(phase, fraction)` of the whole batch."""
+class BatchDisplay(Display[list[Trial]]):
+    """Shows the groups of a batch as one bar; the search itself says when the batch starts and what failed."""
 
     def __init__(self, groups: Sequence[TrialGroup], progress: Progress, label: str) -> None:
-        self.progress, self.label, self.groups = progress, label, len(groups)
+        super().__init__(progress)
+        self.label, self.groups = label, len(groups)
         self.work = sum(group.work for group in groups)
         self.done: dict[str, float] = {}
         """FLOPs that are done of each group that has started."""
-
-    def say(self, line: str) -> None:
-        """Print a line of its own."""
-        self.progress.say(line)
-
-    def start(self, task: Task[list[Trial]]) -> None:
-        """Do nothing: the batch has started."""
 
     def update(self, task: Task[list[Trial]], phase: str, fraction: float | None) -> None:
         """Move the batch's bar."""
@@ -294,9 +288,6 @@ class BatchDisplay:
     def end(self, task: Task[list[Trial]], result: list[Trial]) -> None:
         """Count the group's work as done, pruned trials too."""
         self.update(task, f"{len(result)} trials ended", 1.0)
-
-    def fail(self, task: Task[list[Trial]], error: Exception) -> None:
-        """Do nothing: the search reports failures at its end."""
 
 
 def train(

@@ -144,7 +144,7 @@ def freeze(study: Study, trials: Sequence[Trial]) -> Winner:
         label=study.label,
         chosen=best.parameters,
         winner=best.number,
-        value=_rank(best)[0],
+        value=best.score,
         metric=METRIC,
         sampler=study.sampler,
         seed=study.seed,
@@ -240,10 +240,16 @@ def set_aside(path: Path) -> None:
         keep_aside(path, path.read_bytes(), label)
 
 
+def own_winner(study: Study, store: Store) -> Winner | None:
+    """Frozen winner of this very search; None where there is none, or the file is of another."""
+    found = read_winner(study.path(store))
+    return found if found and found.spec_digest == study.spec_digest else None
+
+
 def trials_frozen(study: Study, store: Store) -> int:
     """How many trials the frozen winner of this very search has; 0 without one."""
-    found = read_winner(study.path(store))
-    return len(found.trials) if found and found.spec_digest == study.spec_digest else 0
+    found = own_winner(study, store)
+    return len(found.trials) if found else 0
 
 
 def frozen(study: Study, store: Store) -> Winner | None:

@@ -20,6 +20,7 @@ from vdae_bench.models.log_det import Estimator
 from vdae_bench.models.precision import Precision
 from vdae_bench.system.atomic import is_plain
 from vdae_bench.system.strict_json import digest
+from vdae_bench.system.words import nearest
 from vdae_bench.system.yaml_file import YamlFile
 
 PROTOCOLS = ("smoke", "quick", "standard", "paper-mixed", "paper")
@@ -84,8 +85,6 @@ def load_protocol(word: str) -> Protocol:
         return _shipped(word)
     if path.suffix in (".yaml", ".yml"):
         return _shipped(path.stem) if path.resolve().parent == _shipped_folder().resolve() else _from_file(path)
-    from vdae_bench.system.words import nearest
-
     raise UserError(
         f"there is no protocol {word!r}{nearest(word, PROTOCOLS)}; use one of {', '.join(PROTOCOLS)}, or a YAML file"
     )
@@ -110,8 +109,6 @@ def _from_file(path: Path) -> Protocol:
         raise UserError(f"{path}: {name} is a shipped protocol; give the file another name")
     if not isinstance(file.content, dict) or file.content.get("base") not in PROTOCOLS:
         raise UserError(f"{path}: a protocol needs base, one of {', '.join(PROTOCOLS)}, and the fields that differ")
-    from vdae_bench.system.words import nearest
-
     known = [field for field in Protocol.model_fields if field not in ("name", "overrides", "cannot_show")]
     for key in file.content:
         if key not in known:

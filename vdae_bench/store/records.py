@@ -173,7 +173,7 @@ class Store(Layout):
     def find(self, sweep: str, protocol: str, cell: str, seed: int, run_digest: str) -> Record | None:
         """The record of a run, if it is there and of that identity."""
         record = self.read(self.path(sweep, protocol, cell, seed))
-        return record if record and record.provenance.get("run_digest") == run_digest else None
+        return record if record and record.run_digest == run_digest else None
 
     def publish(self, records: list[tuple[Path, Record]]) -> None:
         """Write the records of a group to their paths: all to temporary files first, then each put in place at once.

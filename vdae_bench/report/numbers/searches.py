@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vdae_bench.report.numbers.units import Unit, in_curve_unit, unit_of
-from vdae_bench.search.propose import quiet_optuna
-from vdae_bench.search.space import distributions
+from vdae_bench.search.space import distributions, quiet_optuna
 from vdae_bench.search.winner import Trial, Winner, all_winners
 from vdae_bench.store.records import Store
 
