@@ -69,7 +69,7 @@ def test_it_is_scored_with_the_parameters_of_its_lowest_validation(group, contex
 
 @pytest.mark.usefixtures("second_replica_overfits")
 def test_stopped_while_it_is_scored_it_goes_on_to_the_same_record(group, context, tmp_path, monkeypatch):
-    monkeypatch.setattr("vdae_bench.evaluation.likelihood.MAX_ROWS", 200)  # several chunks
+    monkeypatch.setattr("vdae_bench.evaluation.likelihood.CHUNK_ROWS", 200)  # several chunks
     elsewhere = RunContext(Store(tmp_path / "whole"), context.device, 1, context.data_folder, 1e9)
     whole = run_group(group, elsewhere, silent, lambda: False)
     phases = []
