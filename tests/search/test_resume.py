@@ -80,7 +80,7 @@ HOOKS = {
     "training": (search_module, "train"),
     "keeping results": (search_module._Results, "write"),
     "forgetting results": (search_module._Results, "remove"),
-    "freezing": (search_module, "write"),
+    "freezing": (search_module, "write_winner"),
     "the last rename": (winner_module, "set_aside"),
 }
 

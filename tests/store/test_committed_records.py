@@ -1,7 +1,7 @@
 """The committed evidence stays what it is: each record's digest is that of its spec today, and none is lost.
 
-`committed-digests.json` beside this file pins them. `python -m tests.store.test_committed_records` adds new records;
-a line that changes or goes away is a record made invalid.
+`committed-digests.json` beside this file pins them. `python -m tests.store.test_committed_records` adds new records to
+it; a line that changes or goes away is a record made invalid.
 """
 
 from __future__ import annotations
