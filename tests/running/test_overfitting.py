@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from vdae_bench.report.numbers.runs import load_runs
 from vdae_bench.report.numbers.statistics import CellRuns
@@ -34,11 +33,6 @@ def group(tiny_data, tmp_path):
     path.write_text(SPEC)
     (group,) = plan(load_spec(path), Store(tmp_path / "results")).groups
     return group
-
-
-@pytest.fixture
-def context(tiny_data, tmp_path):
-    return RunContext(Store(tmp_path / "results"), torch.device("cpu"), 1, tiny_data[0], 0.0)
 
 
 @pytest.fixture
