@@ -166,7 +166,7 @@ def compare(found: list[tuple[str, Any]], whole: list[tuple[str, Any]], counts: 
     counts["different"] += sum(content != expected.get(place) for place, content in found)
 
 
-def ordeal(what: str) -> bool:
+def survived(what: str) -> bool:
     """Kill one kind of run until there were enough kills; whether nothing was lost or wrong."""
     started, chance, counts = datetime.now(UTC), random.Random(SEED), Counter[str]()
     read = records if what == "sweep" else trials
@@ -229,7 +229,7 @@ def main() -> None:
             os.chdir(folder)
             Path("short.yaml").write_text(SPEC)
             warm_up(what)
-            right &= ordeal(what)
+            right &= survived(what)
     sys.exit(not right)
 
 

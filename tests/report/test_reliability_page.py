@@ -6,9 +6,9 @@ import pytest
 
 from vdae_bench.cli.results import Differs, write_reports
 from vdae_bench.errors import UserError
-from vdae_bench.report.pages.reliability import Ordeal, render_reliability, write
+from vdae_bench.report.pages.reliability import ChaosRun, render_reliability, write
 
-ORDEAL = Ordeal(
+CHAOS_RUN = ChaosRun(
     title="Random SIGKILLs over a sweep",
     method="killed",
     done={"kills survived": 1234},
@@ -29,21 +29,21 @@ def text(results, reports) -> str:
 
 
 def test_counts_commit_and_command(tmp_path):
-    write(tmp_path, "kills", ORDEAL)
+    write(tmp_path, "kills", CHAOS_RUN)
     page = text(tmp_path, tmp_path / "reports")
     assert "| kills survived  |   1,234 |" in page and "| records lost    |       0 |" in page
     assert "Nothing was lost" in page and "0123456789ab;" in page and "`make chaos`, 61 s" in page
-    write(tmp_path, "more", ORDEAL.model_copy(update={"faults": {"records lost": 2}, "git_dirty": True}))
+    write(tmp_path, "more", CHAOS_RUN.model_copy(update={"faults": {"records lost": 2}, "git_dirty": True}))
     page = text(tmp_path, tmp_path / "reports")
     assert "**2 faults were found.**" in page and "**2**" in page and "changed since" in page
 
 
 def test_it_is_written_and_checked_with_all_reports(tmp_path, capsys):
     results, reports = tmp_path / "results", tmp_path / "reports"
-    write(results, "kills", ORDEAL)
+    write(results, "kills", CHAOS_RUN)
     write_reports(results, reports, None, None, None, check=False)
     write_reports(results, reports, None, None, None, check=True)
-    write(results, "kills", ORDEAL.model_copy(update={"done": {"kills survived": 1}}))
+    write(results, "kills", CHAOS_RUN.model_copy(update={"done": {"kills survived": 1}}))
     with pytest.raises(Differs, match=r"reliability\.md differs"):
         write_reports(results, reports, None, None, None, check=True)
 

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from vdae_bench.store.records import SCHEMA, Store, parse, to_json
+from vdae_bench.store.records import RECORD_SCHEMA, Store, parse, to_json
 
 SAMPLES = Path(__file__).parent / "records"
 
 
 def test_there_is_a_sample_of_every_schema():
-    assert {path.name for path in SAMPLES.iterdir()} == {f"schema-{number}.json" for number in range(1, SCHEMA + 1)}
+    assert {path.name for path in SAMPLES.iterdir()} == {
+        f"schema-{number}.json" for number in range(1, RECORD_SCHEMA + 1)
+    }
 
 
 @pytest.mark.parametrize("sample", sorted(SAMPLES.iterdir()), ids=lambda path: path.stem)
@@ -26,20 +28,20 @@ def test_a_record_of_each_schema_is_read(sample):
 
 
 def test_what_a_record_has_beyond_the_schema_is_kept():
-    content = json.loads((SAMPLES / f"schema-{SCHEMA}.json").read_text())
+    content = json.loads((SAMPLES / f"schema-{RECORD_SCHEMA}.json").read_text())
     content["later"] = {"field": [1, None]}
     content["metrics"]["test"]["fid"] = 3.5
     again = json.loads(to_json(parse(json.dumps(content))))
     assert again["later"] == content["later"] and again["metrics"]["test"]["fid"] == 3.5
 
 
-@pytest.mark.parametrize("schema", [SCHEMA + 1, 0, "1", True, 1.5, None])
+@pytest.mark.parametrize("schema", [RECORD_SCHEMA + 1, 0, "1", True, 1.5, None])
 def test_a_newer_or_unknown_schema_is_not_guessed_at_but_named(tmp_path, schema):
-    content = json.loads((SAMPLES / f"schema-{SCHEMA}.json").read_text())
+    content = json.loads((SAMPLES / f"schema-{RECORD_SCHEMA}.json").read_text())
     path = tmp_path / "s" / "p" / "c" / "seed-1.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({**content, "schema": schema}))
     store = Store(tmp_path)
     assert store.read(path) is None
     ((named, reason),) = store.unreadable()
-    assert named == path and f"its schema is {schema!r}, this version knows {SCHEMA}" in reason
+    assert named == path and f"its schema is {schema!r}, this version knows {RECORD_SCHEMA}" in reason

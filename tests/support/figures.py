@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from vdae_bench.report.pages.reliability import Ordeal, write
+from vdae_bench.report.pages.reliability import ChaosRun, write
 from vdae_bench.store.provenance import code_state
 
 RESULTS = Path("results")
@@ -17,10 +17,10 @@ RESULTS = Path("results")
 def keep(
     name: str, title: str, method: str, done: dict[str, int], faults: dict[str, int], started: datetime, command: str
 ) -> None:
-    """Write the figures of one ordeal, with the commit and the command."""
+    """Write the figures of one chaos run, with the commit and the command."""
     commit, dirty = code_state()
     ended = datetime.now(UTC)
-    ordeal = Ordeal(
+    chaos_run = ChaosRun(
         title=title,
         method=method,
         done=done,
@@ -34,7 +34,7 @@ def keep(
         torch=torch.__version__,
         command=command,
     )
-    write(RESULTS, name, ordeal)
+    write(RESULTS, name, chaos_run)
 
 
 def keep_inputs(tried: dict[str, int], started: datetime) -> None:

@@ -16,7 +16,7 @@ from vdae_bench.spec.protocol import Protocol
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.evidence import Quality
 from vdae_bench.store.records import (
-    SCHEMA,
+    RECORD_SCHEMA,
     Cost,
     Curve,
     Metrics,
@@ -105,7 +105,7 @@ def made_up_record(
         **(test or {}),
     }
     return Record(
-        schema_=SCHEMA,
+        schema_=RECORD_SCHEMA,
         status="diverged" if diverged else "completed",
         cell=RecordedCell(**cell.as_record()),
         seed=seed,

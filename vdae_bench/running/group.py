@@ -26,7 +26,7 @@ from vdae_bench.running.workbench import Workbench
 from vdae_bench.store.evidence import write_evidence
 from vdae_bench.store.provenance import provenance
 from vdae_bench.store.records import (
-    SCHEMA,
+    RECORD_SCHEMA,
     Cost,
     Curve,
     Metrics,
@@ -231,7 +231,7 @@ def _records(
         curve = {split: [row[replica] for row in rows] for split, rows in trainer.curve.items()}
         records.append(
             Record(
-                schema_=SCHEMA,
+                schema_=RECORD_SCHEMA,
                 status="completed" if diverged is None else "diverged",
                 cell=RecordedCell(**job.cell.as_record()),
                 seed=seed,

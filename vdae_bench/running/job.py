@@ -14,7 +14,7 @@ from vdae_bench.models.registry import Problem, get_method
 from vdae_bench.spec.hyperparameters import ADAM_BETA2, ADAM_EPS, LEARNING_RATE, SCHEDULE
 from vdae_bench.spec.protocol import Protocol
 from vdae_bench.spec.sweep import Cell
-from vdae_bench.store.records import SCHEMA, Record, Store
+from vdae_bench.store.records import RECORD_SCHEMA, Record, Store
 from vdae_bench.system.strict_json import digest
 from vdae_bench.training.adam import AdamSettings
 from vdae_bench.training.checkpoint import SECONDS_BETWEEN, Checkpoint
@@ -64,7 +64,7 @@ class Job:
         """The identity of a run: what determines its numbers, nothing else."""
         return digest(
             {
-                "schema": SCHEMA,
+                "schema": RECORD_SCHEMA,
                 "cell": self.cell.as_record(),
                 "seed": seed,
                 "protocol": self.protocol.content(),

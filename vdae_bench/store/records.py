@@ -21,7 +21,7 @@ from vdae_bench.store.layout import Layout
 from vdae_bench.system import atomic, strict_json
 from vdae_bench.system.lease import alone_at
 
-SCHEMA = 1
+RECORD_SCHEMA = 1
 
 _log = logging.getLogger(__name__)
 
@@ -63,14 +63,14 @@ class ValidationMetrics(BaseModel):
 
 
 class Metrics(BaseModel):
-    """What was measured; `test` is missing from a run that diverged."""
+    """Measured numbers of a run; `test` is missing where it diverged."""
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
     test: TestMetrics | None
     validation: ValidationMetrics | None
     test_at_best_epoch: TestMetrics | None = None
-    """With the parameters of the lowest validation -ELBO: of a run that overfits alone, where the two differ."""
+    """Test metrics with the parameters of the lowest validation -ELBO; only in a run that overfits."""
 
 
 class Curve(BaseModel):
@@ -87,7 +87,7 @@ class Curve(BaseModel):
     validation_neg_elbo_nats: list[float | None]
     validation_part: Literal["fixed", "rotating"] = "fixed"
     validation_standard_error_nats: list[float | None] | None = None
-    """What the images without a Jacobian leave open of each point: 0 where there are none."""
+    """Standard error of each point from the images without a Jacobian: 0 where every image has one."""
 
     @model_validator(mode="after")
     def _of_one_length(self) -> Curve:
@@ -146,16 +146,16 @@ def to_json(record: Record) -> str:
 def parse(text: str) -> Record:
     """The record in the text of a file; `ValueError` when it is none, or of a schema that this version does not know.
 
-    A record is read whatever later versions added to it: what they do not know they keep. Raise `SCHEMA` only where the
-    meaning of a field changes, and read the older here: a test holds a sample of each.
+    A record is read whatever later versions added to it: what they do not know they keep. Raise `RECORD_SCHEMA` only where
+    the meaning of a field changes, and read the older here: a test holds a sample of each.
     """
     content = strict_json.loads(text)
     if not isinstance(content, dict) or "schema" not in content:
         raise ValueError("it is no record")
     schema = content.pop("schema")
-    if schema != SCHEMA or isinstance(schema, bool):
+    if schema != RECORD_SCHEMA or isinstance(schema, bool):
         raise ValueError(
-            f"its schema is {schema!r}, this version knows {SCHEMA}: read it with the vdae-bench it is from"
+            f"its schema is {schema!r}, this version knows {RECORD_SCHEMA}: read it with the vdae-bench it is from"
         )
     return Record.model_validate({**content, "schema_": schema})
 

@@ -45,7 +45,7 @@ class Sampled:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ClaimEvidence:
     """The cells that ran under a protocol, and what was measured on their samples."""
 
     cells: Mapping[Cell, CellRuns]
@@ -80,7 +80,7 @@ def claims_protocol(sweep: str, folder: str) -> str | None:
     return next((each for each in PROTOCOLS if folder_of(sweep, each) == folder), folder)
 
 
-def evidence(runs: Iterable[Run], protocol: str) -> Evidence:
+def evidence(runs: Iterable[Run], protocol: str) -> ClaimEvidence:
     """The runs that are evidence under a protocol, of all that there are."""
     cells: dict[Cell, CellRuns] = {}
     samples: dict[Cell, Sampled] = {}
@@ -101,7 +101,7 @@ def evidence(runs: Iterable[Run], protocol: str) -> Evidence:
             if qualities := dict(_qualities(each)):
                 samples.setdefault(each.cell, Sampled(each, qualities))
             cells.setdefault(each.cell, each)
-    return Evidence(cells, samples, {cell: reason for cell, reason in left_out.items() if cell not in cells})
+    return ClaimEvidence(cells, samples, {cell: reason for cell, reason in left_out.items() if cell not in cells})
 
 
 def _qualities(cell: CellRuns) -> Iterator[tuple[int, Quality]]:
@@ -126,7 +126,7 @@ def judge_claims(runs: Iterable[Run], protocol: str) -> list[Judgement]:
     return [judge(claim, known) for claim in CLAIMS]
 
 
-def judge(claim: Claim, known: Evidence) -> Judgement:
+def judge(claim: Claim, known: ClaimEvidence) -> Judgement:
     """One claim: reproduced when all parts are, not reproduced when one part is against it."""
     if claim.settled_by:
         return Judgement(claim, Verdict.REPRODUCED, f"a theorem, held by the test {claim.settled_by}", ())
@@ -152,7 +152,7 @@ def _verdict(claim: Claim, parts: Sequence[tuple[str, Finding]], why: str = "") 
     return Judgement(claim, verdict, why or (tally if len(counts) > 1 else ""), tuple(parts))
 
 
-def find(part: Inequality, known: Evidence, alternatives: int) -> Finding:
+def find(part: Inequality, known: ClaimEvidence, alternatives: int) -> Finding:
     """The finding on one part, by t interval of its weighted sum over the seeds that all its cells share."""
     chosen = [_best(term, part.score, known) for term in part.terms]
     choices = math.prod(sum(bool(known.by_seed(cell, part.score)) for cell in term.cells) for term in part.terms)
@@ -180,7 +180,7 @@ def find(part: Inequality, known: Evidence, alternatives: int) -> Finding:
     return Finding(below(estimate, part.bound, alternatives, choices), unit, estimate, reason)
 
 
-def _best(term: Term, score: Score, known: Evidence) -> Cell | None:
+def _best(term: Term, score: Score, known: ClaimEvidence) -> Cell | None:
     means = {cell: sum(of.values()) / len(of) for cell in term.cells if (of := known.by_seed(cell, score))}
     return min(means, key=lambda cell: means[cell]) if means else None
 

@@ -16,7 +16,7 @@ from vdae_bench.system import atomic
 NAME = "reliability"
 
 
-class Ordeal(BaseModel):
+class ChaosRun(BaseModel):
     """A raw file, `results/chaos/<name>.json`: counts of what was done, and of faults found, which should all be 0."""
 
     title: str
@@ -33,28 +33,28 @@ class Ordeal(BaseModel):
     command: str
 
 
-def write(results: Path, name: str, ordeal: Ordeal) -> None:
+def write(results: Path, name: str, run: ChaosRun) -> None:
     """Replace a raw file."""
-    text = json.dumps(ordeal.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
+    text = json.dumps(run.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
     atomic.write(Store(results).chaos / f"{name}.json", text.encode())
 
 
-def read(path: Path) -> Ordeal:
+def read(path: Path) -> ChaosRun:
     """The content of a raw file.
 
     Raises:
         UserError: it is no such file.
     """
     try:
-        return Ordeal.model_validate_json(path.read_text(encoding="utf-8"))
+        return ChaosRun.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, ValidationError) as error:
         raise UserError(f"{path} holds no figures of `make chaos`; move it away and run that again") from error
 
 
 def render_reliability(results: Path, reports: Path) -> dict[Path, bytes]:
     """The page by its path, with nothing written; nothing where there are no raw files."""
-    ordeals = [read(path) for path in sorted(Store(results).chaos.glob("*.json"))]
-    return {reports / f"{NAME}.md": page(ordeals).encode()} if ordeals else {}
+    runs = [read(path) for path in sorted(Store(results).chaos.glob("*.json"))]
+    return {reports / f"{NAME}.md": page(runs).encode()} if runs else {}
 
 
 LEFTOVERS = (
@@ -66,22 +66,22 @@ LEFTOVERS = (
 """The limits of the count of leftovers."""
 
 
-def page(ordeals: Sequence[Ordeal]) -> str:
-    """The page about some ordeals."""
-    faults = sum(sum(each.faults.values()) for each in ordeals)
+def page(runs: Sequence[ChaosRun]) -> str:
+    """The page about these runs."""
+    faults = sum(sum(each.faults.values()) for each in runs)
     verdict = "Nothing was lost, and nothing was wrong." if not faults else f"**{faults} faults were found.**"
-    parts = [part for each in ordeals for part in _about(each)]
+    parts = [part for each in runs for part in _section(each)]
     return "\n\n".join(["# Reliability", verdict, LEFTOVERS, *parts]) + "\n"
 
 
-def _about(ordeal: Ordeal) -> Iterator[str]:
-    yield f"## {escape(ordeal.title)}"
-    yield escape(ordeal.method)
-    rows = [[escape(name), f"{count:,}"] for name, count in ordeal.done.items()]
-    rows += [[escape(name), f"**{count:,}**" if count else "0"] for name, count in ordeal.faults.items()]
+def _section(run: ChaosRun) -> Iterator[str]:
+    yield f"## {escape(run.title)}"
+    yield escape(run.method)
+    rows = [[escape(name), f"{count:,}"] for name, count in run.done.items()]
+    rows += [[escape(name), f"**{count:,}**" if count else "0"] for name, count in run.faults.items()]
     yield table(["what", "count"], rows, right=["count"])
-    commit = commit_in_short(ordeal.git_commit, ordeal.git_dirty)
+    commit = commit_in_short(run.git_commit, run.git_dirty)
     yield (
-        f"{code(ordeal.command)}, {ordeal.seconds:.0f} s; {ordeal.started_at}; {commit}; {escape(ordeal.platform)}; "
-        f"torch {ordeal.torch}, Python {ordeal.python}"
+        f"{code(run.command)}, {run.seconds:.0f} s; {run.started_at}; {commit}; {escape(run.platform)}; "
+        f"torch {run.torch}, Python {run.python}"
     )

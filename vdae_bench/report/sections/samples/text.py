@@ -1,4 +1,4 @@
-"""What a page says of samples: Figures 2, 3 and 4, the quality of samples in numbers, and what the latents do."""
+"""The paragraphs on samples: Figures 2, 3 and 4, the quality of samples in numbers, and what the latents do."""
 
 from __future__ import annotations
 
