@@ -146,8 +146,8 @@ def to_json(record: Record) -> str:
 def parse(text: str) -> Record:
     """The record in the text of a file; `ValueError` when it is none, or of a schema that this version does not know.
 
-    A record is read whatever later versions added to it: what they do not know they keep. Raise `RECORD_SCHEMA` only where
-    the meaning of a field changes, and read the older here: a test holds a sample of each.
+    A record is read whatever later versions added to it: what they do not know they keep. Raise `RECORD_SCHEMA` only
+    where the meaning of a field changes, and read the older here: a test holds a sample of each.
     """
     content = strict_json.loads(text)
     if not isinstance(content, dict) or "schema" not in content:
