@@ -13,7 +13,7 @@ from typing import Literal
 from vdae_bench.data.fetch import cache_path, verify
 from vdae_bench.errors import VdaeBenchError
 from vdae_bench.system import atomic
-from vdae_bench.system.devices import available_memory, container_share, usable_processors
+from vdae_bench.system.devices import available_memory, container_share, default_threads, usable_processors
 
 State = Literal["ok", "note", "wrong"]
 LEAST_DISK, LEAST_MEMORY = 2**30, 2 * 2**30
@@ -50,12 +50,12 @@ def _libraries() -> Check:
 
 def _threads() -> Check:
     machine, usable, share = os.cpu_count() or 1, usable_processors(), container_share()
-    found = f"{usable} threads by default, of {machine} processors"
+    threads = default_threads()
+    found = f"{threads} threads by default, of {machine} processors"
     if share is not None:
         found += f"; the container's limit is {share:g}"
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    if asked.isdigit() and int(asked) < usable:
-        return Check("threads", "note", f"{found}; OMP_NUM_THREADS={asked}", "unset it, or give --threads")
+    if threads != usable:
+        return Check("threads", "note", f"{found}; OMP_NUM_THREADS says so", "unset it, or give --threads")
     return Check("threads", "ok", found)
 
 

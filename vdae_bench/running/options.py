@@ -19,6 +19,17 @@ from vdae_bench.errors import UserError
 TIME = "TIME"
 COUNT = click.IntRange(1)
 FOLDER = click.Path(path_type=Path)
+FOR_SCHEDULER = "is for --scheduler"
+
+
+class WorkerCount(click.IntRange):
+    """A number of workers, or `auto`, which is None."""
+
+    name = "workers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the word."""
+        return None if value == "auto" else super().convert(value, param, ctx)
 
 
 def option(*flags: str, default: Any = None, not_in_array: str = "", **click_words: Any) -> Any:
@@ -68,7 +79,9 @@ class MachineOptions:
     device: Literal["auto", "cpu", "cuda"] = option(
         "--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]), show_default=True
     )
-    threads: int | None = option("--threads", type=COUNT, help="Default: the processors this process may use.")
+    threads: int | None = option(
+        "--threads", type=COUNT, help="Default: OMP_NUM_THREADS, else the processors this process may use."
+    )
     replicas: int | None = option(
         "--replicas", type=COUNT, help="Train at most so many runs together; default: what fits the memory."
     )
@@ -97,15 +110,24 @@ class RunOptions:
 
     workers: int | None = option(
         "--workers",
-        type=COUNT,
-        help="Processes that share this machine's processors (Dask).",
-        not_in_array="is for one machine; an array's tasks are its workers",
+        type=WorkerCount(1),
+        metavar="auto|N",
+        help="Processes that share the threads of --threads on this machine; auto (default): as many as pay.",
     )
     scheduler: str | None = option(
         "--scheduler",
         metavar="ADDRESS",
         help="Run on the workers of this Dask scheduler.",
         not_in_array="has workers of its own; an array's tasks are its workers",
+    )
+    tls_ca: Path | None = option(
+        "--tls-ca", type=FOLDER, metavar="FILE", help="TLS with --scheduler: its CA (PEM).", not_in_array=FOR_SCHEDULER
+    )
+    tls_cert: Path | None = option(
+        "--tls-cert", type=FOLDER, metavar="FILE", help="TLS: the own certificate (PEM).", not_in_array=FOR_SCHEDULER
+    )
+    tls_key: Path | None = option(
+        "--tls-key", type=FOLDER, metavar="FILE", help="TLS: the certificate's key (PEM).", not_in_array=FOR_SCHEDULER
     )
     storage: str | None = option(
         "--storage",

@@ -56,6 +56,12 @@ def usable_processors() -> int:
     return min(allowed, max(1, math.ceil(share))) if share else allowed
 
 
+def default_threads() -> int:
+    """How many threads to compute with where nobody says it: OMP_NUM_THREADS, else all usable processors."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(asked) if asked.isdecimal() and int(asked) else usable_processors()
+
+
 def container_share() -> float | None:
     """How many processors a container's CPU limit comes to (control groups 2, then 1); None without a limit."""
     limit = _words(CONTROL_GROUPS / "cpu.max") or [
@@ -81,9 +87,13 @@ def group_bytes(device: torch.device) -> int:
     """Bytes of memory that a replica group may take: a third of the device's, the same at every start."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory // 3
+    return total_memory() // 3
+
+
+def total_memory() -> int:
+    """Bytes of memory of the machine, or of the container where that has a limit."""
     machine: int = psutil.virtual_memory().total
-    limits = [int(word) for name, _ in MEMORY_FILES for word in _words(CONTROL_GROUPS / name) if word.isdigit()]
-    return min(machine, *limits) // 3 if limits else machine // 3
+    return min([machine, *(int(w) for name, _ in MEMORY_FILES for w in _words(CONTROL_GROUPS / name) if w.isdigit())])
 
 
 def is_out_of_memory(error: BaseException) -> bool:
