@@ -15,6 +15,7 @@ from typing import Any, Literal
 import click
 
 from vdae_bench.errors import UserError
+from vdae_bench.running.machines import MACHINES
 
 TIME = "TIME"
 COUNT = click.IntRange(1)
@@ -76,8 +77,8 @@ class SpecOptions:
 class MachineOptions:
     """Options that say where and on what to run: device, threads, folders, checkpoints."""
 
-    device: Literal["auto", "cpu", "cuda"] = option(
-        "--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]), show_default=True
+    device: Literal["auto", "cpu", "cuda", "mps"] = option(
+        "--device", default="auto", type=click.Choice(["auto", "cpu", "cuda", "mps"]), show_default=True
     )
     threads: int | None = option(
         "--threads", type=COUNT, help="Default: OMP_NUM_THREADS, else the processors this process may use."
@@ -165,6 +166,9 @@ class PlanOptions:
         "--flops-per-second",
         type=click.FloatRange(min=0, min_open=True),
         help="Estimate the time on a device that reaches this many FLOP/s, for example 1.5e13.",
+    )
+    on: str | None = option(
+        "--on", type=click.Choice(list(MACHINES)), help="Estimate the time on a machine that is known by name."
     )
     form: Literal["text", "json", "slurm"] = option(
         "--format",

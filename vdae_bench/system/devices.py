@@ -23,15 +23,17 @@ MEMORY_FILES = (
 )
 """Files with a container's limit of memory and its use, in control groups 2 and 1."""
 
-Choice: TypeAlias = Literal["auto", "cpu", "cuda"]
+Choice: TypeAlias = Literal["auto", "cpu", "cuda", "mps"]
 
 
 def choose(name: Choice) -> torch.device:
-    """The device to compute on, by its name; `auto` is a GPU where there is one.
+    """The device to compute on, by its name; `auto` is a CUDA GPU where there is one, and no other.
 
     Raises:
-        UserError: there is no GPU.
+        UserError: there is no such GPU, or it cannot do what is needed.
     """
+    if name == "mps":
+        raise UserError("Apple's GPU has no float64, in which losses and scores are summed; use --device cpu")
     there = torch.cuda.is_available()
     if name == "cuda" and not there:
         raise UserError("there is no CUDA device here; use --device cpu")
