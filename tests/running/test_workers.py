@@ -45,20 +45,22 @@ def memory(monkeypatch):
 
 
 def test_long_work_is_shared_by_all_threads_and_short_work_stays_here(memory):
-    long, short = (Load(23, [GIB // 10] * 12, lambda seconds=seconds: seconds) for seconds in (600.0, 6.0))
+    long, short = (Load(23, [GIB // 10] * 12, [seconds / 4] * 4) for seconds in (600.0, 6.0))
     assert [long.workers_that_pay(threads) for threads in (1, 2, 8, 16, 64)] == [1, 2, 8, 16, 23]
     assert short.workers_that_pay(8) == 1 and short.workers_that_fit(8) == 8
 
 
-def test_nothing_is_counted_where_nothing_could_be_shared(memory):
-    def unasked() -> float:
-        raise AssertionError("counting loads torch's compiler")
+def test_no_more_is_counted_than_it_takes_to_know(memory):
+    def counted():
+        yield 50.0
+        raise AssertionError("counting loads torch's compiler, and takes a moment for each")
 
-    assert Load(12, [GIB], unasked).workers_that_pay(1) == Load(1, [GIB], unasked).workers_that_pay(8) == 1
+    assert Load(12, [GIB], counted()).workers_that_pay(1) == Load(1, [GIB], counted()).workers_that_pay(8) == 1
+    assert Load(12, [GIB], counted()).workers_that_pay(8) == 8  # the first says enough
 
 
 def test_all_workers_together_stay_within_the_memory(memory):
-    load = Load(16, [8 * GIB, 2 * GIB, GIB, *[GIB // 2] * 13], lambda: 600.0)
+    load = Load(16, [8 * GIB, 2 * GIB, GIB, *[GIB // 2] * 13], [600.0])
     found = {}
     for size in (1, 2, 4, 16, 32, 64):
         memory(size * GIB)
@@ -67,7 +69,7 @@ def test_all_workers_together_stay_within_the_memory(memory):
         assert found[size] == 1 or most <= 0.8 * size * GIB
     assert found == {1: 1, 2: 1, 4: 1, 16: 2, 32: 15, 64: 16}
     memory(2 * GIB)
-    assert Load(23, [100 * 2**20] * 12, lambda: 600.0).workers_that_fit(2) == 2
+    assert Load(23, [100 * 2**20] * 12, [600.0]).workers_that_fit(2) == 2
 
 
 def test_the_load_of_a_sweep_and_of_a_search(make_spec, context, memory):
@@ -76,7 +78,7 @@ def test_the_load_of_a_sweep_and_of_a_search(make_spec, context, memory):
     assert load.tasks == 3 * 5 + 2 and len(load.task_bytes) == 7
     studies = studies_of(make_spec())
     found = load_of(studies, context)
-    assert found.tasks == 2 * 3 and len(found.task_bytes) == 2 and found.seconds() > 0
+    assert found.tasks == 2 * 3 and len(found.task_bytes) == 2 and sum(found.seconds) > 0
     assert {study.largest_job.hyperparameters["hidden_size"] for study in studies} == {6}
 
 
@@ -98,12 +100,12 @@ def make_spec(tiny_data, tmp_path):
 def test_what_makes_no_sense_is_refused(options, device, said):
     context = RunContext(Store(Path()), torch.device(device), 2)
     with pytest.raises(UserError, match=said):
-        choose_pool(RunOptions(**options), context, Load(4, [1] * 4, lambda: 600.0), print)
+        choose_pool(RunOptions(**options), context, Load(4, [1] * 4, [600.0]), print)
 
 
 def test_a_gpu_is_one_place(memory):
     context = RunContext(Store(Path()), torch.device("cuda"), 8)
-    with choose_pool(RunOptions(), context, Load(4, [1] * 4, lambda: 600.0), print) as pool:
+    with choose_pool(RunOptions(), context, Load(4, [1] * 4, [600.0]), print) as pool:
         assert pool is None
 
 

@@ -6,11 +6,12 @@ alone. One that is killed costs its task the time since the last checkpoint; whe
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -45,14 +46,14 @@ class Load:
     """How many pieces it can be divided into."""
     task_bytes: Sequence[int]
     """Memory of each piece as it is planned."""
-    seconds: Callable[[], float]
-    """Rough seconds of all of it on one thread; counting takes a moment."""
+    seconds: Iterable[float]
+    """Rough seconds of each on one thread, counted as they are asked for, which takes a moment."""
 
     @classmethod
     def of(cls, groups: Sequence[RunGroup]) -> Load:
         """The load of run groups, each of which may be divided to its single runs."""
         sizes = [train_bytes(group.job) * len(group.runs) for group in groups]
-        return cls(sum(len(group.runs) for group in groups), sizes, lambda: sum(map(rough_seconds, groups)))
+        return cls(sum(len(group.runs) for group in groups), sizes, map(rough_seconds, groups))
 
     def workers_that_fit(self, wanted: int) -> int:
         """As many of the wanted workers as there is work and memory for, at least one."""
@@ -64,7 +65,9 @@ class Load:
     def workers_that_pay(self, threads: int) -> int:
         """How many workers share so many threads where nobody says it: none but this process for a short run."""
         fitting = self.workers_that_fit(threads)
-        return fitting if fitting > 1 and self.seconds() >= SECONDS_WORTH_A_START else 1
+        if fitting == 1:
+            return 1
+        return fitting if any(total >= SECONDS_WORTH_A_START for total in itertools.accumulate(self.seconds)) else 1
 
 
 def rough_seconds(group: RunGroup) -> float:

@@ -91,12 +91,11 @@ def load_of(studies: Sequence[Study], context: RunContext) -> Load:
     batches: list[RunGroup] = []
     left = []
     for study in studies:
-        if trials := study.trials - trials_frozen(study, context.store):
-            runs = tuple((study.largest_job, number) for number in range(max(0, trials)))
+        if (trials := study.trials - trials_frozen(study, context.store)) > 0:
+            runs = tuple((study.largest_job, number) for number in range(trials))
             left.append(RunGroup(runs))
             batches.append(RunGroup(runs[: study.batch]))
-    whole = Load.of(batches)
-    return replace(whole, seconds=lambda: sum(map(rough_seconds, left)))
+    return replace(Load.of(batches), seconds=map(rough_seconds, left))
 
 
 def take_winners(spec: SweepSpec, store: Store, asked: bool | None, quiet: bool) -> SweepSpec:

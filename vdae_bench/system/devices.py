@@ -51,6 +51,12 @@ def describe(device: torch.device) -> str:
     return "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device)
 
 
+def has_bfloat16_units() -> bool:
+    """True where the processor multiplies bfloat16 matrices in hardware, as far as torch can tell."""
+    asked = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, name, lambda: False)() for name in asked)
+
+
 def usable_processors() -> int:
     """How many processors this process may use: its affinity, and no more than the container's share of time."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
