@@ -63,7 +63,7 @@ class NoiseSource:
         """Fill `out` with N(0, 1) that depends on an image's index and the block of samples, not on its neighbours."""
         if self.device.type != "cpu":  # where a launch for each image would take longer than all the rest
             keys = [[stream_seed(seed, f"{stream}/{image}", block) for image in images] for seed in self.seeds]
-            return out.copy_(hashed_normals(torch.tensor(keys, device=self.device), out.shape[2:].numel()).view_as(out))
+            return out.copy_(hashed_normals(torch.tensor(keys).to(self.device), out.shape[2:].numel()).view_as(out))
         for seed, part in zip(self.seeds, out, strict=True):
             for image, rows in zip(images, part, strict=True):
                 rows.normal_(generator=self._at(seed, f"{stream}/{image}", block))
