@@ -31,7 +31,7 @@ FLOPS_A_SECOND, SECONDS_A_STEP = 3e10, 2e-3
 """Rough speed of one thread at small networks, and the least that a step takes, for `Load.seconds` alone."""
 SECONDS_WORTH_A_START = 20.0
 """Work of one thread from which on workers pay: each first imports torch, 4 s of a processor."""
-WORKER_BYTES = 500 * 2**20
+WORKER_BYTES = 400 * 2**20
 """Memory of a worker beside that of its group: torch and its counters, MNIST, a chunk of the evaluation."""
 MEMORY_SHARE = 0.8
 LIVES = 3
