@@ -97,8 +97,8 @@ def _leads(chapters: Sequence[Chapter]) -> Iterator[str]:
         "up; ± is the standard deviation of the paper's difference between two single runs, where it prints both "
         "methods'. Protocols of fewer epochs than the paper's 1000 say nothing of its numbers."
     )
-    scores = [f"{name} {whose}" for name, _ in SCORES for whose in ("paper", "ours")]
-    yield table(["data", "latents", "protocol", *scores, "unit", "seeds"], rows, right=["latents", "seeds"])
+    headings = [f"{name} {whose}" for name, _ in SCORES for whose in ("paper", "ours")]
+    yield table(["data", "latents", "protocol", *headings, "unit", "seeds"], rows, right=["latents", "seeds"])
 
 
 def _measured(paired: Paired, unit: Unit) -> str:
