@@ -107,6 +107,8 @@ class LocalWorkers(Executor):
                     self._say("a worker process was killed; another goes on from its checkpoint")
                     pool.shutdown(wait=False)
                     pool = self._start()
+                    if self._ended:  # meanwhile
+                        self.kill()
             raise EnvironmentFault(
                 f"{LIVES} worker processes were killed at it; memory may be full: give --workers 1, or --replicas 1"
             )
