@@ -14,7 +14,7 @@ help:
 	@echo "make mutants     break the mathematics on purpose, over 100 ways: a test must catch each (a quarter of an hour)"
 	@echo "make bench       time our steps beside other ways of taking them (10 minutes on two quiet cores)"
 	@echo "make gpu         a short loan of a GPU without a network: gpu.tar, with what it needs and scripts/gpu.sh"
-	@echo "make chaos       over 200 random SIGKILLs and 10,000 hostile inputs: nothing may be lost or wrong (10 minutes)"
+	@echo "make chaos       over 200 random SIGKILLs and 10,000 hostile inputs: nothing may be lost or wrong (a quarter of an hour)"
 	@echo "make lock        requirements.lock: every library but torch with its hashes"
 	@echo "make audit       known vulnerabilities of the pinned libraries (needs pip-audit and its database)"
 	@echo "make report      draw reports/ from results/"
