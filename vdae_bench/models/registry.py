@@ -9,8 +9,10 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import math
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import KW_ONLY, dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -138,16 +140,24 @@ class Method(ABC):
 
     def check(self, view: str, latents: int, data_dim: int, options: Mapping[str, Any]) -> None:
         """Raise `UserError` with one sentence when this method cannot model such a cell."""
+        self.check_view(view)
+        for name, value in options.items():
+            self.check_option(name, value, view)
+        self.check_latents(latents, data_dim)
+
+    def check_view(self, view: str) -> None:
+        """Raise `UserError` unless the method is for such data."""
         if view not in self.views:
             raise UserError(f"method {self.id} is for {' or '.join(self.views)} data, not for {view} data")
-        for name, value in options.items():
-            if name not in self.options:
-                known = ", ".join(self.options) or "none"
-                raise UserError(f"method {self.id} has no option {name}{nearest(name, self.options)} (it has: {known})")
-            self.options[name].check(name, value)
-            if self.options[name].continuous_only and view == "binary" and value != self.options[name].default:
-                raise UserError(f"option {name} is for continuous data; leave it out for {view} data")
-        self.check_latents(latents, data_dim)
+
+    def check_option(self, name: str, value: Any, view: str) -> None:
+        """Raise `UserError` unless the method has such an option, and it may have that value."""
+        if name not in self.options:
+            known = ", ".join(self.options) or "none"
+            raise UserError(f"method {self.id} has no option {name}{nearest(name, self.options)} (it has: {known})")
+        self.options[name].check(name, value)
+        if self.options[name].continuous_only and view == "binary" and value != self.options[name].default:
+            raise UserError(f"option {name} is for continuous data; leave it out for {view} data")
 
     def check_latents(self, latents: int, data_dim: int) -> None:
         """Raise `UserError` unless the method can have that many latents."""
@@ -199,15 +209,13 @@ def get_method(method_id: str) -> Method:
             register(getattr(importlib.import_module(module), name))
         else:
             for point in entry_points(group=ENTRY_POINT_GROUP, name=method_id):
-                try:
+                with foreign(f"method {method_id} cannot be imported from {point.value}"):
                     register(point.load())
-                except Exception as error:
-                    raise UserError(f"method {method_id} cannot be imported from {point.value}: {error}") from error
     if method_id not in _registered:
         known = method_ids()
-        raise UserError(
-            f"there is no method {method_id!r}{nearest(method_id, known)}; the methods are {', '.join(known)}"
-        )
+        hint = nearest(method_id, known)
+        own = "" if hint else "; one of your own comes with --plugin FILE"
+        raise UserError(f"there is no method {method_id!r}{hint}; the methods are {', '.join(known)}{own}")
     return _registered[method_id]
 
 
@@ -231,8 +239,21 @@ def load_plugin(path: Path) -> None:
     if spec is None or spec.loader is None:
         raise UserError(f"plugin {path} is not a Python file; its name must end in .py")
     module = importlib.util.module_from_spec(spec)
-    try:
+    with foreign(f"plugin {path} cannot be imported"):
         spec.loader.exec_module(module)
-    except Exception as error:
-        raise UserError(f"plugin {path} cannot be imported: {type(error).__name__}: {error}") from error
     _plugins.append(path.resolve())
+
+
+@contextmanager
+def foreign(fault: str) -> Iterator[None]:
+    """Run a plugin's code: whatever it raises is a fault of the plugin, and what it prints goes to stderr.
+
+    Not so Ctrl-C. `SystemExit` is one too, which would end the command as if it were done.
+    """
+    try:
+        with redirect_stdout(sys.stderr):  # stdout is the command's own: JSON, a script for Slurm
+            yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise UserError(f"{fault}: {type(error).__name__}{f': {error}' if str(error) else ''}") from error

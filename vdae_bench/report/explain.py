@@ -22,11 +22,11 @@ from vdae_bench.report.style.terminal import short
 from vdae_bench.running.job import Job
 from vdae_bench.search.space import parameters_text
 from vdae_bench.search.winner import with_winners
-from vdae_bench.spec.check import find_spec, load_spec
+from vdae_bench.spec.check import find_spec, load_spec, shipped_sweeps
 from vdae_bench.spec.protocol import PROTOCOLS, Protocol
 from vdae_bench.spec.sweep import SweepSpec
 from vdae_bench.store.records import Store
-from vdae_bench.system.words import nearest
+from vdae_bench.system.words import counted, nearest
 
 ABSENT = object()
 
@@ -63,7 +63,7 @@ def _about(store: Store, runs: Sequence[Run], every: Sequence[Run], spec: str | 
         if summary:
             finding = judge_cell(drawn, score)
             beside = f"; the paper's: {finding.verdict}, {finding.evidence}" if finding else ""
-            yield f"  {name}: {summary.show(unit)} {unit.name} over {summary.count} seeds{beside}"
+            yield f"  {name}: {summary.show(unit)} {unit.name} over {counted(summary.count, 'seed')}{beside}"
     yield "  records:"
     for run in runs:
         state = reasons.get(run.path) or ("" if run.completed else "diverged")
@@ -122,10 +122,9 @@ def present_job(store: Store, run: Run, word: str | None = None) -> Job:
     Raises:
         UserError: the sweep is not shipped and no spec is given, or the spec has no such cell.
     """
-    try:
-        path = find_spec(word or run.sweep)
-    except UserError:
-        raise UserError(f"sweep {run.sweep} is not shipped: give its file with --spec") from None
+    if word is None and run.sweep not in shipped_sweeps():
+        raise UserError(f"sweep {run.sweep} is not shipped: give its file with --spec")
+    path = find_spec(word or run.sweep)
     recorded = protocol_of(run)
     spec = _under(load_spec(path, recorded.base if recorded and recorded.base in PROTOCOLS else None), run, recorded)
     cell = next((each for each in spec.cells if each.slug == run.cell.slug), None)

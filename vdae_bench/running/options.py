@@ -15,10 +15,21 @@ from typing import Any, Literal
 import click
 
 from vdae_bench.errors import UserError
+from vdae_bench.system.paths import user_path
 
 TIME = "TIME"
 COUNT = click.IntRange(1)
-FOLDER = click.Path(path_type=Path)
+
+
+class UserPath(click.Path):
+    """A path on the command line, in which `~` is the home folder also where no shell has put it in."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        """Return the path with the home folder in it."""
+        return user_path(super().convert(value, parameter, context))
+
+
+FOLDER = UserPath()
 
 
 def option(*flags: str, default: Any = None, not_in_array: str = "", **click_words: Any) -> Any:
@@ -68,7 +79,9 @@ class MachineOptions:
     device: Literal["auto", "cpu", "cuda"] = option(
         "--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]), show_default=True
     )
-    threads: int | None = option("--threads", type=COUNT, help="Default: the processors this process may use.")
+    threads: int | None = option(
+        "--threads", type=COUNT, help="Default: OMP_NUM_THREADS, else the processors this process may use."
+    )
     replicas: int | None = option(
         "--replicas", type=COUNT, help="Train at most so many runs together; default: what fits the memory."
     )

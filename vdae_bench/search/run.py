@@ -21,7 +21,7 @@ from vdae_bench.search.trials import BatchDisplay, groups_of, train
 from vdae_bench.search.winner import Trial, Winner, freeze, own_winner, trials_frozen, write_winner
 from vdae_bench.store.records import Store, keep_aside
 from vdae_bench.system import atomic
-from vdae_bench.system.words import duration
+from vdae_bench.system.words import counted, duration
 
 _TRIALS = TypeAdapter(list[Trial])
 
@@ -45,8 +45,8 @@ class SearchResult:
         )
         if not self.trials:
             return line
-        rate = f"{3600 * self.trials / self.seconds:.0f} trials an hour"
-        return f"{line}\n  {self.trials} trials in {duration(self.seconds)}, {rate}"
+        rate = f"{counted(round(3600 * self.trials / self.seconds), 'trial')} an hour"
+        return f"{line}\n  {counted(self.trials, 'trial')} in {duration(self.seconds)}, {rate}"
 
 
 def work_of(study: Study, store: Store) -> float:

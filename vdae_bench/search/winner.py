@@ -26,6 +26,7 @@ from vdae_bench.store.provenance import code_state
 from vdae_bench.store.records import Store, keep_aside
 from vdae_bench.system import atomic, strict_json
 from vdae_bench.system.strict_json import digest
+from vdae_bench.system.words import counted
 
 _SPACE: TypeAdapter[dict[str, Range | Choices]] = TypeAdapter(dict[str, Range | Choices])
 METRIC = "validation -ELBO at beta = 1 after the last epoch, nats an image, lower is better"
@@ -135,7 +136,8 @@ def freeze(study: Study, trials: Sequence[Trial]) -> Winner:
     best = best_of(trials)
     if best is None:
         raise EnvironmentFault(
-            f"{study.slug}: none of {len(trials)} trials stayed finite; lower learning_rate in the search's parameters"
+            f"{study.slug}: none of {counted(len(trials), 'trial')} stayed finite; "
+            "lower learning_rate in the search's parameters"
         )
     return Winner(
         schema_=STUDY_SCHEMA,

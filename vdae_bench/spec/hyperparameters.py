@@ -43,9 +43,16 @@ def hyperparameters_of(method: Method) -> dict[str, Hyperparameter[Any]]:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The names that a spec may set, and what its methods take for a value of each."""
+    """The names that a spec may set, and what its methods take for a value of each.
+
+    Attributes:
+        whole: True where these are all methods of the sweep, so that a name which none of them has changes nothing.
+        lacking: what is said of such a name.
+    """
 
     methods: tuple[Method, ...] = ()
+    whole: bool = False
+    lacking: str = "no method of this sweep has it"
 
     @cached_property
     def own(self) -> dict[str, list[Hyperparameter[Any]]]:
@@ -55,6 +62,10 @@ class Vocabulary:
     def find(self, name: str) -> list[Hyperparameter[Any]]:
         """The declarations of a name; a name that only other methods have is known too, and changes nothing."""
         return self.own.get(name) or _of_any_method().get(name, [])
+
+    def fault_of_none(self, name: str) -> str:
+        """Sentence that says that a name is known, and that no method here has it; "" where one has."""
+        return f"{self.lacking}; leave it out" if self.whole and name not in self.own and self.find(name) else ""
 
     def fault(self, name: str, value: Any, *, strict: bool = False) -> str:
         """Sentence that says what is wrong with setting a hyper-parameter to a value; "" where nothing is."""

@@ -19,9 +19,10 @@ from vdae_bench.errors import UserError
 from vdae_bench.models.log_det import Estimator
 from vdae_bench.models.precision import Precision
 from vdae_bench.system.atomic import is_plain
+from vdae_bench.system.paths import user_path
 from vdae_bench.system.strict_json import digest
-from vdae_bench.system.words import nearest
-from vdae_bench.system.yaml_file import YamlFile
+from vdae_bench.system.words import counted, nearest
+from vdae_bench.system.yaml_file import Location, YamlFile, listed
 
 PROTOCOLS = ("smoke", "quick", "standard", "paper-mixed", "paper")
 """The shipped protocols, files in `sweeps/protocols/`: the longest and most exact last."""
@@ -74,20 +75,32 @@ def sweeps_folder() -> Path:
     return inside if inside.is_dir() else inside.parents[1] / "sweeps"
 
 
-def load_protocol(word: str) -> Protocol:
+def load_protocol(word: Any) -> Protocol:
     """A shipped protocol by its name, or the one in a file: a shipped one as `base`, and the fields that differ.
 
     Raises:
         UserError: there is none of that name, or the file is no protocol.
     """
-    path = Path(word)
     if word in PROTOCOLS:
         return _shipped(word)
-    if path.suffix in (".yaml", ".yml"):
+    if _is_file(word):
+        path = user_path(word)
         return _shipped(path.stem) if path.resolve().parent == _shipped_folder().resolve() else _from_file(path)
     raise UserError(
         f"there is no protocol {word!r}{nearest(word, PROTOCOLS)}; use one of {', '.join(PROTOCOLS)}, or a YAML file"
     )
+
+
+def place_in_protocol(word: str, at: Location) -> str:
+    """The file and line of a key of a protocol, or its name where it is a shipped one."""
+    if not _is_file(word):
+        return f"protocol {word}"
+    path = user_path(word)
+    return f"{path}, line {YamlFile.read(path).line(at)}"
+
+
+def _is_file(word: Any) -> bool:
+    return isinstance(word, str) and word.endswith((".yaml", ".yml"))
 
 
 def _shipped_folder() -> Path:
@@ -108,17 +121,23 @@ def _from_file(path: Path) -> Protocol:
     if name in PROTOCOLS:
         raise UserError(f"{path}: {name} is a shipped protocol; give the file another name")
     if not isinstance(file.content, dict) or file.content.get("base") not in PROTOCOLS:
-        raise UserError(f"{path}: a protocol needs base, one of {', '.join(PROTOCOLS)}, and the fields that differ")
+        given = str(file.content.get("base", "")) if isinstance(file.content, dict) else ""
+        what = f"a protocol needs base, one of {', '.join(PROTOCOLS)}, and the fields that differ"
+        raise UserError(f"{path}, line {file.line(('base',))}: {what}{nearest(given, PROTOCOLS)}")
     known = [field for field in Protocol.model_fields if field not in ("name", "overrides", "cannot_show")]
-    for key in file.content:
-        if key not in known:
-            raise UserError(f"{path}, line {file.line((key,))}: unknown key {key!r}{nearest(key, known)}")
+    unknown = [key for key in file.content if key not in known]
+    faults = [(file.line((key,)), f"unknown key {key!r}{nearest(key, known)}") for key in unknown]
     try:
-        return _on_base(name, file.content["base"], file.content)
+        protocol = _on_base(
+            name, file.content["base"], {key: file.content[key] for key in file.content if key in known}
+        )
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise UserError(f"{path}, line {file.line(first['loc'])}: {place}: {first['msg']}") from None
+        for each in error.errors():
+            place = ".".join(map(str, each["loc"]))
+            faults.append((file.line(each["loc"]), f"{place}: {each['msg']}, not {each['input']!r}"))
+    if faults:
+        raise UserError(listed(path, faults))
+    return protocol
 
 
 def _on_base(name: str, base: str, content: Mapping[str, Any]) -> Protocol:
@@ -157,9 +176,12 @@ def with_limits(protocol: Protocol, *, searched: bool = False) -> Protocol:
         if protocol.epochs < PAPER_EPOCHS:
             smaller = ", with smaller networks" if protocol.hyperparameters else ""
             untuned = "" if searched else ", without its hyper-parameter search"
-            limits.append(f"the paper's numbers: {protocol.epochs} epochs instead of {PAPER_EPOCHS}{smaller}{untuned}")
+            limits.append(
+                f"the paper's numbers: {counted(protocol.epochs, 'epoch')} instead of {PAPER_EPOCHS}{smaller}{untuned}"
+            )
         if protocol.epochs < EPOCHS_TO_ORDER:
-            limits.append(f"which method is better: {protocol.epochs} epochs stop while all curves still fall")
+            stop = f"{counted(protocol.epochs, 'epoch')} {'stops' if protocol.epochs == 1 else 'stop'}"
+            limits.append(f"which method is better: {stop} while all curves still fall")
         if protocol.seeds < PAPER_SEEDS:
-            limits.append(f"small differences: {protocol.seeds} seeds, where the paper has {PAPER_SEEDS}")
+            limits.append(f"small differences: {counted(protocol.seeds, 'seed')}, where the paper has {PAPER_SEEDS}")
     return protocol.model_copy(update={"cannot_show": tuple(limits)})

@@ -11,7 +11,7 @@ bench/, chaos/                                   figures of other verbs
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,7 +78,7 @@ class Layout:
 
     def winner_paths(self, sweep: str | None = None, protocol: str | None = None) -> Iterator[Path]:
         """The files in the places of frozen winners, in order, superseded ones too."""
-        yield from sorted(self.root.glob(f"{sweep or '*'}/{protocol or '*'}/search/*.json"))
+        yield from visible(self.root.glob(f"{sweep or '*'}/{protocol or '*'}/search/*.json"))
 
     def budget(self, sweep: str, name: str) -> Path:
         """The file of what a budget chose."""
@@ -93,6 +93,11 @@ class Layout:
     def chaos(self) -> Path:
         """The folder with the figures of `make chaos`."""
         return self.root / "chaos"
+
+
+def visible(paths: Iterable[Path]) -> list[Path]:
+    """The paths in order, without the hidden files that some systems put beside others (._x, .DS_Store)."""
+    return sorted(path for path in paths if not path.name.startswith("."))
 
 
 def is_record_of(path: Path, cell: str, seed: int) -> bool:

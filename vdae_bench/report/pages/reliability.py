@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from vdae_bench.errors import UserError
 from vdae_bench.report.style.markdown import code, commit_in_short, escape, table
+from vdae_bench.store.layout import visible
 from vdae_bench.store.records import Store
 from vdae_bench.system import atomic
 
@@ -53,7 +54,7 @@ def read(path: Path) -> ChaosRun:
 
 def render_reliability(results: Path, reports: Path) -> dict[Path, bytes]:
     """The page by its path, with nothing written; nothing where there are no raw files."""
-    runs = [read(path) for path in sorted(Store(results).chaos.glob("*.json"))]
+    runs = [read(path) for path in visible(Store(results).chaos.glob("*.json"))]
     return {reports / f"{NAME}.md": page(runs).encode()} if runs else {}
 
 

@@ -19,7 +19,7 @@ from vdae_bench.report.sections.noise import PICTURE, values_and_findings
 from vdae_bench.report.sections.results.tables import outside_table
 from vdae_bench.report.style.markdown import bullets, code, escape, picture, table
 from vdae_bench.store.records import Store
-from vdae_bench.system.words import rough_duration
+from vdae_bench.system.words import counted, rough_duration
 
 NAME = "README.md"
 NOTES = "../vdae_bench/paper/README.md"
@@ -76,7 +76,7 @@ def _head(chapters: Sequence[Chapter]) -> str:
     runs = [run for chapter in chapters for run in chapter.runs]
     wanted, missing = (sum(getattr(each, name) for each in chapters) for name in ("wanted", "missing"))
     dates = sorted(run.started_at[:10] for run in runs)
-    devices = sorted({f"{run.record.cost.device}, {run.record.cost.threads} threads" for run in runs})
+    devices = sorted({f"{run.record.cost.device}, {counted(run.record.cost.threads, 'thread')}" for run in runs})
     search_seconds = sum(each.search_seconds for each in chapters)
     return (
         f"The long runs that `make evidence` makes: {wanted - missing} of {wanted} are here, from {dates[0]} to "
@@ -93,8 +93,9 @@ def _chapter(chapter: Chapter) -> Iterator[str]:
     protocol = chapter.spec.protocol
     yield f"## {escape(chapter.title)}"
     yield (
-        f"Protocol {code(protocol.name)}: {protocol.epochs} epochs of batch {protocol.batch_size}. "
-        f"{chapter.wanted - chapter.missing} of {chapter.wanted} runs are here."
+        f"Protocol {code(protocol.name)}: {counted(protocol.epochs, 'epoch')} of batch {protocol.batch_size}. "
+        f"{chapter.wanted - chapter.missing} of {counted(chapter.wanted, 'run')} "
+        f"{'is' if chapter.wanted == 1 else 'are'} here."
     )
     if not chapter.runs:
         return
@@ -139,7 +140,8 @@ def _searches(chapter: Chapter) -> Iterator[str]:
     for winner in chapter.winners:
         yield (
             f"Hyper-parameters of {code(str(winner.cell))} and of the same method with other latents: "
-            f"{len(winner.trials)} trials of {winner.epochs} epochs, {rough_duration(seconds_of(winner))}."
+            f"{counted(len(winner.trials), 'trial')} of {counted(winner.epochs, 'epoch')}, "
+            f"{rough_duration(seconds_of(winner))}."
         )
 
 
@@ -183,7 +185,7 @@ def _missing(chapter: Chapter, speed: float) -> str:
     """The command that makes the missing runs, and how long that takes at a speed."""
     then = f", then without {code('--seeds')} for the other seeds" if chapter.part.seeds else ""
     return (
-        f"{code(chapter.part.command)}{then}: {chapter.missing} runs, about "
+        f"{code(chapter.part.command)}{then}: {counted(chapter.missing, 'run')}, about "
         f"{rough_duration(chapter.missing_flops / speed)} at {speed / 1e9:.0f} GFLOP/s"
         + (f", and {chapter.unsearched} of its searches before" if chapter.unsearched else "")
     )

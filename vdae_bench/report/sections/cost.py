@@ -9,7 +9,7 @@ from vdae_bench.report.numbers.subject import Subject
 from vdae_bench.report.style.markdown import escape, table
 from vdae_bench.report.style.section import Section
 from vdae_bench.report.style.terminal import wrap
-from vdae_bench.system.words import duration, flops, rough_duration
+from vdae_bench.system.words import counted, duration, flops, rough_duration
 
 
 def costs_table(runs: Sequence[Run]) -> str:
@@ -42,7 +42,9 @@ def _text(subject: Subject, runs: Sequence[Run]) -> Iterator[str]:
 
 def _terminal(subject: Subject, runs: Sequence[Run]) -> Iterator[str]:
     yield ""
-    yield from wrap(f"Cost: {duration(total_seconds(runs))} for {len(runs)} runs, {flops(total_flops(runs))}.")
+    yield from wrap(
+        f"Cost: {duration(total_seconds(runs))} for {counted(len(runs), 'run')}, {flops(total_flops(runs))}."
+    )
 
 
 COST = Section("Cost in total", lambda subject: subject.selection.runs, _text, terminal=_terminal)

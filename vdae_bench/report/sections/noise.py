@@ -28,6 +28,7 @@ from vdae_bench.report.style.csv import csv
 from vdae_bench.report.style.figure import GREY, STYLES, Style, band, canvas, drawn
 from vdae_bench.report.style.markdown import as_pixels, beside, bullets, picture, table
 from vdae_bench.report.style.section import Section
+from vdae_bench.system.words import counted
 
 Points = Mapping[float, Summary]
 CONTAINS_COUPLED = "NICE decoder of its own"
@@ -45,7 +46,7 @@ def note(selection: Selection) -> str:
     paper = defaults(get_method(run.cell.method).hyperparameters)
     size, printed = hyper["coupling_hidden_size"], paper["coupling_hidden_size"]
     networks = f"couplings of {size} units" + (f" (paper: {printed})" if size != printed else "")
-    return f"{protocol.name}: {protocol.epochs} epochs (paper: 1000), {networks}"
+    return f"{protocol.name}: {counted(protocol.epochs, 'epoch')} (paper: 1000), {networks}"
 
 
 def pivot(curves: list[NoiseCurve], separator: str = "<br>") -> tuple[list[str], list[list[str]]]:

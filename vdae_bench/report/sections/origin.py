@@ -9,6 +9,7 @@ from vdae_bench.report.numbers.runs import Run, grouped
 from vdae_bench.report.numbers.subject import Subject
 from vdae_bench.report.style.markdown import bullets, code
 from vdae_bench.report.style.section import Section
+from vdae_bench.system.words import counted
 
 
 def _commit(run: Run) -> str:
@@ -25,7 +26,7 @@ PROPERTIES: dict[str, Callable[[Run], str]] = {
     "torch": lambda run: run.origin("torch"),
     "Python": lambda run: run.origin("python"),
     "platform": lambda run: run.origin("platform"),
-    "device": lambda run: f"{run.record.cost.device}, {run.record.cost.threads} threads",
+    "device": lambda run: f"{run.record.cost.device}, {counted(run.record.cost.threads, 'thread')}",
 }
 MAY_DIFFER = ("command",)
 """Runs of one table may well come from several commands; anything else that differs is pointed out."""
@@ -40,7 +41,8 @@ def _text(subject: Subject, runs: Sequence[Run]) -> Iterator[str]:
         yield f"The same for all {len(runs)} runs, but for the commands."
     dirty = sum(run.record.provenance.get("git_dirty") is True for run in runs)
     if dirty:
-        yield f"**Dirty**: {dirty} of {len(runs)} runs are from code that was changed after its commit."
+        verb = "is" if dirty == 1 else "are"
+        yield f"**Dirty**: {dirty} of {counted(len(runs), 'run')} {verb} from code that was changed after its commit."
     for dataset, members in grouped(runs, lambda run: run.cell.dataset).items():
         counts[f"SHA-256 of {dataset}"] = Counter(run.origin("dataset_sha256") for run in members)
     yield bullets([_item(name, values) for name, values in counts.items()])
@@ -49,7 +51,7 @@ def _text(subject: Subject, runs: Sequence[Run]) -> Iterator[str]:
 def _item(name: str, values: Counter[str]) -> str:
     if len(values) == 1:
         return f"{name}: {code(next(iter(values)))}"
-    listed = [f"  - {code(value)} ({count} runs)" for value, count in values.items()]
+    listed = [f"  - {code(value)} ({counted(count, 'run')})" for value, count in values.items()]
     return "\n".join([f"{name}:", *listed])
 
 

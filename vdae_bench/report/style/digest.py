@@ -54,10 +54,15 @@ def _numbers(values: Any) -> str:
 
 
 def same_file(path: Path, content: bytes) -> bool:
-    """True when a file on disk is what was rendered: the same bytes, or the same figure by another matplotlib."""
+    """True when a file on disk is what was rendered: the same bytes, or the same figure by another matplotlib.
+
+    The ends of lines in a text do not count: git may write them as Windows has them.
+    """
     if not path.is_file():
         return False
     there = path.read_bytes()
+    if path.suffix != ".png":
+        there, content = there.replace(b"\r\n", b"\n"), content.replace(b"\r\n", b"\n")
     if there == content:
         return True
     marks, own = MARK.findall(there), MARK.findall(content)
