@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -31,6 +32,8 @@ def run_sweeps(names: Sequence[str], command: Command) -> None:
     run = command.run
     stop = stop_token(run)
     shard = parse_shard(run.shard) if run.shard else None
+    for name in names if len(names) > 1 else ():  # a word that is wrong for the last ends it before the first runs
+        changed_spec(name, replace(command.spec, search=None, trials=None))
     context = create_context(command.machine, run.workers, str(command))
     for name in names:
         options = command.spec

@@ -90,7 +90,7 @@ def differing_files(rendered: Collection[RenderedReport]) -> list[Path]:
 def unexplained_files(rendered: Collection[RenderedReport], reports: Path) -> list[Path]:
     """Files in the folders of protocols that no record gives: what was deleted from results/ and not from reports/.
 
-    A page for a browser is never one of them: it is not committed. Nor is a file of a kind that nothing here draws.
+    A page for a browser is never one of them: it is not committed. Nor is what nothing here draws.
     """
     known = {path for each in rendered for path in each.files}
     folders = {path for path in reports.iterdir() if path.name not in OTHERS} if reports.is_dir() else set()

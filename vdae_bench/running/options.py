@@ -6,6 +6,7 @@ Slurm array are all read off these fields, so that a new field is in each of the
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import Field, dataclass, field, fields
@@ -26,7 +27,7 @@ class UserPath(click.Path):
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
         """Return the path with the home folder in it."""
-        return user_path(super().convert(value, parameter, context))
+        return user_path(os.fsdecode(super().convert(value, parameter, context)))
 
 
 FOLDER = UserPath()

@@ -99,7 +99,8 @@ class YamlFile:
 
     def _pairs(self, node: Any, at: Location) -> list[tuple[Any, Any]]:
         """The keys and values of a mapping, each once: its own first, then those that it merges, the first of each."""
-        own, merged = {}, {}
+        own: dict[str, tuple[Any, Any]] = {}
+        merged: dict[str, tuple[Any, Any]] = {}
         for key, value in node.value:
             if str(key.tag) == f"{TAG_PREFIX}merge":
                 for base in self._bases(value):

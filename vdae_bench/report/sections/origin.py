@@ -38,7 +38,7 @@ def _text(subject: Subject, runs: Sequence[Run]) -> Iterator[str]:
     if mixed:
         yield f"**Mixed** among the runs: {', '.join(mixed)}."
     else:
-        yield f"The same for all {len(runs)} runs, but for the commands."
+        yield f"The same for all {counted(len(runs), 'run')}, but for the commands."
     dirty = sum(run.record.provenance.get("git_dirty") is True for run in runs)
     if dirty:
         verb = "is" if dirty == 1 else "are"
