@@ -139,6 +139,8 @@ IDLE = {
     "include: [{dataset: continuous-mnist, method: nice, latents: 784, hyperparameters: {hidden_size: 3}}]": (
         "method nice does not have it"
     ),
+    "include: [{dataset: continuous-mnist, method: vae, latents: 4, options: {method: {a: 1}}}]": "put it beside options",
+    "search: {trials: 1, share: [{}], parameters: {learning_rate: {values: [0.1]}}}": "{} is no axis",
     "learning_rate: 1e-3": "put it under hyperparameters",
     "grids: []": "did you mean 'grid'",
     "search: {trials: 1, parameters: {learning_rate: {min: 1, max: 2}}}": "distribution' is missing; it is log_uniform",

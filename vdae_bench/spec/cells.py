@@ -24,6 +24,7 @@ from vdae_bench.system.yaml_file import Location
 
 KNOWN_OPTIONS = "; axes are dataset, method, latents and what vdae-bench list options shows"
 NoteFault = Callable[[Location, str], None]
+SCALARS = (str, int, float)
 Entry = tuple[Location, Any]
 """A value of an axis and where it is written."""
 
@@ -117,6 +118,10 @@ class CellBuilder:
             for entry in self._right(axis, [((*at, axis), value)]):
                 entries[axis] = entry
         for name, value in cell.options.items():
+            if name in CELL_AXES:
+                self._fault((*at, "options", name), f"{name} is no option; put it beside options")
+                self.whole = False
+                continue
             self._named.setdefault(name, []).append(value)
             entries[name] = ((*at, "options", name), value)
         if all(axis in entries for axis in CELL_AXES):
@@ -169,7 +174,7 @@ class CellBuilder:
         strange = False
         for axis, value in wanted.items():
             place = (*at, axis) if axis in CELL_AXES else (*at, "options", axis)
-            known = list(dict.fromkeys(self._values(axis)))
+            known = self._values(axis)
             sentence = _fault_of_entry(axis, value) if axis in CELL_AXES else ""
             if not sentence and not known:
                 sentence = f"no cell has the option {axis!r}{nearest(axis, [*self._named, *self._options()])}"
@@ -185,7 +190,8 @@ class CellBuilder:
     def _values(self, axis: str) -> list[Any]:
         """The values that cells have on an axis: those written, and an option's default."""
         defaults = [method.options[axis].default for method in self.methods.values() if axis in method.options]
-        return [*self._named.get(axis, []), *defaults]
+        plain = (each for each in (*self._named.get(axis, []), *defaults) if each is None or isinstance(each, SCALARS))
+        return list(dict.fromkeys(plain))
 
     def _options(self) -> Iterator[str]:
         return (name for method in self.methods.values() for name in method.options)

@@ -12,6 +12,7 @@ from vdae_bench.errors import UserError
 from vdae_bench.report.style.markdown import code, commit_in_short, escape, table
 from vdae_bench.store.layout import visible
 from vdae_bench.store.records import Store
+from vdae_bench.system.words import counted
 from vdae_bench.system import atomic
 
 NAME = "reliability"
@@ -70,7 +71,9 @@ LEFTOVERS = (
 def page(runs: Sequence[ChaosRun]) -> str:
     """The page about these runs."""
     faults = sum(sum(each.faults.values()) for each in runs)
-    verdict = "Nothing was lost, and nothing was wrong." if not faults else f"**{faults} faults were found.**"
+    verdict = "Nothing was lost, and nothing was wrong."
+    if faults:
+        verdict = f"**{counted(faults, 'fault')} {'was' if faults == 1 else 'were'} found.**"
     parts = [part for each in runs for part in _section(each)]
     return "\n\n".join(["# Reliability", verdict, LEFTOVERS, *parts]) + "\n"
 
