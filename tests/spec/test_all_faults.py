@@ -139,7 +139,7 @@ IDLE = {
     "include: [{dataset: continuous-mnist, method: nice, latents: 784, hyperparameters: {hidden_size: 3}}]": (
         "method nice does not have it"
     ),
-    "include: [{dataset: continuous-mnist, method: vae, latents: 4, options: {method: {a: 1}}}]": "put it beside options",
+    "include: [{dataset: continuous-mnist, method: vae, latents: 4, options: {method: {a: 1}}}]": "it beside options",
     "search: {trials: 1, share: [{}], parameters: {learning_rate: {values: [0.1]}}}": "{} is no axis",
     "learning_rate: 1e-3": "put it under hyperparameters",
     "grids: []": "did you mean 'grid'",

@@ -230,7 +230,7 @@ class _Checker:
                 self.fault(("search", "parameters", name), f"search parameter {name!r}: {why}")
         options = {name for method in builder.methods.values() for name in method.options}
         for index, axis in enumerate(search.share):
-            if not isinstance(axis, str) or axis not in CELL_AXES and axis not in options:
+            if not (isinstance(axis, str) and (axis in CELL_AXES or axis in options)):
                 hint = nearest(axis, [*CELL_AXES, *sorted(options)])
                 self.fault(("search", "share", index), f"{axis!r} is no axis of this sweep{hint}")
         trained = [cell.slug for cell in cells if get_method(cell.method).trains]

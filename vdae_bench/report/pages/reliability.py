@@ -12,8 +12,8 @@ from vdae_bench.errors import UserError
 from vdae_bench.report.style.markdown import code, commit_in_short, escape, table
 from vdae_bench.store.layout import visible
 from vdae_bench.store.records import Store
-from vdae_bench.system.words import counted
 from vdae_bench.system import atomic
+from vdae_bench.system.words import counted
 
 NAME = "reliability"
 
