@@ -32,7 +32,7 @@ grid:
     latents:
       - 784
       - 16                                                       # latents must be 784
-      - 9000                                                     # not 9000
+      - 9000                                                     # must be 784, not 9000 & vae needs 1 <= latents
     l2:                                                          # -
       - -1                                                       # method vae has no option l2 & from 0 to inf
 include:
@@ -125,8 +125,8 @@ grid:
 """
 IDLE = {
     "exclude: [{method: nice}]": "no cell has method 'nice'; there are vae, lvdae",
-    "exclude: [{latents: 33}]": "no cell has latents 33, did you mean '32'?",
-    "exclude: [{dataset: binary-mnist}]": "no cell has dataset 'binary-mnist', did you mean 'continuous-mnist'?",
+    "exclude: [{latents: 33}]": "no cell has latents 33; there are 16, 32",
+    "exclude: [{dataset: binary-mnist}]": "no cell has dataset 'binary-mnist'; there are continuous-mnist",
     "exclude: [{options: {decoder_output: linear}}]": "no cell has decoder_output 'linear'; there are sigmoid",
     "exclude: [{options: {colour: red}}]": "no cell has the option 'colour'",
     "exclude: [{method: vae, options: {decoder_variance: tied}}]": "decoder_variance",

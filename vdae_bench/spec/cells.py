@@ -65,10 +65,11 @@ class CellBuilder:
         candidates = [each for index, grid in enumerate(written.grid) for each in self._of_grid(("grid", index), grid)]
         for index, cell in enumerate(written.include):
             candidates += self._of_include(("include", index), cell)
+        patterns = {index: each for index, each in enumerate(written.exclude) if not self._lost_in(("exclude", index))}
         matched: set[int] = set()
         cells: dict[str, Cell] = {}
         for candidate in candidates:
-            by = [index for index, pattern in enumerate(written.exclude) if _excludes(pattern, candidate.axes)]
+            by = [index for index, pattern in patterns.items() if _excludes(pattern, candidate.axes)]
             matched.update(by)
             built = None if by else self._cell(candidate)
             if built and cells.setdefault(built.slug, built).hyperparameters != built.hyperparameters:
@@ -184,7 +185,7 @@ class CellBuilder:
             if sentence:
                 self._fault(place, sentence)
                 strange = True
-        if wanted and not strange and self.whole:
+        if wanted and not strange and self.whole and not self._lost_in(at):
             self._fault(at, "no cell has all of this together, so that it excludes nothing; leave it out")
 
     def _values(self, axis: str) -> list[Any]:
