@@ -105,7 +105,7 @@ def test_without_a_home_folder_the_cache_alone_is_missing(tmp_path, monkeypatch,
     monkeypatch.setattr(os.path, "expanduser", str)  # as where HOME is not set and the user has no name
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(paths.UserError, match="set HOME, or"):
+    with pytest.raises(paths.UserError, match="set HOME, or XDG_CACHE_HOME"):
         cache_folder()
     assert call(monkeypatch, capsys, "data", "path")[0] == 2
     assert call(monkeypatch, capsys, "validate", "table1")[0] == 0

@@ -30,5 +30,5 @@ def cache_folder() -> Path:
     """
     folder = user_path(user_cache_path("vdae-bench", appauthor=False))
     if not folder.is_absolute():
-        raise UserError(f"{folder} cannot be the cache; set HOME, or set XDG_CACHE_HOME to a folder")
+        raise UserError(f"{folder} cannot be the cache; set HOME, or XDG_CACHE_HOME to the whole path of a folder")
     return folder
