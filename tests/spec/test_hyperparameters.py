@@ -165,7 +165,6 @@ def test_a_hyperparameter_that_no_cell_has_is_refused_wherever_a_spec_or_the_com
     cells = [{"dataset": "binary-tiny", "method": "vae", "latents": 2, "hyperparameters": {"temperature": 2}}]
     with pytest.raises(UserError, match=r"include\.0\.hyperparameters\.temperature: method vae does not have it"):
         load(SPEC.but(include=cells))
-    assert load(SPEC.but(hyperparameters={"coupling_layers": None})).cells  # null is as if it were not there
 
 
 def test_a_hint_is_of_the_sweeps_methods(load):
@@ -222,6 +221,14 @@ def test_trials_that_differ_in_a_methods_own_hyperparameter_are_priced_within_it
     [
         ('"temperature", float', '"epochs", float', "calls a hyper-parameter 'epochs', which is taken"),
         ('"temperature", float', '"source", float', "calls a hyper-parameter 'source', which is taken"),
+        ('"temperature", float', '"learning_rate", float', "calls a hyper-parameter 'learning_rate', which is taken"),
+        (
+            'id = "tempered-vae"',
+            'id = "nice"',
+            "'nice' is that of vdae_bench.models.methods.nice:Nice; give TemperedVAE",
+        ),
+        ('id = "tempered-vae"', "id = None", "method class TemperedVAE has no id; give it one"),
+        ('title = "VAE, tempered"', "title = 5", "method class TemperedVAE has no title; give it one"),
         ('"temperature", float', '"Temperature!", float', "must be lower-case letters"),
         ("float, 1,", "float, 9,", "its default: input should be less than or equal to 4"),
         ("float, 1,", "int, 1.5,", "its default: input should be a valid integer"),
