@@ -157,16 +157,17 @@ def test_a_sweep_runs_by_what_every_system_has(tmp_path, monkeypatch, capsys, ti
         monkeypatch.delattr(os, name, raising=False)
     monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("on Windows this is Ctrl-C, or the end of the process"))
     monkeypatch.setattr(devices, "CONTROL_GROUPS", tmp_path / "none")
-    monkeypatch.setattr(devices.ctypes, "CDLL", lambda name: name + "")  # as on Windows: of no name it has none
-    monkeypatch.setattr("platform.system", lambda: "Windows")
+    with monkeypatch.context() as windows:
+        windows.setattr(devices.ctypes, "CDLL", lambda name: name + "")  # of no name Windows has no library
+        devices.keep_freed_memory.__wrapped__()
     processes.place.cache_clear()
-    devices.keep_freed_memory.__wrapped__()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VDAE_BENCH_DATA", str(tiny_data[0]))
     PAIR.but(grid={"method": ["vae"]}, protocol={"epochs": 1}).but(seeds=1).write(tmp_path)
     for words in (("plan", "tiny.yaml"), ("sweep", "tiny.yaml", "-q"), ("status", "tiny.yaml")):
         assert call(monkeypatch, capsys, *words)[0] == 0, words
     assert list(Path("results").rglob("seed-0.json"))
+    monkeypatch.setattr("platform.system", lambda: "Windows")
     _, out = call(monkeypatch, capsys, "doctor", "--data", str(tmp_path))
     assert "note  system: Windows" in out and "not tried" in out
     processes.place.cache_clear()
