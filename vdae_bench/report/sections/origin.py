@@ -38,7 +38,8 @@ def _text(subject: Subject, runs: Sequence[Run]) -> Iterator[str]:
     if mixed:
         yield f"**Mixed** among the runs: {', '.join(mixed)}."
     else:
-        yield f"The same for all {counted(len(runs), 'run')}, but for the commands."
+        every = "the one run" if len(runs) == 1 else f"all {counted(len(runs), 'run')}"
+        yield f"The same for {every}, but for the commands."
     dirty = sum(run.record.provenance.get("git_dirty") is True for run in runs)
     if dirty:
         verb = "is" if dirty == 1 else "are"
