@@ -83,7 +83,7 @@ def load_spec(
 STAND_INS: Mapping[Location, Any] = {("version",): 1, ("name",): "unnamed", ("search", "trials"): 1}
 """Values of keys that must be there, for the rest of a file to be checked without them."""
 MOST_PASSES = 10
-"""What pydantic finds wrong is taken out, and the rest read again, at most so often."""
+"""How often the rest is read again at most, once all that pydantic finds wrong is taken out."""
 
 
 class _Checker:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -28,7 +29,8 @@ def cache_folder() -> Path:
     Raises:
         UserError: the user has no home folder, so that there is no cache.
     """
-    folder = user_path(user_cache_path("vdae-bench", appauthor=False))
-    if not folder.is_absolute():
-        raise UserError(f"{folder} cannot be the cache; set HOME, or XDG_CACHE_HOME to the whole path of a folder")
-    return folder
+    with suppress(RuntimeError):  # so says a newer platformdirs, where an older one leaves the `~`
+        folder = user_cache_path("vdae-bench", appauthor=False).expanduser()
+        if folder.is_absolute():
+            return folder
+    raise UserError("there is no folder for the cache; set HOME, or XDG_CACHE_HOME to the whole path of a folder")

@@ -14,7 +14,7 @@ MAX_NODES = 100_000
 
 MAX_DEPTH = 50
 SCALAR_TAGS = ("str", "int", "float", "bool", "null")
-"""What a single value may be; any other tag, written or meant (a date), is refused."""
+"""The tags of a single value; any other, written or meant (a date), is refused."""
 TAG_PREFIX = "tag:yaml.org,2002:"
 
 Location = tuple[int | str, ...]

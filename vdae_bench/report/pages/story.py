@@ -85,7 +85,7 @@ def _leads(chapters: Sequence[Chapter]) -> Iterator[str]:
             shown.add(cell)
             unit, protocol = unit_of(cell.dataset), chapter.spec.protocol
             place = f"[{protocol.name}]({chapter.place}.md)" if chapter.runs else code(protocol.name)
-            row = [escape(cell.dataset), str(cell.latents), f"{place}, {protocol.epochs} epochs"]
+            row = [escape(cell.dataset), str(cell.latents), f"{place}, {counted(protocol.epochs, 'epoch')}"]
             for each in scores:
                 row += [_printed(each, unit), escape(_measured(each, unit))]
             rows.append([*row, unit.name, str(max(counts, default=0))])
