@@ -109,7 +109,8 @@ def _again(store: Store, runs: Sequence[Run], word: str | None) -> Iterator[str]
         return
     differing = [run for run in runs if job.run_digest(run.seed) != run.record.provenance.get("run_digest")]
     if not differing:
-        yield "  would it run again? no: its run digest is that of the present spec, data and code"
+        code = "version of the method" if get_method(first.cell.method).plugin_sha256 is None else "bytes of its plug-in"
+        yield f"  would it run again? no: its run digest is that of the present spec, data and {code}"
         return
     for run in differing:
         yield f"  would it run again? yes, seed {run.seed}:"
@@ -156,10 +157,13 @@ def changed_ingredients(run: Run, job: Job) -> list[str]:
     there, here = str(run.record.provenance.get("dataset_sha256")), find_dataset(job.dataset).sha256
     if there != here:
         lines.append(f"data: {there[:12]} recorded, {here[:12]} now")
+    method, then = get_method(job.cell.method), run.record.provenance.get("plugin_sha256")
+    if then != method.plugin_sha256:
+        was, now = (f"plug-in {each[:12]}" if each else "no plug-in" for each in (then, method.plugin_sha256))
+        lines.append(f"the method's code: {was} recorded, {now} now")
     if lines:
         return lines
-    version = get_method(job.cell.method).version
-    return [f"the method's version, now {version}, or the record's schema: all that is recorded is the same"]
+    return [f"the method's version, now {method.version}, or the record's schema: all that is recorded is the same"]
 
 
 def _differences(what: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

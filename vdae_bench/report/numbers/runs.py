@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -85,6 +85,13 @@ class Run:
     def started_at(self) -> str:
         """ISO time in UTC, so that text order is time order."""
         return str(self.record.provenance.get("started_at", ""))
+
+    @property
+    def parts(self) -> list[dict[str, Any]]:
+        """The origin of each part of a run that several codes or machines took part in; else of the whole run."""
+        cost, parts = self.record.cost, self.record.provenance.get("parts")
+        found = [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+        return found or [{**self.record.provenance, "device": cost.device, "threads": cost.threads}]
 
     @property
     def command(self) -> str:
