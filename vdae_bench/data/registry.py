@@ -103,6 +103,12 @@ class ImageFiles:
         _, rows, columns = self.train_images.shape
         return rows, columns
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many images each split has: `train`, `validation`, `test`."""
+        held_out = self.validation_images
+        return {"train": self.train_images.shape[0] - held_out, "validation": held_out, "test": self.test_images.shape[0]}
+
     @cached_property
     def sha256(self) -> str:
         """One digest for the data set: SHA-256 over the four files' digests in order, one a line."""

@@ -106,6 +106,8 @@ class _Checker:
         vocabulary = Vocabulary(tuple(map(get_method, dict.fromkeys(cell.method for cell in cells))))
         resolved = self._protocol(written, protocol, overrides, vocabulary)
         self._check_hyperparameters(written, vocabulary)
+        if resolved:
+            self._check_images(resolved, cells, chosen={*overrides} if protocol is None else None)
         if not cells and not self.faults:
             self.fault((), "the sweep has no cells; give grid or include")
         if written.search is not None:
@@ -229,6 +231,14 @@ class _Checker:
                 fault = vocabulary.fault(name, value)
                 if fault and not (value is None and vocabulary.find(name)):  # null is as if it were not there
                     self.fault((*at, name), f"{'.'.join(map(str, (*at, name)))}: {fault}")
+
+    def _check_images(self, protocol: Protocol, cells: list[Cell], chosen: set[str] | None) -> None:
+        """Refuse more images than there are; `chosen` are the fields of the command line, None where all are."""
+        for dataset in dict.fromkeys(parse_dataset_id(cell.dataset)[1] for cell in cells):
+            for name, sentence in protocol.asks_too_much(find_dataset(dataset)):
+                if chosen is None or name in chosen:
+                    raise UserError(sentence)
+                self.fault(("protocol", name), sentence)
 
     def _check_search(self, search: SearchSpec, cells: list[Cell], vocabulary: Vocabulary) -> None:
         whole_sweep = not self.faults  # else some cells may be missing

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from vdae_bench.data.registry import ImageFiles
 from vdae_bench.errors import UserError
 from vdae_bench.models.log_det import Estimator
 from vdae_bench.models.precision import Precision
@@ -26,6 +27,14 @@ from vdae_bench.system.yaml_file import YamlFile
 PROTOCOLS = ("smoke", "quick", "standard", "paper-mixed", "paper")
 """The shipped protocols, files in `sweeps/protocols/`: the longest and most exact last."""
 NOT_IN_CONTENT = ("name", "base", "seeds", "description", "cannot_show", "quality_samples")
+SPLIT_OF = {
+    "train_images": "train",
+    "validation_images": "validation",
+    "quality_samples": "validation",
+    "nll_images": "test",
+    "elbo_images": "test",
+}
+"""The split of the data that each number of images is of; as many validation images are the floor of sample quality."""
 
 
 class Protocol(BaseModel):
@@ -66,6 +75,45 @@ class Protocol(BaseModel):
         own, theirs = self.model_dump(), other.model_dump()
         skip = {"name", "base", "description", "cannot_show", "overrides", "hyperparameters"}
         return {key: (own[key], theirs[key]) for key in own if key not in skip and own[key] != theirs[key]}
+
+    def done_on(self, dataset: ImageFiles) -> Protocol:
+        """The protocol as it is done on a data set: with no more images than there are, and -ELBO on all that have K.
+
+        >>> from vdae_bench.data.registry import find_dataset
+        >>> asked = load_protocol("smoke").model_copy(update={"nll_images": 20001})
+        >>> done = asked.done_on(find_dataset("mnist"))
+        >>> done.nll_images, done.elbo_images
+        (10000, 10000)
+        """
+        there = dataset.counts
+        done = {name: min(getattr(self, name) or there[split], there[split]) for name, split in SPLIT_OF.items()}
+        test = there["test"]
+        scored = {index * test // done[name] for name in ("nll_images", "elbo_images") for index in range(done[name])}
+        done |= {"elbo_images": len(scored), "batch_size": min(self.batch_size, done["train_images"])}
+        if self.train_images is None:
+            done.pop("train_images")
+        if not self.quality_samples:
+            done.pop("quality_samples")
+        return self.model_copy(update=done)
+
+    def asks_too_much(self, dataset: ImageFiles) -> Iterator[tuple[str, str]]:
+        """(field, sentence) for each number of images that this protocol sets above what a data set has.
+
+        What a shipped protocol sets means at most so many: its tables can be made on a smaller data set too. Evidence
+        of samples says how many they were.
+        """
+        there, shipped = dataset.counts, _shipped(self.base)
+        most = {name: (there[split], f"{dataset.name} has {there[split]}") for name, split in SPLIT_OF.items()}
+        del most["quality_samples"]
+        trained = min(self.train_images or there["train"], there["train"])
+        most["batch_size"] = (trained, f"{trained} images are trained on")
+        for name, (limit, why) in most.items():
+            asked = getattr(self, name)
+            if asked is not None and asked > limit and asked != getattr(shipped, name):
+                yield name, f"{name} is {asked}, but {why}; use at most {limit}"
+        scored = min(self.elbo_images, there["test"])
+        if min(self.nll_images, there["test"]) > scored:
+            yield "nll_images", f"nll_images is {self.nll_images}, more than elbo_images, {scored}; use at most as many"
 
 
 def sweeps_folder() -> Path:

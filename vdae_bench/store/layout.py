@@ -3,6 +3,7 @@
 <sweep>/<protocol>/<cell>/seed-<k>.json          a record
 <sweep>/<protocol>/samples/<cell>-seed<k>.npz    its evidence of samples, and the same name with .json
 <sweep>/<protocol>/models/<cell>-seed<k>.pt      its weights, where they are kept
+<sweep>/<protocol>/models/<cell>-seed<k>.safetensors   the same in half precision, for git
 <sweep>/<protocol>/checkpoints/                  what a stopped group goes on from, and leases
 <sweep>/<protocol>/search/<study>.json           a search's frozen winner, beside Optuna's journal
 <sweep>/budgets/                                 what `--budget` chose
@@ -108,6 +109,11 @@ def evidence_paths(record: Path) -> tuple[Path, Path]:
 def weights_path(record: Path) -> Path:
     """The weights of the run with that record, where they are kept."""
     return _beside(record, "models", "pt")
+
+
+def half_weights_path(record: Path) -> Path:
+    """The weights of the run with that record in half precision, where they are shared."""
+    return _beside(record, "models", "safetensors")
 
 
 def _record_name(seed: int) -> str:

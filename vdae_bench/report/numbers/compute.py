@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vdae_bench.report.numbers.runs import Run, Selection, by_folder, protocol_of, select
+from vdae_bench.report.numbers.runs import Run, Selection, alike, by_folder, protocol_of, select
 from vdae_bench.report.numbers.statistics import CellRuns, Estimate, cells_of, mean_of
 from vdae_bench.report.numbers.units import Unit, curve_unit, in_curve_unit
 from vdae_bench.store.records import Record
@@ -30,6 +30,8 @@ AXES: tuple[tuple[str, Callable[[Record], float]], ...] = (
 """The whole cost of a seed's training, in three units; an epoch is the same share of it as of the epochs."""
 PRICES = (0, 1)
 """The axes on which an epoch costs methods differently."""
+SECONDS = 1
+"""The axis that depends on the machine."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Course:
     costs: tuple[dict[int, NDArray[np.float64]], ...]
     """One for each of `AXES`."""
     values: dict[int, NDArray[np.float64]]
+    runs: tuple[Run, ...]
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,10 @@ class Contest:
     def unit(self) -> Unit:
         """The unit of the values."""
         return curve_unit(self.dataset)
+
+    def on(self, axis: int) -> tuple[Course, ...]:
+        """The courses that an axis compares with the VAE's: on that of seconds, those of the VAE's machine alone."""
+        return tuple(each for each in self.others if axis != SECONDS or alike((*self.vae.runs, *each.runs)))
 
 
 def siblings(selection: Selection, runs: Iterable[Run]) -> list[Selection]:
@@ -111,7 +118,7 @@ def _course(label: str, cell: CellRuns) -> Course:
         share = np.arange(1, len(nats) + 1) / len(nats)
         for each, (_, total) in zip(costs, AXES, strict=True):
             each[run.seed] = share * total(run.record)
-    return Course(label, costs, values)
+    return Course(label, costs, values, tuple(cell.completed))
 
 
 def at_equal_cost(contest: Contest, course: Course, axis: int) -> Estimate | None:

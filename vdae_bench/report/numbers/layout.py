@@ -10,6 +10,7 @@ from typing import Any
 from vdae_bench.report.numbers import columns
 from vdae_bench.report.numbers.columns import Column, Output, Place
 from vdae_bench.report.numbers.rows import SCORES, Row, Sheet
+from vdae_bench.report.numbers.runs import alike
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ def lay_out(
 
     `scores` are the names and scores that a column of a score comes for; all other columns are about the first.
     """
-    shown = list(_expanded(output, compared, scores))
+    timed = alike(run for row in sheet.everything for run in row.runs)
+    shown = [each for each in _expanded(output, compared, scores) if each[0].timed in (None, timed)]
     flop = columns.flop_unit(sheet)[1]
     headings = [
         (column.alone if column.alone and not compared else column.headings.get(output, column.heading))

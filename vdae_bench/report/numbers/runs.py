@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from vdae_bench.data.registry import DATASETS
 from vdae_bench.errors import UserError
 from vdae_bench.search.winner import damaged_winners
 from vdae_bench.spec.protocol import Protocol, with_limits
@@ -92,6 +93,11 @@ class Run:
         cost, parts = self.record.cost, self.record.provenance.get("parts")
         found = [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
         return found or [{**self.record.provenance, "device": cost.device, "threads": cost.threads}]
+
+    @property
+    def machines(self) -> frozenset[tuple[str, ...]]:
+        """Device, number of threads and processor of its parts; seconds are compared between equal ones only."""
+        return frozenset(tuple(str(part.get(name)) for name in ("device", "threads", "platform")) for part in self.parts)
 
     @property
     def command(self) -> str:
@@ -196,6 +202,7 @@ def select(runs: list[Run]) -> Selection:
     asked = max(protocol.seeds for run in kept if (protocol := resolved[run.path]))
     found = max(len(group) for group in grouped(kept, lambda run: run.cell.slug).values())
     protocol = latest.model_copy(update={"name": runs[0].protocol, "seeds": max(asked, found)})
+    protocol = done_on(protocol, {run.cell.dataset for run in kept})
     return Selection(
         sweep=runs[0].sweep,
         protocol=with_limits(protocol, searched=all(run.searched for run in kept if run.record.curve.epoch)),
@@ -214,6 +221,16 @@ def protocol_of(run: Run) -> Protocol | None:
         return Protocol.model_validate(run.record.protocol)
     except ValidationError:
         return None
+
+
+def done_on(protocol: Protocol, datasets: Iterable[str]) -> Protocol:
+    """The protocol as it was done on data sets, of which the one with most test images says; as it is of unknown ones.
+
+    Older versions took more images than there are for all of them, and their records have what was asked for.
+    """
+    names = {dataset.partition("-")[2] for dataset in datasets}
+    known = [DATASETS[name] for name in sorted(names) if name in DATASETS]
+    return protocol.done_on(max(known, key=lambda files: files.counts["test"])) if known else protocol
 
 
 def _content_digest(run: Run) -> str:
@@ -235,6 +252,11 @@ AGREEMENTS: tuple[tuple[Callable[[Run], str], Callable[[Run], str], str], ...] =
     (lambda run: run.cell.slug, _trained_with, "other hyper-parameters than the cell's other seeds"),
 )
 """(scope, property, what is said of a run that differs): within a scope, runs drawn agree on the property."""
+
+
+def alike(runs: Iterable[Run]) -> bool:
+    """True where one machine with one number of threads took all the runs, so that their seconds can be compared."""
+    return len(frozenset[tuple[str, ...]]().union(*(run.machines for run in runs))) <= 1
 
 
 def total_seconds(runs: Sequence[Run]) -> float:
