@@ -55,7 +55,9 @@ def records(results: Path | str = "results", protocol: str | None = None, sweep:
     """
     store = Store(Path(results))
     runs = load_runs(store, protocol, sweep)
-    return frame(runs, {}, store.root).assign(weights=[has_weights(run.path) for run in runs]) if runs else pd.DataFrame()
+    return (
+        frame(runs, {}, store.root).assign(weights=[has_weights(run.path) for run in runs]) if runs else pd.DataFrame()
+    )
 
 
 def images(dataset: str, split: Split = "test", folder: Path | str | None = None) -> Float[Tensor, "N n"]:

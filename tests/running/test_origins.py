@@ -10,17 +10,16 @@ from tests.support.runs import StopAfter
 from tests.support.specs import PAIR, SEARCHED
 from vdae_bench.models import registry
 from vdae_bench.models.registry import BUILT_IN, get_method, load_plugin
-from vdae_bench.report.explain import changed_ingredients, explain
+from vdae_bench.report.explain import explain
 from vdae_bench.report.numbers.runs import Run
 from vdae_bench.report.sections.origin import PROPERTIES
 from vdae_bench.running.group import run_group
-from vdae_bench.running.job import Job, RunGroup
+from vdae_bench.running.job import RunGroup
 from vdae_bench.running.plan import plan
 from vdae_bench.running.stop import StopToken
 from vdae_bench.search.studies import studies_of
 from vdae_bench.spec.check import load_spec
 from vdae_bench.store import provenance
-from vdae_bench.system.strict_json import digest
 from vdae_bench.training.trainer import Interrupted
 
 CLEAN, DIRTY = ("a" * 40, False, None), ("a" * 40, True, "0123456789ab")

@@ -107,7 +107,8 @@ class ImageFiles:
     def counts(self) -> dict[str, int]:
         """How many images each split has: `train`, `validation`, `test`."""
         held_out = self.validation_images
-        return {"train": self.train_images.shape[0] - held_out, "validation": held_out, "test": self.test_images.shape[0]}
+        trained, tested = self.train_images.shape[0] - held_out, self.test_images.shape[0]
+        return {"train": trained, "validation": held_out, "test": tested}
 
     @cached_property
     def sha256(self) -> str:

@@ -109,7 +109,8 @@ def _again(store: Store, runs: Sequence[Run], word: str | None) -> Iterator[str]
         return
     differing = [run for run in runs if job.run_digest(run.seed) != run.record.provenance.get("run_digest")]
     if not differing:
-        code = "version of the method" if get_method(first.cell.method).plugin_sha256 is None else "bytes of its plug-in"
+        foreign = get_method(first.cell.method).plugin_sha256 is not None
+        code = "bytes of its plug-in" if foreign else "version of the method"
         yield f"  would it run again? no: its run digest is that of the present spec, data and {code}"
         return
     for run in differing:

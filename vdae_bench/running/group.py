@@ -272,9 +272,7 @@ def _records(
 
 
 def _provenance(run: _GroupRun, job: Job, seed: int) -> dict[str, Any]:
-    found = provenance(
-        job.run_digest(seed), run.trainer.data.sha256, run.started_at, run.context.command, run.parts
-    )
+    found = provenance(job.run_digest(seed), run.trainer.data.sha256, run.started_at, run.context.command, run.parts)
     plugin = get_method(job.cell.method).plugin_sha256
     return found if plugin is None else {**found, "plugin_sha256": plugin}
 

@@ -1,6 +1,6 @@
 """Weights in half precision, small enough to lie in git beside their record: safetensors, read where no others are.
 
-Matrices are float16, which is off by at most 0.05% in each weight; vectors and scalars, such as log sigma, stay float32.
+Matrices are float16, off by at most 0.05% in each weight; vectors and scalars, such as log sigma, stay float32.
 """
 
 from __future__ import annotations

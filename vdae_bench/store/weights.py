@@ -16,7 +16,6 @@ from vdae_bench.store.half_weights import read_half, write_half
 from vdae_bench.store.layout import half_weights_path, weights_path
 from vdae_bench.system import atomic
 
-
 AGAIN = "move the record away and give the command in it again with --keep-checkpoints, which trains the run anew"
 
 

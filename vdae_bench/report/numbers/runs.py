@@ -97,7 +97,8 @@ class Run:
     @property
     def machines(self) -> frozenset[tuple[str, ...]]:
         """Device, number of threads and processor of its parts; seconds are compared between equal ones only."""
-        return frozenset(tuple(str(part.get(name)) for name in ("device", "threads", "platform")) for part in self.parts)
+        names = ("device", "threads", "platform")
+        return frozenset(tuple(str(part.get(name)) for name in names) for part in self.parts)
 
     @property
     def command(self) -> str:

@@ -44,8 +44,8 @@ CAPTION = (
 )
 UNLIKE = "other machine"
 SAY_UNLIKE = (
-    f"Where it says {UNLIKE}, device, processor or number of threads is not the VAE's in every run, and seconds are not "
-    "compared."
+    f"Where it says {UNLIKE}, device, processor or number of threads is not the VAE's in every run, and seconds are "
+    "not compared."
 )
 
 
@@ -78,12 +78,7 @@ def _draw(axes: Axes, contest: Contest, axis: int) -> None:
         x, y = (np.mean(np.stack(_cut(list(of.values()))), axis=0) for of in (course.costs[axis], course.values))
         label = "VAE" if course.label == "VAE" else f"L-VDAE, {course.label}"
         axes.plot(x, y, label=label, **STYLE_OF[course.label].marked(3))
-    settled = [
-        value
-        for course in courses
-        for of in course.values.values()
-        for value in of[len(of) // 10 :]
-    ]
+    settled = [value for course in courses for of in course.values.values() for value in of[len(of) // 10 :]]
     fit(axes, settled)
     if axis in PRICES:
         spent = [of[len(of) // 10 :] for course in courses for of in course.costs[axis].values()]

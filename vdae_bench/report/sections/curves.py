@@ -43,7 +43,7 @@ class Line:
     train: NDArray[np.float64]
     validation: NDArray[np.float64]
     error: NDArray[np.float64]
-    """Standard error of a validation point from the images without a Jacobian: the mean over seeds, which share them."""
+    """Standard error of a validation point from the images without a Jacobian: a mean over seeds, which share them."""
 
 
 @dataclass(frozen=True)
@@ -210,8 +210,8 @@ def _text(subject: Subject, cells: list[CellRuns]) -> Iterator[str]:
     )
     if _has_errors(panels_of(cells)):
         yield (
-            "Inner bands: ± the standard error of a validation point, from the images whose Jacobian was left out; after "
-            "the last epoch it is 0."
+            "Inner bands: ± the standard error of a validation point, from the images whose Jacobian was left out; "
+            "after the last epoch it is 0."
         )
     yield from old_kind(cells)
 
@@ -221,9 +221,9 @@ def old_kind(cells: Sequence[CellRuns]) -> Iterator[str]:
     old = _of_a_fixed_part(cells)
     if old:
         yield (
-            f"**{'; '.join(old)}**: log det C and tr C of these validation points are of the same part of the images in "
-            "every epoch and for every seed, one draw that puts a whole curve off by up to some tenths of a nat and that "
-            "no range over seeds shows; test scores are of all images."
+            f"**{'; '.join(old)}**: log det C and tr C of these validation points are of the same part of the images "
+            "in every epoch and for every seed, one draw that puts a whole curve off by up to some tenths of a nat and "
+            "that no range over seeds shows; test scores are of all images."
         )
 
 
