@@ -13,6 +13,7 @@ from tests.support.runs import StopAfter, run, without_time
 from tests.support.shell import blocks
 from tests.support.specs import PAIR, Spec
 from vdae_bench import api
+from vdae_bench.cli.run import _without_weights
 from vdae_bench.errors import EnvironmentFault, UserError
 from vdae_bench.running.cost import calibrate
 from vdae_bench.running.group import run_group
@@ -178,8 +179,9 @@ def test_without_kept_weights_it_says_how_to_keep_them(tmp_path, context):
 def test_what_the_error_about_weights_says_to_do_gives_them(tmp_path, context):
     run(spec(tmp_path, samples=0), context)
     path, record = next(context.store.records())
-    keeping = replace(context, keep_models=True)
-    run(spec(tmp_path, samples=0), keeping)
+    keeping, sweep = replace(context, keep_models=True), spec(tmp_path, samples=0)
+    run(sweep, keeping)
+    assert _without_weights(sweep, plan(sweep, context.store), context.store) == 9  # which the command line says
     with pytest.raises(UserError):
         api.load(path)  # a finished run keeps nothing more
     path.rename(tmp_path / "away.json")
