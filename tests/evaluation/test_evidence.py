@@ -196,9 +196,9 @@ def test_weights_in_half_precision_score_as_the_record_within_a_hundredth_of_a_n
     method, view, tmp_path, context, tiny_data
 ):
     sweep = load_spec(
-        PAIR.but(
-            grid={"dataset": [f"{view}-tiny"], "method": [method]}, protocol={"epochs": 10}, seeds=1
-        ).write(tmp_path)
+        PAIR.but(grid={"dataset": [f"{view}-tiny"], "method": [method]}, protocol={"epochs": 10}, seeds=1).write(
+            tmp_path
+        )
     )
     run(sweep, replace(context, keep_models=True))
     for path, record in context.store.records():
