@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,8 @@ class Contest:
     latents: int
     vae: Course
     others: tuple[Course, ...]
+    timed: bool
+    """True where one machine with one number of threads took all runs that the page compares."""
 
     @property
     def unit(self) -> Unit:
@@ -60,8 +62,8 @@ class Contest:
         return curve_unit(self.dataset)
 
     def on(self, axis: int) -> tuple[Course, ...]:
-        """The courses that an axis compares with the VAE's: on that of seconds, those of the VAE's machine alone."""
-        return tuple(each for each in self.others if axis != SECONDS or alike((*self.vae.runs, *each.runs)))
+        """The courses that an axis compares with the VAE's: none on that of seconds if machines differ."""
+        return self.others if self.timed or axis != SECONDS else ()
 
 
 def siblings(selection: Selection, runs: Iterable[Run]) -> list[Selection]:
@@ -96,7 +98,10 @@ def contests_of(selection: Selection, others: Sequence[Selection]) -> list[Conte
         }
         if courses:
             ordered = tuple(courses[name] for name in ESTIMATORS if name in courses)
-            contests.append(Contest(dataset, latents, _course("VAE", vae), ordered))
+            contests.append(Contest(dataset, latents, _course("VAE", vae), ordered, timed=True))
+    courses_of = [course for contest in contests for course in (contest.vae, *contest.others)]
+    if not alike(run for course in courses_of for run in course.runs):
+        contests = [replace(contest, timed=False) for contest in contests]
     return sorted(contests, key=lambda contest: (contest.dataset, contest.latents))
 
 

@@ -40,13 +40,11 @@ CAPTION = (
     "Validation -ELBO after each epoch (beta = 1), mean over seeds, against what a seed's training had cost by then. A "
     "point before the end still has a learning rate that its own schedule would have lowered by a run of that length, "
     "which flatters the method that has finished: the VAE. Differences: L-VDAE - VAE, paired by seed, below 0 is "
-    "better, with 95% intervals; operations and seconds are those of L-VDAE beside the VAE's for the same epochs."
+    "better, with 95% intervals; operations and seconds are those of L-VDAE beside the VAE's for the same epochs. "
+    "Seconds are by the clock, and longer where the machine had other work."
 )
-UNLIKE = "other machine"
-SAY_UNLIKE = (
-    f"Where it says {UNLIKE}, device, processor or number of threads is not the VAE's in every run, and seconds are "
-    "not compared."
-)
+UNLIKE = "several machines"
+SAY_UNLIKE = "The runs are not all of one device, processor and number of threads, so that seconds are not compared."
 
 
 def _figure(contests: Sequence[Contest]) -> Figure:
