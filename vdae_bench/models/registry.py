@@ -143,7 +143,7 @@ class Method(ABC):
 
     @property
     def code(self) -> dict[str, Any]:
-        """What of the method's code is part of an identity: its version and, from outside the package, its bytes."""
+        """The method's part of a run's identity: its version and, from outside the package, its code's bytes."""
         own = {"method_version": self.version}
         return own if self.plugin_sha256 is None else {**own, "plugin_sha256": self.plugin_sha256}
 
