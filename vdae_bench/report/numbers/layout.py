@@ -36,11 +36,11 @@ def lay_out(
     `scores` are the names and scores that a column of a score comes for; all other columns are about the first.
     """
     timed = alike(run for row in sheet.everything for run in row.runs)
-    suitable = [
-        (column if timed or not column.timed else column.otherwise, *rest)
-        for column, *rest in _expanded(output, compared, scores)
+    shown = [
+        (suitable, name, score)
+        for column, name, score in _expanded(output, compared, scores)
+        if (suitable := column if timed or not column.timed else column.otherwise)
     ]
-    shown = [(column, name, score) for column, name, score in suitable if column]
     flop = columns.flop_unit(sheet)[1]
     headings = [
         (column.alone if column.alone and not compared else column.headings.get(output, column.heading))
