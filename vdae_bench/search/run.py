@@ -173,7 +173,7 @@ class _Results:
     def read(self) -> dict[int, Trial]:
         """The trials by number; none where there is no file, or one that is damaged, which is set aside."""
         try:
-            trials = _TRIALS.validate_python(strict_json.unsealed(content_of(self._path), before=())["trials"])
+            trials = _TRIALS.validate_python(strict_json.unsealed(content_of(self._path))["trials"])
         except FileNotFoundError:
             return {}
         except (ValueError, KeyError):

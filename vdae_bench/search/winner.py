@@ -192,7 +192,7 @@ def read_winner(path: Path) -> Winner | None:
         UserError: the file is damaged.
     """
     try:
-        content = strict_json.unsealed(content_of(path), before=("schema", *(set(Winner.model_fields) - {"schema_"})))
+        content = strict_json.unsealed(content_of(path))
         found = Winner.model_validate({"schema_": content.pop("schema"), **content})
         best = best_of(found.trials)
         if best is None or (best.number, best.parameters, best.value) != (found.winner, found.chosen, found.value):

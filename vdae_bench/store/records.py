@@ -189,7 +189,7 @@ def parse(text: str) -> Record:
     A record is read whatever later versions added to it: what they do not know they keep. Raise `RECORD_SCHEMA` only
     where the meaning of a field changes, and read the older here: a test holds a sample of each.
     """
-    content = strict_json.unsealed(text, before=("schema", *(set(Record.model_fields) - {"schema_"})))
+    content = strict_json.unsealed(text)
     if "schema" not in content:
         raise ValueError("it is no record")
     schema = content.pop("schema")

@@ -137,9 +137,8 @@ def _section(key: str, text: str, files: Mapping[str, bytes], keys: Collection[s
     # Links within a Markdown page, and to the other pages that are sections here.
     body = body.replace('<a href="#', f'<a href="#{html.escape(key)}--')
     for other in keys:
-        body = re.sub(
-            f'<a href="(?:[^"]*/)?{re.escape(other)}[.]md"', lambda _, to=other: f'<a href="#{html.escape(to)}"', body
-        )
+        to = html.escape(other).replace("\\", "\\\\")
+        body = re.sub(f'<a href="(?:[^"]*/)?{re.escape(other)}[.]md"', f'<a href="#{to}"', body)
     return _Section(key, env["title"], Markup(body), env["headings"])
 
 

@@ -41,6 +41,6 @@ def _escape(text: str) -> str:
 
 
 def _signs(tabular: str) -> str:
-    """No row that starts with the `[` of an argument to the end of the row before; plus-minus, and the multiplication and minus signs that plain text writes as letters."""
+    """Signs for plus-minus, times and minus; and no row begins as an argument to the one before it does."""
     tabular = re.sub(r"^(\s*)\[", r"\1{[}", tabular, flags=re.MULTILINE)
     return tabular.replace("±", "$\\pm$").replace("28 x 28", "$28 \\times 28$").replace("-ELBO", "$-$ELBO")
