@@ -210,7 +210,7 @@ class Store(Layout):
         """The record in a file; None when there is none or it is not whole."""
         try:
             return _record(content_of(path))
-        except OSError:
+        except (OSError, Unfit):
             return None
 
     def find(self, sweep: str, protocol: str, cell: str, seed: int, run_digest: str) -> Record | None:
