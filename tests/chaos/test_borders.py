@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from matplotlib.figure import Figure
@@ -17,6 +22,7 @@ from matplotlib.figure import Figure
 from tests.support.hostile import MARKUP
 from tests.support.records import made_up_record, publish, small_record
 from tests.support.specs import TINY
+from vdae_bench.cli.resolve import parse_settings
 from vdae_bench.errors import UserError
 from vdae_bench.report.build import FORMATS, build_reports
 from vdae_bench.report.style.csv import csv
@@ -57,9 +63,6 @@ ADDRESSES = [
 def test_no_password_is_written(address):
     command = str(Command("search", ("s.yaml",), run=RunOptions(storage=address)))
     assert "HUNTER2" not in command and "s.yaml --storage" in command
-    import shlex
-    from datetime import UTC, datetime
-
     typed = shlex.join(["vdae-bench", "search", "s.yaml", "--storage", address])
     joined = shlex.join(["vdae-bench", "search", "s.yaml", f"--storage={address}"])
     for line in (typed, joined):
@@ -70,7 +73,7 @@ def test_no_password_is_written(address):
         assert "HUNTER2" not in to_json(parse(json.dumps(old)))
 
 
-@pytest.mark.parametrize("address", [each.replace("://", "://", 1) for each in ADDRESSES])
+@pytest.mark.parametrize("address", ADDRESSES)
 def test_no_password_is_in_the_error_of_a_storage(tmp_path, address):
     with pytest.raises(UserError) as raised:
         open_storage(tmp_path, address.replace("postgresql", "nosuchbase").replace("host", "127.0.0.1:1"))
@@ -145,16 +148,14 @@ def reports_of(folder: Path, text: str | None) -> dict[str, str]:
     said = "x" if text is None else text
     origin = dict.fromkeys(("git_commit", "torch", "python", "platform", "command", "package_version"), said)
     for cell in (VAE, CONTINUOUS):
-        record = made_up_record(
-            cell, provenance={**origin, "dataset_sha256": said}, cost={"device": said}, flags=(said,)
-        )
-        record.hyperparameters["source"] = said
+        origin["dataset_sha256"] = said
+        record = made_up_record(cell, provenance=origin, cost={"device": said}, flags=(said,))
+        record.hyperparameters["source"] = f"search {said}"
         record.protocol |= {"description": said, "cannot_show": [said]}
         publish(store, "s", "quick", cell.slug, [record])
     build_reports(store, reports, formats=FORMATS)
-    return {
-        path.name: path.read_text() for path in reports.rglob("*") if path.suffix in (".md", ".csv", ".tex", ".html")
-    }
+    shown = (path for path in reports.rglob("*") if path.suffix in (".md", ".csv", ".tex", ".html"))
+    return {path.name: path.read_text() for path in shown}
 
 
 @pytest.fixture(scope="module")
@@ -175,15 +176,12 @@ def test_text_of_a_record_stays_text_in_every_format(plain, tmp_path, monkeypatc
     lines = [[len(page["s.md"].splitlines()), page["s.md"].count("\n#")] for page in (hostile, plain)]
     assert lines[0] == lines[1]
     assert "\\input" not in hostile["s.tex"] and "\\frac" not in hostile["s.tex"]
-    assert not re.search(r"(^|,)\"?[=+@]", hostile["records.csv"], re.MULTILINE)
+    assert not re.search(r"(^|,)\"?([=@]|[+-](?![\d.]|,|$))", hostile["records.csv"], re.MULTILINE)
 
 
 def test_the_page_for_a_browser_lets_nothing_run_but_its_own_script(plain):
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', plain["index.html"])
     (script,) = re.findall(r"<script>(.*?)</script>", plain["index.html"], re.DOTALL)
-    import base64
-    import hashlib
-
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert policy and f"script-src 'sha256-{digest}'" in policy[1] and "default-src 'none'" in policy[1]
 
@@ -208,8 +206,6 @@ def test_a_title_is_no_mathematics():
 
 
 def test_numbers_of_a_csv_stay_numbers():
-    import pandas as pd
-
     frame = pd.DataFrame({"a": [-1.5, 2.0], "b": ["-3", "=1"], "=c": ["-", None]})
     assert csv(frame) == "a,b,'=c\n-1.5,-3,-\n2.0,'=1,\n"
 
@@ -238,7 +234,7 @@ def test_only_regular_files_of_bounded_size_are_read(tmp_path, kind):
     except OSError:
         pytest.skip("this file system has no such file")
     assert store.read(path) is None and [each for each, _ in store.unreadable()] == [path]
-    with pytest.raises(UserError, match="regular file|bytes"):
+    with pytest.raises(UserError, match=r"regular file|bytes"):
         load_spec(tmp_path / "spec.yaml")
     with pytest.raises(Held):
         Lease(tmp_path / "a.lease").take()
@@ -250,9 +246,10 @@ def test_only_regular_files_of_bounded_size_are_read(tmp_path, kind):
 def test_a_spec_is_bounded_before_it_is_read_and_its_cells_before_they_are_made(tmp_path):
     many = ", ".join(map(str, range(1, 201)))
     (tmp_path / "many.yaml").write_text(
-        f"version: 1\nname: many\ngrid: {{dataset: [binary-mnist], method: [vae], latents: [{many}], a: [{many}], b: [{many}]}}"
+        "version: 1\nname: many\n"
+        f"grid: {{dataset: [binary-mnist], method: [vae], latents: [{many}], a: [{many}], b: [{many}]}}"
     )
-    with pytest.raises(UserError, match=r"8,000,000 cells, and 10,000 are the most"):
+    with pytest.raises(UserError, match=r"8,000,000 cells, where 10,000 are the most"):
         load_spec(tmp_path / "many.yaml")
     (tmp_path / "long.yaml").write_text("#" * (LARGEST_SPEC + 1))
     with pytest.raises(UserError, match="bytes"):
@@ -275,7 +272,7 @@ def flips(content: bytes, count: int) -> list[bytes]:
 
 def test_no_record_is_read_with_a_bit_changed():
     text = to_json(made_up_record(CONTINUOUS)).encode()
-    for damaged in flips(text, 3000):
+    for damaged in flips(text, 1000):
         with pytest.raises(ValueError):
             parse(damaged.decode())
     assert parse(json.dumps(json.loads(text), indent=4).replace("\n", "\r\n")) == parse(text.decode())
@@ -308,7 +305,7 @@ def test_no_tensors_are_read_with_a_bit_changed(tmp_path):
     write_tensors(path, {"state": torch.nn.Linear(3, 2).state_dict()})
     whole = path.read_bytes()
     assert load_if_fitting(torch.nn.Linear(3, 2), read_tensors(path)["state"])
-    for damaged in flips(whole, 1000):
+    for damaged in flips(whole, 300):
         path.write_bytes(damaged)
         with pytest.raises(Unfit):
             read_tensors(path)
@@ -360,8 +357,6 @@ WRONG = [
 @pytest.mark.parametrize("words", WRONG)
 @pytest.mark.parametrize("place", ["set", "protocol", "hyperparameters"])
 def test_a_value_of_another_type_is_refused_wherever_it_is_written(tmp_path, words, place):
-    from vdae_bench.cli.resolve import parse_settings
-
     name, _, value = words.partition("=")
     spec = GRID + "grid: {dataset: [binary-mnist], method: [vae], latents: [4]}\n"
     if place == "protocol":
