@@ -128,11 +128,6 @@ def test_built_in_methods_have_the_identity_that_they_had(sweep, tmp_path, conte
     assert all(get_method(name).code == {"method_version": get_method(name).version} for name in BUILT_IN)
 
 
-def test_a_plugin_that_takes_a_built_in_name_is_told_from_it(plugin):
-    plugin(PLUGIN.replace("scaled-vae", "vae") + PLUGIN)
-    assert get_method("vae").plugin_sha256 and get_method("vae").code != {"method_version": 1}
-
-
 def test_an_edited_plugin_runs_again_and_explain_says_why(plugin, tiny_data, tmp_path, context):
     plugin(PLUGIN)
     path = PAIR.but(grid={"method": ["scaled-vae"]}).write(tmp_path)

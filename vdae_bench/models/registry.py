@@ -70,9 +70,11 @@ class Option:
     def check(self, name: str, value: Any) -> None:
         """Raise `UserError` unless `value` is allowed."""
         if self.choices is not None:
-            if value not in self.choices:
+            if not any(value == each and isinstance(value, bool) == isinstance(each, bool) for each in self.choices):
                 raise UserError(f"option {name} is {value!r}; use one of {self.allowed}")
-        elif value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        elif value is not None and (
+            isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value)
+        ):
             raise UserError(f"option {name} is {value!r}; use a number")
         elif value is not None and not self.bounds[0] <= value <= self.bounds[1]:
             raise UserError(f"option {name} is {value!r}; use a number from {self.bounds[0]:g} to {self.bounds[1]:g}")
@@ -178,9 +180,21 @@ _registered: dict[str, Method] = {}
 
 
 def register(method: type[Method]) -> type[Method]:
-    """Make a method known under its id; usable as a decorator in a plugin file."""
+    """Make a method known under its id; usable as a decorator in a plugin file.
+
+    Raises:
+        UserError: the class lacks an id or a title, or another method has its id.
+    """
+    for name in ("id", "title"):
+        if not isinstance(getattr(method, name, None), str):
+            raise UserError(f"method class {method.__name__} has no {name}; give it one, as in {name} = 'mine'")
     if not all(isinstance(each, Hyperparameter) for each in method.hyperparameters):
         raise UserError(f"method {method.id}: its hyperparameters are a tuple of values of the class Hyperparameter")
+    place = f"{method.__module__}:{method.__qualname__}"
+    known = _registered.get(method.id)
+    taken = BUILT_IN.get(method.id) or (known and f"{type(known).__module__}:{type(known).__qualname__}")
+    if taken and taken != place:
+        raise UserError(f"the method id {method.id!r} is that of {taken}; give {method.__name__} another id")
     _registered[method.id] = instance = method()
     if not method.__module__.startswith("vdae_bench."):
         instance.plugin_sha256 = _loading[-1] if _loading else _package_sha256(method.__module__.partition(".")[0])

@@ -25,7 +25,7 @@ OPTIMISER: tuple[Hyperparameter[Any], ...] = (LEARNING_RATE, SCHEDULE, ADAM_BETA
 """Hyper-parameters that every method trains with; `training.adam.AdamSettings` has their values."""
 OPTIMISER_NAMES = frozenset(each.name for each in OPTIMISER)
 
-RESERVED_NAMES = frozenset({*Protocol.model_fields, "seed", "source"})
+RESERVED_NAMES = OPTIMISER_NAMES | {*Protocol.model_fields, "seed", "source"}
 """Words that mean something else where a hyper-parameter is set or recorded."""
 
 
@@ -55,6 +55,16 @@ class Vocabulary:
     def find(self, name: str) -> list[Hyperparameter[Any]]:
         """The declarations of a name; a name that only other methods have is known too, and changes nothing."""
         return self.own.get(name) or _of_any_method().get(name, [])
+
+    def read(self, name: str, value: Any) -> Any:
+        """Return the value of a hyper-parameter as its methods take it.
+
+        Raises:
+            UserError: it is out of bounds or of another type, or nothing has that name.
+        """
+        if fault := self.fault(name, value):
+            raise UserError(f"{name}: {fault}")
+        return self.find(name)[0].read(value)
 
     def fault(self, name: str, value: Any, *, strict: bool = False) -> str:
         """Sentence that says what is wrong with setting a hyper-parameter to a value; "" where nothing is."""

@@ -5,7 +5,9 @@ Matrices are float16, off by at most 0.05% in each weight; vectors and scalars, 
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,6 +16,7 @@ from torch import Tensor
 
 from vdae_bench.store.layout import half_weights_path
 from vdae_bench.system import atomic
+from vdae_bench.system.untrusted import LARGEST_TENSORS, Unfit, content_of
 
 
 def write_half(record: Path, run_digest: str, state: dict[str, Tensor]) -> Path:
@@ -24,19 +27,28 @@ def write_half(record: Path, run_digest: str, state: dict[str, Tensor]) -> Path:
     """
     path = half_weights_path(record)
     content = {name: _halved(value).contiguous() for name, value in state.items()}
-    atomic.write(path, save(content, {"run_digest": run_digest}))
+    atomic.write(path, save(content, {"run_digest": run_digest, "sha256": _sha256(content)}))
     return path
 
 
-def read_half(record: Path) -> tuple[str, dict[str, Tensor]] | None:
-    """(run digest, parameters and buffers as float32) of the weights in half precision; None where there are none."""
+def read_half(path: Path) -> dict[str, Any]:
+    """Read the run digest of weights in half precision, and their state as float32.
+
+    Raises:
+        Unfit: it was changed, or is no such file.
+        OSError: it is not there or cannot be read.
+    """
+    content_of(path, LARGEST_TENSORS)  # a regular file
     try:
-        with safe_open(half_weights_path(record), "pt") as file:
+        with safe_open(path, "pt") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-            kept = (file.metadata() or {}).get("run_digest", "")
-    except (OSError, SafetensorError):
-        return None
-    return kept, {name: value.float() if value.dtype == torch.float16 else value for name, value in state.items()}
+            kept = file.metadata() or {}
+    except SafetensorError:
+        raise Unfit("no file of tensors") from None
+    if kept.get("sha256") != _sha256(state):
+        raise Unfit("torn, changed or of an older version")
+    whole = {name: value.float() if value.dtype == torch.float16 else value for name, value in state.items()}
+    return {"run_digest": kept.get("run_digest"), "state": whole}
 
 
 def _halved(value: Tensor) -> Tensor:
@@ -44,3 +56,12 @@ def _halved(value: Tensor) -> Tensor:
         return value
     half = value.half()
     return half if half.isfinite().all() else value  # beyond 65504
+
+
+def _sha256(state: dict[str, Tensor]) -> str:
+    """Digest of all names and values, which safetensors has no checksum for."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        digest.update(f"{name} {state[name].dtype} {list(state[name].shape)}".encode())
+        digest.update(state[name].numpy().tobytes())
+    return digest.hexdigest()

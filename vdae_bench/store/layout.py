@@ -54,7 +54,7 @@ class Layout:
         for path in sorted(self.root.glob("*/*/*/seed-*.json")):
             place = self.place(path)
             wanted = sweep in (None, place.sweep) and protocol in (None, place.protocol)
-            if wanted and path.stem.removeprefix("seed-").isdecimal():
+            if wanted and all(map(_is_place_name, place)) and path.stem.removeprefix("seed-").isdecimal():
                 yield path
 
     def place(self, path: Path) -> RecordPlace:
@@ -79,7 +79,9 @@ class Layout:
 
     def winner_paths(self, sweep: str | None = None, protocol: str | None = None) -> Iterator[Path]:
         """The files in the places of frozen winners, in order, superseded ones too."""
-        yield from sorted(self.root.glob(f"{sweep or '*'}/{protocol or '*'}/search/*.json"))
+        for path in sorted(self.root.glob(f"{sweep or '*'}/{protocol or '*'}/search/*.json")):
+            if all(map(_is_place_name, self.place(path))):
+                yield path
 
     def budget(self, sweep: str, name: str) -> Path:
         """The file of what a budget chose."""
@@ -94,6 +96,11 @@ class Layout:
     def chaos(self) -> Path:
         """The folder with the figures of `make chaos`."""
         return self.root / "chaos"
+
+
+def _is_place_name(name: str) -> bool:
+    """Tell if a folder has a name that this package gives; what lies in any other is none of its files."""
+    return is_plain(name) and name[0].isalnum() and " " not in name
 
 
 def is_record_of(path: Path, cell: str, seed: int) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vdae_bench import __version__
+from vdae_bench.system.redact import redacted_command
 
 PACKAGE = Path(__file__).parents[1]
 OUTSIDE_RESULTS = ("--", ":/", ":!/results", ":!/reports")
@@ -80,7 +81,7 @@ def provenance(
         "dataset_sha256": dataset_sha256,
         "run_digest": run_digest,
         "started_at": started_at.astimezone(UTC).isoformat(timespec="seconds"),
-        "command": command,
+        "command": redacted_command(command),
         **({"parts": list(parts)} if len(parts) > 1 else {}),
     }
 
