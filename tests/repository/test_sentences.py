@@ -16,6 +16,8 @@ fault method
 """
 COUNTED = re.compile(rf"^ (?:more )?(?:(?:{'|'.join(NOUNS.split())})s|studies)\b")
 ALWAYS_MANY = {
+    "cells.py": {"count"},
+    "check.py": {"studies"},
     "estimates.py": {"FEW_SAMPLES", "k", "elbo_images", "nll_images"},
     "text.py": {"paper.runs", "samples", "cost"},
     "pools.py": {"workers"},

@@ -29,7 +29,7 @@ from vdae_bench.report.pages.reliability import render_reliability
 from vdae_bench.report.pages.story import render_story
 from vdae_bench.search.winner import all_winners
 from vdae_bench.spec.protocol import PROTOCOLS
-from vdae_bench.store.layout import visible
+from vdae_bench.store.layout import not_hidden
 from vdae_bench.store.records import Store
 from vdae_bench.system import atomic
 from vdae_bench.system.words import counted
@@ -91,7 +91,7 @@ def has_results(store: Store) -> bool:
 
 def _beside_records(results: Path, reports: Path) -> dict[Path, bytes]:
     """The pages about all sweeps and about the code itself: content by path."""
-    performance = render_performance(results, reports) if visible(Store(results).bench.glob("*.json")) else {}
+    performance = render_performance(results, reports) if not_hidden(Store(results).bench.glob("*.json")) else {}
     files = performance | render_reliability(results, reports)
     return files | render_story(Store(results), reports, [path for path in files if path.suffix == ".md"])
 

@@ -103,6 +103,13 @@ class ImageFiles:
         _, rows, columns = self.train_images.shape
         return rows, columns
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many images each split has: `train`, `validation`, `test`."""
+        held_out = self.validation_images
+        trained, tested = self.train_images.shape[0] - held_out, self.test_images.shape[0]
+        return {"train": trained, "validation": held_out, "test": tested}
+
     @cached_property
     def sha256(self) -> str:
         """One digest for the data set: SHA-256 over the four files' digests in order, one a line."""
@@ -151,6 +158,15 @@ def parse_dataset_id(dataset_id: str) -> tuple[str, str]:
     if view not in VIEWS or name not in DATASETS:
         raise UserError(_unknown("data set id", dataset_id, dataset_ids()))
     return view, name
+
+
+def dims_of(dataset_id: str) -> int | None:
+    """n, the pixels of an image; None for a data set that nobody registered in this session."""
+    try:
+        _, name = parse_dataset_id(dataset_id)
+    except UserError:
+        return None
+    return math.prod(find_dataset(name).image_shape)
 
 
 OWN = "; one of your own comes with --plugin FILE"

@@ -6,6 +6,7 @@ entry point of the group `vdae_bench.methods`, or a file given as `--plugin FILE
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import math
@@ -14,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import KW_ONLY, dataclass, field
+from importlib.machinery import SourceFileLoader
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, ClassVar
@@ -69,9 +71,11 @@ class Option:
     def check(self, name: str, value: Any) -> None:
         """Raise `UserError` unless `value` is allowed."""
         if self.choices is not None:
-            if value not in self.choices:
+            if not any(value == each and isinstance(value, bool) == isinstance(each, bool) for each in self.choices):
                 raise UserError(f"option {name} is {value!r}; use one of {self.allowed}")
-        elif value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        elif value is not None and (
+            isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value)
+        ):
             raise UserError(f"option {name} is {value!r}; use a number")
         elif value is not None and not self.bounds[0] <= value <= self.bounds[1]:
             raise UserError(f"option {name} is {value!r}; use a number from {self.bounds[0]:g} to {self.bounds[1]:g}")
@@ -137,6 +141,14 @@ class Method(ABC):
     """False where log p(x) is exact, and there is no bound to report."""
     trains: ClassVar[bool] = True
     """False where the start from training statistics is all the training there is."""
+    plugin_sha256: str | None = None
+    """Digest of the plug-in's code that the method was imported from, part of a run's identity; None for our own."""
+
+    @property
+    def code(self) -> dict[str, Any]:
+        """The method's part of a run's identity: its version and, from outside the package, its code's bytes."""
+        own = {"method_version": self.version}
+        return own if self.plugin_sha256 is None else {**own, "plugin_sha256": self.plugin_sha256}
 
     def check(self, view: str, latents: int, data_dim: int, options: Mapping[str, Any]) -> None:
         """Raise `UserError` with one sentence when this method cannot model such a cell."""
@@ -192,7 +204,9 @@ def register(method: type[Method]) -> type[Method]:
     taken = BUILT_IN.get(method.id) or (known and f"{type(known).__module__}:{type(known).__qualname__}")
     if taken and taken != place:
         raise UserError(f"the method id {method.id!r} is that of {taken}; give {method.__name__} another id")
-    _registered[method.id] = method()
+    _registered[method.id] = instance = method()
+    if not method.__module__.startswith("vdae_bench."):
+        instance.plugin_sha256 = _loading[-1] if _loading else _package_sha256(method.__module__.partition(".")[0])
     return method
 
 
@@ -232,6 +246,8 @@ def get_method(method_id: str) -> Method:
 
 
 _plugins: list[Path] = []
+_loading: list[str] = []
+"""Digest of the plug-in file that is being imported, if any."""
 
 
 def loaded_plugins() -> tuple[Path, ...]:
@@ -248,11 +264,18 @@ def load_plugin(path: Path) -> None:
     if not path.is_file():
         raise UserError(f"plugin {path} is not a file; give the path of a Python file that registers a method")
     spec = importlib.util.spec_from_file_location(f"vdae_bench_plugin_{path.stem}", path)
-    if spec is None or spec.loader is None:
+    if spec is None or not isinstance(spec.loader, SourceFileLoader):
         raise UserError(f"plugin {path} is not a Python file; its name must end in .py")
     module = importlib.util.module_from_spec(spec)
     with foreign(f"plugin {path} cannot be imported"):
-        spec.loader.exec_module(module)
+        try:
+            # The bytes that are digested are those that run: a file can change in between, and Python's cache of
+            # compiled files tells an edit within one second from none by its length alone.
+            content = path.read_bytes()
+            _loading.append(hashlib.sha256(content).hexdigest())
+            exec(spec.loader.source_to_code(content, str(path)), vars(module))
+        finally:
+            _loading.clear()
     _plugins.append(path.resolve())
 
 
@@ -269,3 +292,12 @@ def foreign(fault: str) -> Iterator[None]:
         raise
     except BaseException as error:
         raise UserError(f"{fault}: {type(error).__name__}{f': {error}' if str(error) else ''}") from error
+
+
+def _package_sha256(name: str) -> str:
+    """Digest of all Python files of an imported package, or of the one file of a module."""
+    package = sys.modules[name]
+    files = [file for folder in getattr(package, "__path__", ()) for file in sorted(Path(folder).rglob("*.py"))]
+    if not files and getattr(package, "__file__", None):
+        files = [Path(str(package.__file__))]
+    return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()

@@ -26,7 +26,7 @@ from vdae_bench.spec.check import find_spec, load_spec, shipped_sweeps
 from vdae_bench.spec.protocol import PROTOCOLS, Protocol
 from vdae_bench.spec.sweep import SweepSpec
 from vdae_bench.store.records import Store
-from vdae_bench.system.words import counted, nearest
+from vdae_bench.system.words import counted, nearest, visible
 
 ABSENT = object()
 
@@ -49,7 +49,7 @@ def explain(store: Store, word: str, protocol: str | None = None, spec: str | No
         there = f"; there are {', '.join(known[:4])}{', ...' if len(known) > 4 else ''}" if known else ""
         raise UserError(f"no records of a cell {word!r}{under} in {store.root}{nearest(parts[-1], known) or there}")
     groups = grouped(found, lambda run: (run.sweep, run.protocol)).values()
-    return "\n\n".join("\n".join(_about(store, group, runs, spec)) for group in groups)
+    return "\n\n".join("\n".join(map(visible, _about(store, group, runs, spec))) for group in groups)
 
 
 def _about(store: Store, runs: Sequence[Run], every: Sequence[Run], spec: str | None) -> Iterator[str]:
@@ -109,7 +109,9 @@ def _again(store: Store, runs: Sequence[Run], word: str | None) -> Iterator[str]
         return
     differing = [run for run in runs if job.run_digest(run.seed) != run.record.provenance.get("run_digest")]
     if not differing:
-        yield "  would it run again? no: its run digest is that of the present spec, data and code"
+        foreign = get_method(first.cell.method).plugin_sha256 is not None
+        code = "bytes of its plug-in" if foreign else "version of the method"
+        yield f"  would it run again? no: its run digest is that of the present spec, data and {code}"
         return
     for run in differing:
         yield f"  would it run again? yes, seed {run.seed}:"
@@ -155,10 +157,13 @@ def changed_ingredients(run: Run, job: Job) -> list[str]:
     there, here = str(run.record.provenance.get("dataset_sha256")), find_dataset(job.dataset).sha256
     if there != here:
         lines.append(f"data: {there[:12]} recorded, {here[:12]} now")
+    method, then = get_method(job.cell.method), run.record.provenance.get("plugin_sha256")
+    if then != method.plugin_sha256:
+        was, now = (f"plug-in {each[:12]}" if each else "no plug-in" for each in (then, method.plugin_sha256))
+        lines.append(f"the method's code: {was} recorded, {now} now")
     if lines:
         return lines
-    version = get_method(job.cell.method).version
-    return [f"the method's version, now {version}, or the record's schema: all that is recorded is the same"]
+    return [f"the method's version, now {method.version}, or the record's schema: all that is recorded is the same"]
 
 
 def _differences(what: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

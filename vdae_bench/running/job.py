@@ -71,7 +71,7 @@ class Job:
                 "protocol": self.protocol.content(),
                 "hyperparameters": self.hyperparameters,
                 "dataset_sha256": find_dataset(self.dataset).sha256,
-                "method_version": get_method(self.cell.method).version,
+                **get_method(self.cell.method).code,
             }
         )
 

@@ -15,8 +15,9 @@ from typing import Any
 
 from vdae_bench.data.registry import find_dataset, parse_dataset_id
 from vdae_bench.errors import UserError
+from vdae_bench.models.hyperparameters import whole
 from vdae_bench.models.registry import Method, get_method, known_methods
-from vdae_bench.spec.file import CellPattern, CellSpec, SpecFile
+from vdae_bench.spec.file import MAX_CELLS, CellPattern, CellSpec, SpecFile
 from vdae_bench.spec.hyperparameters import hyperparameters_of
 from vdae_bench.spec.sweep import CELL_AXES, Cell
 from vdae_bench.system.words import nearest
@@ -62,6 +63,12 @@ class CellBuilder:
 
     def build(self, written: SpecFile) -> list[Cell]:
         """The cells that are right; what is wrong is noted."""
+        count = len(written.include) + sum(math.prod(map(len, grid.values())) for grid in written.grid)
+        if count > MAX_CELLS:
+            most = f"where {MAX_CELLS:,} are the most; make several of it"
+            self._fault(("grid",), f"the sweep has {count:,} cells, {most}")
+            self.whole = self.methods_whole = False
+            return []
         candidates = [each for index, grid in enumerate(written.grid) for each in self._of_grid(("grid", index), grid)]
         for index, cell in enumerate(written.include):
             candidates += self._of_include(("include", index), cell)
@@ -72,7 +79,14 @@ class CellBuilder:
             by = [index for index, pattern in patterns.items() if _excludes(pattern, candidate.axes)]
             matched.update(by)
             built = None if by else self._cell(candidate)
-            if built and cells.setdefault(built.slug, built).hyperparameters != built.hyperparameters:
+            if not built:
+                continue
+            # By the name as the file systems see it that know no capital letters.
+            twin = cells.setdefault(built.slug.casefold(), built)
+            if twin != built or twin.slug != built.slug:
+                what = f"two cells have one name, {built.slug}, and would have one folder: leave one out"
+                self._fault(candidate.at, what)
+            elif twin.hyperparameters != built.hyperparameters:
                 what = f"cell {built.slug} is there twice with different hyperparameters: make two specs"
                 self._fault(candidate.at, what)
         for index, pattern in enumerate(written.exclude):
@@ -126,14 +140,13 @@ class CellBuilder:
             self._named.setdefault(name, []).append(value)
             entries[name] = ((*at, "options", name), value)
         if all(axis in entries for axis in CELL_AXES):
-            yield Candidate(
-                at, entries, {name: value for name, value in cell.hyperparameters.items() if value is not None}
-            )
+            yield Candidate(at, entries, cell.hyperparameters)
 
     def _right(self, axis: str, entries: Iterable[Entry]) -> list[Entry]:
         """The entries of a data set, method or number of latents that are right in themselves."""
         right = []
-        for at, value in entries:
+        for at, written in entries:
+            value = whole(written) if axis == "latents" else written
             if sentence := _fault_of_entry(axis, value):
                 self._fault(at, sentence)
                 self.whole = False
@@ -155,7 +168,7 @@ class CellBuilder:
             self.whole = False
             return None
         set_options = {
-            name: float(value) if isinstance(value, int) else value
+            name: value + 0.0 if isinstance(value, int | float) and not isinstance(value, bool) else value  # no -0.0
             for name, value in options.items()
             if value != method.options[name].default
         }

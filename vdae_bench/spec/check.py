@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
+from vdae_bench.data.registry import find_dataset, parse_dataset_id
 from vdae_bench.errors import UserError
 from vdae_bench.models.registry import get_method, known_methods
 from vdae_bench.spec.cells import CellBuilder
 from vdae_bench.spec.file import (
+    MAX_CELLS,
     CellPattern,
     CellSpec,
     Choices,
@@ -122,6 +125,7 @@ class _Checker:
         vocabulary = Vocabulary(tuple(map(get_method, used)), whole=builder.methods_whole and bool(used))
         resolved = self._protocol(written, protocol, overrides, vocabulary)
         self._check_hyperparameters(written, vocabulary, builder)
+        self._check_images(resolved, cells, chosen={*overrides} if protocol is None else None)
         if written.search is not None:
             self._check_search(written.search, cells, vocabulary, builder)
         self.raise_faults()
@@ -130,9 +134,9 @@ class _Checker:
             description=written.description,
             cells=tuple(cells),
             protocol=resolved,
-            hyperparameters=_given(written.hyperparameters),
+            hyperparameters=written.hyperparameters,
             search=written.search,
-            seeds=seeds or written.seeds or resolved.seeds,
+            seeds=seeds or (None if "seeds" in overrides else written.seeds) or resolved.seeds,
         )
 
     def _read(self) -> SpecFile:
@@ -179,6 +183,8 @@ class _Checker:
             protocol = load_protocol(base)
             if faults := [*faults_in_protocol(protocol, base, vocabulary)]:
                 raise UserError("\n".join(faults))
+            read = {key: vocabulary.read(key, value) for key, value in protocol.hyperparameters.items()}
+            protocol = protocol.model_copy(update={"hyperparameters": read})
         except UserError as error:
             if name is not None:
                 raise
@@ -211,11 +217,16 @@ class _Checker:
             sections.append((("include", index, "hyperparameters"), cell.hyperparameters, own))
         for at, values, words in sections:
             for name, value in values.items():
-                fault = words.fault(name, value)
-                if value is None and words.find(name):
-                    continue  # null is as if it were not there
-                if fault := fault or words.fault_of_none(name):
+                if fault := words.fault(name, value) or words.fault_of_none(name):
                     self.fault((*at, name), f"{'.'.join(map(str, (*at, name)))}: {fault}")
+
+    def _check_images(self, protocol: Protocol, cells: list[Cell], chosen: set[str] | None) -> None:
+        """Refuse more images than there are; `chosen` are the fields of the command line, None where all are."""
+        for dataset in dict.fromkeys(parse_dataset_id(cell.dataset)[1] for cell in cells):
+            for name, sentence in protocol.asks_too_much(find_dataset(dataset)):
+                if chosen is None or name in chosen:
+                    raise UserError(sentence)
+                self.fault(("protocol", name), sentence)
 
     def _check_search(
         self, search: SearchSpec, cells: list[Cell], vocabulary: Vocabulary, builder: CellBuilder
@@ -233,6 +244,12 @@ class _Checker:
             if not (isinstance(axis, str) and (axis in CELL_AXES or axis in options)):
                 hint = nearest(axis, [*CELL_AXES, *sorted(options)])
                 self.fault(("search", "share", index), f"{axis!r} is no axis of this sweep{hint}")
+        studies = math.prod(len(values) or 1 for values in search.compare.model_dump().values()) * len(cells)
+        if studies > MAX_CELLS:
+            self.fault(
+                ("search", "compare"),
+                f"it compares {studies:,} studies, where {MAX_CELLS:,} are the most; leave some out",
+            )
         trained = [cell.slug for cell in cells if get_method(cell.method).trains]
         if search.cell is not None and search.share:
             self.fault(("search", "cell"), "give share or cell, not both")
@@ -268,10 +285,6 @@ def _faults_of_space(name: str, space: Range | Choices, vocabulary: Vocabulary) 
     yield from filter(None, (vocabulary.fault(name, value, strict=True) for value in values))
 
 
-def _given(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in hyperparameters.items() if value is not None}
-
-
 def faults_in_protocol(protocol: Protocol, word: Any, vocabulary: Vocabulary) -> Iterator[str]:
     """Sentences about hyper-parameters of a protocol's own file that are unknown, or out of bounds."""
     for key, value in protocol.hyperparameters.items():
@@ -305,11 +318,13 @@ def apply_overrides(protocol: Protocol, values: Mapping[str, Any], vocabulary: V
     Raises:
         UserError: for a name that is neither, with the nearest that is, or a value out of bounds; a line for each.
     """
-    if faults := [sentence for _, sentence in faults_of_overrides(protocol, values, vocabulary or Vocabulary())]:
+    vocabulary = vocabulary or Vocabulary()
+    if faults := [sentence for _, sentence in faults_of_overrides(protocol, values, vocabulary)]:
         raise UserError("\n".join(faults))
     known = protocol_fields()
     fields = {name: value for name, value in values.items() if name in known}
-    return override(protocol, fields, {name: value for name, value in values.items() if name not in known})
+    hyper = {name: vocabulary.read(name, value) for name, value in values.items() if name not in known}
+    return override(protocol, fields, hyper)
 
 
 def protocol_fields() -> list[str]:

@@ -67,6 +67,16 @@ class Vocabulary:
         """Sentence that says that a name is known, and that no method here has it; "" where one has."""
         return f"{self.lacking}; leave it out" if self.whole and name not in self.own and self.find(name) else ""
 
+    def read(self, name: str, value: Any) -> Any:
+        """Return the value of a hyper-parameter as its methods take it.
+
+        Raises:
+            UserError: it is out of bounds or of another type, or nothing has that name.
+        """
+        if fault := self.fault(name, value):
+            raise UserError(f"{name}: {fault}")
+        return self.find(name)[0].read(value)
+
     def fault(self, name: str, value: Any, *, strict: bool = False) -> str:
         """Sentence that says what is wrong with setting a hyper-parameter to a value; "" where nothing is."""
         found = self.find(name)

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from vdae_bench.data.registry import ImageFiles
 from vdae_bench.errors import UserError
+from vdae_bench.models.hyperparameters import whole
 from vdae_bench.models.log_det import Estimator
 from vdae_bench.models.precision import Precision
 from vdae_bench.system.atomic import is_plain
@@ -26,34 +28,46 @@ from vdae_bench.system.yaml_file import Location, YamlFile, listed
 
 PROTOCOLS = ("smoke", "quick", "standard", "paper-mixed", "paper")
 """The shipped protocols, files in `sweeps/protocols/`: the longest and most exact last."""
+Whole = Annotated[int, BeforeValidator(whole)]
+"""A whole number, which may be written 1e2; nothing else is taken for one."""
+NOT_PROTOCOLS = ("budgets", "illustration")
+"""Folders beside those of protocols, in results/<sweep>/ and in reports/."""
 NOT_IN_CONTENT = ("name", "base", "seeds", "description", "cannot_show", "quality_samples")
+SPLIT_OF = {
+    "train_images": "train",
+    "validation_images": "validation",
+    "quality_samples": "validation",
+    "nll_images": "test",
+    "elbo_images": "test",
+}
+"""The split of the data that each number of images is of; as many validation images are the floor of sample quality."""
 
 
 class Protocol(BaseModel):
     """A resolved protocol; the fields are explained in `sweeps/protocols/paper.yaml`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     name: str
     base: str
     """The shipped protocol that it is, or differs from."""
     description: str = ""
-    cannot_show: tuple[str, ...] = ()
-    epochs: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
-    seeds: int = Field(ge=1, le=1000)
-    train_images: int | None = Field(default=None, ge=1)
-    validation_images: int = Field(ge=1)
-    importance_samples: int = Field(ge=1)
-    nll_images: int = Field(ge=1)
-    elbo_images: int = Field(ge=1)
-    elbo_samples: int = Field(ge=1)
-    quality_samples: int = Field(default=0, ge=0)
+    cannot_show: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    epochs: Whole = Field(ge=1)
+    batch_size: Whole = Field(ge=1)
+    seeds: Whole = Field(ge=1, le=1000)
+    train_images: Whole | None = Field(default=None, ge=1)
+    validation_images: Whole = Field(ge=1)
+    importance_samples: Whole = Field(ge=1)
+    nll_images: Whole = Field(ge=1)
+    elbo_images: Whole = Field(ge=1)
+    elbo_samples: Whole = Field(ge=1)
+    quality_samples: Whole = Field(default=0, ge=0)
     precision: Precision = "float32"
     log_det: Estimator = "subset"
-    log_det_rows: float = Field(default=1.0, gt=0)
+    log_det_rows: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     initialisation: Literal["data", "paper"]
-    scalar_rate: float = Field(gt=0)
+    scalar_rate: float = Field(gt=0, allow_inf_nan=False)
     hyperparameters: dict[str, Any] = {}
     overrides: dict[str, Any] = {}
     """Hyper-parameters that a user set for this protocol; they win over the spec's."""
@@ -67,6 +81,45 @@ class Protocol(BaseModel):
         own, theirs = self.model_dump(), other.model_dump()
         skip = {"name", "base", "description", "cannot_show", "overrides", "hyperparameters"}
         return {key: (own[key], theirs[key]) for key in own if key not in skip and own[key] != theirs[key]}
+
+    def done_on(self, dataset: ImageFiles) -> Protocol:
+        """The protocol as it is done on a data set: with no more images than there are, and -ELBO on all that have K.
+
+        >>> from vdae_bench.data.registry import find_dataset
+        >>> asked = load_protocol("smoke").model_copy(update={"nll_images": 20001})
+        >>> done = asked.done_on(find_dataset("mnist"))
+        >>> done.nll_images, done.elbo_images
+        (10000, 10000)
+        """
+        there = dataset.counts
+        done = {name: min(getattr(self, name) or there[split], there[split]) for name, split in SPLIT_OF.items()}
+        test = there["test"]
+        scored = {index * test // done[name] for name in ("nll_images", "elbo_images") for index in range(done[name])}
+        done |= {"elbo_images": len(scored), "batch_size": min(self.batch_size, done["train_images"])}
+        if self.train_images is None:
+            done.pop("train_images")
+        if not self.quality_samples:
+            done.pop("quality_samples")
+        return self.model_copy(update=done)
+
+    def asks_too_much(self, dataset: ImageFiles) -> Iterator[tuple[str, str]]:
+        """(field, sentence) for each number of images that this protocol sets above what a data set has.
+
+        What a shipped protocol sets means at most so many: its tables can be made on a smaller data set too. Evidence
+        of samples says how many they were.
+        """
+        there, shipped = dataset.counts, _shipped(self.base)
+        most = {name: (there[split], f"{dataset.name} has {there[split]}") for name, split in SPLIT_OF.items()}
+        del most["quality_samples"]
+        trained = min(self.train_images or there["train"], there["train"])
+        most["batch_size"] = (trained, f"it trains on {trained} of them")
+        for name, (limit, why) in most.items():
+            asked = getattr(self, name)
+            if asked is not None and asked > limit and asked != getattr(shipped, name):
+                yield name, f"{name} is {asked}, but {why}; use at most {limit}"
+        scored = min(self.elbo_images, there["test"])
+        if min(self.nll_images, there["test"]) > scored:
+            yield "nll_images", f"nll_images is {self.nll_images}, more than elbo_images, {scored}; use at most as many"
 
 
 def sweeps_folder() -> Path:
@@ -118,6 +171,8 @@ def _from_file(path: Path) -> Protocol:
     file, name = YamlFile.read(path), path.stem
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name) or not is_plain(name):
         raise UserError(f"{path}: a protocol is named as its file is, with small letters, digits, '.', '_' and '-'")
+    if name in NOT_PROTOCOLS:
+        raise UserError(f"{path}: {name} is the name of another folder; give the file another one")
     if name in PROTOCOLS:
         raise UserError(f"{path}: {name} is a shipped protocol; give the file another name")
     if not isinstance(file.content, dict) or file.content.get("base") not in PROTOCOLS:

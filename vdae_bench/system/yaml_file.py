@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from vdae_bench.errors import UserError
+from vdae_bench.system import strict_json
+from vdae_bench.system.untrusted import LARGEST_SPEC, Unfit, content_of
 
 MAX_NODES = 100_000
 """Bound on a file's nodes, more than any sweep has: its aliases may multiply out beyond it, and it is refused."""
 
+CHARACTERS_OF_A_NODE = 64
+"""So many characters of a text count as a node: an alias repeats a long one as easily as a list."""
 MAX_DEPTH = 50
 SCALAR_TAGS = ("str", "int", "float", "bool", "null")
 """The tags of a single value; any other, written or meant (a date), is refused."""
@@ -65,15 +69,16 @@ class YamlFile:
             UserError: it cannot be read, or is no YAML.
         """
         try:
-            return cls(path, path.read_text(encoding="utf-8-sig"), faults)
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            return cls(path, content_of(path, LARGEST_SPEC).decode("utf-8-sig"), faults)
+        except (OSError, Unfit, UnicodeDecodeError) as error:
+            reason = str(error) if isinstance(error, Unfit) else getattr(error, "strerror", "it is not UTF-8 text")
             raise UserError(f"cannot read {path}: {reason}") from None
 
     def _plain(self, node: Any, at: Location) -> Any:
         from ruamel.yaml.nodes import MappingNode, SequenceNode
 
         self._count(at)
+        self._nodes += len(node.value) // CHARACTERS_OF_A_NODE if isinstance(node.value, str) else 0
         self._lines.setdefault(at, node.start_mark.line + 1)
         mapping, sequence = isinstance(node, MappingNode), isinstance(node, SequenceNode)
         tag = str(node.tag).removeprefix(TAG_PREFIX)
@@ -131,10 +136,13 @@ class YamlFile:
         try:
             if tag == "null" and node.value.lower() not in ("", "~", "null"):
                 raise ValueError
-            return getattr(self._constructor, f"construct_yaml_{tag}")(node)
+            value = getattr(self._constructor, f"construct_yaml_{tag}")(node)
         except (ValueError, KeyError, IndexError):  # a tag that says other than the value, such as !!int x, or 0b_
             self._refuse(node, f"{_short(node.value)} cannot be read as {tag}; put it in quotes if it is a word")
             return node.value
+        if tag == "int" and abs(value) >= strict_json.LARGEST_INTEGER:
+            self._refuse(node, f"the number {_short(node.value)} is too large")
+        return value
 
     def _refuse(self, node: Any, sentence: str) -> None:
         self._faults.append((node.start_mark.line + 1, sentence))

@@ -14,8 +14,9 @@ from vdae_bench.report.numbers.columns import Output
 from vdae_bench.report.numbers.layout import lay_out
 from vdae_bench.report.numbers.noise import curves_of
 from vdae_bench.report.numbers.rows import SCORES
-from vdae_bench.report.numbers.runs import load_runs, total_flops, total_seconds
+from vdae_bench.report.numbers.runs import alike, load_runs, total_flops, total_seconds
 from vdae_bench.report.numbers.units import Unit, unit_of
+from vdae_bench.report.sections.curves import old_kind
 from vdae_bench.report.sections.noise import PICTURE, values_and_findings
 from vdae_bench.report.sections.results.tables import outside_table
 from vdae_bench.report.style.markdown import bullets, code, escape, picture, table
@@ -120,12 +121,14 @@ def _head(chapters: Sequence[Chapter]) -> str:
     devices = sorted({f"{run.record.cost.device}, {counted(run.record.cost.threads, 'thread')}" for run in runs})
     search_seconds = sum(each.search_seconds for each in chapters)
     return (
-        f"The long runs that `make evidence` makes: {wanted - missing} of {wanted} are here, from {dates[0]} to "
-        f"{dates[-1]} ({'; '.join(devices)}), {rough_duration(total_seconds(runs))} of training and evaluation and "
+        f"The long runs that `make evidence` makes: {wanted - missing} of {wanted} are here, "
+        f"from {escape(dates[0])} to {escape(dates[-1])} ({escape('; '.join(devices))}), "
+        f"{rough_duration(total_seconds(runs))} of training and evaluation and "
         f"{rough_duration(search_seconds)} of searches. Ours are means over seeds ± their sample standard deviation. "
         "Whether a number may stand beside the paper's is in its own column: runs shorter than the paper's, whose "
         "curves still fall, say nothing of it. Hours and operations are of all seeds of a row; hours are by the clock, "
         "and longer where the machine had other work."
+        + ("" if alike(runs) else " They are of several machines: compare rows by operations.")
     )
 
 
@@ -154,6 +157,7 @@ def _chapter(chapter: Chapter) -> Iterator[str]:
 def _figure(chapter: Chapter) -> Iterator[str]:
     if not any("log_sigma" in dict(cell.options) for cell in chapter.ran):
         yield picture("Learning curves", f"{chapter.place}-curves.svg")
+        yield from old_kind(list(chapter.ran.values()))
     elif curves := curves_of(list(chapter.ran.values())):  # one curve alone is not drawn
         yield picture(PICTURE, f"{chapter.place}-noise.svg")
         yield from values_and_findings(curves)
