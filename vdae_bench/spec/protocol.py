@@ -112,7 +112,7 @@ class Protocol(BaseModel):
         most = {name: (there[split], f"{dataset.name} has {there[split]}") for name, split in SPLIT_OF.items()}
         del most["quality_samples"]
         trained = min(self.train_images or there["train"], there["train"])
-        most["batch_size"] = (trained, f"it trains on {trained} of them")
+        most["batch_size"] = (trained, f"{counted(trained, 'image')} {'is' if trained == 1 else 'are'} trained on")
         for name, (limit, why) in most.items():
             asked = getattr(self, name)
             if asked is not None and asked > limit and asked != getattr(shipped, name):
