@@ -183,9 +183,9 @@ class Evaluator:
             return []
         return [f"evaluated in chunks of 1/{2**self.halvings} of the images for want of memory; changes no number"]
 
-    def metrics(self) -> list[dict[str, Any]]:
+    def metrics(self) -> list[dict[str, float]]:
         """Return the test metrics of each replica (see `summarise` and `elbo_standard_error`)."""
-        metrics: list[dict[str, Any]] = [
+        metrics = [
             summarise(*scores, images=self.images, nll_images=self.nll_images, samples=self.samples)
             for scores in zip(self.scores.neg_elbo, self.scores.nll, self.scores.effective_samples, strict=True)
         ]
@@ -195,7 +195,6 @@ class Evaluator:
                 own["neg_elbo_standard_error_nats"] = error
                 level = elbo_standard_error(variance, math.inf, len(self.images), self.elbo_samples)
                 own["nll_standard_error_nats"] = math.hypot(own["nll_standard_error_nats"], level)
-                own["nll_standard_error_covers"] = "level"
         for name in ("nll_half", "nll_quarter"):
             means = getattr(self.scores, name)[:, self.nll_images].mean(1).tolist()
             for own, mean in zip(metrics, means, strict=True):

@@ -262,6 +262,7 @@ def _records(
                     replicas=replicas,
                 ),
                 provenance=provenance(job.run_digest(seed), trainer.data.sha256, run.started_at, context.command),
+                method_version=get_method(job.cell.method).version,
             )
         )
     return records
@@ -279,6 +280,7 @@ def _test_metrics(group: RunGroup, measured: dict[str, float]) -> TestMetrics:
             **measured,
             "neg_elbo_bits_per_dim": bits["neg_elbo"] if has_elbo else None,
             "nll_bits_per_dim": bits["nll"],
+            "nll_standard_error_covers": "level",
         }
     )
 

@@ -136,6 +136,8 @@ class Record(BaseModel):
     flags: list[str]
     cost: Cost
     provenance: dict[str, Any]
+    method_version: int | None = None
+    """The version of the method that ran, which its identity has too; older records do not say it."""
 
     @property
     def run_digest(self) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from vdae_bench.report.numbers.chapters import Chapter, Paired, Part, seconds_of
 from vdae_bench.report.numbers.columns import Output
+from vdae_bench.report.numbers.comparable import why_unequal
 from vdae_bench.report.numbers.layout import lay_out
 from vdae_bench.report.numbers.noise import curves_of
 from vdae_bench.report.numbers.runs import load_runs, total_flops, total_seconds
@@ -122,11 +123,12 @@ def _differences(chapter: Chapter) -> Iterator[str]:
     for ran, vae, paired in chapter.differences():
         unit = unit_of(ran.cell.dataset)
         where = f" on {ran.cell.dataset}" if len(chapter.datasets) > 1 else ""
-        seeds = min(len(ran.completed), len(vae.completed))
+        seeds = paired[0].difference.count
+        unequal = why_unequal([ran, vae])
         shown = ", ".join(_difference(each, unit) for each in paired)
         yield (
             f"L-VDAE less VAE at m = {ran.cell.latents}{where}, {seeds} seed{'s'[: seeds != 1]}, 95% interval: "
-            + escape(f"{shown} {unit.name}.")
+            + escape(f"{shown} {unit.name}{f'; {unequal}' if unequal else ''}.")
         )
 
 
