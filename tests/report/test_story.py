@@ -10,10 +10,14 @@ import pytest
 
 from tests.support.markdown_tables import table_with
 from tests.support.records import made_up_record, publish
+from vdae_bench.report.numbers.chapters import _paired
+from vdae_bench.report.numbers.runs import Run
+from vdae_bench.report.numbers.statistics import CellRuns
 from vdae_bench.report.pages.story import EVIDENCE, EXPERIMENTS, render_story
 from vdae_bench.running.cost import price
 from vdae_bench.running.plan import cell_plans
 from vdae_bench.spec.check import find_spec, load_spec
+from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.records import Store
 
 NLL = {("vae", 16): (90.0, 90.2, 90.4), ("lvdae", 16): (89.4, 89.7, 89.7), ("vae", 32): (89.0, 89.1)}
@@ -49,6 +53,28 @@ def test_each_cell_has_a_row_beside_the_papers_numbers(text):
     assert first["the paper's number?"] == "not comparable" and absent["the paper's number?"] == "missing"
     assert first["TFLOP"] == f"{3 * 2.8:.0f}"
     assert first["hours"] == f"{(30 + 31 + 32 + 3 + 4 + 5 + 6) / 3600:.2f}"
+
+
+def test_seeds_are_paired_by_number_not_by_rank():
+    """L-VDAE is 1 nat lower in each seed that both have; the first of one is not the first of the other."""
+    level = {0: 90.0, 1: 91.0, 2: 95.0, 3: 80.0}
+    spec = load_spec(find_spec("evidence/binary"))
+    cells = [
+        CellRuns(
+            cell,
+            tuple(run_of(made_up_record(cell, seed, spec.protocol, nll_nats=level[seed] - less)) for seed in seeds),
+        )
+        for cell, seeds, less in (
+            (Cell("binary-mnist", "lvdae", 16), (1, 2, 3), 1.0),
+            (Cell("binary-mnist", "vae", 16), (0, 1, 2), 0.0),
+        )
+    ]
+    found = _paired("NLL", "nll", *cells)
+    assert found and found.difference.count == 2 and found.difference.mean == pytest.approx(-1.0)
+
+
+def run_of(record):
+    return Run(Path(f"seed-{record.seed}.json"), "binary", "standard", record)
 
 
 def test_the_difference_is_paired_by_seed(text):
