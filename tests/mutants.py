@@ -585,7 +585,7 @@ take effective samples as their mean over images
 +return test.effective_sample_size
 
 === report/numbers/claims.py tests/report/test_verdicts.py
-take the best of what ran
+look at the samples of the lowest cells alone
 -known.samples[cell] for cell in every]
 +known.samples[cell] for cell in chosen]
 
