@@ -269,7 +269,7 @@ def _not_run(part: Inequality, known: ClaimEvidence, missing: Sequence[Cell]) ->
     if diverged:
         return Finding(Verdict.NOT_RUN, reason=f"all seeds of {diverged[0].slug} diverged")
     more = f" nor {len(missing) - 1} more of {cells}" if len(missing) > 1 else ""
-    there = f"; {cells - len(missing)} of {cells} {'have them' if of else 'ran'}" if len(missing) < cells else ""
+    there = f"; {cells - len(missing)} of {cells} cells {'have them' if of else 'ran'}" if len(missing) < cells else ""
     reason = f"no {of}{missing[0].slug}{more}{there}"
     return Finding(Verdict.NOT_RUN, reason=reason, source=known.source if there else "")
 

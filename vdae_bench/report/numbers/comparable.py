@@ -29,8 +29,10 @@ from vdae_bench.report.numbers.runs import Run, grouped, protocol_of
 from vdae_bench.report.numbers.settings import declared_by
 from vdae_bench.report.numbers.statistics import CellRuns
 from vdae_bench.report.numbers.units import unit_of
+from vdae_bench.search.winner import Winner, all_winners
 from vdae_bench.spec.hyperparameters import OPTIMISER
 from vdae_bench.spec.protocol import PAPER_EPOCHS, Protocol, load_protocol
+from vdae_bench.store.records import Store
 from vdae_bench.system.strict_json import digest
 
 LAST = 0.1
@@ -186,7 +188,19 @@ def _other_hyperparameters(cells: Sequence[CellRuns]) -> str:
         return f"hyper-parameters of {searched[0].cell.slug} were searched, those of {own.cell.slug} were not"
     if len({(run.sweep, run.protocol) for run in searched}) > 1:
         return "hyper-parameters are from searches of different sweeps"
+    sizes = {(len(winner.trials), winner.epochs) for each in cells for winner in _winners(each)}
+    if len(sizes) > 1:
+        return "searches of " + " and ".join(f"{trials} trials of {epochs} epochs" for trials, epochs in sorted(sizes))
     return ""
+
+
+def _winners(cell: CellRuns) -> list[Winner]:
+    """The searches that chose a cell's hyper-parameters, where their files are there."""
+    run = cell.completed[0]
+    if len(run.path.parents) < 4:
+        return []
+    known = all_winners(Store(run.path.parents[3]), run.sweep, run.protocol)
+    return [winner for _, winner in known if winner.source == run.record.hyperparameters.get("source")]
 
 
 def _set_apart(cells: Sequence[CellRuns]) -> str:
