@@ -133,7 +133,7 @@ def test_claims_are_printed_and_checked_against_the_committed_verdicts(call: Any
     content["claims"][0]["verdict"] = "reproduced"
     Path("reports/quick/claims.json").write_text(json.dumps(content))
     code, _, err = call("claims", "--check")
-    assert code == 1 and "quick, claim 1: reproduced committed, not run now" in err
+    assert code == 1 and "quick, claim 1: reproduced committed, not comparable now" in err
     Path("reports/quick/claims.json").write_text("torn")
     assert call("claims", "--check")[0] == 2
 

@@ -22,7 +22,7 @@ from vdae_bench.report.build import (
 )
 from vdae_bench.report.compare import compare, compare_content, compare_text
 from vdae_bench.report.explain import explain
-from vdae_bench.report.numbers.claims import claims_protocol, judge_claims, protocols_of
+from vdae_bench.report.numbers.claims import judge_claims, protocols_of, with_pages
 from vdae_bench.report.numbers.runs import Run, load_runs, not_read
 from vdae_bench.report.pages.claims import FILE, changed_verdicts, claims_json, claims_text
 from vdae_bench.report.pages.reliability import render_reliability
@@ -95,9 +95,10 @@ def _beside_records(results: Path, reports: Path) -> dict[Path, bytes]:
 def show_claims(results: Path, reports: Path, protocol: str | None, form: str, check: bool) -> None:
     """Print the verdict on every claim; with `check`, raise `Differs` where it is not the committed one."""
     runs = load_runs(Store(results))
-    there = sorted({name for run in runs if (name := claims_protocol(run.sweep, run.protocol))})
-    committed_names = {path.parent.name for path in reports.glob(f"*/{FILE}")}
-    names = [protocol] if protocol else sorted({*there, *committed_names}) if check else []
+    there = with_pages(runs)
+    names = [protocol] if protocol else []
+    if check and not protocol:
+        names = sorted({*there, *(path.parent.name for path in reports.glob(f"*/{FILE}"))})
     texts, changed = [], []
     if not names:
         judged = judge_claims(runs)

@@ -106,6 +106,13 @@ def claims_protocol(sweep: str, folder: str) -> str | None:
     return next((each for each in PROTOCOLS if folder_of(word, each) == folder), folder)
 
 
+def with_pages(runs: Iterable[Run]) -> list[str]:
+    """The protocols that have a page of claims: those under which some cell ran that a claim compares."""
+    compared = _cells(part for claim in CLAIMS if claim.parts for part in claim.parts())
+    named = {claims_protocol(run.sweep, run.protocol) for run in runs if run.sweep in SWEEPS or run.cell in compared}
+    return sorted(filter(None, named))
+
+
 def protocols_of(runs: Iterable[Run]) -> list[str]:
     """The protocols under which there is evidence, the best last: the paper's, then shorter ones, then overrides."""
     found = {claims_protocol(run.sweep, run.protocol) or run.protocol: run for run in runs}
