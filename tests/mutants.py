@@ -548,8 +548,8 @@ count the samples of a half as those of a quarter
 
 === report/numbers/chapters.py tests/report/test_story.py
 pair the story's seeds by rank
--found = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
-+found = [one - other for (_, one), (_, other) in zip(sorted(ours.items()), sorted(theirs.items()), strict=False)]
+-values = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
++values = [one - other for (_, one), (_, other) in zip(sorted(ours.items()), sorted(theirs.items()), strict=False)]
 
 === report/numbers/verdict.py tests/report/test_verdicts.py
 pair the claims' seeds by rank

@@ -10,9 +10,8 @@ import pytest
 
 from tests.support.markdown_tables import table_with
 from tests.support.records import made_up_record, publish
-from vdae_bench.report.numbers.chapters import _paired
-from vdae_bench.report.numbers.runs import Run
-from vdae_bench.report.numbers.statistics import CellRuns
+from vdae_bench.report.numbers.chapters import Chapter, Part
+from vdae_bench.report.numbers.runs import load_runs
 from vdae_bench.report.pages.story import EVIDENCE, EXPERIMENTS, render_story
 from vdae_bench.running.cost import price
 from vdae_bench.running.plan import cell_plans
@@ -20,6 +19,7 @@ from vdae_bench.spec.check import find_spec, load_spec
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.records import Store
 
+STANDARD = [part for part in EVIDENCE if part.spec in ("evidence/binary", "evidence/continuous")]
 NLL = {("vae", 16): (90.0, 90.2, 90.4), ("lvdae", 16): (89.4, 89.7, 89.7), ("vae", 32): (89.0, 89.1)}
 
 
@@ -33,7 +33,7 @@ def text(tmp_path_factory):
             origin = {"run_digest": each.job.run_digest(seed)}
             records.append(made_up_record(cell, seed, spec.protocol, nll_nats=nll, provenance=origin))
         publish(store, spec.name, spec.protocol.name, cell.slug, records)
-    (content,) = render_story(store, Path("reports"), parts=EVIDENCE[:2]).values()
+    (content,) = render_story(store, Path("reports"), parts=STANDARD).values()
     return content.decode()
 
 
@@ -55,26 +55,51 @@ def test_each_cell_has_a_row_beside_the_papers_numbers(text):
     assert first["hours"] == f"{(30 + 31 + 32 + 3 + 4 + 5 + 6) / 3600:.2f}"
 
 
-def test_seeds_are_paired_by_number_not_by_rank():
+def test_seeds_are_paired_by_number_not_by_rank(store):
     """L-VDAE is 1 nat lower in each seed that both have; the first of one is not the first of the other."""
     level = {0: 90.0, 1: 91.0, 2: 95.0, 3: 80.0}
-    spec = load_spec(find_spec("evidence/binary"))
-    cells = [
-        CellRuns(
-            cell,
-            tuple(run_of(made_up_record(cell, seed, spec.protocol, nll_nats=level[seed] - less)) for seed in seeds),
-        )
-        for cell, seeds, less in (
-            (Cell("binary-mnist", "lvdae", 16), (1, 2, 3), 1.0),
-            (Cell("binary-mnist", "vae", 16), (0, 1, 2), 0.0),
-        )
-    ]
-    found = _paired("NLL", "nll", *cells)
-    assert found and found.difference.count == 2 and found.difference.mean == pytest.approx(-1.0)
+    part = Part("evidence/binary")
+    spec = part.resolved
+    for method, seeds, less in (("lvdae", (1, 2, 3), 1.0), ("vae", (0, 1, 2), 0.0)):
+        cell = Cell("binary-mnist", method, 16)
+        records = [made_up_record(cell, seed, spec.protocol, nll_nats=level[seed] - less) for seed in seeds]
+        publish(store, spec.name, spec.protocol.name, cell.slug, records)
+    ((*_, paired),) = Chapter(part, store, load_runs(store)).differences()
+    assert [each.difference.count for each in paired] == [2, 2]
+    assert [each.difference.mean for each in paired] == pytest.approx([-1.0, -1.0])
 
 
-def run_of(record):
-    return Run(Path(f"seed-{record.seed}.json"), "binary", "standard", record)
+def test_a_pair_that_may_not_be_compared_is_named(store, reports):
+    parts = [Part("evidence/binary")]
+    spec = parts[0].resolved
+    for method, rate in (("lvdae", 1e-3), ("vae", 1e-5)):
+        cell = Cell("binary-mnist", method, 16)
+        records = [made_up_record(cell, s, spec.protocol, hyperparameters={"learning_rate": rate}) for s in (0, 1)]
+        publish(store, spec.name, spec.protocol.name, cell.slug, records)
+    (content,) = render_story(store, reports, parts=parts).values()
+    assert content.decode().count("unequal learning\\_rate") == 2  # in the first table's notes, and in the chapter's
+
+
+def test_the_lead_of_l_vdae_stands_first_for_every_m(text):
+    assert text.index("L-VDAE less VAE") < text.index("The long runs")
+    rows = {row["latents"]: row for row in table_with(text, "protocol") if row["data"] == "binary-mnist"}
+    assert list(rows) == ["16", "32", "64", "128"]
+    assert rows["16"]["NLL paper"] == f"-0.78 ± {(0.18**2 + 0.14**2) ** 0.5:.2f}"
+    differences = [ours - theirs for ours, theirs in zip(NLL["lvdae", 16], NLL["vae", 16], strict=True)]
+    assert rows["16"]["NLL ours"].startswith(f"{statistics.fmean(differences):+.2f} ") and rows["16"]["seeds"] == "3"
+    assert all(rows[m]["NLL ours"] == "not run" and rows[m]["seeds"] == "0" for m in ("32", "64", "128"))
+
+
+def test_a_pair_that_ran_nowhere_has_one_row_not_one_for_each_protocol(store, reports):
+    parts = [part for part in EVIDENCE if part.spec in ("table2", "evidence/binary")]
+    spec = parts[1].resolved
+    for cell in spec.cells[:2]:
+        publish(store, spec.name, spec.protocol.name, cell.slug, [made_up_record(cell, 0, spec.protocol)])
+    (content,) = render_story(store, reports, parts=parts).values()
+    rows = [row for row in table_with(content.decode(), "protocol") if row["data"] == "binary-mnist"]
+    assert [row["latents"] for row in rows].count("64") == 1
+    (line,) = re.findall(r"^- `vdae-bench reproduce table2 .* --seeds 1`: (.*)$", content.decode(), re.MULTILINE)
+    assert line.startswith("8 runs, about ") and "without `--seeds` all 80 runs, about " in line
 
 
 def test_the_difference_is_paired_by_seed(text):
@@ -136,7 +161,7 @@ def test_a_noise_grid_has_its_picture_and_findings_once_there_are_curves_to_comp
 
 
 def test_an_experiment_stands_with_its_setting_and_its_finding_where_it_ran(store, reports):
-    part = EVIDENCE[0]
+    part = STANDARD[0]
     spec = load_spec(find_spec(part.spec))
     first = spec.cells[0]
     publish(store, spec.name, spec.protocol.name, first.slug, [made_up_record(first, 0, spec.protocol)])
