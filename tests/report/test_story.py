@@ -77,7 +77,7 @@ def test_a_pair_that_may_not_be_compared_is_named(store, reports):
         records = [made_up_record(cell, s, spec.protocol, hyperparameters={"learning_rate": rate}) for s in (0, 1)]
         publish(store, spec.name, spec.protocol.name, cell.slug, records)
     (content,) = render_story(store, reports, parts=parts).values()
-    assert content.decode().count("unequal learning\\_rate") == 2  # in the first table's notes, and in the chapter's
+    assert content.decode().count("unequal learning_rate") == 2  # in the first table's notes, and in the chapter's
 
 
 def test_the_lead_of_l_vdae_stands_first_for_every_m(text):
