@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vdae_bench.errors import UserError
-from vdae_bench.report.numbers.claims import claims_protocol, concerning, judge_claims
+from vdae_bench.report.numbers.claims import claims_protocol, concerning, judge_claims, with_pages
 from vdae_bench.report.numbers.runs import Run, by_folder, load_runs, select
 from vdae_bench.report.numbers.searches import current, load_searches
 from vdae_bench.report.numbers.subject import SearchSubject, Subject
@@ -157,8 +157,7 @@ class _Folder:
         self.every = tuple(runs)
         self.runs = {sweep: members for (name, sweep), members in by_folder(self.every).items() if name == self.name}
         self.searched = [sweep for name, sweep in searched if name == self.name]
-        protocols = {claims_protocol(sweep, self.name) for sweep in self.runs} - {None}
-        self.claims_protocol = min(map(str, protocols), default=None)
+        self.claims_protocol = next(iter(with_pages(run for members in self.runs.values() for run in members)), None)
         self.judged = judge_claims(self.every, self.claims_protocol) if self.claims_protocol else []
 
     @property

@@ -11,12 +11,12 @@ from typing import Any
 from vdae_bench.data.registry import find_dataset
 from vdae_bench.errors import UserError
 from vdae_bench.models.registry import get_method
-from vdae_bench.report.numbers.rows import SCORES
+from vdae_bench.report.numbers.rows import SCORES, sheets_of
 from vdae_bench.report.numbers.runs import LeftOut, Run, grouped, load_runs, protocol_of, select
 from vdae_bench.report.numbers.searches import load_searches
 from vdae_bench.report.numbers.statistics import CellRuns
 from vdae_bench.report.numbers.units import unit_of
-from vdae_bench.report.numbers.verdict import judge_cell
+from vdae_bench.report.numbers.verdict import Finding, judge_cell, judge_order
 from vdae_bench.report.sections.origin import PROPERTIES
 from vdae_bench.report.style.terminal import short
 from vdae_bench.running.job import Job
@@ -62,7 +62,9 @@ def _about(store: Store, runs: Sequence[Run], every: Sequence[Run], spec: str | 
         summary = drawn.score(score, unit)
         if summary:
             finding = judge_cell(drawn, score)
+            order = _order(first, every, score)
             beside = f"; the paper's: {finding.verdict}, {finding.evidence}" if finding else ""
+            beside += f"; the paper's order: {order.verdict}, {order.evidence}" if order else ""
             yield f"  {name}: {summary.show(unit)} {unit.name} over {counted(summary.count, 'seed')}{beside}"
     yield "  records:"
     for run in runs:
@@ -77,6 +79,17 @@ def _about(store: Store, runs: Sequence[Run], every: Sequence[Run], spec: str | 
     yield f"  hyper-parameters: {parameters_text({name: value for name, value in used.items() if name != 'source'})}"
     yield f"  from: {_source(store, first)}"
     yield from _again(store, runs, spec)
+
+
+def _order(run: Run, every: Sequence[Run], score: str) -> Finding | None:
+    """The verdict on the order of a run's cell and the others of its table."""
+    with contextlib.suppress(UserError):
+        sheets = sheets_of(select([each for each in every if (each.sweep, each.protocol) == (run.sweep, run.protocol)]))
+        for sheet in sheets:
+            for row in sheet.rows:
+                if row.ran and row.ran.cell == run.cell:
+                    return judge_order(row, sheet.rows, score)
+    return None
 
 
 def _left_out(run: Run, every: Sequence[Run]) -> Sequence[LeftOut]:

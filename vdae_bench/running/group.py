@@ -266,6 +266,7 @@ def _records(
                     replicas=replicas,
                 ),
                 provenance=_provenance(run, job, seed),
+                method_version=get_method(job.cell.method).version,
             )
         )
     return records
@@ -289,6 +290,7 @@ def _test_metrics(group: RunGroup, measured: dict[str, float]) -> TestMetrics:
             **measured,
             "neg_elbo_bits_per_dim": bits["neg_elbo"] if has_elbo else None,
             "nll_bits_per_dim": bits["nll"],
+            "nll_standard_error_covers": "level",
         }
     )
 

@@ -68,6 +68,12 @@ class TestMetrics(BaseModel):
     nll_standard_error_nats: float = 0.0
     nll_bias_nats: float = 0.0
     neg_elbo_standard_error_nats: float | None = None
+    nll_standard_error_covers: Literal["gap", "level"] = "gap"
+    """What is in the NLL's standard error: of the gap to -ELBO alone, in older records, or of the -ELBO it is taken
+    from too, on the images with few samples (`level`)."""
+    nll_half_samples_nats: float | None = None
+    """NLL on the images with K samples, with half of them, and (next) a quarter; older records have neither."""
+    nll_quarter_samples_nats: float | None = None
 
     def faults(self, dataset: str) -> Iterator[str]:
         """Sentences on what these numbers cannot be: log p(x) is above its bound, and bits/dim are those of nats."""
@@ -162,6 +168,8 @@ class Record(BaseModel):
     flags: list[str]
     cost: Cost
     provenance: dict[str, Any]
+    method_version: int | None = None
+    """The version of the method that ran, which its identity has too; older records do not say it."""
 
     @model_validator(mode="after")
     def _of_this_world(self) -> Record:

@@ -15,7 +15,7 @@ from vdae_bench.paper.published import PrintedValue
 from vdae_bench.report.numbers.rows import Row, Sheet
 from vdae_bench.report.numbers.runs import total_flops, total_seconds
 from vdae_bench.report.numbers.statistics import Estimate, Summary
-from vdae_bench.report.numbers.verdict import Finding, judge_cell, judge_row
+from vdae_bench.report.numbers.verdict import Finding, judge_cell, judge_order, judge_row
 from vdae_bench.system import words
 
 ABSENT = "-"
@@ -58,6 +58,11 @@ class Place:
     def finding(self) -> Finding | None:
         """Our number judged beside the paper's."""
         return judge_row(self.row, self.score)
+
+    @property
+    def order(self) -> Finding | None:
+        """Our order of the row and the others with as many latents, judged beside the paper's."""
+        return judge_order(self.row, self.sheet.rows, self.score)
 
     @property
     def estimate(self) -> Estimate | None:
@@ -150,6 +155,12 @@ def _hours(at: Place) -> str:
 
 def _papers_number(at: Place) -> str:
     judged = judge_cell(at.row.ran, "nll") if at.row.ran else None
+    diverged = f", {at.row.ran.diverged} diverged" if at.row.ran and at.row.ran.diverged else ""
+    return f"{judged.verdict}{diverged}" if judged else ABSENT if at.row.ran else "missing"
+
+
+def _papers_order(at: Place) -> str:
+    judged = judge_order(at.row, at.sheet.rows, "nll") if at.row.ran else None
     return str(judged.verdict) if judged else ABSENT if at.row.ran else "missing"
 
 
@@ -192,7 +203,9 @@ COLUMNS: tuple[Column, ...] = (
     Column("difference_low", lambda at: at.interval[0], {CSV}),
     Column("difference_high", lambda at: at.interval[1], {CSV}),
     Column("verdict", lambda at: str(at.finding.verdict) if at.finding else None, {CSV}),
+    Column("order_verdict", lambda at: str(at.order.verdict) if at.order else None, {CSV}),
     Column("the paper's number?", _papers_number, {STORY}, left={STORY}),
+    Column("the paper's order?", _papers_order, {STORY}, left={STORY}),
     Column("unit", lambda at: at.sheet.unit.name, {EXPERIMENTS}, left={EXPERIMENTS}),
     Column("epochs", lambda at: str(at.row.ran.runs[0].record.protocol["epochs"]) if at.row.ran else "", {EXPERIMENTS}),
     Column(

@@ -7,8 +7,9 @@ recent), and each record left out is named with the reason.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -65,7 +66,17 @@ class Run:
     @property
     def test(self) -> TestMetrics | None:
         """Its test metrics: at the lowest validation where it overfits and was scored there, else at the last epoch."""
-        return self.record.metrics.test_at_best_epoch or self.record.metrics.test
+        found = self.record.metrics.test_at_best_epoch or self.record.metrics.test
+        return found and with_noise_of_the_level(found, self.record.protocol)
+
+    @property
+    def effective_samples(self) -> float:
+        """Effective samples of its NLL: by the mean over images of 1/S, as an image with one sample spoils the mean."""
+        test = self.test
+        if test is None:
+            return 0.0
+        of_all = 2 * test.nll_bias_nats + 1 / max(1, int(self.record.protocol.get("importance_samples", 1)))
+        return min(test.effective_sample_size, 1 / of_all)
 
     @property
     def overfits(self) -> float | None:
@@ -130,6 +141,21 @@ class Selection:
     protocol: Protocol
     runs: tuple[Run, ...]
     left_out: tuple[LeftOut, ...]
+
+
+def with_noise_of_the_level(test: TestMetrics, protocol: Mapping[str, Any]) -> TestMetrics:
+    """Test metrics of a record of any age, with the noise of -ELBO in the standard error of the NLL.
+
+    NLL = mean -ELBO - gap, and older records state the error of the gap alone. What -ELBO's error leaves without the
+    images that have K samples follows from how its variance is shared: n / K of these, (N - n) / L of the others.
+    """
+    if test.nll_standard_error_covers == "level" or not test.neg_elbo_standard_error_nats:
+        return test
+    names = ("elbo_images", "nll_images", "importance_samples", "elbo_samples")
+    images, own, samples, others = (max(1, int(protocol.get(name, 1))) for name in names)
+    rest = max(0, images - own) / others
+    level = test.neg_elbo_standard_error_nats * math.sqrt(rest / (rest + min(own, images) / samples))
+    return test.model_copy(update={"nll_standard_error_nats": math.hypot(test.nll_standard_error_nats, level)})
 
 
 def load_runs(store: Store, protocol: str | None = None, sweep: str | None = None) -> list[Run]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from vdae_bench.report.numbers.chapters import Chapter, Paired, Part, seconds_of
 from vdae_bench.report.numbers.columns import Output
+from vdae_bench.report.numbers.comparable import why_unequal
 from vdae_bench.report.numbers.layout import lay_out
 from vdae_bench.report.numbers.noise import curves_of
 from vdae_bench.report.numbers.rows import SCORES
@@ -20,6 +21,7 @@ from vdae_bench.report.sections.curves import old_kind
 from vdae_bench.report.sections.noise import PICTURE, values_and_findings
 from vdae_bench.report.sections.results.tables import outside_table
 from vdae_bench.report.style.markdown import bullets, code, escape, picture, table
+from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.records import Store
 from vdae_bench.system.words import counted, rough_duration
 
@@ -77,7 +79,7 @@ def page(chapters: Sequence[Chapter], experiments: Sequence[Chapter] = (), besid
 
 def _leads(chapters: Sequence[Chapter]) -> Iterator[str]:
     """L-VDAE less VAE in every part that has both, ours beside the paper's: its claim in one table."""
-    rows, shown = [], set()
+    rows, shown, apart = [], set(), []
     for chapter in chapters:
         for cell, scores in chapter.leads():
             counts = {each.difference.count for each in scores if each.difference}
@@ -90,6 +92,11 @@ def _leads(chapters: Sequence[Chapter]) -> Iterator[str]:
             for each in scores:
                 row += [_printed(each, unit), escape(_measured(each, unit))]
             rows.append([*row, unit.name, str(max(counts, default=0))])
+            vae = Cell(cell.dataset, "vae", cell.latents)
+            if counts and (unequal := why_unequal([chapter.ran[cell], chapter.ran[vae]])):
+                apart.append(
+                    escape(f"{cell.dataset}, m = {cell.latents}, {protocol.name}, is no fair pair: {unequal}.")
+                )
     if not rows:
         return
     yield "## L-VDAE less VAE, ours beside the paper's"
@@ -100,6 +107,7 @@ def _leads(chapters: Sequence[Chapter]) -> Iterator[str]:
     )
     headings = [f"{name} {whose}" for name, _ in SCORES for whose in ("paper", "ours")]
     yield table(["data", "latents", "protocol", *headings, "unit", "seeds"], rows, right=["latents", "seeds"])
+    yield from [bullets(apart)] if apart else []
 
 
 def _measured(paired: Paired, unit: Unit) -> str:
@@ -168,11 +176,12 @@ def _differences(chapter: Chapter) -> Iterator[str]:
     for ran, vae, paired in chapter.differences():
         unit = unit_of(ran.cell.dataset)
         where = f" on {ran.cell.dataset}" if len(chapter.datasets) > 1 else ""
-        seeds = min(len(ran.completed), len(vae.completed))
+        seeds = max(each.difference.count for each in paired if each.difference)
+        unequal = why_unequal([ran, vae])
         shown = ", ".join(_difference(each, unit) for each in paired)
         yield (
             f"L-VDAE less VAE at m = {ran.cell.latents}{where}, {seeds} seed{'s'[: seeds != 1]}, 95% interval: "
-            + escape(f"{shown} {unit.name}.")
+            + escape(f"{shown} {unit.name}{f'; {unequal}' if unequal else ''}.")
         )
 
 
