@@ -156,5 +156,6 @@ def load(record: Path | str) -> TrainedModel:
         hyperparameters=found.hyperparameters,
         options=found.cell.options,
         log_det=found.protocol["log_det"],
+        image_shape=(rows, columns),
     )
     return TrainedModel(found, load_model(path, found.run_digest, found.cell.method, problem), rows * columns)

@@ -93,6 +93,7 @@ class Job:
             hyperparameters=self.hyperparameters,
             options=dict(self.cell.options),
             log_det=self.own_protocol.log_det,
+            image_shape=find_dataset(self.dataset).image_shape,
         )
 
     def training_settings(self) -> TrainingSettings:

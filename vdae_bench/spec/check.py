@@ -191,7 +191,7 @@ class _Checker:
             if isinstance(latents, bool) or not isinstance(latents, int):
                 raise UserError(f"latents must be whole numbers, not {latents!r}")
             method.check(view, latents, math.prod(find_dataset(dataset).image_shape), options)
-            hyperparameters_of(method)
+            hyperparameters_of(method, options)
         except UserError as error:
             self.fault(at, str(error))
             return None

@@ -42,6 +42,6 @@ def load_model(record: Path, run_digest: str, method: str, problem: Problem) -> 
         raise UserError(f"there are no weights in {path}; run its sweep with --keep-checkpoints") from None
     if kept != run_digest:
         raise UserError(f"the weights in {path} are of another run than the record; run its sweep again")
-    model = get_method(method).build(problem)
+    model = get_method(method).model(problem)
     model.load_state_dict(content["state"])
     return model.eval().requires_grad_(False)
