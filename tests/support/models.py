@@ -52,10 +52,11 @@ def build(
     generators = initial_generators(seeds)
     model.initialise(generators)
     if randomise:
+        size = 0.25 if method == "conditioned" else 0.5  # its couplings' scales multiply, to weights of thousands of nats
         with torch.no_grad():
             for parameter in model.parameters():
                 for part, generator in zip(parameter, generators, strict=True):
-                    deviation = 0.5 * part.shape[0] ** -0.5 if part.shape[0] > 1 else 0.1
+                    deviation = size * part.shape[0] ** -0.5 if part.shape[0] > 1 else 0.1
                     part += deviation * torch.randn(part.shape, generator=generator)
     return model
 

@@ -36,6 +36,9 @@ def jacobians(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 class Reference:
     """One replica of a method's model. `x` is (N, n), noise (N, d); every density is in nats, (N,)."""
 
+    METHODS = ("vae", "lvdae", "lvdae-nice", "vdae-resnet", "vdae-nice", "vdae-coupled", "nice", "independent-pixels")
+    """The paper's methods; `tests/models/test_flows.py` and `test_conditioned.py` have the others."""
+
     def __init__(self, method: str, view: str, parameters: Mapping[str, Tensor], output: str | None = None) -> None:
         """`output` of the decoder in continuous data: sigmoid, but linear for `vdae-coupled`, unless given."""
         self.method, self.view, self.p = method, view, parameters

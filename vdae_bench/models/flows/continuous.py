@@ -23,8 +23,8 @@ class Field(nn.Module):
     .. math:: h' = \mathrm{softplus}\left( (h W + b) \odot g(t) + c t \right), \qquad g(t) = \mathrm{sigmoid}(a t + d)
 
     There are two hidden layers; the third has no softplus, and its W and c start at zero. The divergence is exact: it
-    is the trace of W_1 G_1 D_1 W_2 G_2 D_2 W_3 G_3, with diagonal gates G and slopes D, a bilinear form in the two slopes
-    that costs no more than the velocity.
+    is the trace of W_1 G_1 D_1 W_2 G_2 D_2 W_3 G_3, with diagonal gates G and slopes D, a bilinear form in the two
+    slopes that costs no more than the velocity.
     """
 
     layers: Sequence[Linear]

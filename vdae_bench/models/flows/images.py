@@ -181,15 +181,13 @@ class Scale(nn.Module):
             if self.glow:
                 mixing.draw_frame_(generators)
 
-    def _order(self) -> Float[Tensor, "R C C"]:
-        """Return the product of the permutations, whose transpose puts the channels back."""
-        order = self.mixings[0].frame
-        for mixing in self.mixings[1:]:
-            order = mixing.frame @ order
-        return order
-
-    def _reordered(self, x: Tensor, order: Tensor) -> Tensor:
+    def _reordered(self, x: Tensor, *, back: bool) -> Tensor:
+        """Take the channels through all the permutations, or back."""
         with full_precision(x.device):
+            order = self.mixings[0].frame
+            for mixing in self.mixings[1:]:
+                order = mixing.frame @ order
+            order = order.mT if back else order
             return convolve(x, order[..., None, None], x.new_zeros(order.shape[:2]))
 
     def forward(self, x: Float[Tensor, "R N C H W"]) -> tuple[Tensor, Tensor]:
@@ -201,11 +199,11 @@ class Scale(nn.Module):
             log_scale, shift = coupling(passing)
             x = torch.cat((passing, moving * log_scale.exp() + shift), 2)
             log_det = log_det + log_scale.sum((2, 3, 4)) + pixels * mixing.log_det()
-        return self._reordered(x, self._order().mT), log_det
+        return self._reordered(x, back=True), log_det
 
     def inverse(self, y: Float[Tensor, "R N C H W"]) -> Float[Tensor, "R N C H W"]:
         """Undo `forward`."""
-        x = self._reordered(y, self._order())
+        x = self._reordered(y, back=False)
         for mixing, coupling in reversed(list(zip(self.mixings, self.couplings, strict=True))):
             passing, moved = x.split(self.passing, 2)
             log_scale, shift = coupling(passing)
