@@ -52,7 +52,9 @@ def build(
     generators = initial_generators(seeds)
     model.initialise(generators)
     if randomise:
-        size = 0.25 if method == "conditioned" else 0.5  # its couplings' scales multiply, to weights of thousands of nats
+        size = (
+            0.25 if method == "conditioned" else 0.5
+        )  # its couplings' scales multiply, to weights of thousands of nats
         with torch.no_grad():
             for parameter in model.parameters():
                 for part, generator in zip(parameter, generators, strict=True):
