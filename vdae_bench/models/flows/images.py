@@ -19,13 +19,13 @@ from vdae_bench.models.precision import full_precision
 from vdae_bench.models.problem import Problem
 
 
-def convolve(
-    x: Float[Tensor, "R N C H W"], weight: Float[Tensor, "R D C k k"], bias: Float[Tensor, "R D"]
-) -> Float[Tensor, "R N D H W"]:
-    """Convolve the images of each replica with its own kernels; the edge is padded with zeros."""
-    # A plain loop: 1.4 times as fast on a CPU as one convolution with groups, and the same bits.
-    parts = zip(x, weight, bias, strict=True)
-    return torch.stack([F.conv2d(*part, padding=weight.shape[-1] // 2) for part in parts])
+def mix_channels(
+    x: Float[Tensor, "R N C H W"], matrix: Float[Tensor, "R C C"], shift: Float[Tensor, "R C"] | None = None
+) -> Float[Tensor, "R N C H W"]:
+    """Multiply the channels at every pixel by a replica's matrix, in the precision of the images, and add a shift."""
+    with full_precision(x.device):
+        parts = zip(x, matrix[..., None, None], (None,) * len(x) if shift is None else shift, strict=True)
+        return torch.stack([F.conv2d(*part) for part in parts])
 
 
 class Convolution(nn.Module):
@@ -36,9 +36,9 @@ class Convolution(nn.Module):
         self.weight = nn.Parameter(torch.zeros(replicas, outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(replicas, outputs))
 
-    def forward(self, x: Float[Tensor, "R N C H W"]) -> Float[Tensor, "R N D H W"]:
-        """Convolve."""
-        return convolve(x, self.weight, self.bias)
+    def of_replica(self, replica: int, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D H W"]:
+        """Convolve the images of one replica."""
+        return F.conv2d(x, self.weight[replica], self.bias[replica], padding=self.weight.shape[-1] // 2)
 
     @torch.no_grad()
     def he_normal_(self, generators: Generators) -> None:
@@ -74,10 +74,13 @@ class AffineParameters(nn.Module):
     def forward(self, passing: Float[Tensor, "R N C H W"]) -> tuple[Tensor, Tensor]:
         """Return s and t, each (R, N, D, H, W), in the precision of the images."""
         *hidden, last = self.convolutions
-        x = passing
-        for convolution in hidden:
-            x = F.relu(convolution(x), inplace=True)
-        raw, shift = last(x).to(passing.dtype).chunk(2, 2)
+        outputs = []
+        # A plain loop over replicas: 1.4 times as fast on a CPU as convolutions with groups, and the same bits.
+        for replica, x in enumerate(passing):
+            for convolution in hidden:
+                x = F.relu(convolution.of_replica(replica, x), inplace=True)
+            outputs.append(last.of_replica(replica, x))
+        raw, shift = torch.stack(outputs).to(passing.dtype).chunk(2, 2)
         return self.bound * torch.tanh(raw / self.bound), shift
 
 
@@ -122,7 +125,7 @@ class Mixing(nn.Module):
         """Return `M x + b`."""
         with full_precision(x.device):
             lower, upper = self.factors()
-            return convolve(x, (self.frame @ lower @ upper)[..., None, None], self.shift)
+            return mix_channels(x, self.frame @ lower @ upper, self.shift)
 
     def inverse(self, y: Float[Tensor, "R N C H W"]) -> Float[Tensor, "R N C H W"]:
         """Return `M^-1 (y - b)`."""
@@ -130,7 +133,7 @@ class Mixing(nn.Module):
             lower, upper = self.factors()
             solved = torch.linalg.solve_triangular(lower, self.frame.mT, upper=False, unitriangular=True)
             inverse = torch.linalg.solve_triangular(upper, solved, upper=True)
-            return convolve(y - self.shift[:, None, :, None, None], inverse[..., None, None], 0 * self.shift)
+            return mix_channels(y - self.shift[:, None, :, None, None], inverse)
 
     def log_det(self) -> Float[Tensor, "R 1"]:
         """Return the log-determinant at one pixel."""
@@ -187,8 +190,7 @@ class Scale(nn.Module):
             order = self.mixings[0].frame
             for mixing in self.mixings[1:]:
                 order = mixing.frame @ order
-            order = order.mT if back else order
-            return convolve(x, order[..., None, None], x.new_zeros(order.shape[:2]))
+            return mix_channels(x, order.mT if back else order)
 
     def forward(self, x: Float[Tensor, "R N C H W"]) -> tuple[Tensor, Tensor]:
         """Return the channels after all steps, (R, N, C, H, W), and the log-determinant (R, N)."""
