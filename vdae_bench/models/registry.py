@@ -12,7 +12,7 @@ import importlib.util
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, ClassVar
@@ -51,7 +51,7 @@ class Option:
     """
 
     default: Any
-    choices: Collection[Any] | None = None
+    choices: Collection[Any] | None = field(default=None, hash=False)  # a live view of a table has no hash
     _: KW_ONLY
     meaning: str
     bounds: tuple[float, float] = (-math.inf, math.inf)
