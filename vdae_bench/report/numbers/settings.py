@@ -35,7 +35,7 @@ def departures(protocol: Protocol) -> Iterator[tuple[str, str, str]]:
 
 
 def declared_by(method: str, options: Mapping[str, Any]) -> tuple[Hyperparameter[Any], ...]:
-    """The hyper-parameters of a cell of a method, their defaults the paper's; none for a plug-in that is not loaded here."""
+    """The hyper-parameters of a cell, their defaults the paper's; none for a plug-in that is not loaded here."""
     try:
         return get_method(method).hyperparameters_with(options)
     except UserError:
