@@ -273,6 +273,11 @@ class FlowModel(ExactModel):
         self.l2 = l2
         self.latent_dim = flow.dims
         self.training_noise_dim = flow.estimate_dims
+        self.training_jacobian_rows = flow.activation_rows
+
+    def jacobian_rows(self, samples: int) -> int:
+        """Rows that an image takes inside the flow."""
+        return self.flow.activation_rows
 
     def initialise(self, generators: Generators) -> None:
         """Initialise the flow as the identity."""

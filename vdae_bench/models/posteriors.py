@@ -487,6 +487,16 @@ class FlowPosterior(Posterior):
         """Draw the flow's parameters; it starts as the identity."""
         self.flow.initialise(generators)
 
+    def jacobian_rows(self, samples: int) -> int:
+        """Rows that an image with its samples takes inside the flow; 1 with NICE, whose rows the samples are."""
+        rows = self.flow.activation_rows
+        return rows * samples if rows > 1 else 1
+
+    @property
+    def training_jacobian_rows(self) -> int:
+        """Rows that an image takes inside the flow in training."""
+        return self.flow.activation_rows
+
     def log_q(self, w: Float[Tensor, "R N K n"], log_det: Float[Tensor, "R #N #K"]) -> Float[Tensor, "R N K"]:
         """Return log q(z|x) of the latents that come of the noise w, given log |det J| of each."""
         return normal_log_prob(w) - self.noise_dim * self.log_sigma - log_det
@@ -543,8 +553,10 @@ class LinearisedBijection(FlowPosterior):
         return self.flow(x)
 
     def jacobian_rows(self, samples: int) -> int:
-        """Rows of Jacobian an image: n where J is formed, else 1."""
-        return self.noise_dim if samples > self.noise_dim else 1
+        """Rows of Jacobian an image: n where J is formed, else those that the samples take inside the flow."""
+        if samples > self.noise_dim:
+            return self.noise_dim * self.flow.activation_rows
+        return super().jacobian_rows(samples)
 
     def condition(self, x: Float[Tensor, "R N n"], samples: int = 1) -> Sampler:
         """Return a sampler by f's pushforward, or by J where many samples are to come."""

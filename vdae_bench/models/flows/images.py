@@ -264,6 +264,7 @@ class MultiScale(StandardisedFlow):
             )
         super().__init__(replicas, rows * columns)
         self.shape = shape
+        self.activation_rows = max(1, channels // 4)  # at the first scale, a quarter of the pixels
         self.scales = nn.ModuleList(  # type: ignore[assignment]
             Scale(replicas, 4 * 2**k, steps, channels, mix == "conv1x1", k == scales - 1, bound) for k in range(scales)
         )

@@ -115,6 +115,7 @@ class Residual(StandardisedFlow):
         super().__init__(replicas, dims)
         self.terms, self.lipschitz, self.hidden = terms, lipschitz, hidden
         self.estimate_dims = blocks * hidden
+        self.activation_rows = max(1, hidden**2 // dims)  # the matrix of which the determinant is taken
         self.blocks = nn.ModuleList(  # type: ignore[assignment]
             Contraction(replicas, dims, hidden, lipschitz) for _ in range(blocks)
         )
