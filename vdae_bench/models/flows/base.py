@@ -80,7 +80,7 @@ class Flow(Layer):
     estimate_dims: int = 0
     """Dimensions of the normal noise of `forward_and_estimate`; 0 where it is exact."""
     activation_rows: int = 1
-    """Rows of n numbers that an image takes at the flow's widest place: what bounds how many are worked on at a time."""
+    """Rows of n numbers that an image takes at the widest place: they bound how many are worked on at a time."""
 
     def forward_and_log_det(self, x: Float[Tensor, "R N n"]) -> tuple[Float[Tensor, "R N n"], Float[Tensor, "R #N"]]:
         """Return z = f(x) and log |det df/dx| at each x: exact, and of one column where it is the same everywhere."""
