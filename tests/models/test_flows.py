@@ -212,3 +212,15 @@ def test_an_image_that_cannot_be_halved_is_refused(shape, scales):
     pixels = shape[0] * shape[1]
     with pytest.raises(UserError, match=f"{shape[0]} x {shape[1]} cannot be halved {scales} times?: both sides"):
         get_method("glow").build(Problem(1, pixels, pixels, "continuous", sizes, image_shape=shape))
+
+
+def test_hidden_convolutions_start_he_normal_and_last_ones_at_zero():
+    flow = MultiScale(2, (4, 4), 1, 3, 40)
+    flow.initialise(initial_generators((0, 1)))
+    for coupling in flow.scales[0].couplings:
+        first, second, last = (each.weight for each in coupling.convolutions)
+        for weight in (first, second):
+            assert weight.std().item() == pytest.approx((2 / weight[0, 0].numel()) ** 0.5, rel=0.1)
+        assert not last.any() and not any(each.bias.any() for each in coupling.convolutions)
+    frames = flow.scales[0].mixings[0].frame
+    assert torch.equal(frames @ frames.mT, torch.eye(4).expand(2, -1, -1)) and not torch.equal(*frames)
