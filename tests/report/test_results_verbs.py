@@ -50,6 +50,12 @@ def test_check_names_what_differs_is_missing_or_is_of_no_record(call: Any, store
     assert call("report", "--check")[0] == 1
     assert call("report")[0] == 0 and call("report", "--check")[0] == 0
     folder = Path("reports/quick")
+    for name in (".DS_Store", "Thumbs.db", "._table2.md", "notes.txt", "table2.md~", ".hidden/copy.md"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"left by a file manager or an editor")
+    for path in [path for path in folder.iterdir() if path.suffix in (".md", ".csv", ".tex", ".json", ".svg")]:
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))  # as git may write them on Windows
+    assert call("report", "--check")[0] == 0
     (folder / "table2.md").write_text("changed by hand")
     (folder / "table2.tex").unlink()
     (folder / "table1.md").write_text("of records that were deleted")

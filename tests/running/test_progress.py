@@ -22,3 +22,14 @@ def test_what_is_done_once_does_not_count_as_speed(
     now += 40
     shown.update("next", "phase", 1.0, 1.0)
     assert "about 5 min 20 s left" in capsys.readouterr().err
+
+
+def test_the_end_has_no_seconds_left(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    now = 1000.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    shown = progress.Progress(lambda: 1.0)
+    for seconds, fraction in ((50, 0.5), (49.6, 0.996), (10.4, 1.0)):
+        now += seconds
+        shown.update("group", "phase", 1.0, fraction)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.rpartition(", ")[2] for line in lines] == ["about 50 s left", "almost done", "almost done"]

@@ -21,7 +21,9 @@ from vdae_bench.cli.options import (
     takes,
 )
 from vdae_bench.errors import VdaeBenchError
-from vdae_bench.running.options import MachineOptions, PlanOptions, RunOptions, SpecOptions
+from vdae_bench.running.options import FOLDER, MachineOptions, PlanOptions, RunOptions, SpecOptions
+from vdae_bench.system.redact import redacted
+from vdae_bench.system.words import visible
 
 SWEEP_OF_PART = {
     "table1": "table1",
@@ -109,6 +111,7 @@ def status(spec: str, protocol: str | None, results: Path) -> None:
 
 
 @cli.command()
+@plugin_option
 @click.option("--protocol", help="Only this protocol's folder.")
 @click.option("--sweep", "sweep_name", help="Only this sweep.")
 @click.option("--format", "formats", help="One or more of md, csv, latex, html with commas; default: all.")
@@ -125,6 +128,7 @@ def report(
 
 
 @cli.command()
+@plugin_option
 @click.option("--protocol", help="Records under this protocol; default: the longest that has any.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--check", is_flag=True, help="Exit code 1 when verdicts differ from reports/<protocol>/claims.json.")
@@ -154,8 +158,9 @@ def explain_verb(cell: str, protocol: str | None, spec: str | None, results: Pat
 
 
 @cli.command("compare")
-@click.argument("first", metavar="RESULTS_A", type=click.Path(path_type=Path))
-@click.argument("second", metavar="RESULTS_B", type=click.Path(path_type=Path))
+@plugin_option
+@click.argument("first", metavar="RESULTS_A", type=FOLDER)
+@click.argument("second", metavar="RESULTS_B", type=FOLDER)
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def compare_verb(first: Path, second: Path, form: str) -> None:
     """Which cells moved between two results folders, by how much, with intervals over seeds."""
@@ -165,9 +170,7 @@ def compare_verb(first: Path, second: Path, form: str) -> None:
 
 
 @cli.command()
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("reports/illustration"), show_default=True, help="Folder."
-)
+@click.option("--out", type=FOLDER, default=Path("reports/illustration"), show_default=True, help="Folder.")
 @click.option("--steps", type=click.IntRange(1), help="Training steps of each stage; few are fast and fit badly.")
 def illustrate(out: Path, steps: int | None) -> None:
     """Draw the space of models on a toy data set in the plane (space.svg, .png, .csv); takes half a minute."""
@@ -179,7 +182,7 @@ def illustrate(out: Path, steps: int | None) -> None:
 @cli.command()
 @click.option("--only", metavar="WORD", help="The cases that have this word in their name, such as nice or growth.")
 @click.option("--rounds", type=click.IntRange(1), help="Measurements of each; default: 3 to 7, as time allows.")
-@click.option("--threads", type=click.IntRange(1), help="Default: the processors this process may use.")
+@click.option("--threads", type=click.IntRange(1), help="Default: OMP_NUM_THREADS, else the processors it may use.")
 @results_option
 @reports_option
 def bench(only: str | None, rounds: int | None, threads: int | None, results: Path, reports: Path) -> None:
@@ -225,16 +228,18 @@ def data() -> None:
 
 
 @data.command("fetch")
+@plugin_option
 @dataset_argument
 @data_option
 def data_fetch(dataset: str, data: Path | None) -> None:
     """Put the four verified files into the cache (or check those in --data) and say where they are."""
     from vdae_bench.data.fetch import fetch
 
-    click.echo(fetch(dataset, data))
+    click.echo(fetch(dataset, data, lambda line: click.echo(line, err=True)))
 
 
 @data.command("verify")
+@plugin_option
 @dataset_argument
 @data_option
 @click.pass_context
@@ -246,6 +251,7 @@ def data_verify(context: click.Context, dataset: str, data: Path | None) -> None
 
 
 @data.command("path")
+@plugin_option
 @dataset_argument
 def data_path(dataset: str) -> None:
     """Where the cached files are, or would be."""
@@ -264,14 +270,17 @@ def main() -> None:
     try:
         # standalone_mode=False hands exceptions over, and returns the code of `context.exit`.
         code = cli.main(words, prog_name="vdae-bench", standalone_mode=False)
-    except click.exceptions.Abort:
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        click.echo("vdae-bench: interrupted", err=True)
         code = 130
     except click.ClickException as error:
         error.show()
         code = 2
-    except KeyboardInterrupt:
-        click.echo("vdae-bench: interrupted", err=True)
-        code = 130
+    except SystemExit as ended:  # nothing here ends the process but the last line
+        if debug:
+            raise RuntimeError("something called sys.exit") from ended
+        click.echo(f"vdae-bench: a plugin called sys.exit({ended.code!r}); let it raise an error instead", err=True)
+        code = 2
     except BrokenPipeError:
         sys.stderr.close()
         code = 1
@@ -279,7 +288,7 @@ def main() -> None:
         if debug:
             raise
         message, code = _in_a_sentence(error)
-        click.echo(f"vdae-bench: {message}", err=True)
+        click.echo("\n".join(map(visible, f"vdae-bench: {redacted(message)}".split("\n"))), err=True)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from vdae_bench.running.options import MachineOptions, RunOptions, SpecOptions
+from vdae_bench.running.options import FOLDER, MachineOptions, RunOptions, SpecOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,7 +27,7 @@ def _load_plugins(context: click.Context, parameter: click.Parameter, paths: tup
 plugin_option = click.option(
     "--plugin",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=FOLDER,
     callback=_load_plugins,
     expose_value=False,
     is_eager=True,

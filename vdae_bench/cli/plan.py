@@ -28,7 +28,7 @@ from vdae_bench.spec.check import find_spec, load_spec
 from vdae_bench.spec.sweep import SweepSpec
 from vdae_bench.store.records import Store
 from vdae_bench.system.lease import Lease
-from vdae_bench.system.words import duration, parse_duration
+from vdae_bench.system.words import counted, duration, parse_duration
 
 
 def plan_text(spec: SweepSpec, planned: Plan, timings: Sequence[Calibration] = (), where: str = "") -> str:
@@ -57,7 +57,8 @@ def plan_text(spec: SweepSpec, planned: Plan, timings: Sequence[Calibration] = (
             seconds = (timing.epoch_seconds * epochs[each.job.cell], timing.evaluation_seconds) if timing else ()
             rows[-1] += [duration(value) for value in seconds] or ["", ""]
     headers = ["cell", "done", "to run", "parameters", "train TFLOP", "test TFLOP", "memory"]
-    total = f"to run: {runs} runs in {len(planned.groups)} groups, {flops / 1e12:.1f} TFLOP; columns are for one seed"
+    what = f"{counted(runs, 'run')} in {counted(len(planned.groups), 'group')}, {flops / 1e12:.1f} TFLOP"
+    total = f"to run: {what}; columns are for one seed"
     if timed:
         headers += ["train", "test"]
         training = sum(timing.epoch_seconds * epochs[group.job.cell] for group, timing in timed)
@@ -70,15 +71,16 @@ def plan_text(spec: SweepSpec, planned: Plan, timings: Sequence[Calibration] = (
         total += f", {duration(samples)} for the evidence of samples" if samples else ""
     if spec.protocol.quality_samples and not any(each.samples_seconds for each in timings):
         total += (
-            f"\nnot counted: judging {spec.protocol.quality_samples} samples of each run (--calibrate times it), and "
-            "a minute or two for the classifier that does, once a machine"
+            f"\nnot counted: judging {counted(spec.protocol.quality_samples, 'sample')} of each run "
+            "(--calibrate times it), and a minute or two for the classifier that does, once a machine"
         )
     protocol = spec.protocol
     return "\n".join(
         [
             f"{spec.name}: {spec.description}" if spec.description else spec.name,
-            f"protocol {protocol.name}: {protocol.epochs} epochs of batch {protocol.batch_size}, {spec.seeds} seeds, "
-            f"K = {protocol.importance_samples} on {protocol.nll_images} images",
+            f"protocol {protocol.name}: {counted(protocol.epochs, 'epoch')} of batch {protocol.batch_size}, "
+            f"{counted(spec.seeds, 'seed')}, "
+            f"K = {protocol.importance_samples} on {counted(protocol.nll_images, 'image')}",
             "",
             tabulate(rows, headers, disable_numparse=True, colalign=("left", *["right"] * (len(headers) - 1))),
             "",
@@ -210,4 +212,5 @@ def show_status(word: str, protocol: str | None, results: Path) -> None:
 def show_validation(word: str) -> None:
     """Check a spec and print how many cells it has."""
     spec = load_spec(find_spec(word))
-    click.echo(f"{spec.name}: {len(spec.cells)} cells, {spec.seeds} seeds each, protocol {spec.protocol.name}")
+    size = f"{counted(len(spec.cells), 'cell')}, {counted(spec.seeds, 'seed')} each"
+    click.echo(f"{spec.name}: {size}, protocol {spec.protocol.name}")

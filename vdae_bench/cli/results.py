@@ -29,8 +29,10 @@ from vdae_bench.report.pages.reliability import render_reliability
 from vdae_bench.report.pages.story import render_story
 from vdae_bench.search.winner import all_winners
 from vdae_bench.spec.protocol import PROTOCOLS
+from vdae_bench.store.layout import not_hidden
 from vdae_bench.store.records import Store
 from vdae_bench.system import atomic
+from vdae_bench.system.words import counted
 
 
 class Differs(VdaeBenchError):
@@ -78,7 +80,8 @@ def check_reports(store: Store, reports: Path, protocol: str | None, sweep: str 
         lines += [f"{path} is from no record" for path in unexplained_files(rendered, reports)]
     if lines:
         raise Differs("reports are not what the records give; run `vdae-bench report`:\n  " + "\n  ".join(lines))
-    click.echo(f"{sum(len(each.files) for each in rendered)} files are what the records in {store.root} give")
+    count = counted(sum(len(each.files) for each in rendered), "file")
+    click.echo(f"checked {count}: all is what the records in {store.root} give")
 
 
 def has_results(store: Store) -> bool:
@@ -88,7 +91,7 @@ def has_results(store: Store) -> bool:
 
 def _beside_records(results: Path, reports: Path) -> dict[Path, bytes]:
     """The pages about all sweeps and about the code itself: content by path."""
-    performance = render_performance(results, reports) if any(Store(results).bench.glob("*.json")) else {}
+    performance = render_performance(results, reports) if not_hidden(Store(results).bench.glob("*.json")) else {}
     files = performance | render_reliability(results, reports)
     return files | render_story(Store(results), reports, [path for path in files if path.suffix == ".md"])
 

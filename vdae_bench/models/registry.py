@@ -7,12 +7,16 @@ entry point of the group `vdae_bench.methods`, or a file given as `--plugin FILE
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import math
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import KW_ONLY, dataclass, field
+from importlib.machinery import SourceFileLoader
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, ClassVar
@@ -74,9 +78,11 @@ class Option:
     def check(self, name: str, value: Any) -> None:
         """Raise `UserError` unless `value` is allowed."""
         if self.choices is not None:
-            if value not in self.choices:
+            if not any(value == each and isinstance(value, bool) == isinstance(each, bool) for each in self.choices):
                 raise UserError(f"option {name} is {value!r}; use one of {self.allowed}")
-        elif value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        elif value is not None and (
+            isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value)
+        ):
             raise UserError(f"option {name} is {value!r}; use a number")
         elif value is not None and not self.bounds[0] <= value <= self.bounds[1]:
             raise UserError(f"option {name} is {value!r}; use a number from {self.bounds[0]:g} to {self.bounds[1]:g}")
@@ -128,6 +134,19 @@ class Method(ABC):
     """False where log p(x) is exact, and there is no bound to report."""
     trains: ClassVar[bool] = True
     """False where the start from training statistics is all the training there is."""
+    plugin_sha256: str | None = None
+    """Digest of the plug-in's code that the method was imported from, part of a run's identity; None for our own."""
+
+    @property
+    def code(self) -> dict[str, Any]:
+        """The method's part of a run's identity: its version and, from outside the package, its code's bytes."""
+        own = {"method_version": self.version}
+        return own if self.plugin_sha256 is None else {**own, "plugin_sha256": self.plugin_sha256}
+
+    def code_with(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The code's part of a run's identity: the method's and, from outside, that of the flow it takes."""
+        flow = options.get("flow", self.id)
+        return {**self.code, "flow_sha256": _foreign_flows[flow]} if flow in _foreign_flows else self.code
 
     def __init_subclass__(cls) -> None:
         """Give every method of continuous data the options of `SPACE`."""
@@ -136,18 +155,26 @@ class Method(ABC):
 
     def check(self, view: str, latents: int, data_dim: int, options: Mapping[str, Any]) -> None:
         """Raise `UserError` with one sentence when this method cannot model such a cell."""
-        if view not in self.views:
-            raise UserError(f"method {self.id} is for {' or '.join(self.views)} data, not for {view} data")
+        self.check_view(view)
         for name, value in options.items():
-            if name not in self.options:
-                known = ", ".join(self.options) or "none"
-                raise UserError(f"method {self.id} has no option {name}{nearest(name, self.options)} (it has: {known})")
-            self.options[name].check(name, value)
-            if self.options[name].continuous_only and view == "binary" and value != self.options[name].default:
-                raise UserError(f"option {name} is for continuous data; leave it out for {view} data")
+            self.check_option(name, value, view)
         if "alpha" in options and options.get("space") != "logit":
             raise UserError("option alpha is for space: logit; leave it out, or ask for that space")
         self.check_latents(latents, data_dim)
+
+    def check_view(self, view: str) -> None:
+        """Raise `UserError` unless the method is for such data."""
+        if view not in self.views:
+            raise UserError(f"method {self.id} is for {' or '.join(self.views)} data, not for {view} data")
+
+    def check_option(self, name: str, value: Any, view: str) -> None:
+        """Raise `UserError` unless the method has such an option, and it may have that value."""
+        if name not in self.options:
+            known = ", ".join(self.options) or "none"
+            raise UserError(f"method {self.id} has no option {name}{nearest(name, self.options)} (it has: {known})")
+        self.options[name].check(name, value)
+        if self.options[name].continuous_only and view == "binary" and value != self.options[name].default:
+            raise UserError(f"option {name} is for continuous data; leave it out for {view} data")
 
     def check_latents(self, latents: int, data_dim: int) -> None:
         """Raise `UserError` unless the method can have that many latents."""
@@ -182,10 +209,24 @@ _registered: dict[str, Method] = {}
 
 
 def register(method: type[Method]) -> type[Method]:
-    """Make a method known under its id; usable as a decorator in a plugin file."""
+    """Make a method known under its id; usable as a decorator in a plugin file.
+
+    Raises:
+        UserError: the class lacks an id or a title, or another method has its id.
+    """
+    for name in ("id", "title"):
+        if not isinstance(getattr(method, name, None), str):
+            raise UserError(f"method class {method.__name__} has no {name}; give it one, as in {name} = 'mine'")
     if not all(isinstance(each, Hyperparameter) for each in method.hyperparameters):
         raise UserError(f"method {method.id}: its hyperparameters are a tuple of values of the class Hyperparameter")
-    _registered[method.id] = method()
+    place = f"{method.__module__}:{method.__qualname__}"
+    known = _registered.get(method.id)
+    taken = BUILT_IN.get(method.id) or (known and f"{type(known).__module__}:{type(known).__qualname__}")
+    if taken and taken != place:
+        raise UserError(f"the method id {method.id!r} is that of {taken}; give {method.__name__} another id")
+    _registered[method.id] = instance = method()
+    if not method.__module__.startswith("vdae_bench."):
+        instance.plugin_sha256 = _loading[-1] if _loading else _package_sha256(method.__module__.partition(".")[0])
     return method
 
 
@@ -216,19 +257,21 @@ def get_method(method_id: str) -> Method:
             register(importlib.import_module("vdae_bench.models.methods.flow_row").row_of(method_id))
         else:
             for point in entry_points(group=ENTRY_POINT_GROUP, name=method_id):
-                try:
+                with foreign(f"method {method_id} cannot be imported from {point.value}"):
                     register(point.load())
-                except Exception as error:
-                    raise UserError(f"method {method_id} cannot be imported from {point.value}: {error}") from error
     if method_id not in _registered:
         known = method_ids()
-        raise UserError(
-            f"there is no method {method_id!r}{nearest(method_id, known)}; the methods are {', '.join(known)}"
-        )
+        hint = nearest(method_id, known)
+        own = "" if hint else "; one of your own comes with --plugin FILE"
+        raise UserError(f"there is no method {method_id!r}{hint}; the methods are {', '.join(known)}{own}")
     return _registered[method_id]
 
 
 _plugins: list[Path] = []
+_loading: list[str] = []
+"""Digest of the plug-in file that is being imported, if any."""
+_foreign_flows: dict[str, str] = {}
+"""Digest of the plug-in file of each flow from outside, part of the identity of a run that takes it."""
 
 
 def loaded_plugins() -> tuple[Path, ...]:
@@ -245,11 +288,42 @@ def load_plugin(path: Path) -> None:
     if not path.is_file():
         raise UserError(f"plugin {path} is not a file; give the path of a Python file that registers a method")
     spec = importlib.util.spec_from_file_location(f"vdae_bench_plugin_{path.stem}", path)
-    if spec is None or spec.loader is None:
+    if spec is None or not isinstance(spec.loader, SourceFileLoader):
         raise UserError(f"plugin {path} is not a Python file; its name must end in .py")
     module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise UserError(f"plugin {path} cannot be imported: {type(error).__name__}: {error}") from error
+    with foreign(f"plugin {path} cannot be imported"):
+        try:
+            # The bytes that are digested are those that run: a file can change in between, and Python's cache of
+            # compiled files tells an edit within one second from none by its length alone.
+            content = path.read_bytes()
+            _loading.append(hashlib.sha256(content).hexdigest())
+            before = dict(FLOWS)
+            exec(spec.loader.source_to_code(content, str(path)), vars(module))
+            _foreign_flows.update({name: _loading[-1] for name in FLOWS.keys() - before.keys()})
+        finally:
+            _loading.clear()
     _plugins.append(path.resolve())
+
+
+@contextmanager
+def foreign(fault: str) -> Iterator[None]:
+    """Run a plugin's code: whatever it raises is a fault of the plugin, and what it prints goes to stderr.
+
+    Not so Ctrl-C. `SystemExit` is one too, which would end the command as if it were done.
+    """
+    try:
+        with redirect_stdout(sys.stderr):  # stdout is the command's own: JSON, a script for Slurm
+            yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise UserError(f"{fault}: {type(error).__name__}{f': {error}' if str(error) else ''}") from error
+
+
+def _package_sha256(name: str) -> str:
+    """Digest of all Python files of an imported package, or of the one file of a module."""
+    package = sys.modules[name]
+    files = [file for folder in getattr(package, "__path__", ()) for file in sorted(Path(folder).rglob("*.py"))]
+    if not files and getattr(package, "__file__", None):
+        files = [Path(str(package.__file__))]
+    return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()

@@ -12,6 +12,7 @@ from vdae_bench.report.numbers.statistics import CellRuns, Estimate, mean_of
 from vdae_bench.report.numbers.units import Unit, unit_of
 from vdae_bench.report.style.terminal import table
 from vdae_bench.store.records import Store
+from vdae_bench.system.words import counted
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,9 @@ def compare_text(found: Comparison) -> str:
     lines += [f"only in A: {place}" for place in found.only_first]
     lines += [f"only in B: {place}" for place in found.only_second]
     lines += [f"left out of {each}" for each in found.left_out]
-    return "\n".join([*lines, f"{moved} of {len({move.place for move in found.moves})} cells moved; paired by seed"])
+    return "\n".join(
+        [*lines, f"{moved} of {counted(len({move.place for move in found.moves}), 'cell')} moved; paired by seed"]
+    )
 
 
 def compare_content(found: Comparison) -> dict[str, Any]:

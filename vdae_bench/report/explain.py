@@ -22,11 +22,11 @@ from vdae_bench.report.style.terminal import short
 from vdae_bench.running.job import Job
 from vdae_bench.search.space import parameters_text
 from vdae_bench.search.winner import with_winners
-from vdae_bench.spec.check import find_spec, load_spec
+from vdae_bench.spec.check import find_spec, load_spec, shipped_sweeps
 from vdae_bench.spec.protocol import PROTOCOLS, Protocol
 from vdae_bench.spec.sweep import SweepSpec
 from vdae_bench.store.records import Store
-from vdae_bench.system.words import nearest
+from vdae_bench.system.words import counted, nearest, visible
 
 ABSENT = object()
 
@@ -49,7 +49,7 @@ def explain(store: Store, word: str, protocol: str | None = None, spec: str | No
         there = f"; there are {', '.join(known[:4])}{', ...' if len(known) > 4 else ''}" if known else ""
         raise UserError(f"no records of a cell {word!r}{under} in {store.root}{nearest(parts[-1], known) or there}")
     groups = grouped(found, lambda run: (run.sweep, run.protocol)).values()
-    return "\n\n".join("\n".join(_about(store, group, runs, spec)) for group in groups)
+    return "\n\n".join("\n".join(map(visible, _about(store, group, runs, spec))) for group in groups)
 
 
 def _about(store: Store, runs: Sequence[Run], every: Sequence[Run], spec: str | None) -> Iterator[str]:
@@ -63,7 +63,7 @@ def _about(store: Store, runs: Sequence[Run], every: Sequence[Run], spec: str | 
         if summary:
             finding = judge_cell(drawn, score)
             beside = f"; the paper's: {finding.verdict}, {finding.evidence}" if finding else ""
-            yield f"  {name}: {summary.show(unit)} {unit.name} over {summary.count} seeds{beside}"
+            yield f"  {name}: {summary.show(unit)} {unit.name} over {counted(summary.count, 'seed')}{beside}"
     yield "  records:"
     for run in runs:
         state = reasons.get(run.path) or ("" if run.completed else "diverged")
@@ -109,7 +109,9 @@ def _again(store: Store, runs: Sequence[Run], word: str | None) -> Iterator[str]
         return
     differing = [run for run in runs if job.run_digest(run.seed) != run.record.provenance.get("run_digest")]
     if not differing:
-        yield "  would it run again? no: its run digest is that of the present spec, data and code"
+        foreign = get_method(first.cell.method).plugin_sha256 is not None
+        code = "bytes of its plug-in" if foreign else "version of the method"
+        yield f"  would it run again? no: its run digest is that of the present spec, data and {code}"
         return
     for run in differing:
         yield f"  would it run again? yes, seed {run.seed}:"
@@ -122,10 +124,9 @@ def present_job(store: Store, run: Run, word: str | None = None) -> Job:
     Raises:
         UserError: the sweep is not shipped and no spec is given, or the spec has no such cell.
     """
-    try:
-        path = find_spec(word or run.sweep)
-    except UserError:
-        raise UserError(f"sweep {run.sweep} is not shipped: give its file with --spec") from None
+    if word is None and run.sweep not in shipped_sweeps():
+        raise UserError(f"sweep {run.sweep} is not shipped: give its file with --spec")
+    path = find_spec(word or run.sweep)
     recorded = protocol_of(run)
     spec = _under(load_spec(path, recorded.base if recorded and recorded.base in PROTOCOLS else None), run, recorded)
     cell = next((each for each in spec.cells if each.slug == run.cell.slug), None)
@@ -156,10 +157,13 @@ def changed_ingredients(run: Run, job: Job) -> list[str]:
     there, here = str(run.record.provenance.get("dataset_sha256")), find_dataset(job.dataset).sha256
     if there != here:
         lines.append(f"data: {there[:12]} recorded, {here[:12]} now")
+    method, then = get_method(job.cell.method), run.record.provenance.get("plugin_sha256")
+    if then != method.plugin_sha256:
+        was, now = (f"plug-in {each[:12]}" if each else "no plug-in" for each in (then, method.plugin_sha256))
+        lines.append(f"the method's code: {was} recorded, {now} now")
     if lines:
         return lines
-    version = get_method(job.cell.method).version
-    return [f"the method's version, now {version}, or the record's schema: all that is recorded is the same"]
+    return [f"the method's version, now {method.version}, or the record's schema: all that is recorded is the same"]
 
 
 def _differences(what: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

@@ -44,7 +44,7 @@ def create_context(machine: MachineOptions, workers: int | None = None, command:
     """Set this process up as the command line says; the memory is that of each of so many workers."""
     code_state()  # now, before the tree can change under a long run
     device = devices.choose(machine.device)
-    threads = machine.threads or devices.usable_processors()
+    threads = machine.threads or devices.default_threads()
     devices.prepare(threads)
     return RunContext(
         store=Store(machine.results),

@@ -76,7 +76,8 @@ class Progress:
         elapsed = time.monotonic() - self.started
         if share < 0.01 or elapsed < 2:
             return "time left unknown"
-        return f"about {duration(elapsed * (1 - share) / share)} left"
+        left = elapsed * (1 - share) / share
+        return f"about {duration(left)} left" if round(left) else "almost done"
 
 
 class QuietProgress(Progress):

@@ -34,6 +34,7 @@ from vdae_bench.search.studies import Study
 from vdae_bench.search.winner import Trial
 from vdae_bench.store.records import Store
 from vdae_bench.system.strict_json import digest
+from vdae_bench.system.words import counted
 from vdae_bench.training.checkpoint import Checkpoint
 from vdae_bench.training.trainer import Interrupted, Trainer, keep_replicas
 
@@ -175,7 +176,9 @@ class _Training:
                 self._share_seconds(trainer)
                 self._end_some(trainer)
             epoch = min(trainer.step // trainer.steps_per_epoch + 1, self.study.epochs)
-            report(f"epoch {epoch}/{self.study.epochs}, {len(self.alive)} trials", trainer.step / trainer.steps)
+            report(
+                f"epoch {epoch}/{self.study.epochs}, {counted(len(self.alive), 'trial')}", trainer.step / trainer.steps
+            )
 
         while self.alive:
             trainer = self.trainer()
@@ -287,7 +290,7 @@ class BatchDisplay(Display[list[Trial]]):
 
     def end(self, task: Task[list[Trial]], result: list[Trial]) -> None:
         """Count the group's work as done, pruned trials too."""
-        self.update(task, f"{len(result)} trials ended", 1.0)
+        self.update(task, f"{counted(len(result), 'trial')} ended", 1.0)
 
 
 def train(

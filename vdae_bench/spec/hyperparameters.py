@@ -25,7 +25,7 @@ OPTIMISER: tuple[Hyperparameter[Any], ...] = (LEARNING_RATE, SCHEDULE, ADAM_BETA
 """Hyper-parameters that every method trains with; `training.adam.AdamSettings` has their values."""
 OPTIMISER_NAMES = frozenset(each.name for each in OPTIMISER)
 
-RESERVED_NAMES = frozenset({*Protocol.model_fields, "seed", "source"})
+RESERVED_NAMES = OPTIMISER_NAMES | {*Protocol.model_fields, "seed", "source"}
 """Words that mean something else where a hyper-parameter is set or recorded."""
 
 
@@ -44,9 +44,16 @@ def hyperparameters_of(method: Method, options: Mapping[str, Any] | None = None)
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The names that a spec may set, and what its methods take for a value of each."""
+    """The names that a spec may set, and what its methods take for a value of each.
+
+    Attributes:
+        whole: True where these are all methods of the sweep, so that a name which none of them has changes nothing.
+        lacking: what is said of such a name.
+    """
 
     methods: tuple[Method, ...] = ()
+    whole: bool = False
+    lacking: str = "no method of this sweep has it"
 
     @cached_property
     def own(self) -> dict[str, list[Hyperparameter[Any]]]:
@@ -56,6 +63,20 @@ class Vocabulary:
     def find(self, name: str) -> list[Hyperparameter[Any]]:
         """The declarations of a name; a name that only other methods have is known too, and changes nothing."""
         return self.own.get(name) or _of_any_method().get(name, [])
+
+    def fault_of_none(self, name: str) -> str:
+        """Sentence that says that a name is known, and that no method here has it; "" where one has."""
+        return f"{self.lacking}; leave it out" if self.whole and name not in self.own and self.find(name) else ""
+
+    def read(self, name: str, value: Any) -> Any:
+        """Return the value of a hyper-parameter as its methods take it.
+
+        Raises:
+            UserError: it is out of bounds or of another type, or nothing has that name.
+        """
+        if fault := self.fault(name, value):
+            raise UserError(f"{name}: {fault}")
+        return self.find(name)[0].read(value)
 
     def fault(self, name: str, value: Any, *, strict: bool = False) -> str:
         """Sentence that says what is wrong with setting a hyper-parameter to a value; "" where nothing is."""

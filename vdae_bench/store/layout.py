@@ -3,6 +3,7 @@
 <sweep>/<protocol>/<cell>/seed-<k>.json          a record
 <sweep>/<protocol>/samples/<cell>-seed<k>.npz    its evidence of samples, and the same name with .json
 <sweep>/<protocol>/models/<cell>-seed<k>.pt      its weights, where they are kept
+<sweep>/<protocol>/models/<cell>-seed<k>.safetensors   the same in half precision, for git
 <sweep>/<protocol>/checkpoints/                  what a stopped group goes on from, and leases
 <sweep>/<protocol>/search/<study>.json           a search's frozen winner, beside Optuna's journal
 <sweep>/budgets/                                 what `--budget` chose
@@ -11,7 +12,7 @@ bench/, chaos/                                   figures of other verbs
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,7 +54,7 @@ class Layout:
         for path in sorted(self.root.glob("*/*/*/seed-*.json")):
             place = self.place(path)
             wanted = sweep in (None, place.sweep) and protocol in (None, place.protocol)
-            if wanted and path.stem.removeprefix("seed-").isdecimal():
+            if wanted and all(map(_is_place_name, place)) and path.stem.removeprefix("seed-").isdecimal():
                 yield path
 
     def place(self, path: Path) -> RecordPlace:
@@ -78,7 +79,9 @@ class Layout:
 
     def winner_paths(self, sweep: str | None = None, protocol: str | None = None) -> Iterator[Path]:
         """The files in the places of frozen winners, in order, superseded ones too."""
-        yield from sorted(self.root.glob(f"{sweep or '*'}/{protocol or '*'}/search/*.json"))
+        for path in not_hidden(self.root.glob(f"{sweep or '*'}/{protocol or '*'}/search/*.json")):
+            if all(map(_is_place_name, self.place(path))):
+                yield path
 
     def budget(self, sweep: str, name: str) -> Path:
         """The file of what a budget chose."""
@@ -95,6 +98,16 @@ class Layout:
         return self.root / "chaos"
 
 
+def not_hidden(paths: Iterable[Path]) -> list[Path]:
+    """The paths in order, without the hidden files that some systems put beside others (._x, .DS_Store)."""
+    return sorted(path for path in paths if not path.name.startswith("."))
+
+
+def _is_place_name(name: str) -> bool:
+    """Tell if a folder has a name that this package gives; what lies in any other is none of its files."""
+    return is_plain(name) and name[0].isalnum() and " " not in name
+
+
 def is_record_of(path: Path, cell: str, seed: int) -> bool:
     """Tell whether a path is that of the record of a cell's run, in any sweep and protocol."""
     return path.parts[-2:] == (cell, _record_name(seed))
@@ -108,6 +121,11 @@ def evidence_paths(record: Path) -> tuple[Path, Path]:
 def weights_path(record: Path) -> Path:
     """The weights of the run with that record, where they are kept."""
     return _beside(record, "models", "pt")
+
+
+def half_weights_path(record: Path) -> Path:
+    """The weights of the run with that record in half precision, where they are shared."""
+    return _beside(record, "models", "safetensors")
 
 
 def _record_name(seed: int) -> str:

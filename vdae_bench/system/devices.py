@@ -56,6 +56,16 @@ def usable_processors() -> int:
     return min(allowed, max(1, math.ceil(share))) if share else allowed
 
 
+THREADS_VARIABLE = "OMP_NUM_THREADS"
+
+
+def default_threads() -> int:
+    """How many threads a process takes where nobody says: OMP_NUM_THREADS, and no more than it may use."""
+    asked = os.environ.get(THREADS_VARIABLE, "").partition(",")[0].strip()  # "4,2": of nested regions
+    usable = usable_processors()
+    return min(int(asked), usable) if asked.isascii() and asked.isdigit() and int(asked) else usable
+
+
 def container_share() -> float | None:
     """How many processors a container's CPU limit comes to (control groups 2, then 1); None without a limit."""
     limit = _words(CONTROL_GROUPS / "cpu.max") or [
@@ -103,7 +113,7 @@ def keep_freed_memory() -> None:
 
     Dask starts its workers with a setting that gives it back each time, which made groups a fifth slower.
     """
-    with suppress(OSError, AttributeError):  # another C library
+    with suppress(OSError, AttributeError, TypeError):  # another C library; Windows has none by no name
         for parameter, size in ((TRIM_THRESHOLD, 2**30), (MMAP_THRESHOLD, 2**25)):
             ctypes.CDLL(None).mallopt(parameter, size)
 

@@ -77,7 +77,8 @@ class Column:
     `headings` and `cells` say where an output has another heading or another text; `left` are the outputs that align
     the column to the left. In a heading, `{score}` is the name of the score and `{flop}` the unit of operations.
     A column of a score comes once for each score; one beside the paper goes where a table has none of its numbers, and
-    `alone` is the heading that a column then has. `to_records` makes a page link the text to the records of the row.
+    `alone` is the heading that a column then has. One that is `timed` goes where the rows ran on several machines, for
+    the column `otherwise`, if any. `to_records` makes a page link the text to the records of the row.
     """
 
     heading: str
@@ -89,6 +90,8 @@ class Column:
     of_score: bool = False
     beside_paper: bool = False
     alone: str = ""
+    timed: bool = False
+    otherwise: Column | None = None
     to_records: bool = False
 
 
@@ -206,12 +209,16 @@ COLUMNS: tuple[Column, ...] = (
         to_records=True,
     ),
     Column("seeds_wanted", lambda at: None if at.row.quoted else at.row.wanted, {CSV}),
-    Column("training s", lambda at: _seconds(at, "train_seconds"), {PAGE}),
-    Column("train s", lambda at: _seconds(at, "train_seconds"), {TERMINAL}),
-    Column("evaluation s", lambda at: _seconds(at, "evaluation_seconds"), {PAGE}),
-    Column("training {flop}", _operations, {PAGE}),
+    Column("training s", lambda at: _seconds(at, "train_seconds"), {PAGE}, timed=True),
     Column(
-        "hours", lambda at: f"{total_seconds(at.row.runs) / 3600:.2f}" if at.row.ran else ABSENT, {STORY, EXPERIMENTS}
+        "train s",
+        lambda at: _seconds(at, "train_seconds"),
+        {TERMINAL},
+        timed=True,
+        otherwise=Column("train {flop}", _operations),
     ),
+    Column("evaluation s", lambda at: _seconds(at, "evaluation_seconds"), {PAGE}, timed=True),
+    Column("training {flop}", _operations, {PAGE}),
+    Column("hours", _hours, {STORY, EXPERIMENTS}),
     Column("TFLOP", lambda at: f"{total_flops(at.row.runs) / 1e12:.0f}" if at.row.ran else ABSENT, {STORY}),
 )

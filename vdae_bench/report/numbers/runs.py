@@ -11,10 +11,11 @@ import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from vdae_bench.data.registry import DATASETS
 from vdae_bench.errors import UserError
 from vdae_bench.search.winner import damaged_winners
 from vdae_bench.spec.protocol import Protocol, with_limits
@@ -85,6 +86,19 @@ class Run:
     def started_at(self) -> str:
         """ISO time in UTC, so that text order is time order."""
         return str(self.record.provenance.get("started_at", ""))
+
+    @property
+    def parts(self) -> list[dict[str, Any]]:
+        """The origin of each part of a run that several codes or machines took part in; else of the whole run."""
+        cost, parts = self.record.cost, self.record.provenance.get("parts")
+        found = [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+        return found or [{**self.record.provenance, "device": cost.device, "threads": cost.threads}]
+
+    @property
+    def machines(self) -> frozenset[tuple[str, ...]]:
+        """Device, number of threads and processor of its parts; seconds are compared between equal ones only."""
+        names = ("device", "threads", "platform")
+        return frozenset(tuple(str(part.get(name)) for name in names) for part in self.parts)
 
     @property
     def command(self) -> str:
@@ -189,6 +203,7 @@ def select(runs: list[Run]) -> Selection:
     asked = max(protocol.seeds for run in kept if (protocol := resolved[run.path]))
     found = max(len(group) for group in grouped(kept, lambda run: run.cell.slug).values())
     protocol = latest.model_copy(update={"name": runs[0].protocol, "seeds": max(asked, found)})
+    protocol = done_on(protocol, {run.cell.dataset for run in kept})
     return Selection(
         sweep=runs[0].sweep,
         protocol=with_limits(protocol, searched=all(run.searched for run in kept if run.record.curve.epoch)),
@@ -207,6 +222,16 @@ def protocol_of(run: Run) -> Protocol | None:
         return Protocol.model_validate(run.record.protocol)
     except ValidationError:
         return None
+
+
+def done_on(protocol: Protocol, datasets: Iterable[str]) -> Protocol:
+    """The protocol as it was done on data sets, of which the one with most test images says; as it is of unknown ones.
+
+    Older versions took more images than there are for all of them, and their records have what was asked for.
+    """
+    names = {dataset.partition("-")[2] for dataset in datasets}
+    known = [DATASETS[name] for name in sorted(names) if name in DATASETS]
+    return protocol.done_on(max(known, key=lambda files: files.counts["test"])) if known else protocol
 
 
 def _content_digest(run: Run) -> str:
@@ -228,6 +253,11 @@ AGREEMENTS: tuple[tuple[Callable[[Run], str], Callable[[Run], str], str], ...] =
     (lambda run: run.cell.slug, _trained_with, "other hyper-parameters than the cell's other seeds"),
 )
 """(scope, property, what is said of a run that differs): within a scope, runs drawn agree on the property."""
+
+
+def alike(runs: Iterable[Run]) -> bool:
+    """True where one machine with one number of threads took all the runs, so that their seconds can be compared."""
+    return len(frozenset[tuple[str, ...]]().union(*(run.machines for run in runs))) <= 1
 
 
 def total_seconds(runs: Sequence[Run]) -> float:

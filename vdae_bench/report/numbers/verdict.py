@@ -30,6 +30,7 @@ from vdae_bench.report.numbers.statistics import LEVEL, CellRuns, Estimate, diff
 from vdae_bench.report.numbers.units import Unit, unit_of
 from vdae_bench.spec.protocol import PAPER_EPOCHS, load_protocol
 from vdae_bench.system.strict_json import digest
+from vdae_bench.system.words import counted
 
 LAST = 0.1
 """Part of the learning rate spent over which a curve has to be flat."""
@@ -88,7 +89,7 @@ def why_not_comparable(cells: Sequence[CellRuns], score: str, gap: float) -> str
         open_ = max(_left_open_by_curve(each) for each in cells)
         if not open_ < bar:
             state = f"leaves {unit.show(open_)} {unit.name} open" if math.isfinite(open_) else "is too short to say"
-            return f"{protocol.epochs} epochs, and the validation curve {state}"
+            return f"{counted(protocol.epochs, 'epoch')}, and the validation curve {state}"
     as_paper = protocol.importance_samples >= paper.importance_samples and protocol.nll_images >= paper.nll_images
     if score == "nll" and not as_paper:
         open_ = max(_left_open_by_estimate(each) for each in cells)

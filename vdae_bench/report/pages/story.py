@@ -14,13 +14,14 @@ from vdae_bench.report.numbers.columns import Output
 from vdae_bench.report.numbers.layout import lay_out
 from vdae_bench.report.numbers.noise import curves_of
 from vdae_bench.report.numbers.rows import SCORES
-from vdae_bench.report.numbers.runs import load_runs, total_flops, total_seconds
+from vdae_bench.report.numbers.runs import alike, load_runs, total_flops, total_seconds
 from vdae_bench.report.numbers.units import Unit, unit_of
+from vdae_bench.report.sections.curves import old_kind
 from vdae_bench.report.sections.noise import PICTURE, values_and_findings
 from vdae_bench.report.sections.results.tables import outside_table
 from vdae_bench.report.style.markdown import bullets, code, escape, picture, table
 from vdae_bench.store.records import Store
-from vdae_bench.system.words import rough_duration
+from vdae_bench.system.words import counted, rough_duration
 
 NAME = "README.md"
 NOTES = "../vdae_bench/paper/README.md"
@@ -85,7 +86,7 @@ def _leads(chapters: Sequence[Chapter]) -> Iterator[str]:
             shown.add(cell)
             unit, protocol = unit_of(cell.dataset), chapter.spec.protocol
             place = f"[{protocol.name}]({chapter.place}.md)" if chapter.runs else code(protocol.name)
-            row = [escape(cell.dataset), str(cell.latents), f"{place}, {protocol.epochs} epochs"]
+            row = [escape(cell.dataset), str(cell.latents), f"{place}, {counted(protocol.epochs, 'epoch')}"]
             for each in scores:
                 row += [_printed(each, unit), escape(_measured(each, unit))]
             rows.append([*row, unit.name, str(max(counts, default=0))])
@@ -117,15 +118,17 @@ def _head(chapters: Sequence[Chapter]) -> str:
     runs = [run for chapter in chapters for run in chapter.runs]
     wanted, missing = (sum(getattr(each, name) for each in chapters) for name in ("wanted", "missing"))
     dates = sorted(run.started_at[:10] for run in runs)
-    devices = sorted({f"{run.record.cost.device}, {run.record.cost.threads} threads" for run in runs})
+    devices = sorted({f"{run.record.cost.device}, {counted(run.record.cost.threads, 'thread')}" for run in runs})
     search_seconds = sum(each.search_seconds for each in chapters)
     return (
-        f"The long runs that `make evidence` makes: {wanted - missing} of {wanted} are here, from {dates[0]} to "
-        f"{dates[-1]} ({'; '.join(devices)}), {rough_duration(total_seconds(runs))} of training and evaluation and "
+        f"The long runs that `make evidence` makes: {wanted - missing} of {wanted} are here, "
+        f"from {escape(dates[0])} to {escape(dates[-1])} ({escape('; '.join(devices))}), "
+        f"{rough_duration(total_seconds(runs))} of training and evaluation and "
         f"{rough_duration(search_seconds)} of searches. Ours are means over seeds ± their sample standard deviation. "
         "Whether a number may stand beside the paper's is in its own column: runs shorter than the paper's, whose "
         "curves still fall, say nothing of it. Hours and operations are of all seeds of a row; hours are by the clock, "
         "and longer where the machine had other work."
+        + ("" if alike(runs) else " They are of several machines: compare rows by operations.")
     )
 
 
@@ -134,8 +137,9 @@ def _chapter(chapter: Chapter) -> Iterator[str]:
     protocol = chapter.spec.protocol
     yield f"## {escape(chapter.title)}"
     yield (
-        f"Protocol {code(protocol.name)}: {protocol.epochs} epochs of batch {protocol.batch_size}. "
-        f"{chapter.wanted - chapter.missing} of {chapter.wanted} runs are here."
+        f"Protocol {code(protocol.name)}: {counted(protocol.epochs, 'epoch')} of batch {protocol.batch_size}. "
+        f"{chapter.wanted - chapter.missing} of {counted(chapter.wanted, 'run')} "
+        f"{'is' if chapter.wanted == 1 else 'are'} here."
     )
     if not chapter.runs:
         return
@@ -153,6 +157,7 @@ def _chapter(chapter: Chapter) -> Iterator[str]:
 def _figure(chapter: Chapter) -> Iterator[str]:
     if not any("log_sigma" in dict(cell.options) for cell in chapter.ran):
         yield picture("Learning curves", f"{chapter.place}-curves.svg")
+        yield from old_kind(list(chapter.ran.values()))
     elif curves := curves_of(list(chapter.ran.values())):  # one curve alone is not drawn
         yield picture(PICTURE, f"{chapter.place}-noise.svg")
         yield from values_and_findings(curves)
@@ -180,7 +185,8 @@ def _searches(chapter: Chapter) -> Iterator[str]:
     for winner in chapter.winners:
         yield (
             f"Hyper-parameters of {code(str(winner.cell))} and of the same method with other latents: "
-            f"{len(winner.trials)} trials of {winner.epochs} epochs, {rough_duration(seconds_of(winner))}."
+            f"{counted(len(winner.trials), 'trial')} of {counted(winner.epochs, 'epoch')}, "
+            f"{rough_duration(seconds_of(winner))}."
         )
 
 
@@ -225,7 +231,7 @@ def _missing(chapter: Chapter, speed: float) -> str:
 
     def amount(seeds: int | None) -> str:
         runs, flops = chapter.missing_up_to(seeds)
-        return f"{runs} run{'s'[: runs != 1]}, about {rough_duration(flops / speed)}"
+        return f"{counted(runs, 'run')}, about {rough_duration(flops / speed)}"
 
     then = f"{amount(chapter.part.seeds)}; without {code('--seeds')} all " if chapter.part.seeds else ""
     return f"{code(chapter.part.command)}: {then}{amount(None)}, at {speed / 1e9:.0f} GFLOP/s" + (

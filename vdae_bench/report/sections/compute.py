@@ -40,20 +40,24 @@ CAPTION = (
     "Validation -ELBO after each epoch (beta = 1), mean over seeds, against what a seed's training had cost by then. A "
     "point before the end still has a learning rate that its own schedule would have lowered by a run of that length, "
     "which flatters the method that has finished: the VAE. Differences: L-VDAE - VAE, paired by seed, below 0 is "
-    "better, with 95% intervals; operations and seconds are those of L-VDAE beside the VAE's for the same epochs."
+    "better, with 95% intervals; operations and seconds are those of L-VDAE beside the VAE's for the same epochs. "
+    "Seconds are by the clock, and longer where the machine had other work."
 )
+UNLIKE = "several machines"
+SAY_UNLIKE = "The runs are not all of one device, processor and number of threads, so that seconds are not compared."
 
 
 def _figure(contests: Sequence[Contest]) -> Figure:
     columns = len(contests)
-    figure = canvas(max(2.4 * columns, 5.4), 7.0)
-    places = figure.subplots(len(AXES), columns, squeeze=False)
+    axes_shown = [axis for axis in range(len(AXES)) if any(contest.on(axis) for contest in contests)]
+    figure = canvas(max(2.4 * columns, 5.4), 7.0 * len(axes_shown) / len(AXES))
+    places = figure.subplots(len(axes_shown), columns, squeeze=False)
     several = len({contest.dataset for contest in contests}) > 1
     for column, contest in enumerate(contests):
-        for row, (label, _) in enumerate(AXES):
+        for row, axis in enumerate(axes_shown):
             axes = places[row, column]
-            _draw(axes, contest, row)
-            axes.set_xlabel(label)
+            _draw(axes, contest, axis)
+            axes.set_xlabel(AXES[axis][0])
             if column == 0 or contest.unit != contests[column - 1].unit:
                 axes.set_ylabel(f"validation -ELBO ({contest.unit.name})")
         places[0, column].set_title(
@@ -67,19 +71,15 @@ def _figure(contests: Sequence[Contest]) -> Figure:
 
 
 def _draw(axes: Axes, contest: Contest, axis: int) -> None:
-    for course in (contest.vae, *contest.others):
+    courses = (contest.vae, *contest.on(axis))
+    for course in courses:
         x, y = (np.mean(np.stack(_cut(list(of.values()))), axis=0) for of in (course.costs[axis], course.values))
         label = "VAE" if course.label == "VAE" else f"L-VDAE, {course.label}"
         axes.plot(x, y, label=label, **STYLE_OF[course.label].marked(3))
-    settled = [
-        value
-        for course in (contest.vae, *contest.others)
-        for of in course.values.values()
-        for value in of[len(of) // 10 :]
-    ]
+    settled = [value for course in courses for of in course.values.values() for value in of[len(of) // 10 :]]
     fit(axes, settled)
     if axis in PRICES:
-        spent = [of[len(of) // 10 :] for course in (contest.vae, *contest.others) for of in course.costs[axis].values()]
+        spent = [of[len(of) // 10 :] for course in courses for of in course.costs[axis].values()]
         _logarithmic(axes, min(map(np.min, spent)), max(map(np.max, spent)))
 
 
@@ -103,6 +103,8 @@ def findings(contests: Sequence[Contest]) -> Iterator[str]:
     headers = ["data", "latents", "estimator", "operations", "seconds", "after the same epochs"]
     headers += ["at the VAE's operations", "at the VAE's seconds", "beside `exact`, same epochs"]
     yield table(headers, rows, right=headers[1:2] + headers[3:])
+    if any(UNLIKE in row for row in rows):
+        yield SAY_UNLIKE
     yield bullets([_sentence(contests, name) for name in ESTIMATORS if _with(contests, name)])
     missing = [name for name in ("subset", "exact") if not _with(contests, name)]
     if missing:
@@ -113,20 +115,22 @@ def findings(contests: Sequence[Contest]) -> Iterator[str]:
 
 
 def _row(contest: Contest, course: Course) -> list[str]:
-    ratios = [_total(course, axis) / (_total(contest.vae, axis) or math.nan) for axis in PRICES]
+    compared = [axis for axis in PRICES if course in contest.on(axis)]
+    ratios = {axis: _total(course, axis) / (_total(contest.vae, axis) or math.nan) for axis in compared}
     at_end = mean_of(differences(contest.vae, course))
-    estimates = [at_end, *(at_equal_cost(contest, course, axis) for axis in PRICES)]
     shown = [
         contest.unit.show_interval(each.mean, each.interval()) if each else "before its first epoch"
-        for each in estimates
+        for each in (at_end, *(at_equal_cost(contest, course, axis) for axis in compared))
     ]
+    shown += [UNLIKE] * (len(PRICES) - len(compared))
     exact = next((each for each in contest.others if each.label == "exact"), None)
     if exact and course is not exact:
         beside = mean_of(differences(exact, course))
         shown.append(contest.unit.show_interval(beside.mean, beside.interval()))
     else:
         shown.append("")
-    return [contest.dataset, str(contest.latents), course.label, *(f"{ratio:.3g} x" for ratio in ratios), *shown]
+    prices = [f"{ratios[axis]:.3g} x" if axis in ratios else UNLIKE for axis in PRICES]
+    return [contest.dataset, str(contest.latents), course.label, *prices, *shown]
 
 
 def _with(contests: Sequence[Contest], estimator: str) -> list[tuple[Contest, Course]]:

@@ -7,7 +7,7 @@ training light.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from vdae_bench.report.numbers.statistics import CellRuns
 from vdae_bench.report.numbers.subject import Subject
 from vdae_bench.report.numbers.units import curve_unit, in_curve_unit
 from vdae_bench.report.style.figure import GREY, STYLES, Style, band, canvas, drawn, fit
-from vdae_bench.report.style.markdown import as_pixels, picture
+from vdae_bench.report.style.markdown import as_pixels, escape, picture
 from vdae_bench.report.style.section import Section
 from vdae_bench.spec.sweep import Cell
 
@@ -42,6 +42,8 @@ class Line:
     epochs: NDArray[np.int64]
     train: NDArray[np.float64]
     validation: NDArray[np.float64]
+    error: NDArray[np.float64]
+    """Standard error of a validation point from the images without a Jacobian: a mean over seeds, which share them."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,10 @@ def _line(cell: CellRuns, style: Style) -> Line:
         np.array([_in_unit(getattr(curve, name)[:length], cell.cell.dataset) for curve in curves])
         for name in ("train_neg_elbo_nats", "validation_neg_elbo_nats")
     )
-    return Line(title_of(cell.cell), style, np.array(curves[0].epoch[:length]), train, validation)
+    zero, one = (in_curve_unit(nats, cell.cell.dataset) for nats in (0.0, 1.0))
+    errors = [(curve.validation_standard_error_nats or [0.0] * length)[:length] for curve in curves]
+    error = (one - zero) * np.array([[value or 0.0 for value in each] for each in errors]).mean(axis=0)
+    return Line(title_of(cell.cell), style, np.array(curves[0].epoch[:length]), train, validation, error)
 
 
 def _in_unit(nats: list[float | None], dataset: str) -> list[float]:
@@ -137,6 +142,9 @@ def _draw(axes: Axes, panel: Panel) -> None:
         axes.plot(line.epochs, _mean(line.validation), **WEIGHTS[True], markevery=every, **line.style.marked())
         if len(line.validation) > 1:
             band(axes, line.epochs, np.fmin.reduce(line.validation), np.fmax.reduce(line.validation), line.style)
+        if line.error.any():
+            mean = _mean(line.validation)
+            band(axes, line.epochs, mean - line.error, mean + line.error, line.style)
     axes.set_title(panel.title, loc="left")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     _limit(axes, panel)
@@ -162,7 +170,7 @@ def _legend(figure: Figure, place: Axes | None, panels: list[Panel], title: str)
     lines = {line.label: line.style for panel in panels for line in panel.lines}
     handles = [_handle(label, style) for label, style in lines.items()]
     handles += [
-        _handle("validation (mean, range)", Style(GREY, "-", "")),
+        _handle(f"validation (mean, range{_ERROR if _has_errors(panels) else ''})", Style(GREY, "-", "")),
         _handle("training (mean)", Style(GREY, "-", ""), heavy=False),
     ]
     if place is not None:
@@ -171,6 +179,13 @@ def _legend(figure: Figure, place: Axes | None, panels: list[Panel], title: str)
         columns = 2 if len(panels) <= 2 else 4
         legend = figure.legend(handles=handles, loc="outside upper left", ncols=columns, handlelength=3.4, title=title)
     legend.set_alignment("left")
+
+
+_ERROR = ", ± standard error"
+
+
+def _has_errors(panels: list[Panel]) -> bool:
+    return any(line.error.any() for panel in panels for line in panel.lines)
 
 
 def _handle(label: str, style: Style, heavy: bool = True) -> Line2D:
@@ -193,6 +208,38 @@ def _text(subject: Subject, cells: list[CellRuns]) -> Iterator[str]:
         "epoch; training: mean over the epoch's batches, while the weights change. Diverged seeds are not "
         f"drawn. {as_pixels(name)}."
     )
+    if _has_errors(panels_of(cells)):
+        yield (
+            "Inner bands: ± the standard error of a validation point, from the images whose Jacobian was left out; "
+            "after the last epoch it is 0."
+        )
+    yield from old_kind(cells)
+
+
+def old_kind(cells: Sequence[CellRuns]) -> Iterator[str]:
+    """A sentence on the validation curves of older records, where L-VDAE's have an error that their seeds share."""
+    old = _of_a_fixed_part(cells)
+    if old:
+        yield (
+            f"**{'; '.join(old)}**: log det C and tr C of these validation points are of the same part of the images "
+            "in every epoch and for every seed, one draw that puts a whole curve off by up to some tenths of a nat and "
+            "that no range over seeds shows; test scores are of all images."
+        )
+
+
+def _of_a_fixed_part(cells: Sequence[CellRuns]) -> list[str]:
+    """L-VDAE's rows whose validation points are of the older kind, with Jacobians of one part of the images."""
+    return [
+        escape(f"{title_of(each.cell)}, m = {each.cell.latents}")
+        for each in cells
+        if each.cell.method == "lvdae"
+        and any(
+            run.record.curve.epoch
+            and run.record.curve.validation_part == "fixed"
+            and run.record.cell.options.get("log_det", run.record.protocol.get("log_det")) != "exact"
+            for run in each.completed
+        )
+    ]
 
 
 def _files(subject: Subject, cells: list[CellRuns]) -> dict[str, bytes]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from vdae_bench.data.registry import dims_of
 from vdae_bench.paper.published import load_table
 from vdae_bench.report.numbers.rows import Row, Sheet
+from vdae_bench.report.numbers.runs import done_on
 from vdae_bench.report.numbers.subject import Subject
-from vdae_bench.report.numbers.units import NATS, dims_of
+from vdae_bench.report.numbers.units import NATS
 from vdae_bench.report.style.markdown import escape, table
 from vdae_bench.report.style.section import Section
 from vdae_bench.spec.protocol import Protocol
@@ -18,7 +20,11 @@ FEW_SAMPLES = 10.0
 
 
 def _text(subject: Subject, sheets: list[Sheet]) -> Iterator[str]:
-    yield _how(subject.selection.protocol)
+    ways = {sheet.dataset: _how(done_on(subject.selection.protocol, [sheet.dataset])) for sheet in sheets}
+    if len(set(ways.values())) > 1:  # data sets of other sizes
+        yield from (f"{escape(dataset)}: {how}" for dataset, how in ways.items())
+    else:
+        yield from dict.fromkeys(ways.values())
     yield (
         "Effective samples: of K, mean over images (and the extremes over seeds). Standard error: of the NLL "
         "as an estimate for this model on this test set; it says nothing of other seeds. Bias: by how much a "

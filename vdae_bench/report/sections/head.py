@@ -13,6 +13,7 @@ from vdae_bench.report.style.markdown import code, escape
 from vdae_bench.report.style.section import Section
 from vdae_bench.report.style.terminal import plain, wrap
 from vdae_bench.spec.protocol import Protocol
+from vdae_bench.system.words import counted
 
 
 def stamp(selection: Selection, sheets: list[Sheet]) -> str:
@@ -39,10 +40,11 @@ def stamp(selection: Selection, sheets: list[Sheet]) -> str:
 
 def _completeness(selection: Selection, rows: list[Row]) -> str:
     finished, missing = sum(row.finished for row in rows), sum(row.missing for row in rows)
-    seeds = "1 seed" if selection.protocol.seeds == 1 else f"{selection.protocol.seeds} seeds"
+    seeds = counted(selection.protocol.seeds, "seed")
     # Which cells a sweep of the user's own has is in its spec, not in the records.
     of = "" if selection.sweep in table_names() else " of the cells that have records"
-    return f"**{'Partial' if missing else 'Complete'}**: {finished} of {finished + missing} runs{of}, {seeds} a row."
+    runs = f"{finished} of {counted(finished + missing, 'run')}"
+    return f"**{'Partial' if missing else 'Complete'}**: {runs}{of}, {seeds} a row."
 
 
 def _protocol_sentence(protocol: Protocol) -> str:
