@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 import torch
 from torch.distributions import Normal
@@ -149,11 +151,16 @@ def test_a_flow_from_outside_is_one_file_and_one_line(tmp_path, monkeypatch):
     """It has a row, is an encoder's option, and has every product with its Jacobian."""
     monkeypatch.setattr(registry, "_registered", dict(registry._registered))
     monkeypatch.setattr(registry, "_plugins", list(registry._plugins))
+    monkeypatch.setattr(registry, "_foreign_flows", {})
     (tmp_path / "affine.py").write_text(PLUGIN)
     try:
         load_plugin(tmp_path / "affine.py")
         assert get_method("affine-map").title == "affine map" and "affine-map" in registry.method_ids()
         get_method("vdae-coupled").check("continuous", 20, 20, {"flow": "affine-map"})
+        digest = hashlib.sha256(PLUGIN.encode()).hexdigest()
+        for method, options in (("affine-map", {}), ("vdae-coupled", {"flow": "affine-map"})):
+            assert get_method(method).code_with(options)["flow_sha256"] == digest
+        assert "flow_sha256" not in get_method("vdae-coupled").code_with({})
         flow = encoder("lvdae-nice", "affine-map").posterior.flow
         x, tangents = randn(2, 3, DATA_DIM, seed=1), randn(2, 3, 4, DATA_DIM, seed=2)
         jacobians = full_jacobians(flow, x)

@@ -299,7 +299,7 @@ def load_plugin(path: Path) -> None:
             _loading.append(hashlib.sha256(content).hexdigest())
             before = dict(FLOWS)
             exec(spec.loader.source_to_code(content, str(path)), vars(module))
-            _foreign_flows.update({name: _loading[-1] for name in FLOWS.keys() - before.keys()})
+            _foreign_flows.update(dict.fromkeys(FLOWS.keys() - before.keys(), _loading[-1]))
         finally:
             _loading.clear()
     _plugins.append(path.resolve())
