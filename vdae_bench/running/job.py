@@ -71,7 +71,7 @@ class Job:
                 "protocol": self.protocol.content(),
                 "hyperparameters": self.hyperparameters,
                 "dataset_sha256": find_dataset(self.dataset).sha256,
-                **get_method(self.cell.method).code,
+                **get_method(self.cell.method).code_with(dict(self.cell.options)),
             }
         )
 
@@ -94,6 +94,7 @@ class Job:
             hyperparameters=self.hyperparameters,
             options=dict(self.cell.options),
             log_det=self.own_protocol.log_det,
+            image_shape=find_dataset(self.dataset).image_shape,
         )
 
     def training_settings(self) -> TrainingSettings:

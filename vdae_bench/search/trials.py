@@ -153,7 +153,7 @@ class _Training:
         """A trainer of the replicas that are alive, at their start."""
         job, context = self.group.job, self.context
         options = (dict(job.cell.options),) * len(self.alive)
-        model = get_method(job.cell.method).build(job.problem(len(self.alive), options))
+        model = get_method(job.cell.method).model(job.problem(len(self.alive), options))
         data = search_images(job.dataset, context.data_folder, job.view, context.device, job.protocol.train_images)
         seeds = [self.study.trial_seed(number) for number in self.alive]
         optimisers = [self.study.job(self.group.members[number]).adam_settings for number in self.alive]

@@ -71,7 +71,7 @@ class SweepSpec:
 
     def resolved_hyperparameters(self, cell: Cell) -> dict[str, Any]:
         """Hyper-parameters of a cell, later layers winning: defaults, protocol, spec, cell, search, command line."""
-        declared = hyperparameters_of(get_method(cell.method))
+        declared = hyperparameters_of(get_method(cell.method), dict(cell.options))
         layers = (
             self.protocol.hyperparameters,
             self.hyperparameters,

@@ -51,7 +51,7 @@ def load_model(record: Path, run_digest: str, method: str, problem: Problem) -> 
     path = weights_path(record)
     half = not path.exists() and half_weights_path(record).exists()
     path = half_weights_path(record) if half else path
-    model = get_method(method).build(problem)
+    model = get_method(method).model(problem)
     if not load_if_fitting(model, _state(path, run_digest, half=half)):
         raise UserError(f"the weights in {path} are of another network, or not finite; {AGAIN}")
     return model.eval().requires_grad_(False)

@@ -113,7 +113,7 @@ class Trainer:
         model.to(dtype=dtype)
         model.initialise(initial_generators(seeds))
         if settings.initialisation == "data":
-            model.initialise_from_data(data.statistics())
+            model.initialise_from_data(data.statistics(model.space))
         model.to(data.device)
         self.optimiser = ReplicaAdam(model, optimisers, settings.scalar_rate)
         replicas, size, device = len(seeds), settings.batch_size, data.device

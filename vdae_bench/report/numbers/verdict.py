@@ -198,7 +198,7 @@ def _table_of(cell: CellRuns) -> PublishedTable:
 
 def _other_network(cell: CellRuns) -> str:
     used = cell.completed[0].record.hyperparameters
-    for each in declared_by(cell.cell.method):
+    for each in declared_by(cell.cell.method, dict(cell.cell.options)):
         name, value = each.name, each.default
         if name not in PAPER_SEARCHED and used.get(name, value) != value:
             return f"{name} {used[name]}, {value} in the paper"

@@ -57,7 +57,7 @@ def _hyperparameter_rows(selection: Selection) -> list[list[str]]:
     fixed: dict[str, set[Any]] = {each.name: set() for each in OPTIMISER}
     for run in selection.runs:
         values = run.record.hyperparameters
-        for each in declared_by(run.cell.method):
+        for each in declared_by(run.cell.method, dict(run.cell.options)):
             name, value = each.name, values.get(each.name, each.default)
             if value != each.default:
                 there = PAPER_SEARCHED.get(name) or _show(name, each.default)
