@@ -14,9 +14,9 @@ from tests.support.truths import full_jacobians
 from vdae_bench.data.fetch import cache_path
 from vdae_bench.data.images import Images, load_images
 from vdae_bench.data.noise import initial_generators
+from vdae_bench.data.units import bits_per_dim
 from vdae_bench.data.views import PixelStatistics, ViewedImages
 from vdae_bench.errors import UserError
-from vdae_bench.evaluation.units import bits_per_dim
 from vdae_bench.models.registry import Problem, get_method
 from vdae_bench.models.space import Logits, OnLogits
 

@@ -18,6 +18,7 @@ from vdae_bench.system.devices import (
     available_memory,
     container_share,
     default_threads,
+    has_bfloat16_units,
     usable_processors,
 )
 from vdae_bench.system.paths import cache_folder
@@ -93,7 +94,10 @@ def _device() -> Check:
     if torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)
         return Check("device", "ok", f"{properties.name}, {_gib(properties.total_memory)}")
-    return Check("device", "ok", "cpu", "protocol paper needs a GPU; install a torch for CUDA where there is one")
+    remedy = "protocol paper needs a GPU; install a torch for CUDA where there is one"
+    if has_bfloat16_units():
+        return Check("device", "ok", "cpu with bfloat16 units", f"{remedy}, or take paper-mixed: half of paper's time")
+    return Check("device", "ok", "cpu", remedy)
 
 
 def _folder(name: str, folder: Path, elsewhere: str) -> Check:

@@ -16,6 +16,7 @@ from vdae_bench.models.registry import loaded_plugins
 from vdae_bench.running.context import RunContext, create_context
 from vdae_bench.running.cost import Calibration, calibrate, group_work, predict_seconds, price, train_bytes
 from vdae_bench.running.job import RunGroup
+from vdae_bench.running.machines import MACHINES
 from vdae_bench.running.options import Command, MachineOptions, PlanOptions, SpecOptions
 from vdae_bench.running.plan import Plan, plan
 from vdae_bench.running.shards import shares
@@ -91,8 +92,8 @@ def plan_text(spec: SweepSpec, planned: Plan, timings: Sequence[Calibration] = (
 
 def show_plan(word: str, options: SpecOptions, machine: MachineOptions, asked: PlanOptions) -> None:
     """Print what a sweep would run, and for how long: on this device, or on one that achieves so many FLOP/s."""
-    if asked.calibrate and asked.flops_per_second:
-        raise UserError("--calibrate times this device, --flops-per-second is for another; give one of them")
+    if sum(map(bool, (asked.calibrate, asked.flops_per_second, asked.on))) > 1:
+        raise UserError("--calibrate times this device, --flops-per-second and --on are for others; give one of them")
     context = create_context(machine)
     resolved = within_budget(changed_spec(word, options), options, context, may_calibrate=asked.calibrate)
     studies = studies_of(resolved) if options.search else []
@@ -102,6 +103,11 @@ def show_plan(word: str, options: SpecOptions, machine: MachineOptions, asked: P
     if asked.flops_per_second:
         timings = [predict_seconds(group, asked.flops_per_second) for group in planned.groups]
         where = f"at {asked.flops_per_second / 1e12:.4g} TFLOP/s"
+    elif asked.on:
+        machine_there = MACHINES[asked.on]
+        rates = [machine_there.flops_per_second(group.job.own_protocol.precision) for group in planned.groups]
+        timings = [predict_seconds(group, rate) for group, rate in zip(planned.groups, rates, strict=True)]
+        where = machine_there.where
     elif asked.calibrate:
         timings = [calibrate(group, lambda group: Workbench(group, context)) for group in planned.groups]
     if asked.form == "slurm":

@@ -20,6 +20,7 @@ from vdae_bench.running.pools import choose_pool
 from vdae_bench.running.progress import choose_progress
 from vdae_bench.running.shards import parse_shard
 from vdae_bench.running.stop import StopToken
+from vdae_bench.running.workers import Load
 from vdae_bench.search.searches import run_studies, search_sweep, search_text, take_winners
 from vdae_bench.search.studies import studies_of, studies_to_run
 from vdae_bench.search.winner import all_winners
@@ -35,7 +36,7 @@ def run_sweeps(names: Sequence[str], command: Command) -> None:
     shard = parse_shard(run.shard) if run.shard else None
     for name in names if len(names) > 1 else ():  # a word that is wrong for the last ends it before the first runs
         changed_spec(name, replace(command.spec, search=None, trials=None))
-    context = create_context(command.machine, run.workers, str(command))
+    context = create_context(command.machine, str(command))
     for name in names:
         options = command.spec
         if len(names) > 1 and options.search:
@@ -75,14 +76,14 @@ def run_groups(planned: Plan, context: RunContext, options: RunOptions, stop: St
     with (
         stop.listening(context.command),
         choose_progress(lambda: sum(map(group_work, planned.groups)), options.quiet) as progress,
-        choose_pool(options, context, progress.say) as pool,
+        choose_pool(options, context, Load.of(planned.groups), progress.say) as pool,
     ):
         return run_plan(planned, context, progress, stop, pool)
 
 
 def run_search(word: str, command: Command) -> None:
     """Run the studies of a spec, those of its comparison too, and draw them."""
-    context = create_context(command.machine, command.run.workers, str(command))
+    context = create_context(command.machine, str(command))
     spec = within_budget(changed_spec(word, command.spec), command.spec, context)
     studies = studies_to_run(spec, compare=True)
     if command.run.dry_run:

@@ -52,7 +52,7 @@ def as_bytes(x: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
 def sample_batches(model: Model, noise: NoiseSource, data_dim: int, count: int) -> Iterator[Samples]:
     """At least `count` images of each replica, `BATCH` at a time, from the streams of its seed."""
     assert model.latent_dim is not None
-    replicas, device = len(noise.seeds), noise.generator.device
+    replicas, device = len(noise.seeds), noise.device
     rows = max(1, CHUNK_ROWS // replicas)
     for step in range(-(-count // BATCH)):
         z, x = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -117,6 +117,16 @@ def price(job: Job) -> Price:
     if key not in _prices:
         _prices[key] = _count(job)
     return _prices[key]
+
+
+def known_prices() -> dict[str, Price]:
+    """The prices that this process has counted, for another that would load torch's compiler to count them."""
+    return dict(_prices)
+
+
+def learn_prices(prices: Mapping[str, Price]) -> None:
+    """Take over the prices that another process has counted."""
+    _prices.update(prices)
 
 
 def _count(job: Job) -> Price:

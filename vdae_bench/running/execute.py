@@ -11,7 +11,7 @@ from vdae_bench.running.group import GroupTask
 from vdae_bench.running.plan import Plan
 from vdae_bench.running.pools import WorkerPool
 from vdae_bench.running.progress import Progress
-from vdae_bench.running.schedule import Display, run_tasks
+from vdae_bench.running.schedule import Display, run_tasks, shared_out
 from vdae_bench.running.stop import StopToken
 from vdae_bench.running.task import Task
 from vdae_bench.store.records import Record, Store
@@ -78,7 +78,7 @@ def run_plan(
         Interrupted: `stop` said so; all that ran has a checkpoint.
         EnvironmentFault: the pool is gone, or the results folder cannot be written.
     """
-    tasks = [GroupTask(group.runs) for group in planned.groups]
+    tasks = shared_out([GroupTask(group.runs) for group in planned.groups], context.store, pool)
     finished = run_tasks(tasks, context, GroupDisplay(progress, len(tasks)), stop, pool)
     records = [record for result in finished.results for record in result]
     return Outcome(records, finished.failures)

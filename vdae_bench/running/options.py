@@ -16,6 +16,7 @@ from typing import Any, Literal
 import click
 
 from vdae_bench.errors import UserError
+from vdae_bench.running.machines import MACHINES
 from vdae_bench.system.paths import user_path
 from vdae_bench.system.redact import redacted_address
 
@@ -34,6 +35,17 @@ class UserPath(click.Path):
 
 
 FOLDER = UserPath()
+FOR_SCHEDULER = "is for --scheduler"
+
+
+class WorkerCount(click.IntRange):
+    """A number of workers, or `auto`, which is None."""
+
+    name = "workers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the word."""
+        return None if value == "auto" else super().convert(value, param, ctx)
 
 
 def option(*flags: str, default: Any = None, not_in_array: str = "", **click_words: Any) -> Any:
@@ -80,8 +92,8 @@ class SpecOptions:
 class MachineOptions:
     """Options that say where and on what to run: device, threads, folders, checkpoints."""
 
-    device: Literal["auto", "cpu", "cuda"] = option(
-        "--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]), show_default=True
+    device: Literal["auto", "cpu", "cuda", "mps"] = option(
+        "--device", default="auto", type=click.Choice(["auto", "cpu", "cuda", "mps"]), show_default=True
     )
     threads: int | None = option(
         "--threads", type=COUNT, help="Default: OMP_NUM_THREADS, else the processors this process may use."
@@ -114,15 +126,24 @@ class RunOptions:
 
     workers: int | None = option(
         "--workers",
-        type=COUNT,
-        help="Processes that share this machine's processors (Dask).",
-        not_in_array="is for one machine; an array's tasks are its workers",
+        type=WorkerCount(1),
+        metavar="auto|N",
+        help="Processes that share the threads of --threads on this machine; auto (default): as many as pay.",
     )
     scheduler: str | None = option(
         "--scheduler",
         metavar="ADDRESS",
         help="Run on the workers of this Dask scheduler.",
         not_in_array="has workers of its own; an array's tasks are its workers",
+    )
+    tls_ca: Path | None = option(
+        "--tls-ca", type=FOLDER, metavar="FILE", help="TLS with --scheduler: its CA (PEM).", not_in_array=FOR_SCHEDULER
+    )
+    tls_cert: Path | None = option(
+        "--tls-cert", type=FOLDER, metavar="FILE", help="TLS: the own certificate (PEM).", not_in_array=FOR_SCHEDULER
+    )
+    tls_key: Path | None = option(
+        "--tls-key", type=FOLDER, metavar="FILE", help="TLS: the certificate's key (PEM).", not_in_array=FOR_SCHEDULER
     )
     storage: str | None = option(
         "--storage",
@@ -162,6 +183,9 @@ class PlanOptions:
         "--flops-per-second",
         type=click.FloatRange(min=0, min_open=True),
         help="Estimate the time on a device that reaches this many FLOP/s, for example 1.5e13.",
+    )
+    on: str | None = option(
+        "--on", type=click.Choice(list(MACHINES)), help="Estimate the time on a machine that is known by name."
     )
     form: Literal["text", "json", "slurm"] = option(
         "--format",

@@ -13,7 +13,7 @@ from vdae_bench.system.words import duration
 
 
 class Progress:
-    """Plain lines: one when a group starts, one at most every few seconds, one when it ends."""
+    """Plain lines: one when a group starts, one at most every few seconds (of each in turn), one when it ends."""
 
     SECONDS_BETWEEN = 10.0
 
@@ -22,7 +22,8 @@ class Progress:
         self._reckon = total
         self.before = 0.0
         self.started = self._heard = time.monotonic()
-        self._last = 0.0
+        self._last: dict[str, float] = {}
+        """When something was last printed of each group."""
         self._running: dict[str, float] = {}
         """Work done so far of each group that runs, by its label."""
 
@@ -51,8 +52,8 @@ class Progress:
         """Show how far a group is; `fraction` is None in a phase that is no part of its work, as the classifier."""
         within = self._within(label, work, fraction)
         now = time.monotonic()
-        if now - self._last >= self.SECONDS_BETWEEN:
-            self._last = now
+        if now - self._last.get(label, 0.0) >= self.SECONDS_BETWEEN * len(self._running):
+            self._last[label] = now
             self.say(f"  {label}: {phase}, {self.time_left(within)}")
 
     def group_ended(self, label: str, outcome: str, work: float) -> None:

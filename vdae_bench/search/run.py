@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from vdae_bench.running.context import RunContext
 from vdae_bench.running.pools import WorkerPool
 from vdae_bench.running.progress import Progress
+from vdae_bench.running.schedule import shared_out
 from vdae_bench.running.stop import StopToken
 from vdae_bench.search.ledger import Ledger, damaged
 from vdae_bench.search.propose import Pruner, propose
@@ -140,7 +141,7 @@ def _run_batch(
         return len(told) + _run_batch(study, batch, ledger, context, progress, stop, pool)
     members = {number: parameters[number] for number in missing}
     ledger.begin(members)
-    groups = groups_of(study, members, Pruner(study, history), context.limit)
+    groups = shared_out(groups_of(study, members, Pruner(study, history), context.limit), context.store, pool)
     label = f"search {study.slug}, trials {missing[0]} to {missing[-1]}"
     display = BatchDisplay(groups, progress, label)
     progress.group_started(label, batch + 1, -(-study.trials // study.batch))

@@ -6,6 +6,7 @@ import functools
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -13,11 +14,13 @@ from tabulate import tabulate
 
 from vdae_bench.errors import Failed, UserError, VdaeBenchError
 from vdae_bench.running.context import RunContext
+from vdae_bench.running.job import RunGroup
 from vdae_bench.running.options import RunOptions
 from vdae_bench.running.pools import choose_pool
 from vdae_bench.running.progress import choose_progress
 from vdae_bench.running.schedule import SerialExecutor
 from vdae_bench.running.stop import StopToken
+from vdae_bench.running.workers import Load, rough_seconds
 from vdae_bench.search.studies import Study, studies_of, studies_to_run
 from vdae_bench.search.winner import frozen, trials_frozen, with_winners
 from vdae_bench.spec.sweep import SweepSpec
@@ -70,7 +73,7 @@ def run_studies(studies: Sequence[Study], context: RunContext, options: RunOptio
         only_search_in(folder, lambda line: click.echo(line, err=True)),
         stop.listening(context.command),
         choose_progress(work, options.quiet) as progress,
-        choose_pool(options, context, progress.say) as pool,
+        choose_pool(options, context, load_of(studies, context), progress.say) as pool,
         ThreadPoolExecutor(len(studies)) if pool else SerialExecutor() as executor,
     ):
         for study, future in [(study, executor.submit(run, study)) for study in studies]:
@@ -82,6 +85,18 @@ def run_studies(studies: Sequence[Study], context: RunContext, options: RunOptio
                 failures.append(f"{study.slug}: {error}")
     if failures:
         raise Failed("not all searches came to a result:\n  " + "\n  ".join(failures))
+
+
+def load_of(studies: Sequence[Study], context: RunContext) -> Load:
+    """The load of studies, as if every batch were of the largest network: at a time each has one."""
+    batches: list[RunGroup] = []
+    left = []
+    for study in studies:
+        if (trials := study.trials - trials_frozen(study, context.store)) > 0:
+            runs = tuple((study.largest_job, number) for number in range(trials))
+            left.append(RunGroup(runs))
+            batches.append(RunGroup(runs[: study.batch]))
+    return replace(Load.of(batches), seconds=map(rough_seconds, left))
 
 
 def take_winners(spec: SweepSpec, store: Store, asked: bool | None, quiet: bool) -> SweepSpec:

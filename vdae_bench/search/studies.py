@@ -120,6 +120,17 @@ class Study:
         return sum(self.architecture_flops) // len(self.architecture_flops)
 
     @property
+    def largest_job(self) -> Job:
+        """The job of the space's largest network."""
+        choices = architecture_of(self.space)
+        return self.job(
+            {
+                name: max(space.values) if isinstance(space, Choices) else space.largest
+                for name, space in choices.items()
+            }
+        )
+
+    @property
     def architecture_flops(self) -> list[int]:
         """FLOPs of one trial of each of the space's architectures, as `cost.price` counts them.
 

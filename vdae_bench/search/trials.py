@@ -269,7 +269,7 @@ def groups_of(
 class BatchDisplay(Display[list[Trial]]):
     """Shows the groups of a batch as one bar; the search itself says when the batch starts and what failed."""
 
-    def __init__(self, groups: Sequence[TrialGroup], progress: Progress, label: str) -> None:
+    def __init__(self, groups: Sequence[Task[list[Trial]]], progress: Progress, label: str) -> None:
         super().__init__(progress)
         self.label, self.groups = label, len(groups)
         self.work = sum(group.work for group in groups)
@@ -294,7 +294,7 @@ class BatchDisplay(Display[list[Trial]]):
 
 
 def train(
-    groups: Sequence[TrialGroup],
+    groups: Sequence[Task[list[Trial]]],
     context: RunContext,
     display: Display[list[Trial]],
     stop: StopToken,

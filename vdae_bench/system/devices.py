@@ -23,15 +23,17 @@ MEMORY_FILES = (
 )
 """Files with a container's limit of memory and its use, in control groups 2 and 1."""
 
-Choice: TypeAlias = Literal["auto", "cpu", "cuda"]
+Choice: TypeAlias = Literal["auto", "cpu", "cuda", "mps"]
 
 
 def choose(name: Choice) -> torch.device:
-    """The device to compute on, by its name; `auto` is a GPU where there is one.
+    """The device to compute on, by its name; `auto` is a CUDA GPU where there is one, and no other.
 
     Raises:
-        UserError: there is no GPU.
+        UserError: there is no such GPU, or it cannot do what is needed.
     """
+    if name == "mps":
+        raise UserError("Apple's GPU has no float64, in which losses and scores are summed; use --device cpu")
     there = torch.cuda.is_available()
     if name == "cuda" and not there:
         raise UserError("there is no CUDA device here; use --device cpu")
@@ -47,6 +49,12 @@ def prepare(threads: int) -> None:
 def describe(device: torch.device) -> str:
     """Name of a device for the records: `cpu`, or the GPU's model."""
     return "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device)
+
+
+def has_bfloat16_units() -> bool:
+    """True where the processor multiplies bfloat16 matrices in hardware, as far as torch can tell."""
+    asked = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, name, lambda: False)() for name in asked)
 
 
 def usable_processors() -> int:
@@ -91,9 +99,13 @@ def group_bytes(device: torch.device) -> int:
     """Bytes of memory that a replica group may take: a third of the device's, the same at every start."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory // 3
+    return total_memory() // 3
+
+
+def total_memory() -> int:
+    """Bytes of memory of the machine, or of the container where that has a limit."""
     machine: int = psutil.virtual_memory().total
-    limits = [int(word) for name, _ in MEMORY_FILES for word in _words(CONTROL_GROUPS / name) if word.isdigit()]
-    return min(machine, *limits) // 3 if limits else machine // 3
+    return min([machine, *(int(w) for name, _ in MEMORY_FILES for w in _words(CONTROL_GROUPS / name) if w.isdigit())])
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vdae_bench.data.noise import NoiseSource, initial_generators
-from vdae_bench.data.views import ViewedImages, evenly_spaced
+from vdae_bench.data.views import PixelStatistics, ViewedImages, evenly_spaced
 from vdae_bench.models.likelihoods import SCALAR_FLOOR
 from vdae_bench.models.model import BoundTerms, Model
 from vdae_bench.models.precision import Precision, arithmetic
@@ -113,7 +113,8 @@ class Trainer:
         model.to(dtype=dtype)
         model.initialise(initial_generators(seeds))
         if settings.initialisation == "data":
-            model.initialise_from_data(data.statistics(model.space))
+            # On the CPU, as all of the start is: so every device starts alike, and no method mixes two of them.
+            model.initialise_from_data(PixelStatistics(*(each.cpu() for each in data.statistics(model.space))))
         model.to(data.device)
         self.optimiser = ReplicaAdam(model, optimisers, settings.scalar_rate)
         replicas, size, device = len(seeds), settings.batch_size, data.device
