@@ -102,7 +102,8 @@ def hashed_normals(keys: Int[Tensor, "*keys"], count: int) -> Float[Tensor, "*ke
 
 def _shifted(bits: Int[Tensor, "*shape"], by: int) -> Int[Tensor, "*shape"]:
     """Shift 64 bits to the right; `>>` would repeat the sign."""
-    return (bits >> by) & (2 ** (64 - by) - 1)
+    shifted: Tensor = (bits >> by) & (2 ** (64 - by) - 1)
+    return shifted
 
 
 def initial_generators(seeds: Sequence[int]) -> list[torch.Generator]:

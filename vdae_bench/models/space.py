@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -13,6 +14,7 @@ from vdae_bench.models.layers import Generators
 from vdae_bench.models.model import BoundTerms, Model, Samples, WeightSampler
 
 
+@dataclass(frozen=True)
 class Logits:
     r"""The element-wise map of RealNVP, Glow, FFJORD and most other flows (Dinh et al., 2016, arXiv:1605.08803).
 
@@ -27,8 +29,7 @@ class Logits:
         (0.1111111119389534, True)
     """
 
-    def __init__(self, alpha: float) -> None:
-        self.alpha = alpha
+    alpha: float
 
     def _logs(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return log p and log (1 - p), each accurate to the end."""
@@ -57,6 +58,8 @@ class OnLogits(Model):
 
     So -ELBO and NLL are those of a density of pixels. A mean image is the map back of the mean logits.
     """
+
+    space: Logits
 
     def __init__(self, model: Model, space: Logits) -> None:
         super().__init__()

@@ -56,12 +56,14 @@ class SearchImages(ViewedImages):
         return super().held_out(split, dtype, draw)
 
     @functools.cached_property
-    def _statistics(self) -> PixelStatistics:
-        return super().statistics()
+    def _known(self) -> dict[Callable[[Tensor], Tensor] | None, PixelStatistics]:
+        return {}
 
-    def statistics(self) -> PixelStatistics:
+    def statistics(self, space: Callable[[Tensor], Tensor] | None = None) -> PixelStatistics:
         """Pixel statistics, computed once for all groups of a study."""
-        return self._statistics
+        if space not in self._known:
+            self._known[space] = super().statistics(space)
+        return self._known[space]
 
 
 @functools.lru_cache(maxsize=1)

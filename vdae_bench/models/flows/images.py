@@ -313,13 +313,13 @@ class MultiScale(StandardisedFlow):
 def _squeeze(x: Float[Tensor, "R N C H W"]) -> Float[Tensor, "R N D h w"]:
     """Make two by two pixels four channels: channel 4 c + 2 i + j has row i and column j of channel c's squares."""
     rows, columns = x.shape[-2:]
-    squares = x.unflatten(-1, (columns // 2, 2)).unflatten(-3, (rows // 2, 2))
+    squares: Tensor = x.unflatten(-1, (columns // 2, 2)).unflatten(-3, (rows // 2, 2))
     return squares.permute(0, 1, 2, 4, 6, 3, 5).flatten(2, 4)
 
 
 def _unsqueeze(x: Float[Tensor, "R N D h w"]) -> Float[Tensor, "R N C H W"]:
     """Undo `_squeeze`."""
-    squares = x.unflatten(2, (-1, 2, 2)).permute(0, 1, 2, 5, 3, 6, 4)
+    squares: Tensor = x.unflatten(2, (-1, 2, 2)).permute(0, 1, 2, 5, 3, 6, 4)
     return squares.flatten(-2).flatten(-3, -2)
 
 

@@ -217,7 +217,7 @@ def _set_apart(cells: Sequence[CellRuns]) -> str:
 
 
 def _default(cell: CellRuns, name: str) -> Any:
-    declared = (*OPTIMISER, *declared_by(cell.cell.method))
+    declared = (*OPTIMISER, *declared_by(cell.cell.method, dict(cell.cell.options)))
     return next((each.default for each in declared if each.name == name), None)
 
 
