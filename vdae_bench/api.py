@@ -26,7 +26,7 @@ from vdae_bench.evaluation.likelihood import CHUNK_ROWS
 from vdae_bench.evaluation.pictures import sample_batches
 from vdae_bench.models.model import Model
 from vdae_bench.models.registry import Problem
-from vdae_bench.report.numbers.runs import load_runs
+from vdae_bench.report.numbers.runs import left_out_of, load_runs
 from vdae_bench.report.pages.files import frame
 from vdae_bench.store.records import Record, Store
 from vdae_bench.store.weights import load_model
@@ -43,7 +43,8 @@ def records(results: Path | str = "results", protocol: str | None = None, sweep:
         sweep: only the runs of this one, as `table1`; all by default.
 
     Returns:
-        The table, whose column `record` is each record's path under `results`; empty where there is no record.
+        The table, whose column `record` is each record's path under `results` and `left_out` why it is in no table of
+        a report, where it is in none; empty where there is no record.
 
     Example:
         >>> records("a folder that is not there").empty
@@ -51,7 +52,7 @@ def records(results: Path | str = "results", protocol: str | None = None, sweep:
     """
     store = Store(Path(results))
     runs = load_runs(store, protocol, sweep)
-    return frame(runs, {}, store.root) if runs else pd.DataFrame()
+    return frame(runs, left_out_of(runs), store.root) if runs else pd.DataFrame()
 
 
 def images(dataset: str, split: Split = "test", folder: Path | str | None = None) -> Float[Tensor, "N n"]:

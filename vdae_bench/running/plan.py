@@ -5,7 +5,7 @@ The unit of work is a replica group: the seeds of one cell, trained together, ch
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
@@ -13,8 +13,11 @@ from vdae_bench.errors import UserError
 from vdae_bench.models.registry import get_method
 from vdae_bench.running.cost import GroupLimit
 from vdae_bench.running.job import Job, RunGroup
+from vdae_bench.spec.file import MAX_SEEDS
 from vdae_bench.spec.sweep import Cell, SweepSpec
-from vdae_bench.store.records import Store
+from vdae_bench.store.asked import Asked, AskedCell, read_asked, write_asked
+from vdae_bench.store.layout import seed_of
+from vdae_bench.store.records import RecordedCell, Store
 from vdae_bench.system.strict_json import digest
 from vdae_bench.system.words import nearest
 
@@ -59,6 +62,46 @@ def plan(spec: SweepSpec, store: Store, limit: GroupLimit | None = None, only: S
     return Plan(tuple(cells), tuple(_groups(cells, store, limit)), limit)
 
 
+def note_asked(spec: SweepSpec, planned: Plan, store: Store) -> None:
+    """Keep beside the records which runs are asked for: all of the spec's; a plan of some cells renews those alone.
+
+    Raises:
+        EnvironmentFault: the results folder cannot be written.
+    """
+    place = (spec.name, spec.protocol.name)
+    before = read_asked(store, *place)
+    kept = {each.key: each for each in before.cells} if before else {}
+    for each in planned.cells:
+        kept.pop(each.job.cell, None)
+    write_asked(store, *place, asked_of(spec, store, kept))
+
+
+def asked_of(spec: SweepSpec, store: Store, kept: Mapping[Cell, AskedCell] | None = None) -> Asked:
+    """The runs that a spec asks for; of the cells in `kept` those asked for before."""
+    there: dict[str, int] = {}
+    for path in store.record_paths(spec.protocol.name, spec.name):
+        there[path.parent.name] = max(there.get(path.parent.name, 0), min(seed_of(path) + 1, MAX_SEEDS))
+    cells = []
+    for cell in spec.cells:
+        job, method = _job(spec, cell), get_method(cell.method)
+        seeds = spec.seeds if method.trains else 1
+        known = max(seeds, spec.spec_seeds if method.trains else 1, there.get(cell.slug, 0))
+        cells.append(
+            (kept or {}).get(cell)
+            or AskedCell(
+                cell=RecordedCell(**cell.as_record()),
+                method_title=method.title,
+                seeds=seeds,
+                run_digests=[job.run_digest(seed) for seed in range(known)],
+            )
+        )
+    return Asked(spec_seeds=spec.spec_seeds, cells=cells)
+
+
+def _job(spec: SweepSpec, cell: Cell) -> Job:
+    return Job(spec.name, cell, spec.protocol, spec.resolved_hyperparameters(cell), spec.source(cell))
+
+
 def _named(cells: Sequence[Cell], patterns: Sequence[str]) -> tuple[Cell, ...]:
     for pattern in patterns:
         if not any(fnmatchcase(cell.slug, pattern) for cell in cells):
@@ -71,7 +114,7 @@ def cell_plans(spec: SweepSpec, store: Store) -> list[CellPlan]:
     """For each cell of a sweep, the seeds that have a record, diverged, or are missing."""
     cells = []
     for cell in spec.cells:
-        job = Job(spec.name, cell, spec.protocol, spec.resolved_hyperparameters(cell), spec.source(cell))
+        job = _job(spec, cell)
         wanted = range(spec.seeds if get_method(cell.method).trains else 1)
         records = {
             seed: store.find(spec.name, spec.protocol.name, cell.slug, seed, job.run_digest(seed)) for seed in wanted

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Mapping
@@ -27,22 +28,22 @@ from vdae_bench.spec.file import (
     StudyGrid,
 )
 from vdae_bench.spec.hyperparameters import Vocabulary, hyperparameters_of
-from vdae_bench.spec.protocol import Protocol, load_protocol, override, sweeps_folder
+from vdae_bench.spec.protocol import Protocol, load_protocol, override, sweeps_folder, with_seeds
 from vdae_bench.spec.sweep import CELL_AXES, Cell, SweepSpec
 from vdae_bench.system.words import nearest
 from vdae_bench.system.yaml_file import Location, YamlFile
 
 
 def find_spec(word: str) -> Path:
-    """A spec by its path, or a shipped one by its name (`table1`)."""
+    """A spec by its path, or a shipped one by its file (`evidence/binary`) or its own name (`binary`)."""
     path = Path(word)
     if path.suffix in (".yaml", ".yml") or path.exists():
         if not path.is_file():
             raise UserError(f"there is no spec file {word}; give a YAML file or the name of a shipped sweep")
         return path
     shipped = shipped_sweeps()
-    if word in shipped:
-        return sweeps_folder() / f"{word}.yaml"
+    if found := word if word in shipped else shipped_names().get(word):
+        return sweeps_folder() / f"{found}.yaml"
     raise UserError(f"there is no sweep {word!r}{nearest(word, shipped)}; shipped are {', '.join(shipped)}")
 
 
@@ -51,6 +52,13 @@ def shipped_sweeps() -> list[str]:
     folder = sweeps_folder()
     files = (path for path in folder.rglob("*.yaml") if path.parent.name != "protocols")
     return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in files)
+
+
+@functools.cache
+def shipped_names() -> dict[str, str]:
+    """The file of each shipped sweep by the name in it, which is that of its folder of results: `readings/nice-l2`."""
+    files = {word: YamlFile.read(sweeps_folder() / f"{word}.yaml").content for word in shipped_sweeps()}
+    return {content["name"]: word for word, content in files.items()}
 
 
 def load_spec(
@@ -104,7 +112,8 @@ class _Checker:
             written.search = self._search_with(written.search, search)
         cells = self._cells(written)
         vocabulary = Vocabulary(tuple(map(get_method, dict.fromkeys(cell.method for cell in cells))))
-        resolved = self._protocol(written, protocol, overrides, vocabulary)
+        settings = {name: value for name, value in overrides.items() if name != "seeds"}
+        resolved = self._protocol(written, protocol, settings, vocabulary)
         self._check_hyperparameters(written, vocabulary)
         if not cells and not self.faults:
             self.fault((), "the sweep has no cells; give grid or include")
@@ -112,14 +121,15 @@ class _Checker:
             self._check_search(written.search, cells, vocabulary)
         self.raise_faults()
         assert resolved is not None
+        own = written.seeds or resolved.seeds
         return SweepSpec(
             name=written.name,
             description=written.description,
             cells=tuple(cells),
-            protocol=resolved,
+            protocol=with_seeds(resolved, seeds or overrides.get("seeds", own)),
             hyperparameters=_given(written.hyperparameters),
             search=written.search,
-            seeds=seeds or written.seeds or resolved.seeds,
+            spec_seeds=own,
         )
 
     def _protocol(

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.layout import Layout
 from vdae_bench.system import atomic, strict_json
 from vdae_bench.system.lease import alone_at
@@ -35,6 +36,12 @@ class RecordedCell(BaseModel):
     method: str
     latents: int
     options: dict[str, str | int | float | bool | None] = {}
+
+    def as_cell(self, method_title: str = "") -> Cell:
+        """The cell, with the title of its method where it is known."""
+        return Cell(
+            self.dataset, self.method, self.latents, tuple(sorted(self.options.items())), method_title=method_title
+        )
 
 
 class TestMetrics(BaseModel):
@@ -130,6 +137,8 @@ class Record(BaseModel):
     flags: list[str]
     cost: Cost
     provenance: dict[str, Any]
+    method_title: str | None = None
+    """The title of the cell's method as it was when this ran; None in records from before it was kept."""
 
     @property
     def run_digest(self) -> str:

@@ -19,7 +19,7 @@ def stamp(selection: Selection, sheets: list[Sheet]) -> str:
     """Complete or partial, and under which protocol; in bold what a reader must not miss."""
     protocol = selection.protocol
     rows = [row for sheet in sheets for row in sheet.everything if not row.quoted]
-    parts = [_completeness(selection, rows)]
+    parts = [_completeness(selection, rows, [row for sheet in sheets for row in sheet.baselines])]
     not_run = [escape(row.name) for row in rows if row.ran is None]
     if not_run:
         parts.append(f"Not run: {'; '.join(not_run)}.")
@@ -37,12 +37,20 @@ def stamp(selection: Selection, sheets: list[Sheet]) -> str:
     return " ".join(parts)
 
 
-def _completeness(selection: Selection, rows: list[Row]) -> str:
+def _completeness(selection: Selection, rows: list[Row], baselines: list[Row]) -> str:
     finished, missing = sum(row.finished for row in rows), sum(row.missing for row in rows)
-    seeds = "1 seed" if selection.protocol.seeds == 1 else f"{selection.protocol.seeds} seeds"
-    # Which cells a sweep of the user's own has is in its spec, not in the records.
-    of = "" if selection.sweep in table_names() else " of the cells that have records"
-    return f"**{'Partial' if missing else 'Complete'}**: {finished} of {finished + missing} runs{of}, {seeds} a row."
+    asked = selection.asked
+    if asked and selection.superseded:
+        since = sum(asked.wanted.values())
+        return (
+            f"**Superseded**: none of the {since} runs asked for since has a record; this is of the {finished} before."
+        )
+    # Which cells a sweep of the user's own has is in its spec; without what was asked for, records alone do not say it.
+    of = "" if asked or selection.sweep in table_names() else " of the cells that have records"
+    wanted = sorted({row.wanted for row in rows if row.wanted and row not in baselines} or {1})
+    seeds = " to ".join(map(str, dict.fromkeys((wanted[0], wanted[-1])))) + f" seed{'s'[: wanted[-1] != 1]} a row"
+    more = f" (the spec has {asked.spec_seeds})" if asked and set(wanted) != {asked.spec_seeds} else ""
+    return f"**{'Partial' if missing else 'Complete'}**: {finished} of {finished + missing} runs{of}, {seeds}{more}."
 
 
 def _protocol_sentence(protocol: Protocol) -> str:
