@@ -14,6 +14,9 @@ from vdae_bench.report.numbers.units import Unit, unit_of
 from vdae_bench.spec.sweep import Cell
 
 
+NO_LATENTS = "-"
+
+
 @dataclass(frozen=True)
 class Row:
     """A row of a table: what the paper prints, what ran here, or both; `wanted` seeds were asked for.
@@ -31,7 +34,7 @@ class Row:
     @property
     def name(self) -> str:
         """The row in a sentence."""
-        return f"{self.method} {self.latents}"
+        return self.method if self.latents == NO_LATENTS else f"{self.method} {self.latents}"
 
     @property
     def quoted(self) -> bool:
@@ -114,7 +117,7 @@ def sheets_of(selection: Selection) -> list[Sheet]:
 
 
 def _own_row(cell: Cell, ran: CellRuns | None, wanted: int) -> Row:
-    latents = str(cell.latents) if cell.latents else "-"
+    latents = str(cell.latents) if cell.latents else NO_LATENTS
     published, title = find_published(cell), title_of(cell)
     if published is None and not cell.options and _in_paper(cell):
         title += " (ours: not in the paper)"

@@ -15,6 +15,10 @@ from vdae_bench.report.style.terminal import plain, wrap
 from vdae_bench.spec.protocol import Protocol
 
 
+LISTED = 12
+"""Rows that the head of a page names; it counts what are more."""
+
+
 def stamp(selection: Selection, sheets: list[Sheet]) -> str:
     """Complete or partial, and under which protocol; in bold what a reader must not miss."""
     protocol = selection.protocol
@@ -22,10 +26,10 @@ def stamp(selection: Selection, sheets: list[Sheet]) -> str:
     parts = [_completeness(selection, rows, [row for sheet in sheets for row in sheet.baselines])]
     not_run = [escape(row.name) for row in rows if row.ran is None]
     if not_run:
-        parts.append(f"Not run: {'; '.join(not_run)}.")
+        parts.append(f"Not run: {_listed(not_run)}.")
     short = [f"{escape(row.name)} ({row.finished} of {row.wanted})" for row in rows if row.ran and row.missing]
     if short:
-        parts.append(f"Seeds missing: {'; '.join(short)}.")
+        parts.append(f"Seeds missing: {_listed(short)}.")
     diverged = sum(row.ran.diverged for row in rows if row.ran)
     if diverged:
         parts.append(f"**{diverged} diverged**, and in no mean.")
@@ -35,6 +39,12 @@ def stamp(selection: Selection, sheets: list[Sheet]) -> str:
     if protocol.base == "smoke":
         parts.append("**These numbers mean nothing**: `smoke` tests the machinery.")
     return " ".join(parts)
+
+
+def _listed(names: list[str]) -> str:
+    """Some names; of a grid of noise levels the first, for the table has them all."""
+    more = len(names) - LISTED
+    return "; ".join(names) if more <= 1 else f"{'; '.join(names[:LISTED])} and {more} more"
 
 
 def _completeness(selection: Selection, rows: list[Row], baselines: list[Row]) -> str:
