@@ -1,4 +1,4 @@
-"""Rows: the paper's in its order, beside the cells that reproduce them; other cells in the order of slugs."""
+"""Rows: the paper's in its order, beside the cells that reproduce them; other cells as they would stand there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from vdae_bench.report.numbers.runs import Run, Selection, order_of
 from vdae_bench.report.numbers.statistics import CellRuns, cells_of
 from vdae_bench.report.numbers.units import Unit, unit_of
 from vdae_bench.spec.sweep import Cell
-
 
 NO_LATENTS = "-"
 
@@ -139,4 +138,4 @@ def place_of(cell: Cell) -> tuple[Any, ...]:
 SCORES = (("NLL", "nll"), ("-ELBO", "neg_elbo"))
 
 METHODS = ("vae", "lvdae", "lvdae-nice", "vdae-resnet", "vdae-nice", "vdae-coupled", "nice")
-"""Each has its style on every page; other methods and options take the styles in turn."""
+"""The order of methods in tables and figures; each has its style on every page, and other methods have their own."""

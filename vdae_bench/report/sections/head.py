@@ -14,7 +14,6 @@ from vdae_bench.report.style.section import Section
 from vdae_bench.report.style.terminal import plain, wrap
 from vdae_bench.spec.protocol import Protocol
 
-
 LISTED = 12
 """Rows that the head of a page names; it counts what are more."""
 
