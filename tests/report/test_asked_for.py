@@ -63,7 +63,8 @@ def test_more_seeds_of_an_earlier_spec_are_in_no_number(store: Store, reports: P
     table = api.records(store.root).set_index("seed")
     assert table.left_out[0] == "" and all(table.left_out[[1, 2]])
     said = explain(store, VAE.slug)
-    assert "NLL: 80.00 nats over 1 seeds" in said and "90" not in said
+    (score,) = [line.strip() for line in said.splitlines() if "NLL: " in line]
+    assert score.startswith("NLL: 80.00 nats over 1 seeds")
     (rates,) = [line for line in said.splitlines() if "learning_rate 0.5" in line]
     assert "(seeds 1, 2)" in rates and said.count("left out: ") == 2
 
@@ -131,5 +132,7 @@ def test_rows_come_as_in_the_paper_whatever_the_order_of_their_names(store: Stor
     expected = [("16", "VAE"), ("16", "L-VDAE"), ("32", "VAE"), ("32", "L-VDAE"), ("128", "VAE"), ("128", "L-VDAE")]
     rows = [(row["latents"], row["method"]) for row in table_with(page_of(store, reports), "NLL ours")]
     assert rows == [*expected, ("784", "VDAE: RESNET")]
-    lines = [line.split(" & ") for line in written[".tex"].read_text().splitlines() if " & " in line][1:]
+    lines = [
+        list(map(str.strip, line.split(" & "))) for line in written[".tex"].read_text().splitlines() if " & " in line
+    ][1:]
     assert [(line[0], line[1]) for line in lines] == rows

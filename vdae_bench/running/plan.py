@@ -5,7 +5,7 @@ The unit of work is a replica group: the seeds of one cell, trained together, ch
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
@@ -15,7 +15,7 @@ from vdae_bench.running.cost import GroupLimit
 from vdae_bench.running.job import Job, RunGroup
 from vdae_bench.spec.file import MAX_SEEDS
 from vdae_bench.spec.sweep import Cell, SweepSpec
-from vdae_bench.store.asked import Asked, AskedCell, read_asked, write_asked
+from vdae_bench.store.asked import ASKED_SCHEMA, Asked, AskedCell, read_asked, write_asked
 from vdae_bench.store.layout import seed_of
 from vdae_bench.store.records import RecordedCell, Store
 from vdae_bench.system.strict_json import digest
@@ -63,39 +63,34 @@ def plan(spec: SweepSpec, store: Store, limit: GroupLimit | None = None, only: S
 
 
 def note_asked(spec: SweepSpec, planned: Plan, store: Store) -> None:
-    """Keep beside the records which runs are asked for: all of the spec's; a plan of some cells renews those alone.
+    """Keep beside the records which runs are asked for: all of the spec's.
+
+    A cell that is not in the plan keeps the number of seeds that it was asked for before, under the same identity.
 
     Raises:
         EnvironmentFault: the results folder cannot be written.
     """
     place = (spec.name, spec.protocol.name)
-    before = read_asked(store, *place)
-    kept = {each.key: each for each in before.cells} if before else {}
-    for each in planned.cells:
-        kept.pop(each.job.cell, None)
-    write_asked(store, *place, asked_of(spec, store, kept))
+    before, named = read_asked(store, *place), {each.job.cell for each in planned.cells}
+    others = [each for each in before.cells if each.key not in named] if before else []
+    write_asked(store, *place, asked_of(spec, store, others))
 
 
-def asked_of(spec: SweepSpec, store: Store, kept: Mapping[Cell, AskedCell] | None = None) -> Asked:
-    """The runs that a spec asks for; of the cells in `kept` those asked for before."""
+def asked_of(spec: SweepSpec, store: Store, before: Sequence[AskedCell] = ()) -> Asked:
+    """The runs that a spec asks for; of cells asked for before under the same identity as many seeds as then."""
     there: dict[str, int] = {}
     for path in store.record_paths(spec.protocol.name, spec.name):
         there[path.parent.name] = max(there.get(path.parent.name, 0), min(seed_of(path) + 1, MAX_SEEDS))
+    kept = {(each.key, each.run_digests[0]): each.seeds for each in before}
     cells = []
     for cell in spec.cells:
         job, method = _job(spec, cell), get_method(cell.method)
-        seeds = spec.seeds if method.trains else 1
-        known = max(seeds, spec.spec_seeds if method.trains else 1, there.get(cell.slug, 0))
-        cells.append(
-            (kept or {}).get(cell)
-            or AskedCell(
-                cell=RecordedCell(**cell.as_record()),
-                method_title=method.title,
-                seeds=seeds,
-                run_digests=[job.run_digest(seed) for seed in range(known)],
-            )
-        )
-    return Asked(spec_seeds=spec.spec_seeds, cells=cells)
+        seeds, own = (spec.seeds, spec.spec_seeds) if method.trains else (1, 1)
+        seeds = kept.get((cell, job.run_digest(0)), seeds)
+        digests = [job.run_digest(seed) for seed in range(max(seeds, own, there.get(cell.slug, 0)))]
+        recorded = RecordedCell(**cell.as_record())
+        cells.append(AskedCell(cell=recorded, method_title=method.title, seeds=seeds, run_digests=digests))
+    return Asked(schema=ASKED_SCHEMA, spec_seeds=spec.spec_seeds, cells=cells)
 
 
 def _job(spec: SweepSpec, cell: Cell) -> Job:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from vdae_bench.spec.file import MAX_SEEDS
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.layout import Layout
 from vdae_bench.store.records import RecordedCell
@@ -26,8 +27,8 @@ class AskedCell(BaseModel):
 
     cell: RecordedCell
     method_title: str
-    seeds: int = Field(ge=1)
-    run_digests: list[str]
+    seeds: int = Field(ge=1, le=MAX_SEEDS)
+    run_digests: list[str] = Field(min_length=1)
     """From seed 0 up, of the spec's other seeds and of those that have a record too."""
 
     @property
@@ -42,7 +43,7 @@ class Asked(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     schema_: int = Field(ASKED_SCHEMA, alias="schema", ge=ASKED_SCHEMA, le=ASKED_SCHEMA)
-    spec_seeds: int = Field(ge=1)
+    spec_seeds: int = Field(ge=1, le=MAX_SEEDS)
     """Seeds that the spec or its protocol has, whatever the command line said."""
     cells: list[AskedCell]
 

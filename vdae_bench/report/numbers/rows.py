@@ -117,7 +117,7 @@ def sheets_of(selection: Selection) -> list[Sheet]:
 
 def _own_row(cell: Cell, ran: CellRuns | None, wanted: int) -> Row:
     latents = str(cell.latents) if cell.latents else NO_LATENTS
-    published, title = find_published(cell), title_of(cell)
+    published, title = find_published(cell), title_of(ran.cell if ran else cell)
     if published is None and not cell.options and _in_paper(cell):
         title += " (ours: not in the paper)"
     return Row(latents, title, published, ran, wanted)
