@@ -55,6 +55,7 @@ def test_a_sweep_keeps_what_was_asked_for_and_its_page_is_of_that(here, monkeypa
     code, out = call(monkeypatch, capsys, "status")
     assert rows(out) == {VAE: [1, 0, 0, 0, 2], LVDAE: [1, 0, 0, 0, 0]}
     assert rows(call(monkeypatch, capsys, "status", path.name)[1])[VAE] == [1, 0, 0, 1, 2]
+    assert set(rows(call(monkeypatch, capsys, "status", path.name, "--only", "*_vae_*")[1])) == {VAE}
     asked = next(here.rglob("asked.json"))
     before = asked.stat().st_mtime_ns
     assert call(monkeypatch, capsys, *words, "--seeds", "1")[0] == 0 and asked.stat().st_mtime_ns == before

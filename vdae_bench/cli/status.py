@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import fields, replace
+from typing import Any
 
 import click
 from tabulate import tabulate
@@ -15,8 +16,8 @@ from vdae_bench.errors import UserError
 from vdae_bench.report.numbers.rows import place_of
 from vdae_bench.report.numbers.runs import is_asked_for, load_runs, not_read, select
 from vdae_bench.running.context import create_context
-from vdae_bench.running.options import MachineOptions, SpecOptions
-from vdae_bench.running.plan import asked_of, plan
+from vdae_bench.running.options import MachineOptions, SpecOptions, words_of
+from vdae_bench.running.plan import asked_of, named_cells
 from vdae_bench.search.searches import take_winners
 from vdae_bench.search.winner import all_winners
 from vdae_bench.spec.sweep import Cell, SweepSpec
@@ -34,8 +35,9 @@ def show_status(word: str | None, options: SpecOptions, machine: MachineOptions)
     if word not in (None, "all"):
         _show(store, _spec(word, options, machine), options)
         return
-    if given := [each.name for each in fields(options) if each.name != "protocol" and getattr(options, each.name)]:
-        raise UserError(f"--{given[0]} changes a spec; give the spec too")
+    for each in fields(options):
+        if each.name != "protocol" and (given := words_of(each, getattr(options, each.name))):
+            raise UserError(f"{given[0]} is for a spec; give the spec too")
     places = [place for place in store.places() if options.protocol in (None, place[1])]
     for sweep, protocol in places:
         click.echo(status_text(store, sweep, protocol, read_asked(store, sweep, protocol)))
@@ -53,14 +55,14 @@ def _spec(word: str, options: SpecOptions, machine: MachineOptions) -> SweepSpec
 
 
 def _show(store: Store, spec: SweepSpec, options: SpecOptions) -> None:
-    named = {each.job.cell for each in plan(spec, store, only=options.only).cells}
-    asked = asked_of(spec, store)
-    asked.cells = [each for each in asked.cells if each.key in named]
-    click.echo(status_text(store, spec.name, spec.protocol.name, asked))
+    named = {cell.slug for cell in named_cells(spec.cells, options.only)} if options.only else None
+    click.echo(status_text(store, spec.name, spec.protocol.name, asked_of(spec, store), named))
 
 
-def status_text(store: Store, sweep: str, protocol: str, asked: Asked | None) -> str:
-    """A table with a row for each cell, and lines on what runs and on what is left over."""
+def status_text(
+    store: Store, sweep: str, protocol: str, asked: Asked | None, named: Collection[str] | None = None
+) -> str:
+    """A table with a row for each cell, or those of such names, and lines on what runs and on what is left over."""
     runs = [replace(run, asked=asked) for run in load_runs(store, protocol, sweep)]
     ours, wanted = [run for run in runs if is_asked_for(run)], asked.wanted if asked else {}
     if asked is None and runs:
@@ -72,22 +74,22 @@ def status_text(store: Store, sweep: str, protocol: str, asked: Asked | None) ->
     left = Counter(run.cell.slug for run in runs if run not in ours)
     left.update(path.parent.name for path in store.superseded_paths(sweep, protocol))
     slugs = {cell.slug: cell for cell in sorted({*wanted, *(run.cell for run in runs)}, key=place_of)}
-    rows = []
-    for slug in dict.fromkeys((*slugs, *sorted(left))):
+    rows: list[list[Any]] = []
+    for slug in (each for each in dict.fromkeys((*slugs, *sorted(left))) if named is None or each in named):
         cell = slugs.get(slug)
         here = [run for run in ours if run.cell == cell]
         rows.append(
             [
                 slug,
                 sum(run.completed for run in here),
-                sum(each == cell for each, _ in begun),
+                sum(each == cell and seed < wanted.get(each, 0) for each, seed in begun),
                 sum(not run.completed for run in here),
                 max(0, wanted.get(cell, 0) - len(here)) if cell else 0,
                 left[slug],
             ]
         )
-    missing = sum(row[4] for row in rows)
-    head = f"{sweep}, protocol {protocol}: {len(ours)} of {len(ours) + missing} runs are there"
+    there, missing = (sum(row[place] for row in rows for place in places) for places in ((1, 3), (4,)))
+    head = f"{sweep}, protocol {protocol}: {there} of {there + missing} runs are there"
     if searches := sum(1 for _ in all_winners(store, sweep, protocol)):
         notes.append(f"searched: {searches} winner{'s'[: searches != 1]}")
     notes += [f"{path} is not read: {reason}" for path, reason in not_read(store, protocol, sweep)]
