@@ -222,7 +222,7 @@ def select(runs: list[Run]) -> Selection:
 
 def left_out_of(runs: Iterable[Run]) -> dict[Path, str]:
     """Why each run is in no table that is in none."""
-    reasons = {}
+    reasons: dict[Path, str] = {}
     for members in by_folder(runs).values():
         try:
             reasons |= {each.run.path: each.reason for each in select(members).left_out}
