@@ -13,6 +13,7 @@ from tests.support.records import made_up_record, publish
 from tests.support.runs import StopAfter, run
 from tests.support.shell import ROOT, call
 from tests.support.specs import LONG, PAIR
+from vdae_bench.report.style import figure
 from vdae_bench.running.context import RunContext
 from vdae_bench.running.plan import plan
 from vdae_bench.spec.check import load_spec
@@ -33,6 +34,7 @@ def rows(out: str) -> dict[str, list[int]]:
 def here(tiny_data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VDAE_BENCH_DATA", str(tiny_data[0]))
+    monkeypatch.setattr(figure, "saved", lambda make: {"svg": b"<svg></svg>", "png": b""})  # half a second each
     return tmp_path
 
 
