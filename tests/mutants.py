@@ -459,7 +459,7 @@ give all replicas one beta2
 -beta2=own.adam_beta2
 +beta2=self.settings[0].adam_beta2
 
-=== evaluation/units.py tests/mathematics/test_units.py
+=== data/units.py tests/mathematics/test_units.py
 forget the 8 bits
 -+ LEVEL_BITS
 +

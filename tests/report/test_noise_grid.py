@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from tests.support.records import made_up_record, publish
-from vdae_bench.evaluation.units import bits_per_dim
+from vdae_bench.data.units import bits_per_dim
 from vdae_bench.report.build import WrittenReport, build_reports
 from vdae_bench.report.numbers.noise import coupled_floor
 from vdae_bench.spec.sweep import Cell

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vdae_bench.evaluation.units import bits_per_dim
+from vdae_bench.data.units import bits_per_dim
 from vdae_bench.running import progress
 from vdae_bench.spec.sweep import Cell
 

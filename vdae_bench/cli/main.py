@@ -22,6 +22,8 @@ from vdae_bench.cli.options import (
 )
 from vdae_bench.errors import VdaeBenchError
 from vdae_bench.running.options import MachineOptions, PlanOptions, RunOptions, SpecOptions
+from vdae_bench.system.redact import redacted
+from vdae_bench.system.words import visible
 
 SWEEP_OF_PART = {
     "table1": "table1",
@@ -285,7 +287,7 @@ def main() -> None:
         if debug:
             raise
         message, code = _in_a_sentence(error)
-        click.echo(f"vdae-bench: {message}", err=True)
+        click.echo("\n".join(map(visible, f"vdae-bench: {redacted(message)}".split("\n"))), err=True)
     sys.exit(code if isinstance(code, int) else 0)
 
 

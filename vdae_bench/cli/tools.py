@@ -18,6 +18,7 @@ from vdae_bench.bench.run import run_cases
 from vdae_bench.cli.doctor import examine
 from vdae_bench.data.fetch import verify
 from vdae_bench.system import devices
+from vdae_bench.system.redact import redacted_command
 
 
 def draw_illustration(out: Path, steps: int | None) -> None:
@@ -70,7 +71,8 @@ def run_bench(only: str | None, rounds: int | None, threads: int | None, results
     with TemporaryDirectory() as folder:
         data = find_data(Path(folder))
         machine = MachineOptions("cpu", threads, results=results, data=data.folder)
-        setting = Setting(create_context(machine, command=shlex.join(["vdae-bench", *sys.argv[1:]])), data)
+        command = redacted_command(shlex.join(["vdae-bench", *sys.argv[1:]]))
+        setting = Setting(create_context(machine, command=command), data)
         outcome = run_cases(declared(), setting, results, only, rounds)
     click.echo(outcome.path)
     click.echo(build_performance(results, reports))

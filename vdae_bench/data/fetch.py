@@ -29,6 +29,7 @@ from vdae_bench.data.files import (
 from vdae_bench.data.registry import ImageFiles, find_dataset
 from vdae_bench.data.sources import Report, sources
 from vdae_bench.errors import EnvironmentFault, UserError
+from vdae_bench.system.redact import redacted
 
 FOLDER_VARIABLE = "VDAE_BENCH_DATA"
 LOCK_SECONDS = 120.0
@@ -148,7 +149,7 @@ def _fill_from_sources(dataset: ImageFiles, target: Path, report: Report) -> Non
             try:
                 source.take(staging, report)
             except SourceError as fault:
-                reasons.append(f"{source.label}: {fault}")
+                reasons.append(redacted(f"{source.label}: {fault}"))
                 report(reasons[-1])
             # What one source gave before it failed is verified, and kept for the next to complete.
             if not missing_files(staging, dataset):

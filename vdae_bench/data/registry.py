@@ -153,6 +153,15 @@ def parse_dataset_id(dataset_id: str) -> tuple[str, str]:
     return view, name
 
 
+def dims_of(dataset_id: str) -> int | None:
+    """n, the pixels of an image; None for a data set that nobody registered in this session."""
+    try:
+        _, name = parse_dataset_id(dataset_id)
+    except UserError:
+        return None
+    return math.prod(find_dataset(name).image_shape)
+
+
 def _unknown(kind: str, word: str, known: list[str]) -> str:
     nearest = difflib.get_close_matches(word, known, n=1)
     hint = f"did you mean {nearest[0]!r}? " if nearest else ""

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import io
-import pickle
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -27,8 +25,9 @@ from vdae_bench.data.images import Images, Labels
 from vdae_bench.data.noise import stream_seed
 from vdae_bench.data.views import binarise, dequantise
 from vdae_bench.errors import EnvironmentFault
-from vdae_bench.system import atomic
 from vdae_bench.system.strict_json import digest
+from vdae_bench.system.tensor_file import load_if_fitting, read_tensors, write_tensors
+from vdae_bench.system.untrusted import Unfit
 
 IMAGES_AT_A_TIME = 500
 """Images that are classified at a time."""
@@ -119,25 +118,20 @@ def trained_classifier(
         torch.manual_seed(settings.seed)
         classifier = Classifier(images.shape, int(labels.train.max()) + 1, settings).to(device)
         classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if not _load(classifier, path):
+        if not _load(classifier, path, identity):
             _train(classifier, images.train.to(device), labels.train.to(device), settings, report)
             with suppress(EnvironmentFault):  # without a place to keep it, the next process trains it again
-                _save(classifier, path)
+                write_tensors(path, {"identity": identity, "state": classifier.state_dict()})
     return classifier.eval().requires_grad_(False)
 
 
-def _load(classifier: Classifier, path: Path) -> bool:
+def _load(classifier: Classifier, path: Path, identity: str) -> bool:
+    """Take the kept weights, if they are these, to the bit: a changed one would move all numbers measured with it."""
     try:
-        classifier.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError):
+        kept = read_tensors(path)
+    except (OSError, Unfit):
         return False
-    return True
-
-
-def _save(classifier: Classifier, path: Path) -> None:
-    buffer = io.BytesIO()
-    torch.save(classifier.state_dict(), buffer)
-    atomic.write(path, buffer.getvalue())
+    return kept.get("identity") == identity and load_if_fitting(classifier, kept.get("state"))
 
 
 def _train(

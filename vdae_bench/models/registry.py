@@ -67,9 +67,11 @@ class Option:
     def check(self, name: str, value: Any) -> None:
         """Raise `UserError` unless `value` is allowed."""
         if self.choices is not None:
-            if value not in self.choices:
+            if not any(value == each and isinstance(value, bool) == isinstance(each, bool) for each in self.choices):
                 raise UserError(f"option {name} is {value!r}; use one of {self.allowed}")
-        elif value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        elif value is not None and (
+            isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value)
+        ):
             raise UserError(f"option {name} is {value!r}; use a number")
         elif value is not None and not self.bounds[0] <= value <= self.bounds[1]:
             raise UserError(f"option {name} is {value!r}; use a number from {self.bounds[0]:g} to {self.bounds[1]:g}")

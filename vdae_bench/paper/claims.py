@@ -11,6 +11,7 @@ from itertools import pairwise, product
 from typing import Any, Literal
 
 from vdae_bench.spec.sweep import Cell
+from vdae_bench.system.words import number
 
 Score = Literal["nll", "neg_elbo", "frechet", "classifier_entropy"]
 """Scores that a claim compares, lower is better: two are in every record, two are measured on samples."""
@@ -137,7 +138,7 @@ def _nice_beats_all() -> list[Inequality]:
 def _decoupling_helps(levels: Sequence[float]) -> list[Inequality]:
     return [
         lower(
-            f"{label}, log sigma = {level:g}",
+            f"{label}, log sigma = {number(level)}",
             "neg_elbo",
             noise_cell(method, level, options),
             noise_cell("vdae-coupled", level, {}),

@@ -71,10 +71,22 @@ def build_reports(
         EnvironmentFault: a file cannot be written.
     """
     rendered = list(render_reports(store, reports, protocol=protocol, sweep=sweep, formats=formats))
+    _require_apart(rendered)
     for each in rendered:
         for path, content in each.files.items():
             atomic.write(path, content, option="--reports")
     return [each.report for each in rendered]
+
+
+def _require_apart(rendered: Collection[RenderedReport]) -> None:
+    """Raise `UserError` where two sweeps would write one file: `a` with a section `b-c`, and `a-b` with one `c`."""
+    by: dict[Path, RenderedReport] = {}
+    for each in rendered:
+        for path, content in each.files.items():
+            other = by.setdefault(path, each)
+            if other.files[path] != content:
+                names = " and ".join(repr(report.report.sweep or "all sweeps") for report in (other, each))
+                raise UserError(f"the reports of {names} would both be {path}: rename one of the folders in results/")
 
 
 def differing_files(rendered: Collection[RenderedReport]) -> list[Path]:

@@ -26,7 +26,7 @@ from vdae_bench.spec.check import find_spec, load_spec
 from vdae_bench.spec.protocol import PROTOCOLS, Protocol
 from vdae_bench.spec.sweep import SweepSpec
 from vdae_bench.store.records import Store
-from vdae_bench.system.words import nearest
+from vdae_bench.system.words import nearest, visible
 
 ABSENT = object()
 
@@ -49,7 +49,7 @@ def explain(store: Store, word: str, protocol: str | None = None, spec: str | No
         there = f"; there are {', '.join(known[:4])}{', ...' if len(known) > 4 else ''}" if known else ""
         raise UserError(f"no records of a cell {word!r}{under} in {store.root}{nearest(parts[-1], known) or there}")
     groups = grouped(found, lambda run: (run.sweep, run.protocol)).values()
-    return "\n\n".join("\n".join(_about(store, group, runs, spec)) for group in groups)
+    return "\n\n".join("\n".join(map(visible, _about(store, group, runs, spec))) for group in groups)
 
 
 def _about(store: Store, runs: Sequence[Run], every: Sequence[Run], spec: str | None) -> Iterator[str]:

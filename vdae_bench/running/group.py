@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
+from vdae_bench.data.units import bits_per_dim
 from vdae_bench.evaluation.likelihood import Evaluator
-from vdae_bench.evaluation.units import bits_per_dim
 from vdae_bench.models.registry import get_method
 from vdae_bench.running.context import RunContext
 from vdae_bench.running.cost import Price, group_work, price

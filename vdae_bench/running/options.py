@@ -15,8 +15,11 @@ from typing import Any, Literal
 import click
 
 from vdae_bench.errors import UserError
+from vdae_bench.system.redact import redacted_address
 
 TIME = "TIME"
+STORAGE_VARIABLE = "VDAE_BENCH_STORAGE"
+"""Environment variable with a storage's URL: what the command line has, other users of the machine see."""
 COUNT = click.IntRange(1)
 FOLDER = click.Path(path_type=Path)
 
@@ -110,7 +113,9 @@ class RunOptions:
     storage: str | None = option(
         "--storage",
         metavar="URL",
-        help="Optuna storage of the studies; default: a journal beside the winners.",
+        envvar=STORAGE_VARIABLE,
+        help="Optuna storage of the studies; default: a journal beside the winners. Passwords belong into PGPASSFILE "
+        f"or, with the whole URL, into the variable {STORAGE_VARIABLE}.",
         not_in_array="is for a search, which runs before the array: vdae-bench search SPEC",
     )
     shard: str | None = option(
@@ -203,7 +208,8 @@ class Command:
 
     def _line(self, words: Sequence[str]) -> str:
         plugins = [word for plugin in self.plugins for word in ("--plugin", str(plugin))]
-        return shlex.join(["vdae-bench", *plugins, self.verb, *self.target, *words])
+        line = ["vdae-bench", *plugins, self.verb, *self.target, *words]
+        return shlex.join(map(redacted_address, line))
 
     def _said(self) -> Iterator[tuple[Field[Any], Any]]:
         for part in (self.spec, self.machine, self.run):

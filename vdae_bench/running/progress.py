@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any
 
-from vdae_bench.data.registry import find_dataset, parse_dataset_id
-from vdae_bench.evaluation.units import score_text
+from vdae_bench.data.registry import dims_of
+from vdae_bench.data.units import score_text
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.system.words import duration
 
@@ -25,10 +25,11 @@ def scores_text(scores: Iterable[tuple[Cell, float | None]]) -> str:
             by_cell.setdefault(cell, []).append(nats)
     if not by_cell:
         return "not finite"
-    view, dataset = parse_dataset_id(next(iter(by_cell)).dataset)
-    dims = math.prod(find_dataset(dataset).image_shape)
+    dataset = next(iter(by_cell)).dataset
     means = [statistics.fmean(values) for values in by_cell.values()]
-    best, worst = (score_text(each, view, dims) for each in (min(means), max(means)))
+    best, worst = (
+        score_text(each, dataset.partition("-")[0], dims_of(dataset) or 1) for each in (min(means), max(means))
+    )
     return best if len(means) == 1 else f"{best.partition(' ')[0]} to {worst} over {len(means)} cells"
 
 

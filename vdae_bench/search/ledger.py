@@ -20,12 +20,16 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from vdae_bench.errors import EnvironmentFault, UserError
+from vdae_bench.running.options import STORAGE_VARIABLE
 from vdae_bench.search.space import distributions, quiet_optuna
 from vdae_bench.search.studies import Study
 from vdae_bench.search.winner import Trial, best_of
 from vdae_bench.system.lease import Held, Lease
+from vdae_bench.system.redact import GONE, redacted, redacted_address, without
+from vdae_bench.system.untrusted import content_of
 
 JOURNAL = "optuna.journal"
+LARGEST_JOURNAL = 2**32
 JOURNAL_LOCK_SECONDS = 1.0
 """An append to the journal takes milliseconds: a lock older than this was left behind by a kill."""
 
@@ -67,7 +71,7 @@ def repair_journal(journal: Path) -> None:
         pass
     if not journal.exists():
         return
-    content = journal.read_bytes()
+    content = content_of(journal, LARGEST_JOURNAL)
     whole = content[: content.rfind(b"\n") + 1]
     if whole:
         last = whole[whole.rfind(b"\n", 0, -1) + 1 :]
@@ -89,23 +93,28 @@ def open_storage(folder: Path, url: str | None) -> BaseStorage:
     with quiet_optuna():
         if url is None:
             journal = folder / JOURNAL
-            repair_journal(journal)
             try:
+                repair_journal(journal)
                 return optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
             except OSError:
                 raise
             except Exception as error:  # of what is no journal; on hostile files Optuna fails in any way
                 raise damaged(journal, error) from None
+        if GONE in url:
+            raise UserError(
+                f"--storage has {GONE} where its password was, which no record keeps: give the whole address as "
+                f"{STORAGE_VARIABLE}, or one without a password beside PGPASSFILE"
+            )
         try:
             return optuna.storages.get_storage(url)
         except Exception as error:  # SQLAlchemy's and drivers' own, of any kind
-            shown = url.rpartition("@")[2]
-            raise UserError(f"cannot open the storage {shown}: {str(error).splitlines()[0]}") from None
+            reason = without(f"{error}".partition("\n")[0], url)
+            raise UserError(f"cannot open the storage {redacted_address(url)}: {reason}") from None
 
 
 def damaged(what: object, error: Exception) -> UserError:
     """Error that names a storage whose content makes no sense, with a remedy."""
-    reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    reason = redacted(f"{type(error).__name__}: {error}".splitlines()[0])
     return UserError(f"{what} is damaged ({reason}); take it from a backup, or delete it: frozen winners are kept")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ from vdae_bench.search.trials import BatchDisplay, groups_of, train
 from vdae_bench.search.winner import Trial, Winner, freeze, own_winner, trials_frozen, write_winner
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.records import Store, keep_aside
-from vdae_bench.system import atomic
+from vdae_bench.system import atomic, strict_json
+from vdae_bench.system.untrusted import content_of
 from vdae_bench.system.words import duration
 
 _TRIALS = TypeAdapter(list[Trial])
@@ -175,17 +177,18 @@ class _Results:
     def read(self) -> dict[int, Trial]:
         """The trials by number; none where there is no file, or one that is damaged, which is set aside."""
         try:
-            trials = _TRIALS.validate_json(self._path.read_bytes())
+            trials = _TRIALS.validate_python(strict_json.unsealed(content_of(self._path))["trials"])
         except FileNotFoundError:
             return {}
-        except ValueError:
-            keep_aside(self._path, self._path.read_bytes(), "unreadable")
+        except (ValueError, KeyError):
+            keep_aside(self._path, "unreadable")
             return {}
         return {trial.number: trial for trial in trials}
 
     def write(self, trials: list[Trial]) -> None:
         """Write the results of a trained batch."""
-        atomic.write(self._path, _TRIALS.dump_json(trials))
+        content = strict_json.sealed({"trials": _TRIALS.dump_python(trials, mode="json")})
+        atomic.write(self._path, json.dumps(content, allow_nan=False).encode())
 
     def remove(self) -> None:
         """Remove the batch's checkpoints, the leases that kills left, and then its results, once all are told."""

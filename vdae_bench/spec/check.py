@@ -17,8 +17,10 @@ from pydantic import BaseModel, ValidationError
 
 from vdae_bench.data.registry import find_dataset, parse_dataset_id
 from vdae_bench.errors import UserError
+from vdae_bench.models.hyperparameters import whole
 from vdae_bench.models.registry import get_method
 from vdae_bench.spec.file import (
+    MAX_CELLS,
     CellSpec,
     Choices,
     Metric,
@@ -127,7 +129,7 @@ class _Checker:
             description=written.description,
             cells=tuple(cells),
             protocol=with_seeds(resolved, seeds or overrides.get("seeds", own)),
-            hyperparameters=_given(written.hyperparameters),
+            hyperparameters=written.hyperparameters,
             search=written.search,
             spec_seeds=own,
         )
@@ -146,9 +148,11 @@ class _Checker:
             base, fields = name, {}  # a protocol chosen on the command line replaces the file's
         try:
             protocol = load_protocol(str(base))
-            for key, value in protocol.hyperparameters.items():
-                if fault := vocabulary.fault(key, value):
-                    raise UserError(f"protocol {protocol.name}: {key}: {fault}")
+            try:
+                read = {key: vocabulary.read(key, value) for key, value in protocol.hyperparameters.items()}
+            except UserError as error:
+                raise UserError(f"protocol {protocol.name}: {error}") from None
+            protocol = protocol.model_copy(update={"hyperparameters": read})
         except UserError as error:
             if name is not None:
                 raise
@@ -164,6 +168,12 @@ class _Checker:
 
     def _cells(self, written: SpecFile) -> list[Cell]:
         candidates: list[tuple[Location, dict[str, Any], dict[str, Any]]] = []
+        count = len(written.include) + sum(math.prod(map(len, grid.values())) for grid in written.grid)
+        if count > MAX_CELLS:
+            self.fault(
+                ("grid",), f"the sweep has {count:,} cells, where {MAX_CELLS:,} are the most; make several of it"
+            )
+            return []
         for index, grid in enumerate(written.grid):
             place: Location = ("grid", index)
             missing = [axis for axis in CELL_AXES if axis not in grid]
@@ -179,7 +189,7 @@ class _Checker:
                 self.fault(at, f"an included cell needs {', '.join(absent)} too")
                 continue
             axes = {axis: getattr(cell, axis) for axis in CELL_AXES} | cell.options
-            candidates.append((at, axes, _given(cell.hyperparameters)))
+            candidates.append((at, axes, cell.hyperparameters))
         cells: dict[str, Cell] = {}
         for at, axes, hyperparameters in candidates:
             if any(_excludes(pattern, axes) for pattern in written.exclude):
@@ -187,14 +197,17 @@ class _Checker:
             built = self._cell(at, axes, hyperparameters)
             if not built:
                 continue
-            twin = cells.setdefault(built.slug, built)
-            if twin.hyperparameters != built.hyperparameters:
+            # By the name as the file systems see it that know no capital letters.
+            twin = cells.setdefault(built.slug.casefold(), built)
+            if twin != built or twin.slug != built.slug:
+                self.fault(at, f"two cells have one name, {built.slug}, and would have one folder: leave one out")
+            elif twin.hyperparameters != built.hyperparameters:
                 self.fault(at, f"cell {built.slug} is there twice with different hyperparameters: make two specs")
         return list(cells.values())
 
     def _cell(self, at: Location, axes: dict[str, Any], hyperparameters: dict[str, Any]) -> Cell | None:
         options = {name: value for name, value in axes.items() if name not in CELL_AXES}
-        latents = axes["latents"]
+        latents = whole(axes["latents"])
         try:
             view, dataset = parse_dataset_id(str(axes["dataset"]))
             method = get_method(str(axes["method"]))
@@ -206,7 +219,7 @@ class _Checker:
             self.fault(at, str(error))
             return None
         set_options = {
-            name: float(value) if isinstance(value, int) else value
+            name: value + 0.0 if isinstance(value, int | float) and not isinstance(value, bool) else value  # no -0.0
             for name, value in options.items()
             if value != method.options[name].default
         }
@@ -236,8 +249,7 @@ class _Checker:
             sections += [((key, index, "hyperparameters"), cell.hyperparameters) for index, cell in enumerate(cells)]
         for at, values in sections:
             for name, value in values.items():
-                fault = vocabulary.fault(name, value)
-                if fault and not (value is None and vocabulary.find(name)):  # null is as if it were not there
+                if fault := vocabulary.fault(name, value):
                     self.fault((*at, name), f"{'.'.join(map(str, (*at, name)))}: {fault}")
 
     def _check_search(self, search: SearchSpec, cells: list[Cell], vocabulary: Vocabulary) -> None:
@@ -253,6 +265,12 @@ class _Checker:
             if axis not in CELL_AXES and axis not in options:
                 hint = nearest(axis, [*CELL_AXES, *options])
                 self.fault(("search", "share", index), f"{axis!r} is no axis of this sweep{hint}")
+        studies = math.prod(len(values) or 1 for values in search.compare.model_dump().values()) * len(cells)
+        if studies > MAX_CELLS:
+            self.fault(
+                ("search", "compare"),
+                f"it compares {studies:,} studies, where {MAX_CELLS:,} are the most; leave some out",
+            )
         trained = [cell.slug for cell in cells if get_method(cell.method).trains]
         if search.cell is not None and search.share:
             self.fault(("search", "cell"), "give share or cell, not both")
@@ -286,10 +304,6 @@ def _faults_of_space(name: str, space: Range | Choices, vocabulary: Vocabulary) 
     yield from filter(None, (vocabulary.fault(name, value, strict=True) for value in values))
 
 
-def _given(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in hyperparameters.items() if value is not None}
-
-
 def _excludes(pattern: CellSpec, axes: Mapping[str, Any]) -> bool:
     wanted = {axis: getattr(pattern, axis) for axis in CELL_AXES if getattr(pattern, axis) is not None}
     wanted |= pattern.options
@@ -307,14 +321,12 @@ def apply_overrides(protocol: Protocol, values: Mapping[str, Any], vocabulary: V
     known = [name for name in Protocol.model_fields if name not in own]
     fields = {name: value for name, value in values.items() if name in known}
     hyper = {name: value for name, value in values.items() if name not in known}
-    for name, value in hyper.items():
+    for name in hyper:
         if not vocabulary.find(name):
             hint = nearest(name, [*known, *vocabulary.own])
             raise UserError(f"{name!r} is no field of a protocol and no hyper-parameter{hint}")
-        if fault := vocabulary.fault(name, value):
-            raise UserError(f"{name}: {fault}")
     try:
-        return override(protocol, fields, hyper)
+        return override(protocol, fields, {name: vocabulary.read(name, value) for name, value in hyper.items()})
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}, not {first['input']!r}") from None

@@ -6,8 +6,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
+from vdae_bench.spec.protocol import Whole
 from vdae_bench.system.atomic import is_plain
 
+MAX_CELLS = 10_000
+"""Cells of a sweep at most, counted before any is made; and cells that it leaves out, or studies beside its own."""
 MAX_SEEDS = 1000
 """Training seeds are 0 .. 999 at most; those of trials are far above (`search.studies`)."""
 
@@ -18,7 +21,7 @@ MAX_TRIALS = 10_000
 class Range(BaseModel):
     """A continuous or integer interval of a search."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     distribution: Literal["log_uniform_values", "uniform", "int_uniform"]
     min: float = Field(allow_inf_nan=False)
@@ -46,7 +49,7 @@ class Range(BaseModel):
 class Choices(BaseModel):
     """A categorical set of a search."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     values: list[str | int | float] = Field(min_length=1)
     faults: ClassVar[tuple[str, ...]] = ()
@@ -60,7 +63,7 @@ class Choices(BaseModel):
 class Metric(BaseModel):
     """The quantity that a search optimises."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     name: Literal["validation_elbo"]
     goal: Literal["maximize"]
@@ -69,31 +72,31 @@ class Metric(BaseModel):
 class StudyGrid(BaseModel):
     """Studies beside the spec's own, multiplied out: other samplers, seeds, epochs, numbers of trials at once."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     sampler: list[Literal["gp", "tpe", "random"]] = []
-    seed: list[Annotated[int, Field(ge=0, le=MAX_SEEDS)]] = []
-    epochs: list[Annotated[int, Field(ge=1)]] = []
-    batch: list[Annotated[int, Field(ge=1, le=256)]] = []
+    seed: list[Annotated[Whole, Field(ge=0, le=MAX_SEEDS)]] = []
+    epochs: list[Annotated[Whole, Field(ge=1)]] = []
+    batch: list[Annotated[Whole, Field(ge=1, le=256)]] = []
 
 
 class SearchSpec(BaseModel):
     """The hyper-parameter search of a spec."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     method: Literal["bayes", "random"] = "bayes"
     sampler: Literal["gp", "tpe"] = "gp"
     """Sampler of method `bayes`: Optuna's Gaussian process, or its tree-structured Parzen estimator."""
     metric: Metric = Metric(name="validation_elbo", goal="maximize")
-    trials: int = Field(ge=1, le=MAX_TRIALS)
+    trials: Whole = Field(ge=1, le=MAX_TRIALS)
     """Number of trials in total, across resumes."""
-    epochs: int | None = Field(default=None, ge=1)
+    epochs: Whole | None = Field(default=None, ge=1)
     """Epochs of a trial; None takes the protocol's."""
-    batch: int = Field(default=8, ge=1, le=256)
+    batch: Whole = Field(default=8, ge=1, le=256)
     """Trials asked together, before any of them is told; those of one architecture train as replicas of one model."""
     pruning: bool = True
-    seed: int = Field(default=0, ge=0, le=MAX_SEEDS)
+    seed: Whole = Field(default=0, ge=0, le=MAX_SEEDS)
     share: list[str] = []
     """Axes over which cells share one study, run on the first of them."""
     cell: str | None = None
@@ -105,17 +108,17 @@ class SearchSpec(BaseModel):
 class CellSpec(BaseModel):
     """A cell written out under `include`, or a pattern under `exclude`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     dataset: str | None = None
     method: str | None = None
-    latents: int | None = None
+    latents: Whole | None = None
     options: dict[str, str | int | float | None] = {}
     hyperparameters: dict[str, Any] = {}
 
 
-NOT_SWEEPS = ("bench", "chaos")
-"""Folders of results/ that other verbs write."""
+NOT_SWEEPS = ("bench", "chaos", "records", "claims", "index")
+"""Folders of results/ that other verbs write, and files of reports/<protocol>/ that are of all sweeps."""
 
 
 def _plain_name(name: str) -> str:
@@ -127,18 +130,18 @@ def _plain_name(name: str) -> str:
 class SpecFile(BaseModel):
     """A sweep file as written, before its cells are multiplied out."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     version: Literal[1]
     name: Annotated[str, AfterValidator(_plain_name)] = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     description: str = ""
     grid: list[dict[str, Annotated[list[str | int | float | None], Field(min_length=1)]]] = []
-    include: list[CellSpec] = []
-    exclude: list[CellSpec] = []
+    include: list[CellSpec] = Field(default=[], max_length=MAX_CELLS)
+    exclude: list[CellSpec] = Field(default=[], max_length=MAX_CELLS // 10)
     protocol: str | dict[str, Any] | None = None
     hyperparameters: dict[str, Any] = {}
     search: SearchSpec | None = None
-    seeds: int | None = Field(default=None, ge=1, le=1000)
+    seeds: Whole | None = Field(default=None, ge=1, le=1000)
 
     @field_validator("grid", mode="before")
     @classmethod

@@ -56,6 +56,16 @@ class Vocabulary:
         """The declarations of a name; a name that only other methods have is known too, and changes nothing."""
         return self.own.get(name) or _of_any_method().get(name, [])
 
+    def read(self, name: str, value: Any) -> Any:
+        """Return the value of a hyper-parameter as its methods take it.
+
+        Raises:
+            UserError: it is out of bounds or of another type, or nothing has that name.
+        """
+        if fault := self.fault(name, value):
+            raise UserError(f"{name}: {fault}")
+        return self.find(name)[0].read(value)
+
     def fault(self, name: str, value: Any, *, strict: bool = False) -> str:
         """Sentence that says what is wrong with setting a hyper-parameter to a value; "" where nothing is."""
         found = self.find(name)

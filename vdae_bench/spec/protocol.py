@@ -11,11 +11,12 @@ import functools
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from vdae_bench.errors import UserError
+from vdae_bench.models.hyperparameters import whole
 from vdae_bench.models.log_det import Estimator
 from vdae_bench.models.precision import Precision
 from vdae_bench.system.atomic import is_plain
@@ -25,34 +26,38 @@ from vdae_bench.system.yaml_file import YamlFile
 
 PROTOCOLS = ("smoke", "quick", "standard", "paper-mixed", "paper")
 """The shipped protocols, files in `sweeps/protocols/`: the longest and most exact last."""
+Whole = Annotated[int, BeforeValidator(whole)]
+"""A whole number, which may be written 1e2; nothing else is taken for one."""
+NOT_PROTOCOLS = ("budgets", "illustration")
+"""Folders beside those of protocols, in results/<sweep>/ and in reports/."""
 NOT_IN_CONTENT = ("name", "base", "seeds", "description", "cannot_show", "quality_samples")
 
 
 class Protocol(BaseModel):
     """A resolved protocol; the fields are explained in `sweeps/protocols/paper.yaml`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     name: str
     base: str
     """The shipped protocol that it is, or differs from."""
     description: str = ""
-    cannot_show: tuple[str, ...] = ()
-    epochs: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
-    seeds: int = Field(ge=1, le=1000)
-    train_images: int | None = Field(default=None, ge=1)
-    validation_images: int = Field(ge=1)
-    importance_samples: int = Field(ge=1)
-    nll_images: int = Field(ge=1)
-    elbo_images: int = Field(ge=1)
-    elbo_samples: int = Field(ge=1)
-    quality_samples: int = Field(default=0, ge=0)
+    cannot_show: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    epochs: Whole = Field(ge=1)
+    batch_size: Whole = Field(ge=1)
+    seeds: Whole = Field(ge=1, le=1000)
+    train_images: Whole | None = Field(default=None, ge=1)
+    validation_images: Whole = Field(ge=1)
+    importance_samples: Whole = Field(ge=1)
+    nll_images: Whole = Field(ge=1)
+    elbo_images: Whole = Field(ge=1)
+    elbo_samples: Whole = Field(ge=1)
+    quality_samples: Whole = Field(default=0, ge=0)
     precision: Precision = "float32"
     log_det: Estimator = "subset"
-    log_det_rows: float = Field(default=1.0, gt=0)
+    log_det_rows: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     initialisation: Literal["data", "paper"]
-    scalar_rate: float = Field(gt=0)
+    scalar_rate: float = Field(gt=0, allow_inf_nan=False)
     hyperparameters: dict[str, Any] = {}
     overrides: dict[str, Any] = {}
     """Hyper-parameters that a user set for this protocol; they win over the spec's."""
@@ -105,6 +110,8 @@ def _from_file(path: Path) -> Protocol:
     file, name = YamlFile.read(path), path.stem
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name) or not is_plain(name):
         raise UserError(f"{path}: a protocol is named as its file is, with small letters, digits, '.', '_' and '-'")
+    if name in NOT_PROTOCOLS:
+        raise UserError(f"{path}: {name} is the name of another folder; give the file another one")
     if name in PROTOCOLS:
         raise UserError(f"{path}: {name} is a shipped protocol; give the file another name")
     if not isinstance(file.content, dict) or file.content.get("base") not in PROTOCOLS:

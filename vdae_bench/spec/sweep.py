@@ -11,6 +11,7 @@ from vdae_bench.models.registry import get_method
 from vdae_bench.spec.file import Choices, Range, SearchSpec
 from vdae_bench.spec.hyperparameters import hyperparameters_of
 from vdae_bench.spec.protocol import Protocol
+from vdae_bench.system.words import number
 
 CELL_AXES = ("dataset", "method", "latents")
 
@@ -45,7 +46,7 @@ class Cell:
 
 
 def _word(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return number(value) if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.layout import Layout
 from vdae_bench.store.records import RecordedCell
 from vdae_bench.system import atomic, strict_json
+from vdae_bench.system.untrusted import content_of
 
 ASKED_SCHEMA = 1
 
@@ -61,7 +62,7 @@ class Asked(BaseModel):
 def read_asked(store: Layout, sweep: str, protocol: str) -> Asked | None:
     """The runs asked for last; None where nothing says so, or what does is damaged (`damaged_asked`)."""
     try:
-        return Asked.model_validate(strict_json.loads(store.asked(sweep, protocol).read_bytes()))
+        return Asked.model_validate(strict_json.unsealed(content_of(store.asked(sweep, protocol))))
     except (OSError, ValueError):
         return None
 
@@ -79,5 +80,5 @@ def write_asked(store: Layout, sweep: str, protocol: str, asked: Asked) -> None:
         EnvironmentFault: it cannot be written.
     """
     if asked != read_asked(store, sweep, protocol):
-        content = json.dumps(asked.model_dump(by_alias=True), indent=1) + "\n"
+        content = json.dumps(strict_json.sealed(asked.model_dump(by_alias=True)), indent=1) + "\n"
         atomic.write(store.asked(sweep, protocol), content.encode())

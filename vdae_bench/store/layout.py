@@ -54,7 +54,7 @@ class Layout:
         for path in sorted(self.root.glob("*/*/*/seed-*.json")):
             place = self.place(path)
             wanted = sweep in (None, place.sweep) and protocol in (None, place.protocol)
-            if wanted and path.stem.removeprefix("seed-").isdecimal():
+            if wanted and all(map(_is_place_name, place)) and path.stem.removeprefix("seed-").isdecimal():
                 yield path
 
     def place(self, path: Path) -> RecordPlace:
@@ -69,7 +69,8 @@ class Layout:
         """(sweep, protocol) of each folder with records, winners, checkpoints, or runs asked for."""
         kinds = ("asked.json", "*/seed-*.json", "search/*.json", "checkpoints/*")
         files = (path for kind in kinds for path in self.root.glob(f"*/*/{kind}"))
-        return sorted({(path.parts[0], path.parts[1]) for path in (each.relative_to(self.root) for each in files)})
+        places = {path.relative_to(self.root).parts[:2] for path in files}
+        return sorted((sweep, protocol) for sweep, protocol in places if all(map(_is_place_name, (sweep, protocol))))
 
     def checkpoints(self, sweep: str, protocol: str) -> Path:
         """The folder with what stopped groups of a sweep go on from, and their leases."""
@@ -101,7 +102,9 @@ class Layout:
 
     def winner_paths(self, sweep: str | None = None, protocol: str | None = None) -> Iterator[Path]:
         """The files in the places of frozen winners, in order, superseded ones too."""
-        yield from sorted(self.root.glob(f"{sweep or '*'}/{protocol or '*'}/search/*.json"))
+        for path in sorted(self.root.glob(f"{sweep or '*'}/{protocol or '*'}/search/*.json")):
+            if all(map(_is_place_name, self.place(path))):
+                yield path
 
     def budget(self, sweep: str, name: str) -> Path:
         """The file of what a budget chose."""
@@ -121,6 +124,11 @@ class Layout:
 def seed_of(record: Path) -> int:
     """The seed of the run with that record."""
     return int(record.stem.removeprefix("seed-"))
+
+
+def _is_place_name(name: str) -> bool:
+    """Tell if a folder has a name that this package gives; what lies in any other is none of its files."""
+    return is_plain(name) and name[0].isalnum() and " " not in name
 
 
 def is_record_of(path: Path, cell: str, seed: int) -> bool:

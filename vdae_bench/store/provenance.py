@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vdae_bench import __version__
+from vdae_bench.system.redact import redacted_command
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -53,7 +54,7 @@ def provenance(run_digest: str, dataset_sha256: str, started_at: datetime, comma
         "dataset_sha256": dataset_sha256,
         "run_digest": run_digest,
         "started_at": started_at.astimezone(UTC).isoformat(timespec="seconds"),
-        "command": command,
+        "command": redacted_command(command),
     }
 
 

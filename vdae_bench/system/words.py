@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
 from typing import Any
 
 from vdae_bench.errors import UserError
@@ -36,6 +37,30 @@ def parse_duration(text: str) -> float:
     if not match or float(match[1]) <= 0:
         raise UserError(f"a time is written 90s, 30m or 8h, not {text!r}")
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+
+
+def number(value: float) -> str:
+    """A number as it names things: in six digits where they are all of it, else in as many as tell it from any other.
+
+    >>> number(-3.0), number(0.1), number(0.12345678), number(1e-9)
+    ('-3', '0.1', '0.12345678', '1e-09')
+    """
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
+
+
+def visible(text: str) -> str:
+    r"""A text of one line in which all that would be obeyed and not shown is written out: controls, ends of lines.
+
+    >>> print(visible("a\x1b[2Jb\nc\u202e"))
+    a\x1b[2Jb\nc\u202e
+    """
+    return "".join(each if _is_shown(each) else each.encode("unicode_escape").decode() for each in text)
+
+
+def _is_shown(character: str) -> bool:
+    """True for what is no control, format, surrogate, private or unassigned character and ends no line."""
+    return unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
 FLOP_UNITS = ((1e18, "EFLOP"), (1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"))

@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from vdae_bench.errors import UserError
+from vdae_bench.system import strict_json
+from vdae_bench.system.untrusted import LARGEST_SPEC, Unfit, content_of
 
 MAX_NODES = 100_000
 """Bound on a file's nodes, more than any sweep has: its aliases may multiply out beyond it, and it is refused."""
+CHARACTERS_OF_A_NODE = 64
+"""So many characters of a text count as a node: an alias repeats a long one as easily as a list."""
 
 Location = tuple[int | str, ...]
 
@@ -43,13 +47,13 @@ class YamlFile:
             UserError: it cannot be read, or is no YAML.
         """
         try:
-            return cls(path, path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            return cls(path, content_of(path, LARGEST_SPEC).decode())
+        except (OSError, Unfit, UnicodeDecodeError) as error:
+            reason = str(error) if isinstance(error, Unfit) else getattr(error, "strerror", "it is not UTF-8 text")
             raise UserError(f"cannot read {path}: {reason}") from None
 
     def _plain(self, node: Any, at: Location) -> Any:
-        self._nodes += 1
+        self._nodes += 1 + (len(node) // CHARACTERS_OF_A_NODE if isinstance(node, str) else 0)
         if self._nodes > MAX_NODES or len(at) > 50:
             raise UserError(f"{self.path}: too large or too deep for a sweep; write its lists out without aliases")
         position = getattr(node, "lc", None)
@@ -67,6 +71,8 @@ class YamlFile:
             return [self._plain(item, (*at, index)) for index, item in enumerate(node)]
         if isinstance(node, bool) or node is None:
             return node
+        if isinstance(node, int) and abs(node) >= strict_json.LARGEST_INTEGER:
+            raise UserError(f"{self.path}, line {self.line(at)}: the number is too large")
         for kind in (int, float, str):
             if isinstance(node, kind):
                 return kind(node)

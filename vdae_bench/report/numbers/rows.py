@@ -12,6 +12,7 @@ from vdae_bench.report.numbers.runs import Run, Selection, order_of
 from vdae_bench.report.numbers.statistics import CellRuns, cells_of
 from vdae_bench.report.numbers.units import Unit, unit_of
 from vdae_bench.spec.sweep import Cell
+from vdae_bench.system.words import number
 
 NO_LATENTS = "-"
 
@@ -87,7 +88,7 @@ def title_of(cell: Cell) -> str:
     if any(title == get_method(known).title for known in BUILT_IN if known != cell.method):
         title += f" [{cell.method}]"  # a plugin's, begun as a copy
     options = ", ".join(
-        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in cell.options
+        f"{name} {number(value)}" if isinstance(value, float) else f"{name} {value}" for name, value in cell.options
     )
     return f"{title} ({options})" if options else title
 

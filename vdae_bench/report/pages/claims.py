@@ -14,6 +14,7 @@ from vdae_bench.report.numbers.verdict import Verdict
 from vdae_bench.report.sections.claims import claims_table, in_bold
 from vdae_bench.report.style.markdown import bullets, escape, table
 from vdae_bench.system import strict_json
+from vdae_bench.system.untrusted import content_of
 
 FILE = "claims.json"
 REASONS = 2
@@ -85,7 +86,7 @@ def changed_verdicts(judged: Sequence[Judgement], committed: Path) -> list[str]:
         UserError: the file is damaged.
     """
     try:
-        content = strict_json.loads(committed.read_bytes())
+        content = strict_json.loads(content_of(committed))
         before = {each["claim"]: each["verdict"] for each in content["claims"]}
     except FileNotFoundError:
         before = {}

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, ValidationError
 
 from vdae_bench.errors import UserError
 from vdae_bench.report.style.markdown import code, commit_in_short, escape, table
 from vdae_bench.store.records import Store
 from vdae_bench.system import atomic
+from vdae_bench.system.redact import redacted_command
+from vdae_bench.system.untrusted import content_of
 
 NAME = "reliability"
 
@@ -30,7 +33,7 @@ class ChaosRun(BaseModel):
     platform: str
     python: str
     torch: str
-    command: str
+    command: Annotated[str, AfterValidator(redacted_command)]
 
 
 def write(results: Path, name: str, run: ChaosRun) -> None:
@@ -46,7 +49,7 @@ def read(path: Path) -> ChaosRun:
         UserError: it is no such file.
     """
     try:
-        return ChaosRun.model_validate_json(path.read_text(encoding="utf-8"))
+        return ChaosRun.model_validate_json(content_of(path))
     except (OSError, ValueError, ValidationError) as error:
         raise UserError(f"{path} holds no figures of `make chaos`; move it away and run that again") from error
 
@@ -82,6 +85,6 @@ def _section(run: ChaosRun) -> Iterator[str]:
     yield table(["what", "count"], rows, right=["count"])
     commit = commit_in_short(run.git_commit, run.git_dirty)
     yield (
-        f"{code(run.command)}, {run.seconds:.0f} s; {run.started_at}; {commit}; {escape(run.platform)}; "
-        f"torch {run.torch}, Python {run.python}"
+        f"{code(run.command)}, {run.seconds:.0f} s; {escape(run.started_at)}; {commit}; {escape(run.platform)}; "
+        f"torch {escape(run.torch)}, Python {escape(run.python)}"
     )

@@ -120,8 +120,9 @@ def _head(chapters: Sequence[Chapter]) -> str:
     devices = sorted({f"{run.record.cost.device}, {run.record.cost.threads} threads" for run in runs})
     search_seconds = sum(each.search_seconds for each in chapters)
     return (
-        f"The long runs that `make evidence` makes: {wanted - missing} of {wanted} are here, from {dates[0]} to "
-        f"{dates[-1]} ({'; '.join(devices)}), {rough_duration(total_seconds(runs))} of training and evaluation and "
+        f"The long runs that `make evidence` makes: {wanted - missing} of {wanted} are here, "
+        f"from {escape(dates[0])} to {escape(dates[-1])} ({escape('; '.join(devices))}), "
+        f"{rough_duration(total_seconds(runs))} of training and evaluation and "
         f"{rough_duration(search_seconds)} of searches. Ours are means over seeds ± their sample standard deviation. "
         "Whether a number may stand beside the paper's is in its own column: runs shorter than the paper's, whose "
         "curves still fall, say nothing of it. Hours and operations are of all seeds of a row; hours are by the clock, "

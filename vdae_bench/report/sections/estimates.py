@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from vdae_bench.data.registry import dims_of
 from vdae_bench.paper.published import load_table
 from vdae_bench.report.numbers.rows import Row, Sheet
 from vdae_bench.report.numbers.subject import Subject
-from vdae_bench.report.numbers.units import NATS, dims_of
+from vdae_bench.report.numbers.units import NATS
 from vdae_bench.report.style.markdown import escape, table
 from vdae_bench.report.style.section import Section
 from vdae_bench.spec.protocol import Protocol

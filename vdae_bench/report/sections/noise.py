@@ -28,6 +28,7 @@ from vdae_bench.report.style.csv import csv
 from vdae_bench.report.style.figure import GREY, STYLES, Style, band, canvas, drawn
 from vdae_bench.report.style.markdown import as_pixels, beside, bullets, picture, table
 from vdae_bench.report.style.section import Section
+from vdae_bench.system.words import number
 
 Points = Mapping[float, Summary]
 CONTAINS_COUPLED = "NICE decoder of its own"
@@ -54,7 +55,7 @@ def pivot(curves: list[NoiseCurve], separator: str = "<br>") -> tuple[list[str],
     headers = ["log sigma", *(separator.join(textwrap.wrap(curve.label, 12)) for curve in curves), "floor"]
     rows = [
         [
-            f"{level:g}",
+            number(level),
             *(f"{curve.points[level].mean:.3f}" if level in curve.points else "" for curve in curves),
             f"{coupled_floor(level):.3f}",
         ]
@@ -154,7 +155,7 @@ def _reading(coupled: Points, others: Mapping[str, Points]) -> str:
 
 
 def _levels(levels: list[float]) -> str:
-    return "log sigma = " + ", ".join(f"{level:g}" for level in sorted(levels)) if levels else "no sigma"
+    return "log sigma = " + ", ".join(number(level) for level in sorted(levels)) if levels else "no sigma"
 
 
 PICTURE = "Test -ELBO against the fixed noise level"

@@ -49,7 +49,7 @@ def row_notes(sheet: Sheet, searches: Sequence[Frozen]) -> list[tuple[str, str, 
             continue
         winner = frozen.winner
         said = (
-            f"trial {winner.winner} of {len(winner.trials)} on {code(winner.cell)} ({winner.sampler}), "
+            f"trial {winner.winner} of {len(winner.trials)} on {code(winner.cell)} ({escape(winner.sampler)}), "
             f"{fidelity(winner)}"
         )
         notes.append((names, said, frozen))
