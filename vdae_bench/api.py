@@ -26,7 +26,7 @@ from vdae_bench.errors import UserError
 from vdae_bench.evaluation.likelihood import CHUNK_ROWS, Evaluator
 from vdae_bench.evaluation.pictures import sample_batches
 from vdae_bench.models.model import Model
-from vdae_bench.report.numbers.runs import load_runs
+from vdae_bench.report.numbers.runs import left_out_of, load_runs
 from vdae_bench.report.pages.files import frame
 from vdae_bench.running.job import Job
 from vdae_bench.spec.protocol import Protocol
@@ -47,7 +47,7 @@ def records(results: Path | str = "results", protocol: str | None = None, sweep:
 
     Returns:
         The table; its column `record` is each record's path under `results`, `weights` is True where `load` has a
-        model. Empty where there is no record.
+        model, `left_out` says why a record is in no table of a report. Empty where there is no record.
 
     Example:
         >>> records("a folder that is not there").empty
@@ -55,9 +55,9 @@ def records(results: Path | str = "results", protocol: str | None = None, sweep:
     """
     store = Store(Path(results))
     runs = load_runs(store, protocol, sweep)
-    return (
-        frame(runs, {}, store.root).assign(weights=[has_weights(run.path) for run in runs]) if runs else pd.DataFrame()
-    )
+    if not runs:
+        return pd.DataFrame()
+    return frame(runs, left_out_of(runs), store.root).assign(weights=[has_weights(run.path) for run in runs])
 
 
 def images(dataset: str, split: Split = "test", folder: Path | str | None = None) -> Float[Tensor, "N n"]:

@@ -15,8 +15,8 @@ from vdae_bench.cli.lists import list_verb
 from vdae_bench.cli.options import (
     data_option,
     dataset_argument,
+    noise_grid_option,
     plugin_option,
-    protocol_option,
     reports_option,
     results_option,
     takes,
@@ -63,9 +63,7 @@ def reproduce(part: str, options: SpecOptions, machine: MachineOptions, run: Run
 
 @cli.command()
 @click.argument("spec", required=False)
-@click.option(
-    "--noise-grid", is_flag=True, help="The grid of fixed sigmas behind Figure 1 (the shipped sweep figure1)."
-)
+@noise_grid_option
 @takes(options=SpecOptions, machine=MachineOptions, run=RunOptions)
 def sweep(spec: str | None, noise_grid: bool, options: SpecOptions, machine: MachineOptions, run: RunOptions) -> None:
     """Run a sweep: a YAML file, or a shipped one by name."""
@@ -100,15 +98,17 @@ def plan(spec: str, options: SpecOptions, machine: MachineOptions, asked: PlanOp
 
 
 @cli.command()
-@plugin_option
-@click.argument("spec", default="all")
-@protocol_option
-@results_option
-def status(spec: str, protocol: str | None, results: Path) -> None:
-    """Finished, started, diverged and missing runs for each cell."""
-    from vdae_bench.cli import plan as commands
+@click.argument("spec", required=False)
+@noise_grid_option
+@takes(options=SpecOptions, machine=MachineOptions, run=RunOptions)
+def status(spec: str | None, noise_grid: bool, options: SpecOptions, machine: MachineOptions, run: RunOptions) -> None:
+    """Finished, begun, diverged and missing runs for each cell, what runs now, and what is left over.
 
-    commands.show_status(spec, protocol, results)
+    With the words of `sweep`, of what that command asks for; without a spec, of everything in results/.
+    """
+    from vdae_bench.cli import status as commands
+
+    commands.show_status("figure1" if noise_grid else spec, options, machine)
 
 
 @cli.command()

@@ -76,7 +76,9 @@ def typed_options() -> tuple[str, ...]:
     )
 
 
-protocol_option = one_option(SpecOptions, "protocol")
+noise_grid_option = click.option(
+    "--noise-grid", is_flag=True, help="The grid of fixed sigmas behind Figure 1 (the shipped sweep figure1)."
+)
 results_option = one_option(MachineOptions, "results")
 reports_option = one_option(MachineOptions, "reports")
 data_option = one_option(MachineOptions, "data")

@@ -1,11 +1,9 @@
-"""The verbs `plan`, `status` and `validate`, which run nothing."""
+"""The verbs `plan` and `validate`, which run nothing."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 from tabulate import tabulate
@@ -27,8 +25,6 @@ from vdae_bench.search.studies import studies_of
 from vdae_bench.search.winner import trials_frozen
 from vdae_bench.spec.check import find_spec, load_spec
 from vdae_bench.spec.sweep import SweepSpec
-from vdae_bench.store.records import Store
-from vdae_bench.system.lease import Lease
 from vdae_bench.system.words import counted, duration, parse_duration
 
 
@@ -181,38 +177,6 @@ def _seconds_of(group: RunGroup, timing: Calibration) -> dict[str, float]:
         "elbo": timing.elbo_seconds,
         "samples": timing.samples_seconds,
     }
-
-
-def show_status(word: str, protocol: str | None, results: Path) -> None:
-    """Print finished, started, diverged and missing runs."""
-    store = Store(results)
-    names = ["table1", "table2"] if word == "all" else [word]
-    for name in names:
-        spec = load_spec(find_spec(name), protocol)
-        with contextlib.suppress(UserError):  # a winner of another search says nothing of what is missing
-            spec = take_winners(spec, store, asked=None, quiet=True)
-        planned = plan(spec, store)
-        started = {cell for group in planned.groups if group.begun(store) for cell in group.cells}
-        rows = [
-            [
-                each.job.cell.slug,
-                len(each.done) - len(each.diverged),
-                "yes" if each.job.cell in started else "",
-                len(each.diverged),
-                len(each.missing),
-            ]
-            for each in planned.cells
-        ]
-        for path, reason in store.unreadable(spec.protocol.name, spec.name):
-            click.echo(f"{path} is not read, and kept aside when its run is run again: {reason}")
-        click.echo(f"{spec.name}, protocol {spec.protocol.name}")
-        click.echo(tabulate(rows, ["cell", "finished", "checkpoint", "diverged", "missing"]))
-        for lease in store.lease_paths(spec.name, spec.protocol.name):
-            if note := Lease(lease).read_note():
-                share = "" if note["fraction"] is None else f", {note['fraction']:.0%}"
-                at = f"{note['phase']}{share}" if note["phase"] else "starts"
-                click.echo(f"process {note['process']} on {note['host']}: {note['label']}: {at}")
-        click.echo()
 
 
 def show_validation(word: str) -> None:

@@ -15,7 +15,7 @@ from vdae_bench.running.context import RunContext, create_context
 from vdae_bench.running.cost import group_work
 from vdae_bench.running.execute import Outcome, clear_leftovers, run_plan
 from vdae_bench.running.options import Command, RunOptions
-from vdae_bench.running.plan import Plan, plan
+from vdae_bench.running.plan import Plan, note_asked, plan
 from vdae_bench.running.pools import choose_pool
 from vdae_bench.running.progress import choose_progress
 from vdae_bench.running.shards import parse_shard
@@ -50,6 +50,8 @@ def run_sweeps(names: Sequence[str], command: Command) -> None:
             search_sweep(spec, context, run, stop)
         spec = take_winners(spec, context.store, options.search, run.quiet)
         planned = plan(spec, context.store, context.limit, options.only)
+        if not run.dry_run:
+            note_asked(spec, planned, context.store)
         if shard:
             planned = shard.part_of(planned, context.store)
         if run.dry_run:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vdae_bench.errors import UserError
 from vdae_bench.report.numbers.claims import claims_protocol, concerning, judge_claims, with_pages
-from vdae_bench.report.numbers.runs import Run, by_folder, load_runs, select
+from vdae_bench.report.numbers.runs import Run, by_folder, left_out_of, load_runs, select
 from vdae_bench.report.numbers.searches import current, load_searches
 from vdae_bench.report.numbers.subject import SearchSubject, Subject
 from vdae_bench.report.pages.claims import FILE as CLAIMS_FILE
@@ -226,8 +226,7 @@ class _Folder:
     def _records(self) -> RenderedReport:
         path = self.path / "records.csv"
         runs = [run for members in self.runs.values() for run in members]
-        left_out = {each.run.path: each.reason for members in self.runs.values() for each in select(members).left_out}
-        files = {path: to_csv(frame(runs, left_out, self.store.root)).encode()}
+        files = {path: to_csv(frame(runs, left_out_of(runs), self.store.root)).encode()}
         return RenderedReport(
             WrittenReport("", self.name, path, f"{short(path)}: {counted(len(runs), 'record')}"), files
         )

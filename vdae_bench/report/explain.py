@@ -12,7 +12,7 @@ from vdae_bench.data.registry import find_dataset
 from vdae_bench.errors import UserError
 from vdae_bench.models.registry import get_method
 from vdae_bench.report.numbers.rows import SCORES, sheets_of
-from vdae_bench.report.numbers.runs import LeftOut, Run, grouped, load_runs, protocol_of, select
+from vdae_bench.report.numbers.runs import Run, grouped, left_out_of, load_runs, protocol_of, select
 from vdae_bench.report.numbers.searches import load_searches
 from vdae_bench.report.numbers.statistics import CellRuns
 from vdae_bench.report.numbers.units import unit_of
@@ -55,7 +55,7 @@ def explain(store: Store, word: str, protocol: str | None = None, spec: str | No
 def _about(store: Store, runs: Sequence[Run], every: Sequence[Run], spec: str | None) -> Iterator[str]:
     first = runs[0]
     yield f"{first.sweep}/{first.protocol}/{first.cell.slug}"
-    reasons = {each.run.path: each.reason for each in _left_out(first, every)}
+    reasons = left_out_of(each for each in every if (each.sweep, each.protocol) == (first.sweep, first.protocol))
     drawn = CellRuns(first.cell, tuple(run for run in runs if run.path not in reasons))
     unit = unit_of(first.cell.dataset)
     for name, score in SCORES:
@@ -71,13 +71,11 @@ def _about(store: Store, runs: Sequence[Run], every: Sequence[Run], spec: str | 
         state = reasons.get(run.path) or ("" if run.completed else "diverged")
         started = run.record.provenance.get("started_at", "at an unknown time")
         yield f"    seed {run.seed}: {short(run.path)}, started {started}{f', left out: {state}' if state else ''}"
-    for name, value in PROPERTIES.items():
+    said = {**PROPERTIES, "hyper-parameters": _hyperparameters, "from": lambda run: _source(store, run)}
+    for name, value in said.items():
         for shown, members in grouped(runs, value).items():
             whose = f" (seeds {', '.join(str(run.seed) for run in members)})" if len(members) < len(runs) else ""
             yield f"  {name}: {shown}{whose}"
-    used = first.record.hyperparameters
-    yield f"  hyper-parameters: {parameters_text({name: value for name, value in used.items() if name != 'source'})}"
-    yield f"  from: {_source(store, first)}"
     yield from _again(store, runs, spec)
 
 
@@ -92,10 +90,8 @@ def _order(run: Run, every: Sequence[Run], score: str) -> Finding | None:
     return None
 
 
-def _left_out(run: Run, every: Sequence[Run]) -> Sequence[LeftOut]:
-    with contextlib.suppress(UserError):
-        return select([each for each in every if (each.sweep, each.protocol) == (run.sweep, run.protocol)]).left_out
-    return ()
+def _hyperparameters(run: Run) -> str:
+    return parameters_text({name: value for name, value in run.record.hyperparameters.items() if name != "source"})
 
 
 def _source(store: Store, run: Run) -> str:

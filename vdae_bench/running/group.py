@@ -21,6 +21,7 @@ from vdae_bench.models.registry import get_method
 from vdae_bench.running.context import RunContext
 from vdae_bench.running.cost import Price, group_work, price
 from vdae_bench.running.job import Job, RunGroup
+from vdae_bench.running.progress import scores_text
 from vdae_bench.running.task import Busy, Report, run_leased
 from vdae_bench.running.workbench import Workbench
 from vdae_bench.store.evidence import write_evidence
@@ -107,7 +108,7 @@ class _GroupRun:
 
         def show(trainer: Trainer) -> None:
             fraction = trainer.step / trainer.steps * (1 - self.cost.evaluation_share)
-            self.report(_training_phase(trainer), fraction)
+            self.report(_training_phase(trainer, self.group), fraction)
 
         self.trainer.run(self.save, lambda: self.checkpoint.due, self.stop, show)
 
@@ -204,12 +205,12 @@ def redraw_standard_deviation(bench: Workbench) -> float:
     return torch.tensor(values, dtype=torch.float64).std().item()
 
 
-def _training_phase(trainer: Trainer) -> str:
+def _training_phase(trainer: Trainer, group: RunGroup) -> str:
     epoch = min(trainer.step // trainer.steps_per_epoch + 1, trainer.settings.epochs)
     text = f"epoch {epoch}/{trainer.settings.epochs}"
     if trainer.curve["validation"]:
-        values = trainer.curve["validation"][-1]
-        text += f", validation -ELBO {sum(values) / len(values):.2f} nats"
+        cells = (job.cell for job, _ in group.runs)
+        text += f", validation -ELBO {scores_text(zip(cells, trainer.curve['validation'][-1], strict=True))}"
     return text
 
 
@@ -265,6 +266,7 @@ def _records(
                     threads=context.threads,
                     replicas=replicas,
                 ),
+                method_title=get_method(job.cell.method).title,
                 provenance=_provenance(run, job, seed),
                 method_version=get_method(job.cell.method).version,
             )

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -31,7 +32,7 @@ from vdae_bench.spec.file import (
     StudyGrid,
 )
 from vdae_bench.spec.hyperparameters import Vocabulary
-from vdae_bench.spec.protocol import Protocol, load_protocol, override, place_in_protocol, sweeps_folder
+from vdae_bench.spec.protocol import Protocol, load_protocol, override, place_in_protocol, sweeps_folder, with_seeds
 from vdae_bench.spec.sweep import CELL_AXES, Cell, SweepSpec
 from vdae_bench.system.paths import user_path
 from vdae_bench.system.words import nearest
@@ -42,10 +43,13 @@ if TYPE_CHECKING:
 
 
 def find_spec(word: str) -> Path:
-    """A spec by its path, or a shipped one by its name (`table1`), which nothing in the current folder hides."""
+    """A spec by its path, or a shipped one, which nothing in the current folder hides.
+
+    A shipped one has the name of its file (`evidence/binary`), or its own (`binary`).
+    """
     shipped = shipped_sweeps()
-    if word in shipped:
-        return sweeps_folder() / f"{word}.yaml"
+    if found := word if word in shipped else shipped_names().get(word):
+        return sweeps_folder() / f"{found}.yaml"
     path = user_path(word)
     if path.is_file():
         return path
@@ -63,6 +67,13 @@ def shipped_sweeps() -> list[str]:
     folder = sweeps_folder()
     files = (path for path in folder.rglob("*.yaml") if path.parent.name != "protocols")
     return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in files)
+
+
+@functools.cache
+def shipped_names() -> dict[str, str]:
+    """The file of each shipped sweep by the name in it, which is that of its folder of results: `readings/nice-l2`."""
+    files = {word: YamlFile.read(sweeps_folder() / f"{word}.yaml").content for word in shipped_sweeps()}
+    return {content["name"]: word for word, content in files.items()}
 
 
 def load_spec(
@@ -123,20 +134,22 @@ class _Checker:
             self.fault((), "the sweep has no cells; give grid or include")
         used = dict.fromkeys(cell.method for cell in cells) if builder.whole else builder.methods
         vocabulary = Vocabulary(tuple(map(get_method, used)), whole=builder.methods_whole and bool(used))
-        resolved = self._protocol(written, protocol, overrides, vocabulary)
+        settings = {name: value for name, value in overrides.items() if name != "seeds"}
+        resolved = self._protocol(written, protocol, settings, vocabulary)
         self._check_hyperparameters(written, vocabulary, builder)
         self._check_images(resolved, cells, chosen={*overrides} if protocol is None else None)
         if written.search is not None:
             self._check_search(written.search, cells, vocabulary, builder)
         self.raise_faults()
+        own = written.seeds or resolved.seeds
         return SweepSpec(
             name=written.name,
             description=written.description,
             cells=tuple(cells),
-            protocol=resolved,
+            protocol=with_seeds(resolved, seeds or overrides.get("seeds", own)),
             hyperparameters=written.hyperparameters,
             search=written.search,
-            seeds=seeds or (None if "seeds" in overrides else written.seeds) or resolved.seeds,
+            spec_seeds=own,
         )
 
     def _read(self) -> SpecFile:

@@ -217,6 +217,18 @@ def override(protocol: Protocol, fields: Mapping[str, Any], hyperparameters: Map
     return with_limits(changed.model_copy(update={"name": name}))
 
 
+def with_seeds(protocol: Protocol, seeds: Any) -> Protocol:
+    """The protocol with so many seeds, under the name that it has: they change no number of any record.
+
+    Raises:
+        UserError: there cannot be so many.
+    """
+    try:
+        return with_limits(Protocol.model_validate({**protocol.model_dump(), "seeds": seeds}))
+    except ValidationError as error:
+        raise UserError(f"seeds: {error.errors()[0]['msg']}, not {seeds!r}") from None
+
+
 PAPER_EPOCHS, PAPER_SEEDS = 1000, 10
 EPOCHS_TO_ORDER = 30
 """Fewer epochs than this order nothing, by an independent prototype's curves at m = 16 on binary MNIST."""

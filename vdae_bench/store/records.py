@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from vdae_bench.data.registry import dims_of
 from vdae_bench.data.units import bits_per_dim
+from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.layout import Layout
 from vdae_bench.system import atomic, strict_json
 from vdae_bench.system.atomic import is_plain
@@ -52,6 +53,12 @@ class RecordedCell(BaseModel):
     method: Name
     latents: int
     options: dict[Name, Name | int | float | bool | None] = {}
+
+    def as_cell(self, method_title: str = "") -> Cell:
+        """The cell, with the title of its method where it is known."""
+        return Cell(
+            self.dataset, self.method, self.latents, tuple(sorted(self.options.items())), method_title=method_title
+        )
 
 
 class TestMetrics(BaseModel):
@@ -170,6 +177,8 @@ class Record(BaseModel):
     provenance: dict[str, Any]
     method_version: int | None = None
     """The version of the method that ran, which its identity has too; older records do not say it."""
+    method_title: str | None = None
+    """The title of the cell's method as it was when this ran; None in records from before it was kept."""
 
     @model_validator(mode="after")
     def _of_this_world(self) -> Record:

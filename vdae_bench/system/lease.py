@@ -78,6 +78,10 @@ class Lease:
         place = str(other.get("host", "another machine")).partition(" ")[0]
         raise Held(f"process {other.get('process', '?')} on {place} works on it", lives is True)
 
+    def is_dead(self) -> bool:
+        """True where the owner is known to be gone."""
+        return self._lives(_read(self.path)) is False
+
     def clear(self) -> None:
         """Remove what a dead owner left behind."""
         other = _read(self.path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -26,16 +26,12 @@ from vdae_bench.report.numbers.compute import (
 from vdae_bench.report.numbers.rows import METHODS
 from vdae_bench.report.numbers.statistics import mean_of
 from vdae_bench.report.numbers.subject import Subject
-from vdae_bench.report.style.figure import STYLES, canvas, drawn, fit
-from vdae_bench.report.style.markdown import as_pixels, bullets, code, picture, table
+from vdae_bench.report.style.figure import MORE_STYLES, STYLES, Style, canvas, drawn, fit, own_styles
+from vdae_bench.report.style.markdown import as_pixels, bullets, code, escape, picture, table
 from vdae_bench.report.style.section import Section
 
-STYLE_OF = {
-    "VAE": STYLES[METHODS.index("vae")],
-    "subset": STYLES[METHODS.index("lvdae")],
-    "exact": STYLES[METHODS.index("vdae-resnet")],
-    "projected": STYLES[METHODS.index("vdae-nice")],
-}
+LOOKS_LIKE = {"subset": "lvdae", "exact": "vdae-resnet", "projected": "vdae-nice"}
+"""The method whose style an estimator of L-VDAE has: those of methods of m = n, beside which it is rarely drawn."""
 CAPTION = (
     "Validation -ELBO after each epoch (beta = 1), mean over seeds, against what a seed's training had cost by then. A "
     "point before the end still has a learning rate that its own schedule would have lowered by a run of that length, "
@@ -53,10 +49,11 @@ def _figure(contests: Sequence[Contest]) -> Figure:
     figure = canvas(max(2.4 * columns, 5.4), 7.0 * len(axes_shown) / len(AXES))
     places = figure.subplots(len(axes_shown), columns, squeeze=False)
     several = len({contest.dataset for contest in contests}) > 1
+    styles = _styles(contests)
     for column, contest in enumerate(contests):
         for row, axis in enumerate(axes_shown):
             axes = places[row, column]
-            _draw(axes, contest, axis)
+            _draw(axes, contest, axis, styles)
             axes.set_xlabel(AXES[axis][0])
             if column == 0 or contest.unit != contests[column - 1].unit:
                 axes.set_ylabel(f"validation -ELBO ({contest.unit.name})")
@@ -70,12 +67,23 @@ def _figure(contests: Sequence[Contest]) -> Figure:
     return figure
 
 
-def _draw(axes: Axes, contest: Contest, axis: int) -> None:
+def _styles(contests: Sequence[Contest]) -> dict[str, Style]:
+    """The style of each course by its name; estimators of L-VDAE borrow those that no method in the figure has."""
+    courses = [course for contest in contests for course in (contest.vae, *contest.others)]
+    methods = own_styles(METHODS, [course.method for course in courses if course.method != "lvdae"])
+    known = own_styles(METHODS, METHODS)
+    styles = {course.name: methods[course.method] for course in courses if course.method != "lvdae"}
+    for name, estimator in {course.name: course.label for course in courses if course.method == "lvdae"}.items():
+        free = (known[LOOKS_LIKE[estimator]], *STYLES, *MORE_STYLES)
+        styles[name] = next(style for style in free if style not in styles.values())
+    return styles
+
+
+def _draw(axes: Axes, contest: Contest, axis: int, styles: Mapping[str, Style]) -> None:
     courses = (contest.vae, *contest.on(axis))
     for course in courses:
         x, y = (np.mean(np.stack(_cut(list(of.values()))), axis=0) for of in (course.costs[axis], course.values))
-        label = "VAE" if course.label == "VAE" else f"L-VDAE, {course.label}"
-        axes.plot(x, y, label=label, **STYLE_OF[course.label].marked(3))
+        axes.plot(x, y, label=course.name, **styles[course.name].marked(3))
     settled = [value for course in courses for of in course.values.values() for value in of[len(of) // 10 :]]
     fit(axes, settled)
     if axis in PRICES:
@@ -100,14 +108,22 @@ def _cut(curves: list[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
 def findings(contests: Sequence[Contest]) -> Iterator[str]:
     """A table, and in words whether L-VDAE is worth its price at equal compute."""
     rows = [_row(contest, course) for contest in contests for course in contest.others]
-    headers = ["data", "latents", "estimator", "operations", "seconds", "after the same epochs"]
+    titles = list(dict.fromkeys(course.label for contest in contests for course in contest.others if _is_other(course)))
+    headers = [
+        "data",
+        "latents",
+        "estimator or method" if titles else "estimator",
+        "operations",
+        "seconds",
+        "after the same epochs",
+    ]
     headers += ["at the VAE's operations", "at the VAE's seconds", "beside `exact`, same epochs"]
     yield table(headers, rows, right=headers[1:2] + headers[3:])
     if any(UNLIKE in row for row in rows):
         yield SAY_UNLIKE
-    yield bullets([_sentence(contests, name) for name in ESTIMATORS if _with(contests, name)])
+    yield bullets([_sentence(contests, name) for name in (*ESTIMATORS, *titles) if _with(contests, name)])
     missing = [name for name in ("subset", "exact") if not _with(contests, name)]
-    if missing:
+    if 0 < len(missing) < 2:
         yield (
             f"There are no records with {code(f'log_det: {missing[0]}')} and all else equal; the sweep with "
             f"{code(f'--set log_det={missing[0]}')} makes them."
@@ -124,17 +140,21 @@ def _row(contest: Contest, course: Course) -> list[str]:
     ]
     shown += [UNLIKE] * (len(PRICES) - len(compared))
     exact = next((each for each in contest.others if each.label == "exact"), None)
-    if exact and course is not exact:
+    if exact and course is not exact and not _is_other(course):
         beside = mean_of(differences(exact, course))
         shown.append(contest.unit.show_interval(beside.mean, beside.interval()))
     else:
         shown.append("")
     prices = [f"{ratios[axis]:.3g} x" if axis in ratios else UNLIKE for axis in PRICES]
-    return [contest.dataset, str(contest.latents), course.label, *prices, *shown]
+    return [contest.dataset, str(contest.latents), escape(course.label), *prices, *shown]
 
 
 def _with(contests: Sequence[Contest], estimator: str) -> list[tuple[Contest, Course]]:
     return [(contest, course) for contest in contests for course in contest.others if course.label == estimator]
+
+
+def _is_other(course: Course) -> bool:
+    return course.method != "lvdae"
 
 
 def _sentence(contests: Sequence[Contest], estimator: str) -> str:
@@ -144,7 +164,8 @@ def _sentence(contests: Sequence[Contest], estimator: str) -> str:
         place = f"m = {contest.latents}{f' ({contest.dataset})' if several else ''}"
         found.setdefault(worth(contest, course), []).append(place)
     said = "; ".join(f"{verdict} at {', '.join(places)}" for verdict, places in found.items())
-    return f"L-VDAE with {code(estimator)}, when both have spent the VAE's operations: {said}."
+    who = f"L-VDAE with {code(estimator)}" if estimator in ESTIMATORS else escape(estimator)
+    return f"{who}, when both have spent the VAE's operations: {said}."
 
 
 def _total(course: Course, axis: int) -> float:

@@ -6,7 +6,9 @@ training light.
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +24,7 @@ from vdae_bench.report.numbers.rows import METHODS, title_of
 from vdae_bench.report.numbers.statistics import CellRuns
 from vdae_bench.report.numbers.subject import Subject
 from vdae_bench.report.numbers.units import curve_unit, in_curve_unit
-from vdae_bench.report.style.figure import GREY, STYLES, Style, band, canvas, drawn, fit
+from vdae_bench.report.style.figure import GREY, MORE_STYLES, STYLES, Style, band, canvas, drawn, fit, own_styles
 from vdae_bench.report.style.markdown import as_pixels, escape, picture
 from vdae_bench.report.style.section import Section
 from vdae_bench.spec.sweep import Cell
@@ -62,7 +64,7 @@ def panels_of(cells: list[CellRuns]) -> list[Panel]:
         if each.trained and each.completed:
             method = each.cell.method if each.cell.options else ""
             groups.setdefault((each.cell.dataset, each.cell.latents, method), []).append(each)
-    styles = _styles([each.cell for members in groups.values() for each in members])
+    looks = _looks([each.cell for members in groups.values() for each in members])
     several = len({dataset for dataset, _, _ in groups}) > 1
     panels = []
     for (dataset, latents, method), members in sorted(groups.items(), key=lambda item: item[0]):
@@ -70,7 +72,7 @@ def panels_of(cells: list[CellRuns]) -> list[Panel]:
         parts += [f"m = {latents}", *([title_of(members[0].cell).partition(" (")[0]] if method else [])]
         unit = curve_unit(dataset)
         ordered = sorted(members, key=lambda each: _place(each.cell))
-        lines = tuple(_line(each, styles[title_of(each.cell)]) for each in ordered)
+        lines = tuple(_line(each, *looks[_kind(each.cell)]) for each in ordered)
         panels.append(Panel(", ".join(parts), unit.name, lines))
     return panels
 
@@ -79,19 +81,30 @@ def _place(cell: Cell) -> tuple[int, str]:
     return METHODS.index(cell.method) if cell.method in METHODS else len(METHODS), cell.slug
 
 
-def _styles(cells: list[Cell]) -> dict[str, Style]:
-    """The style of each label: one for the figure, so that one legend serves all panels."""
-    labels = {title_of(cell): cell for cell in sorted(cells, key=_place)}
-    of_method = {
-        label: STYLES[METHODS.index(cell.method)]
-        for label, cell in labels.items()
-        if cell.method in METHODS and not cell.options
+Kind = tuple[str, tuple[tuple[str, Any], ...]]
+
+
+def _kind(cell: Cell) -> Kind:
+    return cell.method, cell.options
+
+
+def _looks(cells: list[Cell]) -> dict[Kind, tuple[str, Style]]:
+    """(label, style) of each method with its options: one for the figure, so that one legend serves all panels."""
+    kinds = {_kind(cell): cell for cell in sorted(cells, key=_place)}
+    methods = own_styles(METHODS, [method for method, options in kinds if not options])
+    free = [style for style in (*STYLES, *MORE_STYLES) if style not in methods.values()]
+    others = itertools.cycle(free)
+    titles = Counter(title_of(cell) for cell in kinds.values())
+    return {
+        kind: (
+            title_of(cell) + ("" if titles[title_of(cell)] == 1 else f" [{cell.method}]"),
+            next(others) if cell.options else methods[cell.method],
+        )
+        for kind, cell in kinds.items()
     }
-    others = [label for label in labels if label not in of_method]
-    return of_method | {label: STYLES[index % len(STYLES)] for index, label in enumerate(others)}
 
 
-def _line(cell: CellRuns, style: Style) -> Line:
+def _line(cell: CellRuns, label: str, style: Style) -> Line:
     curves = [run.record.curve for run in cell.completed]
     length = min(len(curve.epoch) for curve in curves)
     train, validation = (
@@ -101,7 +114,7 @@ def _line(cell: CellRuns, style: Style) -> Line:
     zero, one = (in_curve_unit(nats, cell.cell.dataset) for nats in (0.0, 1.0))
     errors = [(curve.validation_standard_error_nats or [0.0] * length)[:length] for curve in curves]
     error = (one - zero) * np.array([[value or 0.0 for value in each] for each in errors]).mean(axis=0)
-    return Line(title_of(cell.cell), style, np.array(curves[0].epoch[:length]), train, validation, error)
+    return Line(label, style, np.array(curves[0].epoch[:length]), train, validation, error)
 
 
 def _in_unit(nats: list[float | None], dataset: str) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from vdae_bench.report.numbers.rows import title_of
@@ -14,7 +15,6 @@ from vdae_bench.report.style.markdown import code, escape, table
 from vdae_bench.report.style.section import Section
 from vdae_bench.spec.hyperparameters import OPTIMISER
 from vdae_bench.spec.protocol import load_protocol
-from vdae_bench.spec.sweep import Cell
 
 MEANING = {
     "epochs": "passes over the training images",
@@ -63,7 +63,7 @@ def _hyperparameter_rows(selection: Selection) -> list[list[str]]:
                 there = PAPER_SEARCHED.get(name) or _show(name, each.default)
                 key = (name, _show(name, value), there, escape(each.meaning))
                 titles = differing.setdefault(key, [])
-                title = title_of(Cell(run.cell.dataset, run.cell.method, run.cell.latents))
+                title = title_of(replace(run.cell, options=()))
                 if title not in titles:
                     titles.append(title)
         if run.record.curve.epoch and not run.searched:
