@@ -63,7 +63,7 @@ def test_a_machine_that_can_run(tmp_path, tiny_data, monkeypatch, capsys):
     code, out = call(monkeypatch, capsys, "doctor", "--format", "json")
     found = {each["name"]: each["state"] for each in json.loads(out)}
     assert code == 0 and set(found) == {
-        "libraries", "threads", "memory", "device", "results", "reports", "cache", "data",
+        "system", "libraries", "threads", "memory", "device", "results", "reports", "cache", "data",
     }  # fmt: skip
     assert "wrong" not in found.values() and not list(tmp_path.iterdir())
 

@@ -48,7 +48,7 @@ def train_bytes(job: Job) -> int:
     key = digest([job.cell.as_record(), job.hyperparameters, job.protocol.content()])
     if key not in _counts:
         method = get_method(job.cell.method)
-        model = method.build(job.problem(1))
+        model = method.model(job.problem(1))
         parameters = 4 * sum(parameter.numel() for parameter in model.parameters())
         _counts[key] = 5 * parameters + _kept_bytes(model, job) if method.trains else parameters
     return _counts[key]
@@ -74,7 +74,8 @@ def _weigh(model: Model, job: Job, images: int, log_det_rows: int) -> int:
     kept: dict[int, Tensor] = {}  # held until they are counted, so that no place is given away twice
 
     def keep(tensor: Tensor) -> Tensor:
-        kept[tensor.untyped_storage().data_ptr()] = tensor
+        if not tensor._is_zerotensor():  # the tangent of what has none, in forward mode: no storage
+            kept[tensor.untyped_storage().data_ptr()] = tensor
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
@@ -134,7 +135,7 @@ def _count(job: Job) -> Price:
     method = get_method(job.cell.method)
     images = min(protocol.train_images or TRAINING_IMAGES, TRAINING_IMAGES)
     with torch.device("meta"):
-        model = method.build(job.problem(1))
+        model = method.model(job.problem(1))
         parameters = sum(parameter.numel() for parameter in model.parameters())
         step = _step_flops(model, job) if method.trains else 0
         nll, elbo = _evaluation_flops(model, job)

@@ -6,6 +6,7 @@ Slurm array are all read off these fields, so that a new field is in each of the
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import Field, dataclass, field, fields
@@ -16,10 +17,24 @@ import click
 
 from vdae_bench.errors import UserError
 from vdae_bench.running.machines import MACHINES
+from vdae_bench.system.paths import user_path
+from vdae_bench.system.redact import redacted_address
 
 TIME = "TIME"
+STORAGE_VARIABLE = "VDAE_BENCH_STORAGE"
+"""Environment variable with a storage's URL: what the command line has, other users of the machine see."""
 COUNT = click.IntRange(1)
-FOLDER = click.Path(path_type=Path)
+
+
+class UserPath(click.Path):
+    """A path on the command line, in which `~` is the home folder also where no shell has put it in."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        """Return the path with the home folder in it."""
+        return user_path(os.fsdecode(super().convert(value, parameter, context)))
+
+
+FOLDER = UserPath()
 FOR_SCHEDULER = "is for --scheduler"
 
 
@@ -133,7 +148,9 @@ class RunOptions:
     storage: str | None = option(
         "--storage",
         metavar="URL",
-        help="Optuna storage of the studies; default: a journal beside the winners.",
+        envvar=STORAGE_VARIABLE,
+        help="Optuna storage of the studies; default: a journal beside the winners. Passwords belong into PGPASSFILE "
+        f"or, with the whole URL, into the variable {STORAGE_VARIABLE}.",
         not_in_array="is for a search, which runs before the array: vdae-bench search SPEC",
     )
     shard: str | None = option(
@@ -229,7 +246,8 @@ class Command:
 
     def _line(self, words: Sequence[str]) -> str:
         plugins = [word for plugin in self.plugins for word in ("--plugin", str(plugin))]
-        return shlex.join(["vdae-bench", *plugins, self.verb, *self.target, *words])
+        line = ["vdae-bench", *plugins, self.verb, *self.target, *words]
+        return shlex.join(map(redacted_address, line))
 
     def _said(self) -> Iterator[tuple[Field[Any], Any]]:
         for part in (self.spec, self.machine, self.run):

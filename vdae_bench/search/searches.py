@@ -25,6 +25,7 @@ from vdae_bench.search.studies import Study, studies_of, studies_to_run
 from vdae_bench.search.winner import frozen, trials_frozen, with_winners
 from vdae_bench.spec.sweep import SweepSpec
 from vdae_bench.store.records import Store
+from vdae_bench.system.words import counted
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -69,7 +70,7 @@ def run_studies(studies: Sequence[Study], context: RunContext, options: RunOptio
             progress.say(found.as_text())
 
     with (
-        only_search_in(folder),
+        only_search_in(folder, lambda line: click.echo(line, err=True)),
         stop.listening(context.command),
         choose_progress(work, options.quiet) as progress,
         choose_pool(options, context, load_of(studies, context), progress.say) as pool,
@@ -107,9 +108,8 @@ def take_winners(spec: SweepSpec, store: Store, asked: bool | None, quiet: bool)
         cells = len({slug for study in studies_of(spec) for slug in study.serves})
         if found.searched:
             place = store.searches(spec.name, spec.protocol.name)
-            said = (
-                f"{len(found.searched)} of {cells} cells have searched hyper-parameters, from {place} (or --no-search)"
-            )
+            of = f"{len(found.searched)} of {counted(cells, 'cell')}"
+            said = f"searched hyper-parameters for {of}, from {place} (or --no-search)"
         else:
             said = "its hyper-parameter search is not run; --search runs it"
         click.echo(f"{spec.name}: {said}", err=True)

@@ -87,7 +87,7 @@ class Study:
                 "batch": self.batch,
                 "pruning": self.pruning,
                 "dataset_sha256": find_dataset(job.dataset).sha256,
-                "method_version": get_method(self.cell.method).version,
+                **get_method(self.cell.method).code_with(dict(self.cell.options)),
             }
         )
 

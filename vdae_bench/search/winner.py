@@ -25,7 +25,10 @@ from vdae_bench.spec.sweep import Searched, SweepSpec
 from vdae_bench.store.provenance import code_state
 from vdae_bench.store.records import Store, keep_aside
 from vdae_bench.system import atomic, strict_json
+from vdae_bench.system.atomic import is_plain
 from vdae_bench.system.strict_json import digest
+from vdae_bench.system.untrusted import content_of
+from vdae_bench.system.words import counted
 
 _SPACE: TypeAdapter[dict[str, Range | Choices]] = TypeAdapter(dict[str, Range | Choices])
 METRIC = "validation -ELBO at beta = 1 after the last epoch, nats an image, lower is better"
@@ -106,9 +109,15 @@ class Winner(BaseModel):
         return sorted((each for each in self.trials if each.state == "complete"), key=_rank)
 
     @property
+    def content(self) -> dict[str, Any]:
+        """The file's content, but for the digest of it there."""
+        content = self.model_dump(mode="json")
+        return {"schema": content.pop("schema_"), **content}
+
+    @property
     def digest(self) -> str:
         """Digest of the file's content."""
-        return digest(json.loads(winner_json(self)))
+        return digest(self.content)
 
     @property
     def source(self) -> str:
@@ -135,7 +144,8 @@ def freeze(study: Study, trials: Sequence[Trial]) -> Winner:
     best = best_of(trials)
     if best is None:
         raise EnvironmentFault(
-            f"{study.slug}: none of {len(trials)} trials stayed finite; lower learning_rate in the search's parameters"
+            f"{study.slug}: none of {counted(len(trials), 'trial')} stayed finite; "
+            "lower learning_rate in the search's parameters"
         )
     return Winner(
         schema_=STUDY_SCHEMA,
@@ -167,8 +177,7 @@ def freeze(study: Study, trials: Sequence[Trial]) -> Winner:
 
 def winner_json(winner: Winner) -> str:
     """Text of the winner's file: a line for each field and each trial."""
-    content = winner.model_dump(mode="json")
-    fields = {"schema": content.pop("schema_"), **content}
+    fields = strict_json.sealed(winner.content)
     trials = ",\n  ".join(_line(each) for each in fields.pop("trials"))
     lines = [f" {json.dumps(name)}: {_line(value)}" for name, value in fields.items()]
     return "{\n" + ",\n".join([*lines, f' "trials": [\n  {trials}\n ]']) + "\n}\n"
@@ -185,12 +194,12 @@ def read_winner(path: Path) -> Winner | None:
         UserError: the file is damaged.
     """
     try:
-        content = strict_json.loads(path.read_bytes())
+        content = strict_json.unsealed(content_of(path))
         found = Winner.model_validate({"schema_": content.pop("schema"), **content})
         best = best_of(found.trials)
         if best is None or (best.number, best.parameters, best.value) != (found.winner, found.chosen, found.value):
             raise ValueError("its winner is not its best trial")
-        if not path.name.startswith((f"{found.slug}.json", f"{found.slug}.superseded-")):
+        if not is_plain(path.name) or not path.name.startswith((f"{found.slug}.json", f"{found.slug}.superseded-")):
             raise ValueError("it is of another study")
         if any(each.faults for each in found.searched.values()):
             raise ValueError("its space has an interval that is none")
@@ -237,7 +246,7 @@ def set_aside(path: Path) -> None:
     except UserError:
         label = "unreadable"
     if label:
-        keep_aside(path, path.read_bytes(), label)
+        keep_aside(path, label)
 
 
 def own_winner(study: Study, store: Store) -> Winner | None:

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt, Valid
 from vdae_bench.data.views import View
 from vdae_bench.store.layout import evidence_paths
 from vdae_bench.system import atomic, strict_json
+from vdae_bench.system.untrusted import LARGEST_TENSORS, content_of
 
 EVIDENCE_SCHEMA = 1
 IMAGE_ARRAYS = ("data", "means", "drawn", "interpolations", "reconstructions")
@@ -84,7 +85,7 @@ def write_evidence(record: Path, evidence: Evidence) -> None:
     np.savez_compressed(buffer, allow_pickle=False, **evidence.arrays)
     arrays = buffer.getvalue()
     numbers = evidence.numbers.model_copy(update={"arrays_sha256": hashlib.sha256(arrays).hexdigest()})
-    text = json.dumps(numbers.model_dump(), indent=1, allow_nan=False) + "\n"
+    text = json.dumps(strict_json.sealed(numbers.model_dump()), indent=1, allow_nan=False) + "\n"
     for path, written in zip(evidence_paths(record), (arrays, text.encode()), strict=True):
         atomic.write(path, written)
 
@@ -95,7 +96,7 @@ def read_evidence(record: Path, run_digest: str) -> Evidence | None:
     if numbers is None:
         return None
     try:
-        content = evidence_paths(record)[0].read_bytes()
+        content = content_of(evidence_paths(record)[0], LARGEST_TENSORS)
         if hashlib.sha256(content).hexdigest() != numbers.arrays_sha256:
             return None
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
@@ -108,7 +109,8 @@ def read_evidence(record: Path, run_digest: str) -> Evidence | None:
 def read_numbers(record: Path, run_digest: str) -> Numbers | None:
     """Numbers of a run's evidence, without the arrays; None where there are none of that run."""
     try:
-        numbers = Numbers.model_validate(strict_json.loads(evidence_paths(record)[1].read_bytes()))
+        text = content_of(evidence_paths(record)[1])
+        numbers = Numbers.model_validate(strict_json.unsealed(text))
     except (OSError, ValueError, ValidationError):
         return None
     return numbers if numbers.run_digest == run_digest and numbers.schema_version == EVIDENCE_SCHEMA else None

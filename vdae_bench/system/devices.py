@@ -64,10 +64,14 @@ def usable_processors() -> int:
     return min(allowed, max(1, math.ceil(share))) if share else allowed
 
 
+THREADS_VARIABLE = "OMP_NUM_THREADS"
+
+
 def default_threads() -> int:
-    """How many threads to compute with where nobody says it: OMP_NUM_THREADS, else all usable processors."""
-    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    return int(asked) if asked.isdecimal() and int(asked) else usable_processors()
+    """How many threads a process takes where nobody says: OMP_NUM_THREADS, and no more than it may use."""
+    asked = os.environ.get(THREADS_VARIABLE, "").partition(",")[0].strip()  # "4,2": of nested regions
+    usable = usable_processors()
+    return min(int(asked), usable) if asked.isascii() and asked.isdigit() and int(asked) else usable
 
 
 def container_share() -> float | None:
@@ -121,7 +125,7 @@ def keep_freed_memory() -> None:
 
     Dask starts its workers with a setting that gives it back each time, which made groups a fifth slower.
     """
-    with suppress(OSError, AttributeError):  # another C library
+    with suppress(OSError, AttributeError, TypeError):  # another C library; Windows has none by no name
         for parameter, size in ((TRIM_THRESHOLD, 2**30), (MMAP_THRESHOLD, 2**25)):
             ctypes.CDLL(None).mallopt(parameter, size)
 

@@ -24,6 +24,7 @@ from typing import Any
 
 from vdae_bench.errors import EnvironmentFault, VdaeBenchError
 from vdae_bench.system import atomic, processes
+from vdae_bench.system.untrusted import LARGEST_LEASE, content_of
 
 SECONDS_BETWEEN_BEATS = 10.0
 SECONDS_TO_DEATH = 90.0
@@ -76,6 +77,10 @@ class Lease:
                 return
         place = str(other.get("host", "another machine")).partition(" ")[0]
         raise Held(f"process {other.get('process', '?')} on {place} works on it", lives is True)
+
+    def is_dead(self) -> bool:
+        """True where the owner is known to be gone."""
+        return self._lives(_read(self.path)) is False
 
     def clear(self) -> None:
         """Remove what a dead owner left behind."""
@@ -186,7 +191,7 @@ def alone_at(path: Path) -> Iterator[None]:
 def _read(path: Path) -> dict[str, Any]:
     """The content of a lease; empty where there is none, or it is torn."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(content_of(path, LARGEST_LEASE))
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
