@@ -56,7 +56,7 @@ def test_more_seeds_of_an_earlier_spec_are_in_no_number(store: Store, reports: P
     page = page_of(store, reports)
     (row,) = table_with(page, "NLL ours")
     assert (row["NLL ours"], row["seeds"]) == ("80.00", "1 of 1")
-    assert "**Complete**: 1 of 1 runs" in page and "1 seed a row" in page and "**2 left out**" in page
+    assert "**Complete**: 1 of 1 run" in page and "1 seed a row" in page and "**2 left out**" in page
     assert all(f"{VAE.slug}/seed-{seed}.json), " in page.partition("Left out of everything")[2] for seed in (1, 2))
     written = {each.path.name: each.path for each in build_reports(store, reports, formats=("csv", "latex"))}
     assert set(pd.read_csv(written["mini.csv"]).seeds) == {1} and "80.00" in written["mini.tex"].read_text()

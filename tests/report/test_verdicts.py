@@ -155,10 +155,11 @@ def test_the_nll_needs_the_papers_samples_or_a_small_error(store: Store) -> None
 # -- the estimate of the NLL -----------------------------------------------------------------------------------------
 
 
-class WrongWidth:
+class WrongWidth(Model):
     """log weights of p(z) = N(0, I) under q(z) = N(0, s^2 I): log of the true marginal is 0 for every image."""
 
     def __init__(self, dims: int, width: float) -> None:
+        super().__init__()
         self.noise_dim, self.width = dims, width
 
     def jacobian_rows(self, samples: int) -> int:

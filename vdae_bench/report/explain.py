@@ -133,7 +133,7 @@ def present_job(store: Store, run: Run, word: str | None = None) -> Job:
     Raises:
         UserError: the sweep is not shipped and no spec is given, or the spec has no such cell.
     """
-    if word is None and run.sweep not in shipped_sweeps():
+    if word is None and run.sweep not in {*shipped_sweeps(), *shipped_names()}:
         raise UserError(f"sweep {run.sweep} is not shipped: give its file with --spec")
     path = find_spec(word or run.sweep)
     recorded = protocol_of(run)

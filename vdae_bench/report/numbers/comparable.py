@@ -1,4 +1,4 @@
-"""What keeps records from deciding a question, and what is said of those that do.
+"""Reasons why records do not decide a question, and remarks on those that do.
 
 Records decide a question only if what they leave open is well below the gap in question:
 
@@ -222,7 +222,7 @@ def _default(cell: CellRuns, name: str) -> Any:
 
 
 def remarks(cells: Sequence[CellRuns]) -> list[str]:
-    """What a reader has to know of records that decide: a length below the paper's, searches, differences of origin."""
+    """Remarks on records that decide: a length below the paper's, searches, differences of origin."""
     said = [length] if any(each.trained for each in cells) and (length := _shorter(cells)) else []
     runs = [run for each in cells for run in each.completed]
     if len(cells) > 1 and all(run.searched for run in runs):
@@ -244,4 +244,4 @@ ORIGINS = (
     ("torch", lambda run: run.origin("torch")),
     ("devices", lambda run: str(run.record.cost.device)),
 )
-"""What cells are told to differ in where their records come from: it does not refuse them."""
+"""Origins of records that cells are told to differ in, which refuses none of them."""

@@ -35,7 +35,7 @@ PRECEDENCE = (
     Verdict.TOO_CLOSE,
     Verdict.REPRODUCED,
 )
-"""What is said of several parts together: the first of these that one of them has."""
+"""Verdicts on several parts together: the first of these that one of them has."""
 
 
 @dataclass(frozen=True)
