@@ -18,6 +18,7 @@ from tests.support.records import QUALITY, made_up_record, publish
 from tests.support.searches import made_up_winner
 from vdae_bench.errors import UserError
 from vdae_bench.evaluation.likelihood import EvaluationSettings, Evaluator
+from vdae_bench.models.model import Model
 from vdae_bench.paper.claims import ARMS, DECOUPLED, LATENTS, LOG_SIGMAS, SAMPLED_LOG_SIGMAS, noise_cell
 from vdae_bench.paper.published import PrintedValue
 from vdae_bench.report.build import build_reports

@@ -278,7 +278,9 @@ def test_the_validation_of_a_record_is_that_of_the_last_epoch(sweep, context, mo
     """The lowest one is only noted, by its epoch."""
 
     def rising(self):
-        return ValidationPoint(torch.full((len(self.noise.seeds),), float(self.step)), torch.zeros(len(self.noise.seeds)))
+        return ValidationPoint(
+            torch.full((len(self.noise.seeds),), float(self.step)), torch.zeros(len(self.noise.seeds))
+        )
 
     monkeypatch.setattr(Trainer, "validate", rising)
     (group, *_) = plan(sweep, context.store).groups

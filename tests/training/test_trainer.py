@@ -28,11 +28,12 @@ def make(tiny_data):
         dtype=torch.float32,
         adam=ADAM,
         initialisation="data",
+        validation_images=20,
     ):
         images = ViewedImages(load_images("tiny", tiny_data[0]), view, torch.device("cpu"))
         latents = images.data_dim if method in FLOWS else 4
         problem = Problem(len(seeds), images.data_dim, latents, view, SMALL, {}, log_det)
-        settings = TrainingSettings(epochs, 50, 10.0, initialisation, 1.0, 20)
+        settings = TrainingSettings(epochs, 50, 10.0, initialisation, 1.0, validation_images)
         model = get_method(method).build(problem)
         return Trainer(model, images, seeds, [adam] * len(seeds), settings, dtype)
 
