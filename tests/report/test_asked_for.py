@@ -64,7 +64,7 @@ def test_more_seeds_of_an_earlier_spec_are_in_no_number(store: Store, reports: P
     assert table.left_out[0] == "" and all(table.left_out[[1, 2]])
     said = explain(store, VAE.slug)
     (score,) = [line.strip() for line in said.splitlines() if "NLL: " in line]
-    assert score.startswith("NLL: 80.00 nats over 1 seeds")
+    assert score.startswith("NLL: 80.00 nats over 1 seed")
     (rates,) = [line for line in said.splitlines() if "learning_rate 0.5" in line]
     assert "(seeds 1, 2)" in rates and said.count("left out: ") == 2
 

@@ -171,8 +171,8 @@ def test_mixed_provenance_is_pointed_out(store: Store, reports: Path) -> None:
     page = page_of(store, reports)
     assert "**Mixed** among the runs: git commit, torch." in page
     assert "**Dirty**: 1 of 2 runs is from code that was changed after its commit." in page
-    assert "(dirty: the code was changed after that commit)` (1 runs)" in page
-    assert "  - `vdae-bench sweep mini` (1 runs)" in page
+    assert "(dirty: the code was changed after that commit)` (1 run)" in page
+    assert "  - `vdae-bench sweep mini` (1 run)" in page
 
 
 def test_deviations_from_the_paper_have_a_meaning(store: Store, reports: Path) -> None:
