@@ -19,6 +19,7 @@ from vdae_bench.cli.doctor import examine
 from vdae_bench.data.fetch import verify
 from vdae_bench.system import devices
 from vdae_bench.system.redact import redacted_command
+from vdae_bench.system.words import counted
 
 
 def draw_illustration(out: Path, steps: int | None) -> None:
@@ -41,9 +42,9 @@ def draw_illustration(out: Path, steps: int | None) -> None:
 def verify_data(dataset: str, folder: Path | None) -> int:
     """Print a line a file; 0 when all are right, else 2."""
     checks = verify(dataset, folder)
-    for name, right, digest in checks:
-        click.echo(f"{'ok   ' if right else 'WRONG'} {name} {digest or 'missing'}")
-    return 0 if all(right for _, right, _ in checks) else 2
+    for check in checks:
+        click.echo(f"{'ok   ' if check.ok else 'WRONG'} {check.file} {check.found}")
+    return 0 if all(check.ok for check in checks) else 2
 
 
 def show_health(results: Path, reports: Path, folder: Path | None, form: str) -> int:
@@ -78,6 +79,5 @@ def run_bench(only: str | None, rounds: int | None, threads: int | None, results
     click.echo(build_performance(results, reports))
     if outcome.skipped:
         reasons = "; ".join(dict.fromkeys(outcome.skipped))
-        raise peers.MissingPeer(
-            f"{len(outcome.skipped)} comparisons were skipped: {reasons}; {peers.INSTALL} installs it"
-        )
+        skipped = counted(len(outcome.skipped), "comparison")
+        raise peers.MissingPeer(f"skipped: {skipped}: {reasons}; {peers.INSTALL} installs it")

@@ -9,26 +9,27 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int, UInt8
-from platformdirs import user_cache_path
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vdae_bench.data.images import Images, Labels
 from vdae_bench.data.noise import stream_seed
 from vdae_bench.data.views import binarise, dequantise
-from vdae_bench.errors import EnvironmentFault
+from vdae_bench.errors import EnvironmentFault, UserError
+from vdae_bench.system.paths import cache_folder
 from vdae_bench.system.strict_json import digest
 from vdae_bench.system.tensor_file import load_if_fitting, read_tensors, write_tensors
 from vdae_bench.system.untrusted import Unfit
 
+SECONDS_BETWEEN_TRIES = 1.0
 IMAGES_AT_A_TIME = 500
 """Images that are classified at a time."""
 
@@ -113,16 +114,41 @@ def trained_classifier(
 ) -> Classifier:
     """The classifier of a data set, from the user's cache or trained and put there; `report(fraction)` as it trains."""
     identity = digest([asdict(settings), images.name, images.sha256])
-    path = user_cache_path("vdae-bench", appauthor=False) / "classifiers" / f"{images.name}-{identity[:16]}.pt"
+    path = None
+    with suppress(UserError):  # without a cache, as without a place in it
+        path = cache_folder() / "classifiers" / f"{images.name}-{identity[:16]}.pt"
     with torch.random.fork_rng([]):
         torch.manual_seed(settings.seed)
         classifier = Classifier(images.shape, int(labels.train.max()) + 1, settings).to(device)
         classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if not _load(classifier, path, identity):
-            _train(classifier, images.train.to(device), labels.train.to(device), settings, report)
-            with suppress(EnvironmentFault):  # without a place to keep it, the next process trains it again
-                write_tensors(path, {"identity": identity, "state": classifier.state_dict()})
+        if path is None or not _load(classifier, path, identity):
+            with nullcontext() if path is None else _alone(path, report):
+                # Another process may have trained it while this one waited.
+                if path is None or not _load(classifier, path, identity):
+                    _train(classifier, images.train.to(device), labels.train.to(device), settings, report)
+                    with suppress(EnvironmentFault):  # without a place to keep it, the next process trains it again
+                        if path is not None:
+                            write_tensors(path, {"identity": identity, "state": classifier.state_dict()})
     return classifier.eval().requires_grad_(False)
+
+
+@contextmanager
+def _alone(path: Path, report: Callable[[float], None]) -> Iterator[None]:
+    """Let one process train while others wait and `report` nothing done; the lock of one that is killed is free."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path.parent.with_name(f".{path.stem}.lock"))
+    with suppress(OSError, NotImplementedError):  # without a place for it, each trains its own
+        path.parent.parent.mkdir(parents=True, exist_ok=True)
+        while not lock.is_locked:
+            try:
+                lock.acquire(timeout=SECONDS_BETWEEN_TRIES)
+            except Timeout:
+                report(0.0)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _load(classifier: Classifier, path: Path, identity: str) -> bool:

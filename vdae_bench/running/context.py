@@ -40,11 +40,11 @@ class RunContext:
         return replace(self, store=Store(self.store.root.resolve()), **paths)
 
 
-def create_context(machine: MachineOptions, workers: int | None = None, command: str = "") -> RunContext:
-    """Set this process up as the command line says; the memory is that of each of so many workers."""
+def create_context(machine: MachineOptions, command: str = "") -> RunContext:
+    """Set this process up as the command line says."""
     code_state()  # now, before the tree can change under a long run
     device = devices.choose(machine.device)
-    threads = machine.threads or devices.usable_processors()
+    threads = machine.threads or devices.default_threads()
     devices.prepare(threads)
     return RunContext(
         store=Store(machine.results),
@@ -53,6 +53,6 @@ def create_context(machine: MachineOptions, workers: int | None = None, command:
         data_folder=machine.data,
         seconds_between_checkpoints=parse_duration(machine.checkpoint_every),
         keep_models=machine.keep_checkpoints,
-        limit=GroupLimit(devices.group_bytes(device) // (workers or 1), machine.replicas or MAX_REPLICAS),
+        limit=GroupLimit(devices.group_bytes(device), machine.replicas or MAX_REPLICAS),
         command=command,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +24,7 @@ from vdae_bench.running.options import STORAGE_VARIABLE
 from vdae_bench.search.space import distributions, quiet_optuna
 from vdae_bench.search.studies import Study
 from vdae_bench.search.winner import Trial, best_of
-from vdae_bench.system.lease import Held, Lease
+from vdae_bench.system.lease import SECONDS_TO_DEATH, Held, Lease
 from vdae_bench.system.redact import GONE, redacted, redacted_address, without
 from vdae_bench.system.untrusted import content_of
 
@@ -35,13 +35,13 @@ JOURNAL_LOCK_SECONDS = 1.0
 
 
 @contextmanager
-def only_search_in(folder: Path) -> Iterator[None]:
-    """Hold the lease of a folder's searches while the block runs.
+def only_search_in(folder: Path, say: Callable[[str], None] = lambda line: None) -> Iterator[None]:
+    """Hold the lease of a folder's searches while the block runs; `say` takes a line where that has to be waited for.
 
     Raises:
         EnvironmentFault: another one is.
     """
-    lease = Lease(folder / "search.lease")
+    lease, said = Lease(folder / "search.lease"), False
     while True:
         try:
             lease.take()
@@ -51,6 +51,9 @@ def only_search_in(folder: Path) -> Iterator[None]:
                 raise EnvironmentFault(
                     f"another search works in {folder} ({held}); wait for its end, or give another --results"
                 ) from None
+            if not said:
+                say(f"another search may work in {folder} ({held}): waiting {SECONDS_TO_DEATH:.0f} s for a sign of it")
+                said = True
             time.sleep(1)  # on another machine: its next beat tells, or that there is none
     with lease.kept():
         yield

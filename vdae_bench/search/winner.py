@@ -28,6 +28,7 @@ from vdae_bench.system import atomic, strict_json
 from vdae_bench.system.atomic import is_plain
 from vdae_bench.system.strict_json import digest
 from vdae_bench.system.untrusted import content_of
+from vdae_bench.system.words import counted
 
 _SPACE: TypeAdapter[dict[str, Range | Choices]] = TypeAdapter(dict[str, Range | Choices])
 METRIC = "validation -ELBO at beta = 1 after the last epoch, nats an image, lower is better"
@@ -143,7 +144,8 @@ def freeze(study: Study, trials: Sequence[Trial]) -> Winner:
     best = best_of(trials)
     if best is None:
         raise EnvironmentFault(
-            f"{study.slug}: none of {len(trials)} trials stayed finite; lower learning_rate in the search's parameters"
+            f"{study.slug}: none of {counted(len(trials), 'trial')} stayed finite; "
+            "lower learning_rate in the search's parameters"
         )
     return Winner(
         schema_=STUDY_SCHEMA,

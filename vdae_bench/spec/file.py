@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from vdae_bench.spec.protocol import Whole
 from vdae_bench.system.atomic import is_plain
@@ -51,13 +51,32 @@ class Choices(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    values: list[str | int | float] = Field(min_length=1)
+    values: list[Any] = Field(min_length=1)
     faults: ClassVar[tuple[str, ...]] = ()
     """Empty: a set cannot be wrong in itself, where an interval can (`Range.faults`)."""
 
     def has(self, value: Any) -> bool:
         """True where a value is one of the set."""
         return type(value) in (str, int, float) and value in self.values
+
+
+def _kind_of_space(value: Any) -> str | None:
+    """Range or Choices, by the keys that are there; so that a fault is one of the kind that is meant."""
+    keys = value if isinstance(value, dict) else vars(value) if isinstance(value, BaseModel) else ()
+    if "values" in keys:
+        return "Choices"
+    return "Range" if any(key in Range.model_fields for key in keys) else None
+
+
+Space = Annotated[
+    Annotated[Range, Tag("Range")] | Annotated[Choices, Tag("Choices")],
+    Discriminator(
+        _kind_of_space,
+        custom_error_type="no_space",
+        custom_error_message="Give values: [...], or distribution, min and max",
+    ),
+]
+"""The space of a searched parameter."""
 
 
 class Metric(BaseModel):
@@ -97,23 +116,28 @@ class SearchSpec(BaseModel):
     """Trials asked together, before any of them is told; those of one architecture train as replicas of one model."""
     pruning: bool = True
     seed: Whole = Field(default=0, ge=0, le=MAX_SEEDS)
-    share: list[str] = []
+    share: list[Any] = []
     """Axes over which cells share one study, run on the first of them."""
     cell: str | None = None
     """Slug of the one cell whose study serves all."""
     compare: StudyGrid = StudyGrid()
-    parameters: dict[str, Range | Choices] = Field(min_length=1)
+    parameters: dict[str, Space] = Field(min_length=1)
 
 
-class CellSpec(BaseModel):
-    """A cell written out under `include`, or a pattern under `exclude`."""
+class CellPattern(BaseModel):
+    """A pattern under `exclude`: the cells that have all of its values."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     dataset: str | None = None
     method: str | None = None
     latents: Whole | None = None
-    options: dict[str, str | int | float | None] = {}
+    options: dict[str, Any] = {}
+
+
+class CellSpec(CellPattern):
+    """A cell written out under `include`."""
+
     hyperparameters: dict[str, Any] = {}
 
 
@@ -135,15 +159,11 @@ class SpecFile(BaseModel):
     version: Literal[1]
     name: Annotated[str, AfterValidator(_plain_name)] = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     description: str = ""
-    grid: list[dict[str, Annotated[list[str | int | float | None], Field(min_length=1)]]] = []
+    grid: list[dict[str, Annotated[list[Any], Field(min_length=1)]]] = []
     include: list[CellSpec] = Field(default=[], max_length=MAX_CELLS)
-    exclude: list[CellSpec] = Field(default=[], max_length=MAX_CELLS // 10)
-    protocol: str | dict[str, Any] | None = None
+    exclude: list[CellPattern] = Field(default=[], max_length=MAX_CELLS // 10)
+    protocol: Any = None
+    """A name, or a mapping of the fields that differ."""
     hyperparameters: dict[str, Any] = {}
     search: SearchSpec | None = None
     seeds: Whole | None = Field(default=None, ge=1, le=1000)
-
-    @field_validator("grid", mode="before")
-    @classmethod
-    def _one_grid_is_a_list_of_one(cls, value: Any) -> Any:
-        return [value] if isinstance(value, dict) else value

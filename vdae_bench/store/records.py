@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from vdae_bench.data.registry import dims_of
 from vdae_bench.data.units import bits_per_dim
+from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.layout import Layout
 from vdae_bench.system import atomic, strict_json
 from vdae_bench.system.atomic import is_plain
@@ -53,6 +54,12 @@ class RecordedCell(BaseModel):
     latents: int
     options: dict[Name, Name | int | float | bool | None] = {}
 
+    def as_cell(self, method_title: str = "") -> Cell:
+        """The cell, with the title of its method where it is known."""
+        return Cell(
+            self.dataset, self.method, self.latents, tuple(sorted(self.options.items())), method_title=method_title
+        )
+
 
 class TestMetrics(BaseModel):
     """Test metrics; bits/dim only for continuous data, -ELBO only for methods that have one."""
@@ -68,6 +75,12 @@ class TestMetrics(BaseModel):
     nll_standard_error_nats: float = 0.0
     nll_bias_nats: float = 0.0
     neg_elbo_standard_error_nats: float | None = None
+    nll_standard_error_covers: Literal["gap", "level"] = "gap"
+    """What is in the NLL's standard error: of the gap to -ELBO alone, in older records, or of the -ELBO it is taken
+    from too, on the images with few samples (`level`)."""
+    nll_half_samples_nats: float | None = None
+    """NLL on the images with K samples, with half of them, and (next) a quarter; older records have neither."""
+    nll_quarter_samples_nats: float | None = None
 
     def faults(self, dataset: str) -> Iterator[str]:
         """Sentences on what these numbers cannot be: log p(x) is above its bound, and bits/dim are those of nats."""
@@ -162,6 +175,10 @@ class Record(BaseModel):
     flags: list[str]
     cost: Cost
     provenance: dict[str, Any]
+    method_version: int | None = None
+    """The version of the method that ran, which its identity has too; older records do not say it."""
+    method_title: str | None = None
+    """The title of the cell's method as it was when this ran; None in records from before it was kept."""
 
     @model_validator(mode="after")
     def _of_this_world(self) -> Record:

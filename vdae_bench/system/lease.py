@@ -78,6 +78,10 @@ class Lease:
         place = str(other.get("host", "another machine")).partition(" ")[0]
         raise Held(f"process {other.get('process', '?')} on {place} works on it", lives is True)
 
+    def is_dead(self) -> bool:
+        """True where the owner is known to be gone."""
+        return self._lives(_read(self.path)) is False
+
     def clear(self) -> None:
         """Remove what a dead owner left behind."""
         other = _read(self.path)
@@ -85,10 +89,10 @@ class Lease:
             self._break(other)
 
     @contextmanager
-    def kept(self) -> Iterator[None]:
+    def kept(self, seconds_between_beats: float = SECONDS_BETWEEN_BEATS) -> Iterator[None]:
         """Keep a lease that was taken alive while the block runs, then give it back."""
         over = threading.Event()
-        heart = threading.Thread(target=self._beat, args=(over,), daemon=True)
+        heart = threading.Thread(target=self._beat, args=(over, seconds_between_beats), daemon=True)
         heart.start()
         try:
             yield
@@ -163,8 +167,8 @@ class Lease:
     def _is_own(self) -> bool:
         return _read(self.path).get("token") == self._own["token"]
 
-    def _beat(self, over: threading.Event) -> None:
-        while not over.wait(SECONDS_BETWEEN_BEATS) and self._is_own():
+    def _beat(self, over: threading.Event, seconds_between: float) -> None:
+        while not over.wait(seconds_between) and self._is_own():
             self._beats += 1
             with suppress(EnvironmentFault):  # a full disk ends the work elsewhere, with a sentence
                 atomic.write(self.path, self._content())

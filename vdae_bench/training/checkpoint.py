@@ -18,7 +18,7 @@ from vdae_bench.system import atomic
 from vdae_bench.system.devices import is_out_of_memory
 from vdae_bench.system.untrusted import LARGEST_TENSORS, Unfit, content_of
 
-FORMAT = 6
+FORMAT = 7
 """Number of the format of a checkpoint's content; one of another format is not used."""
 SECONDS_BETWEEN = 60.0
 COST_SHARE = 0.02

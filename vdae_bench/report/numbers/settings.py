@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vdae_bench.errors import UserError
@@ -34,9 +34,9 @@ def departures(protocol: Protocol) -> Iterator[tuple[str, str, str]]:
             yield name, setting_text(name, set_here.get(name, "not set")), ""
 
 
-def declared_by(method: str) -> tuple[Hyperparameter[Any], ...]:
-    """The hyper-parameters of a method, their defaults the paper's; none for a plug-in that is not loaded here."""
+def declared_by(method: str, options: Mapping[str, Any]) -> tuple[Hyperparameter[Any], ...]:
+    """The hyper-parameters of a cell, their defaults the paper's; none for a plug-in that is not loaded here."""
     try:
-        return get_method(method).hyperparameters
+        return get_method(method).hyperparameters_with(options)
     except UserError:
         return ()

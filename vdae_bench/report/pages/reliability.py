@@ -11,10 +11,12 @@ from pydantic import AfterValidator, BaseModel, ValidationError
 
 from vdae_bench.errors import UserError
 from vdae_bench.report.style.markdown import code, commit_in_short, escape, table
+from vdae_bench.store.layout import not_hidden
 from vdae_bench.store.records import Store
 from vdae_bench.system import atomic
 from vdae_bench.system.redact import redacted_command
 from vdae_bench.system.untrusted import content_of
+from vdae_bench.system.words import counted
 
 NAME = "reliability"
 
@@ -56,7 +58,7 @@ def read(path: Path) -> ChaosRun:
 
 def render_reliability(results: Path, reports: Path) -> dict[Path, bytes]:
     """The page by its path, with nothing written; nothing where there are no raw files."""
-    runs = [read(path) for path in sorted(Store(results).chaos.glob("*.json"))]
+    runs = [read(path) for path in not_hidden(Store(results).chaos.glob("*.json"))]
     return {reports / f"{NAME}.md": page(runs).encode()} if runs else {}
 
 
@@ -72,7 +74,9 @@ LEFTOVERS = (
 def page(runs: Sequence[ChaosRun]) -> str:
     """The page about these runs."""
     faults = sum(sum(each.faults.values()) for each in runs)
-    verdict = "Nothing was lost, and nothing was wrong." if not faults else f"**{faults} faults were found.**"
+    verdict = "Nothing was lost, and nothing was wrong."
+    if faults:
+        verdict = f"**{counted(faults, 'fault')} {'was' if faults == 1 else 'were'} found.**"
     parts = [part for each in runs for part in _section(each)]
     return "\n\n".join(["# Reliability", verdict, LEFTOVERS, *parts]) + "\n"
 

@@ -104,7 +104,8 @@ def _verdicts(sheet: Sheet) -> Iterator[str]:
             f"the paper prints no ±, the rounding of its number) lies within ±{margin:g} {sheet.unit.name}, as far as "
             "faithful implementations differ; `not reproduced`: it lies outside. A number is comparable at the paper's "
             "length, K and images, or where the validation curve leaves less open than a quarter of the difference (or "
-            "of that margin), with the paper's networks."
+            "of that margin), with the paper's networks. That margin is wider than many gaps of the table: beside each "
+            "number stands whether its order among the rows with as many latents is the paper's, paired by seed."
         )
         yield judged
 
