@@ -63,6 +63,8 @@ def test_log_q_has_the_determinant_of_each_sample(method, flow):
         torch.testing.assert_close(log_q[:, :, k], expected, rtol=1e-6, atol=1e-6)
     many = posterior.condition(x, DATA_DIM + 1)(w)
     torch.testing.assert_close(many, (z, log_q), rtol=1e-9, atol=1e-9)
+    shared = x[:1].expand(2, -1, -1)  # as in evaluation
+    torch.testing.assert_close(posterior.condition(shared, 3)(w)[0][:1], z[:1], rtol=1e-9, atol=1e-9)
     divergence = posterior.sample_with_divergence(x, w[:, :, 0], model.prior, 0).divergence
     expected = (log_q - model.prior.log_prob(z))[:, :, 0].mean(1)
     torch.testing.assert_close(divergence, expected, rtol=1e-9, atol=1e-9)

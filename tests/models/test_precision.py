@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.support.models import build, data, noise, pairs
-from vdae_bench.models.flows import NICE
+from vdae_bench.models.flows.couplings import Couplings
 from vdae_bench.models.networks import ResNet
 from vdae_bench.models.precision import arithmetic
 from vdae_bench.models.registry import get_method
@@ -62,7 +62,7 @@ def test_log_weights(method, view):
 
 def test_residual_blocks_are_added_in_bfloat16_after_the_first_projection_alone():
     """What `models/precision.py` says of sums inside networks, and of NICE's couplings."""
-    chains = [ResNet(1, [8, 6, 4], hidden=3, blocks=1), NICE(1, dims=4, couplings=2, hidden=3, hidden_layers=1)]
+    chains = [ResNet(1, [8, 6, 4], hidden=3, blocks=1), Couplings(1, dims=4, couplings=2, hidden=3, hidden_layers=1)]
     for chain in chains:
         chain.initialise([torch.Generator().manual_seed(0)])
     with arithmetic("mixed", CPU):

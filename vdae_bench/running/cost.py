@@ -74,7 +74,8 @@ def _weigh(model: Model, job: Job, images: int, log_det_rows: int) -> int:
     kept: dict[int, Tensor] = {}  # held until they are counted, so that no place is given away twice
 
     def keep(tensor: Tensor) -> Tensor:
-        kept[tensor.untyped_storage().data_ptr()] = tensor
+        if not tensor._is_zerotensor():  # the tangent of what has none, in forward mode: no storage
+            kept[tensor.untyped_storage().data_ptr()] = tensor
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):

@@ -107,8 +107,8 @@ class Flow(Layer):
         rows = tangents.shape[2]
         # Forward-mode differentiation of one pass over all rows: autograd and torch's counter of FLOPs see through it.
         with forward_ad.dual_level():
-            points = forward_ad.make_dual(x[:, :, None].expand_as(tangents).flatten(1, 2), tangents.flatten(1, 2))
-            z, log_det = self.forward_and_log_det(points)
+            points = x[:, :, None].expand_as(tangents).flatten(1, 2).contiguous()  # replicas may share their images
+            z, log_det = self.forward_and_log_det(forward_ad.make_dual(points, tangents.flatten(1, 2)))
             (z, pushed), log_det = forward_ad.unpack_dual(z), forward_ad.unpack_dual(log_det).primal
         return z[:, ::rows], log_det[:, ::rows], pushed.unflatten(1, (x.shape[1], rows))
 

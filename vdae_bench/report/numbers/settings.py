@@ -9,6 +9,7 @@ from vdae_bench.errors import UserError
 from vdae_bench.models.hyperparameters import Hyperparameter
 from vdae_bench.models.registry import get_method
 from vdae_bench.spec.protocol import Protocol, load_protocol
+from vdae_bench.system.words import number
 
 
 def setting_text(name: str, value: Any) -> str:
@@ -19,7 +20,7 @@ def setting_text(name: str, value: Any) -> str:
     """
     if name == "train_images" and value is None:
         return "all 50000"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return number(value) if isinstance(value, float) else str(value)
 
 
 def departures(protocol: Protocol) -> Iterator[tuple[str, str, str]]:

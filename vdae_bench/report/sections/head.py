@@ -52,13 +52,17 @@ def _completeness(selection: Selection, rows: list[Row], baselines: list[Row]) -
     asked = selection.asked
     if asked and selection.superseded:
         since = sum(asked.wanted.values())
-        return f"**Superseded**: none of the {counted(since, 'run')} asked for since has a record; this is of the {finished} before."
+        return (
+            f"**Superseded**: none of the {counted(since, 'run')} asked for since has a record; "
+            f"this is of the {finished} before."
+        )
     # Which cells a sweep of the user's own has is in its spec; without what was asked for, records alone do not say it.
     of = "" if asked or selection.sweep in table_names() else " of the cells that have records"
     wanted = sorted({row.wanted for row in rows if row.wanted and row not in baselines} or {1})
     seeds = " to ".join(map(str, dict.fromkeys((wanted[0], wanted[-1])))) + f" seed{'s'[: wanted[-1] != 1]} a row"
     more = f" (the spec has {asked.spec_seeds})" if asked and set(wanted) != {asked.spec_seeds} else ""
-    return f"**{'Partial' if missing else 'Complete'}**: {finished} of {counted(finished + missing, 'run')}{of}, {seeds}{more}."
+    runs = f"{finished} of {counted(finished + missing, 'run')}{of}"
+    return f"**{'Partial' if missing else 'Complete'}**: {runs}, {seeds}{more}."
 
 
 def _protocol_sentence(protocol: Protocol) -> str:

@@ -16,7 +16,7 @@ MEANT = re.compile(
     r"[\\`*\[\]<>|]|(?<!\w)_|_(?!\w)|&(?=#?\w+;)"  # anywhere
     r"|^\s*(?:#(?=#*(?:\s|$))|[+-](?=\s)|~(?=~~)|[=-](?=[=-]+$))|(?<=^\d)[.)](?=\s)"  # at the start of a line
 )
-"""Signs that Markdown obeys and does not show."""
+"""Characters that a terminal or a page obeys and does not show."""
 
 
 def table(
