@@ -178,7 +178,10 @@ class _Results:
     def read(self) -> dict[int, Trial]:
         """The trials by number; none where there is no file, or one that is damaged, which is set aside."""
         try:
-            trials = _TRIALS.validate_python(strict_json.unsealed(content_of(self._path))["trials"])
+            content = strict_json.unsealed(content_of(self._path))
+            trials = _TRIALS.validate_python(content.pop("trials"))
+            if content:
+                raise ValueError
         except FileNotFoundError:
             return {}
         except (ValueError, KeyError):
