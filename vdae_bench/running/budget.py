@@ -36,9 +36,9 @@ def fit_budget(spec: SweepSpec, seconds: float, context: RunContext, *, may_cali
         "threads": context.threads,
     }
     path = context.store.budget(spec.name, f"{spec.protocol.name}-{digest(asked)[:8]}")
-    if path.exists():
+    if (content := atomic.read(path)) is not None:
         try:
-            kept = strict_json.loads(path.read_bytes())
+            kept = strict_json.loads(content)
             return int(kept["epochs"]), int(kept["seeds"])
         except (ValueError, KeyError, TypeError):
             raise UserError(f"{path} is damaged; delete it to choose again") from None

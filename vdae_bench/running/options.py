@@ -6,7 +6,6 @@ Slurm array are all read off these fields, so that a new field is in each of the
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Literal
 import click
 
 from vdae_bench.errors import UserError
+from vdae_bench.system.words import quoted
 
 TIME = "TIME"
 COUNT = click.IntRange(1)
@@ -203,7 +203,7 @@ class Command:
 
     def _line(self, words: Sequence[str]) -> str:
         plugins = [word for plugin in self.plugins for word in ("--plugin", str(plugin))]
-        return shlex.join(["vdae-bench", *plugins, self.verb, *self.target, *words])
+        return " ".join(map(quoted, ["vdae-bench", *plugins, self.verb, *self.target, *words]))
 
     def _said(self) -> Iterator[tuple[Field[Any], Any]]:
         for part in (self.spec, self.machine, self.run):

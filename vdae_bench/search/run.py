@@ -13,7 +13,7 @@ from vdae_bench.running.context import RunContext
 from vdae_bench.running.pools import WorkerPool
 from vdae_bench.running.progress import Progress
 from vdae_bench.running.stop import StopToken
-from vdae_bench.search.ledger import Ledger, damaged
+from vdae_bench.search.ledger import Ledger, answering, making_sense
 from vdae_bench.search.propose import Pruner, propose
 from vdae_bench.search.space import parameters_text
 from vdae_bench.search.studies import Study
@@ -70,14 +70,19 @@ def run_study(
     path = study.path(context.store)
     there = own_winner(study, context.store)
     if there and len(there.trials) >= study.trials:
+        for batch in range(-(-study.trials // study.batch)):
+            _Results(study, batch, context).remove()  # of a search that another one overtook
         return SearchResult(there, 0, 0.0)
-    ledger = _open(study, storage(), there)
-    trained = 0
-    for batch in range(-(-study.trials // study.batch)):
-        trained += _run_batch(study, batch, ledger, context, progress, stop, pool)
-    ended = ledger.ended()
-    winner = freeze(study, [ended[number] for number in range(study.trials)])
-    write_winner(path, winner)
+    opened, trained = storage(), 0
+    ledger = _open(study, opened, there)
+    with answering(study, opened):
+        for batch in range(-(-study.trials // study.batch)):
+            trained += _run_batch(study, batch, ledger, context, progress, stop, pool)
+        ended = ledger.ended()
+    winner = own_winner(study, context.store)  # of a process that took this one for dead, say
+    if winner is None or len(winner.trials) < study.trials:
+        winner = freeze(study, [ended[number] for number in range(study.trials)])
+        write_winner(path, winner)
     return SearchResult(winner, trained, time.monotonic() - started)
 
 
@@ -86,8 +91,9 @@ def _open(study: Study, storage: BaseStorage, there: Winner | None) -> Ledger:
 
     Raises:
         UserError: it does not.
+        EnvironmentFault: the storage does not answer.
     """
-    try:
+    with making_sense(study, storage):
         ledger = Ledger(study, storage)
         if there:
             ledger.restore(there.trials)
@@ -96,10 +102,6 @@ def _open(study: Study, storage: BaseStorage, there: Winner | None) -> Ledger:
         wrong = [number for number, parameters in known.items() if not study.has(parameters)]
         if wrong:
             raise ValueError(f"parameters of trial {wrong[0]} are not of its space")
-    except OSError:
-        raise
-    except Exception as error:  # of a storage that someone has changed; Optuna fails in any way
-        raise damaged(f"the storage of study {study.name}", error) from None
     return ledger
 
 
@@ -170,12 +172,13 @@ class _Results:
 
     def read(self) -> dict[int, Trial]:
         """The trials by number; none where there is no file, or one that is damaged, which is set aside."""
-        try:
-            trials = _TRIALS.validate_json(self._path.read_bytes())
-        except FileNotFoundError:
+        content = atomic.read(self._path)
+        if content is None:
             return {}
+        try:
+            trials = _TRIALS.validate_json(content)
         except ValueError:
-            keep_aside(self._path, self._path.read_bytes(), "unreadable")
+            keep_aside(self._path, content, "unreadable")
             return {}
         return {trial.number: trial for trial in trials}
 

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from vdae_bench.errors import EnvironmentFault
 from vdae_bench.store.layout import Layout
 from vdae_bench.system import atomic, strict_json
 from vdae_bench.system.lease import alone_at
@@ -143,6 +144,24 @@ def to_json(record: Record) -> str:
     return json.dumps({"schema": content.pop("schema_"), **content}, indent=1, allow_nan=False) + "\n"
 
 
+def to_checked_json(record: Record) -> str:
+    """The record as the text of its file, once it was read as a later call will read it.
+
+    Raises:
+        EnvironmentFault: it would not be found again.
+    """
+    text = to_json(record)
+    try:
+        parse(text)
+    except ValueError as error:
+        raise EnvironmentFault(
+            f"the record of {record.cell.dataset} {record.cell.method} {record.cell.latents}, seed {record.seed}, "
+            f"would not be read again ({_reason(error)}); change what makes it so in the command, the spec or the "
+            "plug-in"
+        ) from None
+    return text
+
+
 def parse(text: str) -> Record:
     """The record in the text of a file; `ValueError` when it is none, or of a schema that this version does not know.
 
@@ -164,11 +183,13 @@ class Store(Layout):
     """A results folder: its records, read and put in place."""
 
     def read(self, path: Path) -> Record | None:
-        """The record in a file; None when there is none or it is not whole."""
-        try:
-            return _record(path.read_bytes())
-        except OSError:
-            return None
+        """The record in a file; None when there is none or it is not whole.
+
+        Raises:
+            EnvironmentFault: it cannot be read; it may be whole, and the run is not to be done again.
+        """
+        content = atomic.read(path)
+        return None if content is None else _record(content)
 
     def find(self, sweep: str, protocol: str, cell: str, seed: int, run_digest: str) -> Record | None:
         """The record of a run, if it is there and of that identity."""
@@ -182,14 +203,21 @@ class Store(Layout):
         spec or method version) or torn is set aside, never deleted.
 
         Raises:
-            EnvironmentFault: the disk is full, say; no record is there in part.
+            EnvironmentFault: the disk is full, say; no record is there in part. Or one is not found where it was put.
         """
         staged: list[tuple[Path, Record, Path]] = []
         try:
             for path, record in records:
-                staged.append((path, record, atomic.stage(path, to_json(record).encode())))
+                staged.append((path, record, atomic.stage(path, to_checked_json(record).encode())))
             for path, record, temporary in staged:
                 self._put(path, record, temporary)
+            for path, record, _ in staged:
+                there = self.read(path)
+                if not there or there.run_digest != record.run_digest:
+                    raise EnvironmentFault(
+                        f"{path} was published and is not found there; see what else writes or moves {self.root}, "
+                        "and give the same command again"
+                    )
         finally:
             for _, _, temporary in staged:
                 atomic.discard(temporary)
@@ -205,7 +233,11 @@ class Store(Layout):
             raise atomic.fault(path, error) from error
 
     def records(self, protocol: str | None = None, sweep: str | None = None) -> Iterator[tuple[Path, Record]]:
-        """All readable records, in the order of their paths, of one protocol or sweep where asked."""
+        """All records that are whole, in the order of their paths, of one protocol or sweep where asked.
+
+        Raises:
+            EnvironmentFault: one cannot be read; pages without it would be wrong in silence.
+        """
         for path in self.record_paths(protocol, sweep):
             record = self.read(path)
             if record:
@@ -215,8 +247,8 @@ class Store(Layout):
         """The files in the places of records that are none, and why."""
         for path in self.record_paths(protocol, sweep):
             try:
-                parse(path.read_text(encoding="utf-8"))
-            except (OSError, ValueError) as error:
+                parse((atomic.read(path) or b"").decode())
+            except (EnvironmentFault, ValueError) as error:
                 yield path, _reason(error)
 
 
@@ -235,7 +267,7 @@ def _put_where_nothing_is(path: Path, staged: Path) -> bool:
         return False
     except OSError:  # without hard links nothing puts a whole file in place and fails where one is
         with alone_at(path):
-            if path.exists():
+            if atomic.is_there(path):
                 return False
             staged.replace(path)
     return True
@@ -251,7 +283,12 @@ def _move_aside(path: Path, run_digest: str) -> None:
         path.rename(moved)
     except FileNotFoundError:  # another process was faster
         return
-    content = moved.read_bytes()
+    try:
+        content = moved.read_bytes()
+    except OSError:  # then back with it: it may be a good one
+        if _put_where_nothing_is(path, moved):
+            atomic.discard(moved)
+        raise
     old = _record(content)
     if not old or old.run_digest != run_digest:
         moved.replace(_aside(path, content, old.run_digest[:8] if old else "unreadable"))
@@ -276,6 +313,4 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         return f"{'.'.join(map(str, first['loc'])).replace('schema_', 'schema')}: {first['msg']}"
-    if isinstance(error, OSError):
-        return str(error.strerror)
     return str(error)

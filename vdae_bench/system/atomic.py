@@ -84,6 +84,43 @@ def write(path: Path, content: bytes, option: str = "--results") -> None:
         raise fault(path, error, option) from error
 
 
+def read(path: Path) -> bytes | None:
+    """Content of a file; None where there is none, which is another answer than that it cannot be read.
+
+    Raises:
+        EnvironmentFault: it is there and cannot be read, or nobody can say: of such a file nothing may be concluded.
+    """
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise cannot_read(path, error) from error
+
+
+def is_there(path: Path) -> bool:
+    """Tell if there is a file; unlike `Path.exists` never False because nobody can say.
+
+    Raises:
+        EnvironmentFault: nobody can say.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise cannot_read(path, error) from error
+    return True
+
+
+def cannot_read(path: Path, error: OSError) -> EnvironmentFault:
+    """The error that a user reads about a file that is there and cannot be read."""
+    return EnvironmentFault(
+        f"cannot read {path}: {error.strerror}; it stays as it is: permit it, or wait for the disk, "
+        "and give the same command again"
+    )
+
+
 def discard(path: Path) -> None:
     """Remove a file, if it is there and can be."""
     with suppress(OSError):

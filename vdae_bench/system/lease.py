@@ -160,7 +160,8 @@ class Lease:
             atomic.discard(grave)
 
     def _is_own(self) -> bool:
-        return _read(self.path).get("token") == self._own["token"]
+        # A lease that cannot be read at the moment is not lost: nobody else has been seen to have it.
+        return _read(self.path, self._own).get("token") == self._own["token"]
 
     def _beat(self, over: threading.Event) -> None:
         while not over.wait(SECONDS_BETWEEN_BEATS) and self._is_own():
@@ -183,10 +184,12 @@ def alone_at(path: Path) -> Iterator[None]:
         yield
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """The content of a lease; empty where there is none, or it is torn."""
+def _read(path: Path, unreadable: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The content of a lease; empty where there is none, or it is torn; `unreadable` where it cannot be read."""
     try:
         content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return {}
+    except OSError:
+        return unreadable or {}
     return content if isinstance(content, dict) else {}
