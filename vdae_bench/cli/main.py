@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import click
 
 from vdae_bench import __version__
+from vdae_bench.cli import streams
 from vdae_bench.cli.lists import list_verb
 from vdae_bench.cli.options import (
     data_option,
@@ -256,9 +256,7 @@ def data_path(dataset: str) -> None:
 
 def main() -> None:
     """Run a verb; turn errors into one sentence and an exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # words and names of files need not be text
+    streams.prepare()
     words = [word for word in sys.argv[1:] if word != "--debug"]  # understood before and after the verb
     debug = len(words) < len(sys.argv) - 1
     try:

@@ -91,7 +91,7 @@ def show_plan(word: str, options: SpecOptions, machine: MachineOptions, asked: P
     """Print what a sweep would run, and for how long: on this device, or on one that achieves so many FLOP/s."""
     if asked.calibrate and asked.flops_per_second:
         raise UserError("--calibrate times this device, --flops-per-second is for another; give one of them")
-    context = create_context(machine)
+    context = create_context(machine, computes=asked.calibrate)
     resolved = within_budget(changed_spec(word, options), options, context, may_calibrate=asked.calibrate)
     studies = studies_of(resolved) if options.search else []
     resolved = take_winners(resolved, context.store, options.search, quiet=asked.form != "text")
@@ -203,6 +203,7 @@ def show_status(word: str, protocol: str | None, results: Path) -> None:
             if note := Lease(lease).read_note():
                 share = "" if note["fraction"] is None else f", {note['fraction']:.0%}"
                 at = f"{note['phase']}{share}" if note["phase"] else "starts"
+                at += ", and is stopped" if note["stopped"] else ""
                 click.echo(f"process {note['process']} on {note['host']}: {note['label']}: {at}")
         click.echo()
 

@@ -61,7 +61,8 @@ class Worker:
         devices.keep_freed_memory()
         for plugin in self.plugins:
             _load_once(plugin)
-        return run_leased(task, self.context, lambda phase, fraction: None, StopFile(self.stop_file))
+        with atomic.held(self.context.store.root):
+            return run_leased(task, self.context, lambda phase, fraction: None, StopFile(self.stop_file))
 
 
 @functools.cache
