@@ -32,9 +32,10 @@ reproduce: install
 	$(BIN)/vdae-bench reproduce table1 --protocol $(PROTOCOL)
 
 evidence: install
+	$(BIN)/vdae-bench reproduce table2 --protocol paper-mixed --no-search --only '*_vae_*' --only '*_lvdae_*' --seeds 1
+	$(BIN)/vdae-bench reproduce table1 --protocol paper-mixed --no-search --only '*_vae_*' --only '*_lvdae_*' --seeds 1
 	$(BIN)/vdae-bench sweep evidence/binary --search
 	$(BIN)/vdae-bench sweep evidence/continuous --search
-	$(BIN)/vdae-bench sweep evidence/paper --seeds 1
 	$(BIN)/vdae-bench sweep lvdae-784 --protocol standard
 	$(BIN)/vdae-bench sweep evidence/noise
 

@@ -165,8 +165,18 @@ def test_a_plain_command_reads_as_it_was_typed(parsed, monkeypatch, tiny_data):
 
 
 def test_every_option_of_the_machine_is_in_the_context(tmp_path):
-    machine = MachineOptions("cpu", 1, 3, tmp_path, tmp_path, tmp_path, "7s", keep_checkpoints=True)
-    context = create_context(machine, command="vdae-bench x")
+    values = {
+        "device": "cpu",
+        "threads": 1,
+        "replicas": 3,
+        "results": tmp_path,
+        "reports": tmp_path,  # where pages go, which no run knows
+        "data": tmp_path,
+        "checkpoint_every": "7s",
+        "keep_checkpoints": True,
+    }
+    assert values.keys() == {each.name for each in fields(MachineOptions)}, "a new field: say below where it acts"
+    context = create_context(MachineOptions(**values), command="vdae-bench x")
     assert (context.device.type, context.threads, context.limit.replicas) == ("cpu", 1, 3)
     assert (context.store.root, context.data_folder) == (tmp_path, tmp_path)
     assert (context.seconds_between_checkpoints, context.keep_models, context.command) == (7.0, True, "vdae-bench x")

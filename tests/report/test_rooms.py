@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import vdae_bench.report
+from vdae_bench.report.pages import sweep
+from vdae_bench.report.style.section import Section
 
 ROOT = Path(vdae_bench.report.__file__).parent
 PREFIX = "vdae_bench.report"
@@ -51,6 +54,14 @@ def test_a_module_imports_what_lies_below_it(path: Path) -> None:
             other, part = place(tuple(name.removeprefix(f"{PREFIX}.").split(".")))
             itself = (other, part) == (room, own)
             assert itself or other in BELOW[room], f"{room} may not import {name}"
+
+
+def test_every_section_has_its_place_on_a_page() -> None:
+    there = set(sweep.SECTIONS) | set(sweep.SEARCH_SECTIONS)
+    for path in (ROOT / "sections").rglob("*.py"):
+        name = ".".join(path.relative_to(ROOT.parent.parent).with_suffix("").parts)
+        for value in vars(importlib.import_module(name)).values():
+            assert not isinstance(value, Section) or value in there, f"{name} has a section that no page shows"
 
 
 def test_these_are_all_the_rooms() -> None:

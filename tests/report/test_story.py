@@ -16,6 +16,7 @@ from vdae_bench.running.plan import cell_plans
 from vdae_bench.spec.check import find_spec, load_spec
 from vdae_bench.store.records import Store
 
+STANDARD = [part for part in EVIDENCE if part.spec in ("evidence/binary", "evidence/continuous")]
 NLL = {("vae", 16): (90.0, 90.2, 90.4), ("lvdae", 16): (89.4, 89.7, 89.7), ("vae", 32): (89.0, 89.1)}
 
 
@@ -29,7 +30,7 @@ def text(tmp_path_factory):
             origin = {"run_digest": each.job.run_digest(seed)}
             records.append(made_up_record(cell, seed, spec.protocol, nll_nats=nll, provenance=origin))
         publish(store, spec.name, spec.protocol.name, cell.slug, records)
-    (content,) = render_story(store, Path("reports"), parts=EVIDENCE[:2]).values()
+    (content,) = render_story(store, Path("reports"), parts=STANDARD).values()
     return content.decode()
 
 
@@ -49,6 +50,28 @@ def test_each_cell_has_a_row_beside_the_papers_numbers(text):
     assert first["the paper's number?"] == "not comparable" and absent["the paper's number?"] == "missing"
     assert first["TFLOP"] == f"{3 * 2.8:.0f}"
     assert first["hours"] == f"{(30 + 31 + 32 + 3 + 4 + 5 + 6) / 3600:.2f}"
+
+
+def test_the_lead_of_l_vdae_stands_first_for_every_m(text):
+    assert text.index("L-VDAE less VAE") < text.index("The long runs")
+    rows = {row["latents"]: row for row in table_with(text, "protocol") if row["data"] == "binary-mnist"}
+    assert list(rows) == ["16", "32", "64", "128"]
+    assert rows["16"]["NLL paper"] == f"-0.78 ± {(0.18**2 + 0.14**2) ** 0.5:.2f}"
+    differences = [ours - theirs for ours, theirs in zip(NLL["lvdae", 16], NLL["vae", 16], strict=True)]
+    assert rows["16"]["NLL ours"].startswith(f"{statistics.fmean(differences):+.2f} ") and rows["16"]["seeds"] == "3"
+    assert all(rows[m]["NLL ours"] == "not run" and rows[m]["seeds"] == "0" for m in ("32", "64", "128"))
+
+
+def test_a_pair_that_ran_nowhere_has_one_row_not_one_for_each_protocol(store, reports):
+    parts = [part for part in EVIDENCE if part.spec in ("table2", "evidence/binary")]
+    spec = parts[1].resolved
+    for cell in spec.cells[:2]:
+        publish(store, spec.name, spec.protocol.name, cell.slug, [made_up_record(cell, 0, spec.protocol)])
+    (content,) = render_story(store, reports, parts=parts).values()
+    rows = [row for row in table_with(content.decode(), "protocol") if row["data"] == "binary-mnist"]
+    assert [row["latents"] for row in rows].count("64") == 1
+    (line,) = re.findall(r"^- `vdae-bench reproduce table2 .* --seeds 1`: (.*)$", content.decode(), re.MULTILINE)
+    assert line.startswith("8 runs, about ") and "without `--seeds` all 80 runs, about " in line
 
 
 def test_the_difference_is_paired_by_seed(text):
@@ -110,7 +133,7 @@ def test_a_noise_grid_has_its_picture_and_findings_once_there_are_curves_to_comp
 
 
 def test_an_experiment_stands_with_its_setting_and_its_finding_where_it_ran(store, reports):
-    part = EVIDENCE[0]
+    part = STANDARD[0]
     spec = load_spec(find_spec(part.spec))
     first = spec.cells[0]
     publish(store, spec.name, spec.protocol.name, first.slug, [made_up_record(first, 0, spec.protocol)])

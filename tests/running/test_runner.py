@@ -34,6 +34,13 @@ from vdae_bench.training.checkpoint import Checkpoint
 from vdae_bench.training.trainer import Interrupted, Trainer
 
 
+def test_a_run_gives_every_field_of_its_record(whole):
+    """A field that `_records` forgets would say its default of every run, as if it had been measured."""
+    for record in whole[1].records:
+        for part in (record, record.metrics, record.curve, record.cost):
+            assert type(part).model_fields.keys() <= part.model_fields_set, type(part).__name__
+
+
 def test_a_sweep_becomes_records(whole):
     store, outcome = whole
     assert not outcome.failures and len(outcome.records) == 5 * 2 + 2

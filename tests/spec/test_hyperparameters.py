@@ -212,6 +212,14 @@ def test_trials_that_differ_in_a_methods_own_hyperparameter_are_priced_within_it
     [
         ('"temperature", float', '"epochs", float', "calls a hyper-parameter 'epochs', which is taken"),
         ('"temperature", float', '"source", float', "calls a hyper-parameter 'source', which is taken"),
+        ('"temperature", float', '"learning_rate", float', "calls a hyper-parameter 'learning_rate', which is taken"),
+        (
+            'id = "tempered-vae"',
+            'id = "nice"',
+            "'nice' is that of vdae_bench.models.methods.nice:Nice; give TemperedVAE",
+        ),
+        ('id = "tempered-vae"', "id = None", "method class TemperedVAE has no id; give it one"),
+        ('title = "VAE, tempered"', "title = 5", "method class TemperedVAE has no title; give it one"),
         ('"temperature", float', '"Temperature!", float', "must be lower-case letters"),
         ("float, 1,", "float, 9,", "its default: input should be less than or equal to 4"),
         ("float, 1,", "int, 1.5,", "its default: input should be a valid integer"),

@@ -36,6 +36,8 @@ def jacobians(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 class Reference:
     """One replica of a method's model. `x` is (N, n), noise (N, d); every density is in nats, (N,)."""
 
+    METHODS = ("vae", "lvdae", "nice", "lvdae-nice", "vdae-resnet", "vdae-nice", "vdae-coupled", "independent-pixels")
+
     def __init__(self, method: str, view: str, parameters: Mapping[str, Tensor], output: str | None = None) -> None:
         """`output` of the decoder in continuous data: sigmoid, but linear for `vdae-coupled`, unless given."""
         self.method, self.view, self.p = method, view, parameters
@@ -44,6 +46,8 @@ class Reference:
     @classmethod
     def of(cls, method: str, view: str, model: torch.nn.Module, replica: int, output: str | None = None) -> Reference:
         """A replica of a built model; what belongs to it are the rows of its parameters."""
+        if method not in cls.METHODS:
+            raise NotImplementedError(f"write method {method} a second time in {__file__}, and add it to METHODS")
         return cls(method, view, {name: value[replica] for name, value in model.state_dict().items()}, output)
 
     # Networks

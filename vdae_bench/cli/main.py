@@ -109,6 +109,7 @@ def status(spec: str, protocol: str | None, results: Path) -> None:
 
 
 @cli.command()
+@plugin_option
 @click.option("--protocol", help="Only this protocol's folder.")
 @click.option("--sweep", "sweep_name", help="Only this sweep.")
 @click.option("--format", "formats", help="One or more of md, csv, latex, html with commas; default: all.")
@@ -125,6 +126,7 @@ def report(
 
 
 @cli.command()
+@plugin_option
 @click.option("--protocol", help="Records under this protocol; default: the longest that has any.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--check", is_flag=True, help="Exit code 1 when verdicts differ from reports/<protocol>/claims.json.")
@@ -154,6 +156,7 @@ def explain_verb(cell: str, protocol: str | None, spec: str | None, results: Pat
 
 
 @cli.command("compare")
+@plugin_option
 @click.argument("first", metavar="RESULTS_A", type=click.Path(path_type=Path))
 @click.argument("second", metavar="RESULTS_B", type=click.Path(path_type=Path))
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
@@ -225,6 +228,7 @@ def data() -> None:
 
 
 @data.command("fetch")
+@plugin_option
 @dataset_argument
 @data_option
 def data_fetch(dataset: str, data: Path | None) -> None:
@@ -235,6 +239,7 @@ def data_fetch(dataset: str, data: Path | None) -> None:
 
 
 @data.command("verify")
+@plugin_option
 @dataset_argument
 @data_option
 @click.pass_context
@@ -246,6 +251,7 @@ def data_verify(context: click.Context, dataset: str, data: Path | None) -> None
 
 
 @data.command("path")
+@plugin_option
 @dataset_argument
 def data_path(dataset: str) -> None:
     """Where the cached files are, or would be."""

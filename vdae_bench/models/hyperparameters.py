@@ -87,7 +87,13 @@ class Hyperparameter(Generic[T]):
             raise UserError(f"{said[0].lower()}{said[1:]}, not {value!r}") from None
 
     def of(self, values: Mapping[str, Any]) -> T:
-        """Return this hyper-parameter's value among those that a cell trains with."""
+        """Return this hyper-parameter's value among those that a cell trains with.
+
+        Raises:
+            UserError: the cell has none, because its method does not declare the hyper-parameter that it reads.
+        """
+        if self.name not in values:
+            raise UserError(f"a method reads the hyper-parameter {self.name!r}; list it in its `hyperparameters` too")
         value: T = values[self.name]
         return value
 

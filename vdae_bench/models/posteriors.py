@@ -4,11 +4,12 @@ A posterior turns data and noise into latents and their log density:
 
 - `condition(x, samples)` does what depends on x alone, once, and returns a sampler `noise (R, N, K, d) ->
   z (R, N, K, m), log_q (R, N, K)` for the importance-sampled NLL; `samples` says how many will be drawn in all;
-- `sample_with_divergence(x, noise, prior)` returns one sample an image and an estimate of
+- `sample_with_divergence(x, noise, prior, log_det_rows)` returns one sample an image and an estimate of
   E_q[log q(z|x) - log p(z)], averaged over the images: what training minimises. By default it is the sampled
   value; a posterior with a closed form overrides it, and one that leaves images out says how much that leaves open.
 
-A new method supplies its posterior, nothing else: ELBO and NLL are written once, on log weights (`model.py`).
+ELBO and NLL are written once for all of them, on log weights (`model.py`). `log_det_rows` is what an image may cost
+where a posterior takes log-determinants of a part of the batch (L-VDAE); the others leave it aside.
 """
 
 from __future__ import annotations
@@ -227,8 +228,7 @@ class LinearisedFlow(Posterior):
 
     log_sigma: Tensor
 
-    jitters: Tensor
-    """How many C of each replica got jitter in training, (R,)."""
+    _jittered: Tensor
 
     def __init__(
         self,
@@ -248,12 +248,12 @@ class LinearisedFlow(Posterior):
             self.log_sigma = nn.Parameter(torch.zeros(replicas, 1, 1))
         else:
             self.register_buffer("log_sigma", torch.tensor(fixed_log_sigma, dtype=torch.float32).view(-1, 1, 1))
-        self.register_buffer("jitters", torch.zeros(replicas, dtype=torch.int64), persistent=False)
+        self.register_buffer("_jittered", torch.zeros(replicas, dtype=torch.int64), persistent=False)
 
     @property
     def jittered(self) -> Int[Tensor, " R"]:
         """How many C of each replica got jitter in training so far."""
-        return self.jitters
+        return self._jittered
 
     @property
     def training_noise_dim(self) -> int:
@@ -280,11 +280,11 @@ class LinearisedFlow(Posterior):
 
     @torch.no_grad()
     def _projected(
-        self, pull: Pullback, x: Float[Tensor, "R N n"], eta: Float[Tensor, "R N m"], jittered: Tensor | None
+        self, pull: Pullback, x: Float[Tensor, "R N n"], eta: Float[Tensor, "R N m"], count_in: Tensor | None
     ) -> Tensor:
         """Return the w = J^T L^-T eta in the row space of J for which J w = L eta; no gradient passes."""
         jacobian = self._jacobian(pull, x, x.shape[1])
-        factor = gram_cholesky(jacobian, jittered)
+        factor = gram_cholesky(jacobian, count_in)
         with full_precision(x.device):
             solved: Tensor = torch.linalg.solve_triangular(factor.mT, eta[..., None], upper=True)
             return (jacobian.mT @ solved)[..., 0]
@@ -328,21 +328,21 @@ class LinearisedFlow(Posterior):
         mean, push, pull = self.encoder.linearise(x)
         images = x.shape[1] if self.log_det == "exact" else min(x.shape[1], max(1, round(log_det_rows / m)))
         jacobian = self._jacobian(pull, x, images)
-        jittered = self.jitters if torch.is_grad_enabled() else None  # in training, not in validation
-        factor = gram_cholesky(jacobian, jittered)
+        count_in = self.jittered if torch.is_grad_enabled() else None  # in training, not in validation
+        factor = gram_cholesky(jacobian, count_in)
         sigma = self.log_sigma.exp()
         if self.log_det == "exact":
             with full_precision(x.device):
                 deviation = (factor @ noise[..., None])[..., 0]
         else:
-            w = self._projected(pull, x, noise, jittered) if self.log_det == "projected" else noise
+            w = self._projected(pull, x, noise, count_in) if self.log_det == "projected" else noise
             deviation = push(w[:, :, None])[:, :, 0]
         trace, log_det = jacobian.square().sum((2, 3)), log_det_gram(factor)
         variance_terms = sigma.square()[:, 0, 0] * trace.mean(1) - log_det.mean(1)
         kl = 0.5 * (mean.square().sum(-1).mean(1) + variance_terms - m) - m * self.log_sigma[:, 0, 0]
         with torch.no_grad():
-            open_ = variance_of_mean(0.5 * (sigma.square()[:, 0] * trace - log_det), x.shape[1])
-        return PosteriorSample(mean + sigma * deviation, kl, open_)
+            kl_variance = variance_of_mean(0.5 * (sigma.square()[:, 0] * trace - log_det), x.shape[1])
+        return PosteriorSample(mean + sigma * deviation, kl, kl_variance)
 
 
 def variance_of_mean(values: Float[Tensor, "R S"], images: int) -> Float[Tensor, " R"]:

@@ -167,9 +167,21 @@ _registered: dict[str, Method] = {}
 
 
 def register(method: type[Method]) -> type[Method]:
-    """Make a method known under its id; usable as a decorator in a plugin file."""
+    """Make a method known under its id; usable as a decorator in a plugin file.
+
+    Raises:
+        UserError: the class lacks an id or a title, or another method has its id.
+    """
+    for name in ("id", "title"):
+        if not isinstance(getattr(method, name, None), str):
+            raise UserError(f"method class {method.__name__} has no {name}; give it one, as in {name} = 'mine'")
     if not all(isinstance(each, Hyperparameter) for each in method.hyperparameters):
         raise UserError(f"method {method.id}: its hyperparameters are a tuple of values of the class Hyperparameter")
+    place = f"{method.__module__}:{method.__qualname__}"
+    known = _registered.get(method.id)
+    taken = BUILT_IN.get(method.id) or (known and f"{type(known).__module__}:{type(known).__qualname__}")
+    if taken and taken != place:
+        raise UserError(f"the method id {method.id!r} is that of {taken}; give {method.__name__} another id")
     _registered[method.id] = method()
     return method
 

@@ -54,12 +54,17 @@ def plan(spec: SweepSpec, store: Store, limit: GroupLimit | None = None, only: S
     Raises:
         UserError: a pattern is the name of no cell.
     """
-    spec = replace(spec, cells=_named(spec.cells, only)) if only else spec
+    spec = replace(spec, cells=named_cells(spec.cells, only)) if only else spec
     limit, cells = limit or GroupLimit(), cell_plans(spec, store)
     return Plan(tuple(cells), tuple(_groups(cells, store, limit)), limit)
 
 
-def _named(cells: Sequence[Cell], patterns: Sequence[str]) -> tuple[Cell, ...]:
+def named_cells(cells: Sequence[Cell], patterns: Sequence[str]) -> tuple[Cell, ...]:
+    """The cells whose names match one of the patterns, as in `*_vae_16`.
+
+    Raises:
+        UserError: a pattern is the name of no cell.
+    """
     for pattern in patterns:
         if not any(fnmatchcase(cell.slug, pattern) for cell in cells):
             hint = nearest(pattern, [cell.slug for cell in cells])

@@ -36,7 +36,7 @@ class Workbench:
             self.model,
             self.data,
             group.seeds,
-            [job.adam_settings] * len(group.seeds),
+            [each.adam_settings for each, _ in group.runs],
             job.training_settings(),
         )
 

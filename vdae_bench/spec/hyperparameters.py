@@ -25,7 +25,7 @@ OPTIMISER: tuple[Hyperparameter[Any], ...] = (LEARNING_RATE, SCHEDULE, ADAM_BETA
 """Hyper-parameters that every method trains with; `training.adam.AdamSettings` has their values."""
 OPTIMISER_NAMES = frozenset(each.name for each in OPTIMISER)
 
-RESERVED_NAMES = frozenset({*Protocol.model_fields, "seed", "source"})
+RESERVED_NAMES = OPTIMISER_NAMES | {*Protocol.model_fields, "seed", "source"}
 """Words that mean something else where a hyper-parameter is set or recorded."""
 
 

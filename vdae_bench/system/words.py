@@ -83,12 +83,14 @@ def measured_seconds(seconds: float | None) -> str:
 def rough_duration(value: float) -> str:
     """A time to three digits, in seconds, minutes or hours.
 
-    >>> rough_duration(90), rough_duration(2700), rough_duration(36000)
-    ('90 s', '45 min', '10 h')
+    >>> rough_duration(90), rough_duration(2700), rough_duration(36000), rough_duration(7.5e6)
+    ('90 s', '45 min', '10 h', '2,083 h')
     """
     if value < 120:
         return f"{value:.3g} s"
-    return f"{value / 60:.3g} min" if value < 7200 else f"{value / 3600:.3g} h"
+    if value < 7200:
+        return f"{value / 60:.3g} min"
+    return f"{value / 3600:,.0f} h" if value >= 3.6e6 else f"{value / 3600:.3g} h"
 
 
 def flop_unit(largest: float) -> tuple[float, str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +14,7 @@ from vdae_bench.report.numbers.runs import Run, select, total_flops, total_secon
 from vdae_bench.report.numbers.statistics import CellRuns, Estimate, cells_of, mean_of
 from vdae_bench.report.numbers.units import unit_of
 from vdae_bench.running.cost import price
-from vdae_bench.running.plan import CellPlan, cell_plans
+from vdae_bench.running.plan import CellPlan, cell_plans, named_cells
 from vdae_bench.search.studies import studies_of
 from vdae_bench.search.winner import Winner, all_winners, with_winners
 from vdae_bench.spec.check import find_spec, load_spec
@@ -27,33 +28,46 @@ class Paired:
     """A score of L-VDAE less the VAE's with the same latents, paired by seed, and what the paper prints of the same."""
 
     score: str
-    difference: Estimate
+    difference: Estimate | None
+    """None until both ran with the same seed."""
     printed: float | None
+    deviation: float | None
+    """Standard deviation of the paper's difference between two single runs, where it prints those of both."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """One long run: a spec, the protocol where it is not the spec's own, settings, and how many seeds come first."""
+    """One long run: a spec, the protocol where it is not the spec's own, settings, and how many seeds come first.
+
+    `search` is False where a part of the paper runs with the hyper-parameters of its spec; `only` are patterns of its
+    cells, where the others are left for later.
+    """
 
     spec: str
     protocol: str | None = None
     seeds: int | None = None
     settings: tuple[tuple[str, Any], ...] = ()
+    search: bool = True
+    only: tuple[str, ...] = ()
 
     @property
     def command(self) -> str:
         """The command that runs it, or goes on with it."""
-        words = ["vdae-bench sweep", self.spec]
+        words = ["vdae-bench", "sweep" if self.search else "reproduce", self.spec]
         words += [f"--protocol {self.protocol}"] if self.protocol else []
         words += [f"--set {key}={value}" for key, value in self.settings]
+        words += [] if self.search else ["--no-search"]
+        words += [f"--only '{pattern}'" for pattern in self.only]
         words += [f"--seeds {self.seeds}"] if self.seeds else []
         words += ["--search"] if self.resolved.search else []
         return " ".join(words)
 
     @cached_property
     def resolved(self) -> SweepSpec:
-        """The spec under its protocol, with its settings."""
-        return load_spec(find_spec(self.spec), self.protocol, dict(self.settings))
+        """The spec under its protocol, with its settings and cells, and without its search where that is not made."""
+        spec = load_spec(find_spec(self.spec), self.protocol, dict(self.settings))
+        cells = named_cells(spec.cells, self.only) if self.only else spec.cells
+        return replace(spec, cells=cells, search=spec.search if self.search else None)
 
 
 class Chapter:
@@ -109,14 +123,20 @@ class Chapter:
         return sum(map(seconds_of, self.winners))
 
     @cached_property
-    def missing_flops(self) -> float:
-        """FLOPs of the runs without a record; cells of one architecture cost the same."""
+    def _prices(self) -> dict[str, int]:
+        """FLOPs of a run, by architecture, wherever a run is missing."""
         prices: dict[str, int] = {}
         for each in self.plans:
             if each.missing:
                 key = _architecture(each)
                 prices[key] = prices.get(key) or price(each.job).flops
-        return float(sum(prices[_architecture(each)] * len(each.missing) for each in self.plans if each.missing))
+        return prices
+
+    def missing_up_to(self, seeds: int | None = None) -> tuple[int, float]:
+        """(runs without a record, their FLOPs), of the first so many seeds of each cell, or of all."""
+        counts = [(each, sum(seeds is None or seed < seeds for seed in each.missing)) for each in self.plans]
+        flops = sum(self._prices[_architecture(each)] * count for each, count in counts if count)
+        return sum(count for _, count in counts), float(flops)
 
     @property
     def speed(self) -> float:
@@ -143,31 +163,48 @@ class Chapter:
             row = Row(str(cell.latents), title_of(cell), find_published(cell), ran, len(ran.runs))
             yield Sheet(cell.dataset, unit_of(cell.dataset), (row,), ())
 
+    def leads(self) -> Iterator[tuple[Cell, list[Paired]]]:
+        """(L-VDAE's cell, its scores less those of the VAE with the same latents) for each pair that the spec has."""
+        cells = [each.job.cell for each in self.plans]
+        for cell in cells:
+            vae = _vae_beside(cell)
+            if vae in cells:
+                yield cell, self._paired(cell, vae)
+
     def differences(self) -> Iterator[tuple[CellRuns, CellRuns, list[Paired]]]:
         """(L-VDAE, the VAE with the same latents, their scores less each other) wherever both ran with equal seeds."""
         for cell, ran in self.ran.items():
-            vae = self.ran.get(Cell(cell.dataset, "vae", cell.latents))
-            if cell.method != "lvdae" or cell.options or vae is None:
-                continue
-            paired = [found for name, score in SCORES if (found := _paired(name, score, ran, vae))]
-            if paired:
-                yield ran, vae, paired
+            vae = _vae_beside(cell)
+            paired = [each for each in self._paired(cell, vae) if each.difference] if vae in self.ran else []
+            if vae and paired:
+                yield ran, self.ran[vae], paired
+
+    def _paired(self, cell: Cell, vae: Cell) -> list[Paired]:
+        unit = unit_of(cell.dataset)
+        found = []
+        for name, score in SCORES:
+            ours, theirs = (self.ran[each].by_seed(score, unit) if each in self.ran else {} for each in (cell, vae))
+            values = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
+            found.append(Paired(name, mean_of(values) if values else None, *_printed_difference(cell, vae, score)))
+        return found
 
 
-def _paired(name: str, score: str, ran: CellRuns, vae: CellRuns) -> Paired | None:
-    unit = unit_of(ran.cell.dataset)
-    ours, theirs = ran.by_seed(score, unit), vae.by_seed(score, unit)
-    found = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
-    return Paired(name, mean_of(found), _printed_difference(ran.cell, vae.cell, score)) if found else None
+def _vae_beside(cell: Cell) -> Cell | None:
+    """The VAE with as many latents as an L-VDAE; None of every other method."""
+    return Cell(cell.dataset, "vae", cell.latents) if cell.method == "lvdae" and not cell.options else None
 
 
 def _architecture(each: CellPlan) -> str:
     return digest([each.job.architecture.cell.slug, each.job.hyperparameters])
 
 
-def _printed_difference(cell: Cell, other: Cell, score: str) -> float | None:
+def _printed_difference(cell: Cell, other: Cell, score: str) -> tuple[float | None, float | None]:
+    """The difference that the paper prints, and its deviation between single runs."""
     numbers = [getattr(found, score) for found in map(find_published, (cell, other)) if found]
-    return numbers[0].value - numbers[1].value if len(numbers) == 2 and all(numbers) else None
+    if len(numbers) < 2 or not all(numbers):
+        return None, None
+    deviations = [number.plus_minus for number in numbers if number.plus_minus]
+    return numbers[0].value - numbers[1].value, math.hypot(*deviations) if len(deviations) == 2 else None
 
 
 def seconds_of(winner: Winner) -> float:

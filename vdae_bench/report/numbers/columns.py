@@ -210,8 +210,6 @@ COLUMNS: tuple[Column, ...] = (
     Column("train s", lambda at: _seconds(at, "train_seconds"), {TERMINAL}),
     Column("evaluation s", lambda at: _seconds(at, "evaluation_seconds"), {PAGE}),
     Column("training {flop}", _operations, {PAGE}),
-    Column(
-        "hours", lambda at: f"{total_seconds(at.row.runs) / 3600:.2f}" if at.row.ran else ABSENT, {STORY, EXPERIMENTS}
-    ),
+    Column("hours", _hours, {STORY, EXPERIMENTS}),
     Column("TFLOP", lambda at: f"{total_flops(at.row.runs) / 1e12:.0f}" if at.row.ran else ABSENT, {STORY}),
 )

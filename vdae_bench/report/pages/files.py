@@ -51,7 +51,7 @@ def frame(runs: list[Run], left_out: Mapping[Path, str], root: Path) -> pd.DataF
     """
     rows = []
     for run in runs:
-        content = run.record.model_dump(exclude={"curve", "schema_"})
+        content = run.record.model_dump(exclude={"curve", "schema_"}, exclude_unset=True)
         for prose in ("description", "cannot_show"):
             content["protocol"].pop(prose, None)
         content["flags"] = "; ".join(run.record.flags)
