@@ -25,7 +25,7 @@ from optuna.storages._cached_storage import _CachedStorage
 from sqlalchemy.exc import OperationalError
 
 from tests.support.records import small_record
-from tests.support.runs import StopAfter, numbers, run, wait_for, without_time
+from tests.support.runs import StopAfter, run, wait_for, without_time
 from tests.support.searches import entries, outcome, search
 from tests.support.specs import PAIR, SEARCHED
 from vdae_bench.cli import streams
@@ -297,15 +297,17 @@ def test_progress_that_cannot_be_written_loses_no_run(broken, sweep, context, mo
 
 
 @pytest.mark.parametrize("closed", ["2>&- >/dev/full", "2>&1 | true"])
-def test_a_command_whose_output_nobody_takes_comes_to_its_records(closed, shell):
+def test_a_command_of_paths_that_are_no_text_whose_output_nobody_takes_comes_to_its_records(closed, shell):
     if not Path("/dev/full").exists():
         pytest.skip("has no /dev/full")
-    PAIR.but(grid={"method": ["vae"]}).write(shell.folder)
-    words = [sys.executable, "-m", "vdae_bench", "--plugin", str(shell.data[1]), "sweep", "tiny.yaml", "--threads", "1"]
+    spec = PAIR.but(grid={"method": ["vae"]}).write(shell.folder)
+    spec.rename(shell.folder / os.fsdecode(b"t\xff.yaml"))
+    words = [sys.executable, "-m", "vdae_bench", "--plugin", str(shell.data[1]), "sweep", "--threads", "1"]
     environment = {**os.environ, "VDAE_BENCH_DATA": str(shell.data[0])}
-    line = f"set -o pipefail; {' '.join(words)} {closed}"
+    line = f"set -o pipefail; {' '.join(words)} $'t\\xff.yaml' --results $'r\\xfe' --reports $'p\\xfd' {closed}"
     assert subprocess.run(["bash", "-c", line], cwd=shell.folder, env=environment).returncode == 0
-    assert len(numbers(shell.folder / "results")) == 2
+    store = Store(shell.folder / os.fsdecode(b"r\xfe"))
+    assert len(list(store.records())) == 2 and list((shell.folder / os.fsdecode(b"p\xfd")).rglob("tiny.md"))
 
 
 def test_a_results_folder_that_is_moved_away_is_noticed_and_nothing_is_begun_in_its_place(tmp_path):

@@ -199,13 +199,15 @@ class _Folder:
         path = self.path / f"{sweep}.{ending}"
         subject = self._subject(sweep, path)
         text = results_csv(subject.sheets) if ending == "csv" else results_latex(subject.sheets, subject.title, sweep)
-        return RenderedReport(WrittenReport(sweep, self.name, path, short(path)), {path: text.encode()})
+        return RenderedReport(
+            WrittenReport(sweep, self.name, path, short(path)), {path: text.encode(errors="backslashreplace")}
+        )
 
     def _records(self) -> RenderedReport:
         path = self.path / "records.csv"
         runs = [run for members in self.runs.values() for run in members]
         left_out = {each.run.path: each.reason for members in self.runs.values() for each in select(members).left_out}
-        files = {path: to_csv(frame(runs, left_out, self.store.root)).encode()}
+        files = {path: to_csv(frame(runs, left_out, self.store.root)).encode(errors="backslashreplace")}
         return RenderedReport(WrittenReport("", self.name, path, f"{short(path)}: {len(runs)} records"), files)
 
     def _web_page(self, pages: Collection[RenderedReport]) -> RenderedReport:
@@ -214,7 +216,9 @@ class _Folder:
         path, shown = self.path / WEB_PAGE, [*self._claims(), *pages]
         files = {file: content for each in shown for file, content in each.files.items()}
         content = web_page(self.name, [each.report.path for each in shown], files)
-        return RenderedReport(WrittenReport("", self.name, path, short(path)), {path: content.encode()})
+        return RenderedReport(
+            WrittenReport("", self.name, path, short(path)), {path: content.encode(errors="backslashreplace")}
+        )
 
 
 def _nothing(store: Store, protocol: str | None, sweep: str | None) -> str:
