@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PROTOCOL ?= quick
 
-.PHONY: help install reproduce evidence test check report report-check bench mutants chaos lock audit clean
+.PHONY: help install reproduce evidence test check report report-check bench gpu mutants chaos lock audit clean
 
 help:
 	@echo "make reproduce   Table 1 on real MNIST at protocol quick (PROTOCOL=smoke|quick|standard|paper)"
@@ -13,7 +13,8 @@ help:
 	@echo "make check       lint, format and types"
 	@echo "make mutants     break the mathematics on purpose, over 100 ways: a test must catch each (a quarter of an hour)"
 	@echo "make bench       time our steps beside other ways of taking them (10 minutes on two quiet cores)"
-	@echo "make chaos       over 200 random SIGKILLs and 10,000 hostile inputs: nothing may be lost or wrong (10 minutes)"
+	@echo "make gpu         a short loan of a GPU without a network: gpu.tar, with what it needs and scripts/gpu.sh"
+	@echo "make chaos       over 200 random SIGKILLs and 10,000 hostile inputs: nothing may be lost or wrong (a quarter of an hour)"
 	@echo "make lock        requirements.lock: every library but torch with its hashes"
 	@echo "make audit       known vulnerabilities of the pinned libraries (needs pip-audit and its database)"
 	@echo "make report      draw reports/ from results/"
@@ -57,6 +58,9 @@ report-check: install
 bench: install
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/vdae-bench bench
+
+gpu: install
+	PYTHON=$(BIN)/python scripts/gpu.sh pack
 
 mutants: install
 	$(BIN)/python tests/mutants.py

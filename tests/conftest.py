@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from vdae_bench.running.context import RunContext  # noqa: E402
 from vdae_bench.store.records import Store  # noqa: E402
 
 torch.set_num_threads(1)  # the models are tiny
+os.environ["OMP_NUM_THREADS"] = "1"  # the default of --threads: runs of tests are in one process, unless they say more
 
 
 @pytest.fixture(scope="session")

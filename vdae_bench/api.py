@@ -1,9 +1,9 @@
 """The door for notebooks: the records of a results folder as a table, and trained models to sample from and score with.
 
-A model can be loaded where its run kept the weights (`--keep-checkpoints`):
+A model can be loaded where its run kept the weights (`--keep-checkpoints`), or where they are shared (`share`):
 
     table = records("results")
-    best = table.sort_values("metrics.test.neg_elbo_nats").iloc[0]
+    best = table[table["weights"]].sort_values("metrics.test.neg_elbo_nats").iloc[0]
     model = load(f"results/{best['record']}")
     pictures = model.sample(16)
 """
@@ -15,21 +15,24 @@ from pathlib import Path
 import pandas as pd
 import torch
 from jaxtyping import Float
+from pydantic import ValidationError
 from torch import Tensor
 
 from vdae_bench.data.images import load_images
 from vdae_bench.data.noise import NoiseSource
-from vdae_bench.data.registry import find_dataset, parse_dataset_id
+from vdae_bench.data.registry import parse_dataset_id
 from vdae_bench.data.views import Split, ViewedImages
 from vdae_bench.errors import UserError
-from vdae_bench.evaluation.likelihood import CHUNK_ROWS
+from vdae_bench.evaluation.likelihood import CHUNK_ROWS, Evaluator
 from vdae_bench.evaluation.pictures import sample_batches
 from vdae_bench.models.model import Model
-from vdae_bench.models.registry import Problem
-from vdae_bench.report.numbers.runs import load_runs
+from vdae_bench.report.numbers.runs import left_out_of, load_runs
 from vdae_bench.report.pages.files import frame
+from vdae_bench.running.job import Job
+from vdae_bench.spec.protocol import Protocol
+from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.records import Record, Store
-from vdae_bench.store.weights import load_model
+from vdae_bench.store.weights import has_weights, load_model, share_model
 
 CPU = torch.device("cpu")
 
@@ -43,7 +46,8 @@ def records(results: Path | str = "results", protocol: str | None = None, sweep:
         sweep: only the runs of this one, as `table1`; all by default.
 
     Returns:
-        The table, whose column `record` is each record's path under `results`; empty where there is no record.
+        The table; its column `record` is each record's path under `results`, `weights` is True where `load` has a
+        model, `left_out` says why a record is in no table of a report. Empty where there is no record.
 
     Example:
         >>> records("a folder that is not there").empty
@@ -51,7 +55,9 @@ def records(results: Path | str = "results", protocol: str | None = None, sweep:
     """
     store = Store(Path(results))
     runs = load_runs(store, protocol, sweep)
-    return frame(runs, {}, store.root) if runs else pd.DataFrame()
+    if not runs:
+        return pd.DataFrame()
+    return frame(runs, left_out_of(runs), store.root).assign(weights=[has_weights(run.path) for run in runs])
 
 
 def images(dataset: str, split: Split = "test", folder: Path | str | None = None) -> Float[Tensor, "N n"]:
@@ -87,7 +93,7 @@ class TrainedModel:
         data_dim: n, the number of pixels.
 
     Example:
-        >>> from vdae_bench.models.registry import get_method
+        >>> from vdae_bench.models.registry import Problem, get_method
         >>> problem = Problem(1, 16, 2, "binary", {"hidden_size": 4, "residual_blocks": 1})
         >>> trained = TrainedModel(Record.model_construct(), get_method("vae").build(problem), data_dim=16)
         >>> pictures = trained.sample(3)
@@ -130,6 +136,18 @@ class TrainedModel:
             rows.append(self.model.condition(batch[None], count)(eta)[0])
         return torch.cat(rows)
 
+    def score(self, folder: Path | str | None = None) -> dict[str, float]:
+        """Score the test set as the run did: the same images, noise and samples, so the test metrics of its record.
+
+        Args:
+            folder: where the data set's files are; by default the user's cache, which is filled if need be.
+        """
+        job = _job(self.record)
+        x = images(self.record.cell.dataset, folder=folder)
+        evaluator = Evaluator(self.model, x, [self.record.seed], job.evaluation_settings())
+        evaluator.run(lambda: False, lambda: None)
+        return evaluator.metrics()[0]
+
 
 def load(record: Path | str) -> TrainedModel:
     """The trained model of the run with a record, `results/<sweep>/<protocol>/<cell>/seed-<k>.json`.
@@ -143,18 +161,38 @@ def load(record: Path | str) -> TrainedModel:
         vdae_bench.errors.UserError: there is no record in nowhere/seed-0.json; `records` lists those of a results ...
     """
     path = Path(record)
+    found = _read(path)
+    job = _job(found)
+    return TrainedModel(found, load_model(path, found.run_digest, found.cell.method, job.problem(1)), job.data_dim)
+
+
+def share(record: Path | str) -> Path:
+    """Write a run's kept weights in half precision beside them, small enough for git, and return that file.
+
+    `load` reads it where the others are not: a fresh clone.
+
+    Raises:
+        UserError: there is no such record, or its weights were not kept.
+
+    Example:
+        >>> share("nowhere/seed-0.json")
+        Traceback (most recent call last):
+        vdae_bench.errors.UserError: there is no record in nowhere/seed-0.json; `records` lists those of a results ...
+    """
+    return share_model(Path(record), _read(Path(record)).run_digest)
+
+
+def _read(path: Path) -> Record:
     found = Store(path).read(path)
     if found is None:
         raise UserError(f"there is no record in {path}; `records` lists those of a results folder")
-    view, name = parse_dataset_id(found.cell.dataset)
-    rows, columns = find_dataset(name).image_shape
-    problem = Problem(
-        replicas=1,
-        data_dim=rows * columns,
-        latents=found.cell.latents,
-        view=view,  # type: ignore[arg-type]
-        hyperparameters=found.hyperparameters,
-        options=found.cell.options,
-        log_det=found.protocol["log_det"],
-    )
-    return TrainedModel(found, load_model(path, found.run_digest, found.cell.method, problem), rows * columns)
+    return found
+
+
+def _job(record: Record) -> Job:
+    """The job of a record's run, as far as its model and its evaluation go."""
+    cell = Cell(**{**record.cell.model_dump(), "options": tuple(sorted(record.cell.options.items()))})
+    try:
+        return Job("", cell, Protocol.model_validate(record.protocol), record.hyperparameters)
+    except ValidationError:
+        raise UserError("the record's protocol is of another version of vdae-bench; load it with that one") from None

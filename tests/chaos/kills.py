@@ -1,7 +1,7 @@
 """`make chaos`: random SIGKILLs over short real sweeps and searches, then a comparison with undisturbed ones.
 
 Each life is a process of its own, forked from one that has everything imported, so that hundreds fit into minutes.
-A sweep is run by one or two processes at once.
+A sweep is run by one or two processes at once; or by one with workers, in which it or one of them is killed.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import psutil
 import torch
 
 from tests.support.figures import keep
@@ -32,8 +33,8 @@ from vdae_bench.search.trials import search_images
 from vdae_bench.store.provenance import code_state
 from vdae_bench.store.records import Store
 
-KILLS = {"sweep": 150, "search": 60}
-LIFE_SECONDS = {"sweep": 2.0, "search": 2.0}
+KILLS = {"sweep": 150, "search": 60, "workers": 30}
+LIFE_SECONDS = {"sweep": 2.0, "search": 2.0, "workers": 12.0}
 """The longest that a process is let live: long enough to come further than the one before, most of the time."""
 SEED = 0
 
@@ -62,8 +63,9 @@ seeds: 2
 
 def command(what: str, results: Path) -> list[str]:
     """The words of a life."""
-    more = ["--no-search"] if what == "sweep" else []
-    return [what, "short.yaml", "-q", "--threads", "1", "--checkpoint-every", "0.02s", "--results", str(results), *more]
+    more = {"sweep": ["--no-search"], "workers": ["--no-search", "--workers", "2"]}.get(what, [])
+    words = ["-q", "--threads", "2" if what == "workers" else "1", "--checkpoint-every", "0.02s"]
+    return ["search" if what == "search" else "sweep", "short.yaml", *words, "--results", str(results), *more]
 
 
 def start(words: list[str]) -> int:
@@ -88,6 +90,17 @@ def warm_up(what: str) -> None:
         cli.cli.main([*command(what, Path("none")), "--dry-run"], standalone_mode=False)
 
 
+def kill_a_worker(number: int, chance: random.Random) -> bool:
+    """Kill one of a process's workers, if it has any."""
+    with contextlib.suppress(psutil.Error):
+        children = psutil.Process(number).children()
+        workers = [each for each in children if "spawn_main" in " ".join(each.cmdline())]
+        if workers:
+            chance.choice(workers).kill()
+            return True
+    return False
+
+
 def end(number: int, seconds: float) -> int:
     """Let a process live so long, then kill it; -9 if that was its end, else its exit code."""
     deadline = time.monotonic() + seconds
@@ -105,6 +118,9 @@ def kill_until_done(what: str, results: Path, chance: random.Random, counts: Cou
     while True:
         together = chance.choice([1, 2]) if what == "sweep" else 1
         lives = [start(command(what, results)) for _ in range(together)]
+        if what == "workers" and chance.random() < 0.5:
+            time.sleep(chance.uniform(0, LIFE_SECONDS[what]))
+            counts["workers killed"] += kill_a_worker(lives[0], chance)
         longest = LIFE_SECONDS[what] if counts["kills"] < kills else 600.0
         codes = [end(number, chance.uniform(0, longest)) for number in lives]
         counts["lives"] += len(codes)
@@ -169,8 +185,8 @@ def compare(found: list[tuple[str, Any]], whole: list[tuple[str, Any]], counts: 
 def survived(what: str) -> bool:
     """Kill one kind of run until there were enough kills; whether nothing was lost or wrong."""
     started, chance, counts = datetime.now(UTC), random.Random(SEED), Counter[str]()
-    read = records if what == "sweep" else trials
-    end(start(command(what, Path("whole"))), 600)
+    read = trials if what == "search" else records
+    end(start(command("search" if what == "search" else "sweep", Path("whole"))), 600)
     whole = read(Path("whole"))
     assert whole, Path("said.txt").read_text()
     while counts["kills"] < KILLS[what]:
@@ -183,7 +199,7 @@ def survived(what: str) -> bool:
         counts["brought to the end"] += 1
         print(f"{what}: {dict(counts)}", flush=True)
         shutil.rmtree("killed")
-    things = "records" if what == "sweep" else "trials and winners"
+    things = "trials and winners" if what == "search" else "records"
     faults = {
         f"{things} lost": counts["lost"],
         f"{things} doubled": counts["doubled"],
@@ -192,17 +208,19 @@ def survived(what: str) -> bool:
         "checkpoints, leases or temporary files left over": counts["left over"],
     }
     os.chdir(ROOT)
+    name = {"workers": "sweep with workers"}.get(what, what)
     keep(
         f"kills-{what}",
-        f"Random SIGKILLs over a {what}",
-        f"A short {what} on real MNIST, started again with the same command after each SIGKILL until it comes to its "
+        f"Random SIGKILLs over a {name}",
+        f"A short {name} on real MNIST, started again with the same command after each SIGKILL until it comes to its "
         f"end, then compared with an undisturbed one. A life lasts up to {LIFE_SECONDS[what]:g} s, at random."
         + (" Every other time, at random, two start at once on one results folder." if what == "sweep" else ""),
         {
             "kills survived": counts["kills"],
             "lives": counts["lives"],
             **({"of them two at once": counts["lives with a sibling"]} if what == "sweep" else {}),
-            f"{'sweeps' if what == 'sweep' else 'searches'} brought to their end": counts["brought to the end"],
+            **({"workers killed beside them": counts["workers killed"]} if what == "workers" else {}),
+            f"{'searches' if what == 'search' else 'sweeps'} brought to their end": counts["brought to the end"],
             f"{things} expected": counts["expected"],
         },
         faults,

@@ -63,7 +63,7 @@ def test_a_machine_that_can_run(tmp_path, tiny_data, monkeypatch, capsys):
     code, out = call(monkeypatch, capsys, "doctor", "--format", "json")
     found = {each["name"]: each["state"] for each in json.loads(out)}
     assert code == 0 and set(found) == {
-        "libraries", "threads", "memory", "device", "results", "reports", "cache", "data",
+        "system", "libraries", "threads", "memory", "device", "results", "reports", "cache", "data",
     }  # fmt: skip
     assert "wrong" not in found.values() and not list(tmp_path.iterdir())
 
@@ -89,3 +89,19 @@ def test_a_full_disk_is_found(tmp_path, monkeypatch):
 def test_a_name_that_no_file_system_takes_is_found(tmp_path):
     finding = {each.name: each for each in examine(tmp_path / ("x" * 5000), tmp_path, None)}["results"]
     assert finding.state == "wrong" and "File name too long" in finding.found and "--results" in finding.remedy
+
+
+@pytest.mark.parametrize("units", [True, False])
+def test_bfloat16_units_are_worth_a_word(monkeypatch, units):
+    monkeypatch.setattr(devices.torch.cuda, "is_available", lambda: False)
+    for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
+        monkeypatch.setattr(devices.torch.cpu, name, lambda: units, raising=False)
+    found = doctor._device()
+    assert ("bfloat16" in found.found, "paper-mixed" in found.remedy) == (units, units)
+
+
+def test_threads_of_the_environment_are_named(monkeypatch):
+    monkeypatch.setattr(doctor, "usable_processors", lambda: 8)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    found = doctor._threads()
+    assert found.state == "note" and found.found.startswith("3 threads by default") and "OMP_NUM_THREADS" in found.found

@@ -325,3 +325,36 @@ def test_a_holder_of_the_lock_that_never_ends_is_not_waited_for_for_ever(
         assert content(fetch("tiny", report=lines.append)) == content(tiny.folder)
         assert holder.is_locked
     assert "waiting" in lines[0] and "without it" in lines[1]
+
+
+@pytest.mark.parametrize("harm", ["cut", "flipped", "longer", "empty", "gone"])
+def test_a_packed_file_that_is_there_is_not_called_missing(
+    tiny: TinySet, tmp_path: Path, capsys: pytest.CaptureFixture[str], harm: str
+) -> None:
+    from vdae_bench.cli import doctor
+    from vdae_bench.cli.tools import verify_data
+
+    folder = tmp_path / "packed"
+    folder.mkdir()
+    for name, plain in content(tiny.folder).items():
+        (folder / f"{name}.gz").write_bytes(gzip.compress(plain))
+    first = folder / f"{tiny.files.files[0].name}.gz"
+    whole = first.read_bytes()
+    harmed = {
+        "cut": whole[: len(whole) // 2],
+        "flipped": whole[:-8] + bytes(each ^ 255 for each in whole[-8:]),
+        "longer": gzip.compress(bytes(10**6)),
+        "empty": b"",
+    }
+    first.unlink()
+    if harm in harmed:
+        first.write_bytes(harmed[harm])
+    assert verify_data("tiny", folder) == 2
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("WRONG"))
+    assert ("missing" in line) == (harm == "gone") and tiny.files.files[0].name in line
+    if harm in ("cut", "flipped", "longer"):
+        assert "cut off, damaged or too long" in line
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(doctor, "verify", lambda _, folder: verify("tiny", folder))
+        found = doctor._data(folder)
+    assert found.state == "wrong" and ("lacks" in found.found) == (harm == "gone")

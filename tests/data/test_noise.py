@@ -1,5 +1,6 @@
 """Noise depends on (seed, stream, step) and on nothing else."""
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -68,3 +69,12 @@ def test_noise_has_the_distribution_it_claims():
     assert abs(big.mean()) < 0.01 and abs(big.std() - 1) < 0.01
     uniform = NoiseSource((0,), CPU).uniform_("data", 0, torch.empty(1, 200, 500))
     assert uniform.min() >= 0 and uniform.max() < 1 and abs(uniform.mean() - 0.5) < 0.01
+
+
+def test_a_cpu_takes_the_lower_half_of_a_seed_so_that_few_of_a_runs_draws_begin_alike():
+    """What `stream_seed` says of collisions, for as many draws as a run at `paper` has."""
+    seed = stream_seed(3, "posterior", 5)
+    first, again = (torch.rand(4, generator=torch.Generator().manual_seed(each)) for each in (seed, seed % 2**32))
+    assert seed >= 2**32 and torch.equal(first, again)
+    draws = 2 * 50_000 + 10_000 * 20
+    assert math.comb(draws, 2) / 2**32 == pytest.approx(10, rel=0.1)

@@ -349,3 +349,24 @@ def test_the_login_is_taken_out_of_the_url() -> None:
     assert url == "https://host.test:8443/simple?x=1"
     assert login is not None and urlsplit(url).username is None
     assert package_index._without_login("https://host.test/simple") == ("https://host.test/simple", None)
+
+
+@pytest.mark.parametrize(
+    ("url", "sent"),
+    [
+        ("https://host/simple/x/", True),
+        ("https://HOST:443/x.whl", True),
+        ("http://host/x.whl", False),
+        ("http://host:443/x.whl", False),
+        ("https://other/x.whl", False),
+        ("https://host:8443/x.whl", False),
+    ],
+)
+def test_the_login_of_an_index_goes_to_that_place_alone_and_never_in_clear(url, sent, tmp_path, monkeypatch):
+    (tmp_path / "netrc").write_text("machine host login me password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    for index in ("https://me:secret@host/simple", "https://host/simple"):
+        shown, login = package_index._without_login(index)
+        with requests.Session() as session:
+            request = session.prepare_request(requests.Request("GET", url, auth=login))
+        assert ("Authorization" in request.headers) is sent and "secret" not in shown

@@ -42,8 +42,8 @@ def test_an_id_is_a_view_and_a_name(dataset_id: str, expected: tuple[str, str]) 
         ("binary-mnst", "binary-mnist"),
         ("continous-mnist", "continuous-mnist"),
         ("binary_fashion_mnist", "binary-fashion-mnist"),
-        ("BINARY-MNIST", None),
-        ("mnist", None),
+        ("BINARY-MNIST", "binary-mnist"),
+        ("mnist", "binary-mnist"),
         ("", None),
     ],
 )

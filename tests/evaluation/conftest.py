@@ -11,7 +11,7 @@ from vdae_bench.evaluation import classifier, gather
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(classifier, "user_cache_path", lambda *_, **__: tmp_path / "cache")
+    monkeypatch.setattr(classifier, "cache_folder", lambda: tmp_path / "cache")
     monkeypatch.setattr(gather, "_classifiers", {})
     monkeypatch.setattr(gather, "_references", {})
     return tmp_path / "cache"

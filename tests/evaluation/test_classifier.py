@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -70,3 +74,27 @@ def test_stopped_or_killed_at_any_step_it_goes_on_to_the_same_weights(ending, qu
 def test_without_a_place_to_keep_it_it_is_trained_all_the_same(quadrants, cache):
     cache.write_text("no folder")
     assert trained_classifier(*quadrants, ClassifierSettings(epochs=1), CPU).identity
+
+
+def test_of_two_processes_at_once_one_trains_it(quadrants, cache, monkeypatch):
+    trained, heard, train = [], [], classifier._train
+    monkeypatch.setattr(classifier, "SECONDS_BETWEEN_TRIES", 0.01)
+    begun = threading.Event()
+
+    def slowly(*words):
+        trained.append(words)
+        begun.set()
+        deadline = time.monotonic() + 60
+        while not heard:  # until the other has waited and said so
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        train(*words)
+
+    monkeypatch.setattr(classifier, "_train", slowly)
+    settings = ClassifierSettings(channels=(8, 8), features=16, epochs=1)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(trained_classifier, *quadrants, settings, CPU)
+        assert begun.wait(60)
+        second = pool.submit(trained_classifier, *quadrants, settings, CPU, heard.append)
+        assert first.result().identity == second.result().identity
+    assert len(trained) == 1 and set(heard) == {0.0}

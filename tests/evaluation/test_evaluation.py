@@ -92,8 +92,36 @@ def test_stated_error_of_the_elbo_covers_the_spread_of_repeated_estimates():
     assert 0.7 < scatter_over_stated("lvdae", EvaluationSettings(200, 10, 30, 2), 60, "neg_elbo") < 1.4
 
 
-def test_variance_over_blocks_of_samples_is_that_of_all_samples(monkeypatch):
-    model = build("vae", seeds=(0,))
+def test_the_noise_of_the_level_is_in_the_error_of_the_nll():
+    """Images with one sample make NLL = mean -ELBO - gap as noisy as -ELBO; the gap's own error leaves that out."""
+    evaluator = evaluate(build("lvdae"), EvaluationSettings(50, 3, 9, 1))
+    for own, variance, scores in zip(
+        evaluator.metrics(),
+        evaluator.scores.variance[:, evaluator.nll_images],
+        zip(evaluator.scores.neg_elbo, evaluator.scores.nll, evaluator.scores.effective_samples, strict=True),
+        strict=True,
+    ):
+        gap = summarise(*scores, evaluator.images, evaluator.nll_images, 50)["nll_standard_error_nats"]
+        level = (6 * variance.mean().item()) ** 0.5 / 9
+        assert level > 0.1 * gap
+        assert own["nll_standard_error_nats"] == pytest.approx(math.hypot(gap, level))
+
+
+def test_with_all_images_alike_the_level_adds_nothing():
+    evaluator = evaluate(build("lvdae"), EvaluationSettings(50, 9, 9, 1))
+    for own, *scores in zip(
+        evaluator.metrics(),
+        evaluator.scores.neg_elbo,
+        evaluator.scores.nll,
+        evaluator.scores.effective_samples,
+        strict=True,
+    ):
+        gap = summarise(*scores, evaluator.images, evaluator.nll_images, 50)["nll_standard_error_nats"]
+        assert own["nll_standard_error_nats"] == gap
+
+
+def log_weights(monkeypatch, model, settings):
+    """(the evaluator of three images after it ran, all log weights that it saw)."""
     seen = []
     original = model.condition
 
@@ -102,12 +130,39 @@ def test_variance_over_blocks_of_samples_is_that_of_all_samples(monkeypatch):
         return lambda eta: seen.append(sampler(eta).double()) or seen[-1]
 
     monkeypatch.setattr(model, "condition", watched)
-    evaluator = Evaluator(model, images(), SEEDS[:1], EvaluationSettings(600, 3, 3, 1))
+    evaluator = Evaluator(model, images(), SEEDS[:1], settings)
     evaluator.run(lambda: False, lambda: None)
-    log_w = torch.cat(seen, 2)
-    assert log_w.shape[2] == 600 and len(seen) == 3
+    assert len(seen) == 3
+    return evaluator, torch.cat(seen, 2)
+
+
+def test_variance_over_blocks_of_samples_is_that_of_all_samples(monkeypatch):
+    evaluator, log_w = log_weights(monkeypatch, build("vae", seeds=(0,)), EvaluationSettings(600, 3, 3, 1))
+    assert log_w.shape[2] == 600
     found = evaluator.scores.variance[:, evaluator.nll_images]
     torch.testing.assert_close(found, log_w.var(2), rtol=1e-9, atol=1e-12)
+
+
+def test_the_nll_with_fewer_samples_is_that_of_parts_of_them(monkeypatch):
+    """Blocks of 256 samples and quarters of 150 do not meet."""
+    evaluator, log_w = log_weights(monkeypatch, build("vae", seeds=(0,)), EvaluationSettings(602, 3, 3, 1))
+    own = evaluator.metrics()[0]
+    for name, size in (("half", 300), ("quarter", 150)):
+        parts = log_w[:, :, :600].unflatten(2, (-1, size))
+        expected = (math.log(size) - parts.logsumexp(3)).mean().item()
+        assert own[f"nll_{name}_samples_nats"] == pytest.approx(expected, abs=1e-12)
+    assert own["nll_quarter_samples_nats"] > own["nll_half_samples_nats"] > own["nll_images_nll_nats"]
+
+
+def test_a_checkpoint_of_before_the_parts_goes_on_without_them():
+    model, settings = build("vae"), EvaluationSettings(8, 9, 9, 1)
+    evaluator = evaluate(model, settings)
+    state = {name: value for name, value in evaluator.state().items() if name not in ("nll_half", "nll_quarter")}
+    again = Evaluator(model, images(), SEEDS, settings)
+    again.load_state(state)
+    old, new = again.metrics()[0], evaluator.metrics()[0]
+    assert "nll_half_samples_nats" not in old and "nll_half_samples_nats" in new
+    assert old["nll_nats"] == new["nll_nats"]
 
 
 def test_evenly_spaced_covers_the_set():

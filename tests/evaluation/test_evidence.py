@@ -11,8 +11,9 @@ import torch
 
 from tests.support.runs import StopAfter, run, without_time
 from tests.support.shell import blocks
-from tests.support.specs import Spec
+from tests.support.specs import PAIR, Spec
 from vdae_bench import api
+from vdae_bench.cli.run import _without_weights
 from vdae_bench.errors import EnvironmentFault, UserError
 from vdae_bench.running.cost import calibrate
 from vdae_bench.running.group import run_group
@@ -21,7 +22,7 @@ from vdae_bench.running.stop import StopToken
 from vdae_bench.running.workbench import Workbench
 from vdae_bench.spec.check import load_spec
 from vdae_bench.store.evidence import read_evidence, read_numbers
-from vdae_bench.store.layout import evidence_paths
+from vdae_bench.store.layout import evidence_paths, half_weights_path, weights_path
 from vdae_bench.store.records import Store
 from vdae_bench.training.trainer import Interrupted
 
@@ -158,14 +159,68 @@ def test_the_example_of_the_readme(tmp_path, context, tiny_data, monkeypatch, ca
     names: dict[str, object] = {}
     exec(example, names)
     assert names["drawn"].shape == (16, 36) and names["log_w"].shape[1] == 50
+    test = names["model"].record.metrics.test
+    assert names["again"]["nll_nats"] == pytest.approx(test.nll_nats, rel=1e-6)
     assert len(names["records"]) == 9 and "metrics.test.nll_nats" in names["records"]
 
 
 def test_without_kept_weights_it_says_how_to_keep_them(tmp_path, context):
     run(spec(tmp_path, samples=0), context)
     path, _ = next(context.store.records())
-    with pytest.raises(UserError, match="--keep-checkpoints"):
-        api.load(path)
+    assert not api.records(context.store.root)["weights"].any()
+    for opened in (api.load, api.share):
+        with pytest.raises(UserError, match="move the record away and give the command in it again with --keep-check"):
+            opened(path)
     with pytest.raises(UserError, match="no record"):
         api.load(tmp_path / "seed-0.json")
     assert api.records(tmp_path / "nowhere").empty
+
+
+def test_what_the_error_about_weights_says_to_do_gives_them(tmp_path, context):
+    run(spec(tmp_path, samples=0), context)
+    path, record = next(context.store.records())
+    keeping, sweep = replace(context, keep_models=True), spec(tmp_path, samples=0)
+    run(sweep, keeping)
+    assert _without_weights(sweep, plan(sweep, context.store), context.store) == 9  # which the command line says
+    with pytest.raises(UserError):
+        api.load(path)  # a finished run keeps nothing more
+    path.rename(tmp_path / "away.json")
+    run(spec(tmp_path, samples=0), keeping)
+    again = api.load(path)
+    assert again.record.run_digest == record.run_digest
+    assert api.records(context.store.root)["weights"].sum() == 1
+
+
+@pytest.mark.parametrize(("method", "view"), [("lvdae", "binary"), ("vae", "continuous")])
+def test_weights_in_half_precision_score_as_the_record_within_a_hundredth_of_a_nat(
+    method, view, tmp_path, context, tiny_data
+):
+    sweep = load_spec(
+        PAIR.but(grid={"dataset": [f"{view}-tiny"], "method": [method]}, protocol={"epochs": 10}, seeds=1).write(
+            tmp_path
+        )
+    )
+    run(sweep, replace(context, keep_models=True))
+    for path, record in context.store.records():
+        whole, half = weights_path(path), api.share(path)
+        assert half == half_weights_path(path) and half.stat().st_size < 0.75 * whole.stat().st_size
+        whole.unlink()
+        model = api.load(path)
+        again, test = model.score(tiny_data[0]), record.metrics.test
+        assert abs(again["nll_nats"] - test.nll_nats) < 0.01 and again["nll_nats"] != test.nll_nats
+        assert abs(again["neg_elbo_nats"] - test.neg_elbo_nats) < 0.01
+        assert {value.dtype for value in model.model.state_dict().values()} == {torch.float32}
+        content = half.read_bytes()
+        for damaged in (content[:-9], content[:-1] + bytes([content[-1] ^ 1]), b""):
+            half.write_bytes(damaged)
+            with pytest.raises(UserError, match=r"is not used, for it is .* --keep-checkpoints"):
+                api.load(path)
+
+
+def test_weights_of_another_run_are_not_taken_for_a_records(tmp_path, context):
+    run(load_spec(PAIR.write(tmp_path)), replace(context, keep_models=True))
+    first, second = (path for path, _ in list(context.store.records())[:2])
+    api.share(first).rename(half_weights_path(second))
+    weights_path(second).unlink()
+    with pytest.raises(UserError, match="of another run than the record"):
+        api.load(second)

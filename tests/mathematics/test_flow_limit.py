@@ -15,7 +15,7 @@ from tests.support.truths import affine_nice, full_jacobians, gauss_hermite, qua
 from vdae_bench.data.noise import NoiseSource
 from vdae_bench.evaluation.likelihood import score_images
 from vdae_bench.models import layers
-from vdae_bench.models.flows import InverseFlow
+from vdae_bench.models.flows.couplings import InverseFlow
 from vdae_bench.models.likelihoods import Gaussian
 from vdae_bench.models.model import LatentVariableModel
 from vdae_bench.models.posteriors import LinearisedBijection, NoiseScale, PushForward

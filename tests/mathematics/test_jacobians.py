@@ -9,7 +9,8 @@ import torch
 
 from tests.support.models import DATA_DIM, FLOWS, LATENTS, build
 from tests.support.truths import full_jacobians, randn
-from vdae_bench.models.flows import NICE, DiagonalScaling, InverseFlow, interleave, split
+from vdae_bench.models.flows.base import DiagonalScaling
+from vdae_bench.models.flows.couplings import Couplings, InverseFlow, interleave, split
 from vdae_bench.models.layers import Cotangents, Linear, ResidualBlock, generic_linearise
 from vdae_bench.models.log_det import gram_cholesky, log_det_gram
 from vdae_bench.models.networks import ResNet, projection_widths
@@ -21,11 +22,11 @@ LAYERS = {
     "resnet": lambda: ResNet(R, projection_widths(D, 2), 5, 2),
     "resnet with few hidden units": lambda: ResNet(R, [D, D, D, 4], 2, 1),
     "resnet that widens": lambda: ResNet(R, projection_widths(D, 2)[::-1], 5, 1),
-    "one coupling": lambda: NICE(R, D, 1, 6, 2),
+    "one coupling": lambda: Couplings(R, D, 1, 6, 2),
     "scaling": lambda: DiagonalScaling(R, D),
-    "nice": lambda: NICE(R, D, 4, 6, 2),
-    "nice of odd dimension": lambda: NICE(R, 7, 3, 6, 2),
-    "inverse flow": lambda: InverseFlow(NICE(R, D, 4, 6, 2)),
+    "nice": lambda: Couplings(R, D, 4, 6, 2),
+    "nice of odd dimension": lambda: Couplings(R, 7, 3, 6, 2),
+    "inverse flow": lambda: InverseFlow(Couplings(R, D, 4, 6, 2)),
 }
 INPUTS = {"resnet that widens": 2, "nice of odd dimension": 7}  # D elsewhere
 CLOSE = {"rtol": 1e-10, "atol": 1e-12}
@@ -184,7 +185,7 @@ def test_equal_replicas_have_equal_jacobians_and_no_other_replica_matters(method
 @pytest.mark.parametrize("couplings", [1, 2, 3, 4])
 def test_nice_inverse_and_log_det(dims, couplings):
     """Inverse of forward (and forward of inverse) is the identity to 1e-10; log det against the full Jacobian's."""
-    flow = NICE(R, dims, couplings, 6, 3).double()
+    flow = Couplings(R, dims, couplings, 6, 3).double()
     with torch.no_grad():
         for index, parameter in enumerate(flow.parameters()):
             parameter.copy_(0.4 * randn(*parameter.shape, seed=81 + index))

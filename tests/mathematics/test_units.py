@@ -12,8 +12,8 @@ from scipy import stats
 from tests.support.models import SMALL
 from tests.support.truths import randn
 from vdae_bench.data.images import load_images
+from vdae_bench.data.units import bits_per_dim
 from vdae_bench.data.views import ViewedImages, binarise, dequantise
-from vdae_bench.evaluation.units import bits_per_dim
 from vdae_bench.models.registry import Problem, get_method
 from vdae_bench.running.context import RunContext
 from vdae_bench.running.execute import run_plan

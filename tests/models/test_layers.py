@@ -8,7 +8,7 @@ import torch
 from tests.support.models import DATA_DIM, build
 from tests.support.truths import full_jacobians
 from vdae_bench.data.noise import initial_generators
-from vdae_bench.models.flows import NICE
+from vdae_bench.models.flows.couplings import Couplings
 from vdae_bench.models.layers import ResidualBlock
 from vdae_bench.models.networks import ResNet, projection_widths
 
@@ -63,7 +63,7 @@ def test_hidden_layers_start_he_normal_and_last_ones_at_zero():
 
 def test_even_indices_pass_first_and_then_alternate():
     for couplings, moved in ((1, slice(1, None, 2)), (2, slice(0, None))):
-        flow = NICE(1, 8, couplings, 6, 2).double()
+        flow = Couplings(1, 8, couplings, 6, 2).double()
         for parameter in flow.couplings.parameters():
             torch.nn.init.normal_(parameter)
         x = torch.randn(1, 3, 8, dtype=torch.float64)
@@ -74,7 +74,7 @@ def test_even_indices_pass_first_and_then_alternate():
 
 
 def test_nice_starts_as_the_identity():
-    flow = NICE(R, 9, 4, 6, 3).double()
+    flow = Couplings(R, 9, 4, 6, 3).double()
     flow.initialise(initial_generators((0, 1)))
     x = torch.randn(R, N, 9, dtype=torch.float64)
     assert torch.equal(flow(x), x)

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from tests.support.models import build, data, noise, pairs
+from vdae_bench.models.flows.couplings import Couplings
+from vdae_bench.models.networks import ResNet
 from vdae_bench.models.precision import arithmetic
 from vdae_bench.models.registry import get_method
 
@@ -56,3 +58,18 @@ def test_log_weights(method, view):
     (elbo, nll), (elbo_error, nll_error) = expected, (mine - theirs for mine, theirs in zip(got, expected, strict=True))
     assert (elbo_error.mean(1).abs() < 0.02 * elbo.abs().mean(1) + 0.01).all()
     assert (nll_error.abs().median(1).values < 0.02 * nll.abs().mean(1) + 0.01).all()
+
+
+def test_residual_blocks_are_added_in_bfloat16_after_the_first_projection_alone():
+    """What `models/precision.py` says of sums inside networks, and of NICE's couplings."""
+    chains = [ResNet(1, [8, 6, 4], hidden=3, blocks=1), Couplings(1, dims=4, couplings=2, hidden=3, hidden_layers=1)]
+    for chain in chains:
+        chain.initialise([torch.Generator().manual_seed(0)])
+    with arithmetic("mixed", CPU):
+        y, found = torch.rand(1, 5, 8), []
+        for layer in chains[0].layers:
+            y = layer(y)
+            found.append((type(layer).__name__, y.dtype))
+        assert chains[0](torch.rand(1, 5, 8)).dtype == chains[1](torch.rand(1, 5, 4)).dtype == torch.float32
+    half = torch.bfloat16
+    assert found == [("ResidualBlock", torch.float32), ("Linear", half), ("ResidualBlock", half), ("Linear", half)]

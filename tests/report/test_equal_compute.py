@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.support.records import PROTOCOL, made_up_record, publish
 from vdae_bench.report.build import build_reports
 from vdae_bench.report.numbers.compute import NOT_WORTH_IT, at_equal_cost, contests_of, siblings, worth
 from vdae_bench.report.numbers.runs import load_runs, select
-from vdae_bench.report.sections.compute import findings
+from vdae_bench.report.sections.compute import SAY_UNLIKE, UNLIKE, _figure, findings
 from vdae_bench.spec.protocol import Protocol
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.records import Store
@@ -28,12 +29,15 @@ def put(
     protocol: Protocol = FOUR,
     seconds: float = 8.0,
     estimator: str | None = None,
+    threads: int = 2,
+    platform: str = "Linux x86_64, a processor",
 ) -> None:
     cell = Cell("binary-mnist", method, 16, (("log_det", estimator),) if estimator else ())
     records = [
         made_up_record(
             cell, seed, protocol, curve=[each + seed for each in curve],
-            cost={"train_flops": flops, "train_seconds": seconds},
+            cost={"train_flops": flops, "train_seconds": seconds, "threads": threads},
+            provenance={"platform": platform},
         )
         for seed in (0, 1, 2)
     ]  # fmt: skip
@@ -103,3 +107,42 @@ def test_an_estimator_may_be_a_cells_own_and_is_compared_with_exact_at_equal_epo
     assert row["estimator"] == "projected" and row["beside `exact`, same epochs"].startswith("+0.50")
     assert other["beside `exact`, same epochs"] == ""
     assert list(contest.vae.costs[2][0]) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("other", [{"threads": 1}, {"platform": "Linux x86_64, another processor"}])
+def test_seconds_of_another_machine_or_number_of_threads_are_compared_nowhere(
+    store: Store, reports: Path, blank_pictures: None, other: dict[str, Any]
+) -> None:
+    put(store, "vae", [120.0, 110.0, 105.0, 102.0], flops=400)
+    put(store, "lvdae", [112.0, 104.0, 100.0, 99.0], flops=1000, seconds=6.0, **other)
+    (contest,) = contests_of(select(load_runs(store)), [])
+    assert contest.on(1) == () and contest.on(0) == contest.on(2) == contest.others
+    written = build_reports(store, reports)[0]
+    page = written.path.read_text()
+    (row,) = table_with(page, "at the VAE's operations")
+    assert (row["operations"], row["seconds"], row["at the VAE's seconds"]) == ("2.5 x", UNLIKE, UNLIKE)
+    assert row["at the VAE's operations"].startswith("+5.20") and SAY_UNLIKE in page
+    assert "training s" not in page and "evaluation s |" not in page  # the table of results has operations alone
+    assert "rows are compared by operations alone" in page
+    assert [axes.get_xlabel() for axes in _figure([contest]).axes] == ["training operations (FLOP)", "epochs"]
+    (headings,) = (line for line in written.console.splitlines() if line.startswith("latents"))
+    assert "train s" not in headings and headings.endswith("FLOP")
+
+
+def test_a_run_that_went_on_elsewhere_is_of_no_one_machine(store: Store) -> None:
+    put(store, "vae", [120.0, 110.0], flops=400)
+    cell = Cell("binary-mnist", "lvdae", 16)
+    here = {"device": "cpu", "threads": 2, "platform": "Linux x86_64, a processor", "from_step": 0}
+    parts = [{**here, "threads": 1}, {**here, "from_step": 4}]
+    moved = made_up_record(cell, 0, FOUR, curve=[112.0, 104.0], provenance={"parts": parts})
+    publish(store, "mini", FOUR.name, cell.slug, [moved])
+    (contest,) = contests_of(select(load_runs(store)), [])
+    assert contest.on(1) == ()
+
+
+def test_sums_are_of_each_machine(store: Store, reports: Path, blank_pictures: None) -> None:
+    put(store, "vae", [120.0, 110.0, 105.0, 102.0], flops=400, platform="Linux x86_64, another")
+    put(store, "lvdae", [112.0, 104.0, 100.0, 99.0], flops=1000)
+    page = build_reports(store, reports)[0].path.read_text()
+    rows = table_with(page, "threads")
+    assert sorted(row["device"] for row in rows) == ["cpu (a processor)", "cpu (another)"]

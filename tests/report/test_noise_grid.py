@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 
 import pandas as pd
 import pytest
 
 from tests.support.records import made_up_record, publish
-from vdae_bench.evaluation.units import bits_per_dim
+from vdae_bench.data.units import bits_per_dim
+from vdae_bench.paper.claims import DECOUPLED, LOG_SIGMAS
 from vdae_bench.report.build import WrittenReport, build_reports
-from vdae_bench.report.numbers.noise import coupled_floor
+from vdae_bench.report.numbers.noise import COUPLED, NoiseCurve, coupled_floor
+from vdae_bench.report.numbers.statistics import Summary
+from vdae_bench.report.sections.noise import findings
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.records import Store
 
 LEVELS = (-4.0, -3.0, -2.0, 0.0)
+"""Some of Figure 1's."""
 
 
 def nats(bits: float) -> float:
@@ -77,36 +82,63 @@ def test_the_terminal_shows_a_column_a_decoder(written):
     assert not any("log_sigma" in line for line in lines)
 
 
+def curve(label: str, value: Callable[[float], float], levels: Iterable[float] = LOG_SIGMAS) -> NoiseCurve:
+    """A curve of one seed at some levels."""
+    points = {level: Summary(1, value(level), None, value(level), value(level)) for level in levels}
+    return NoiseCurve(label, points)
+
+
+def coupled(level: float) -> float:
+    return coupled_floor(level) + 0.1
+
+
+def said(*decoupled: NoiseCurve) -> str:
+    return "\n".join(findings([curve(COUPLED, coupled), *decoupled]))
+
+
+NAMES = [label for label, *_ in DECOUPLED]
+
+
 def test_words_follow_from_the_numbers(written):
     page = written.path.read_text()
-    assert "decoder is below the coupled one from log sigma = -2 up, but not at log sigma = -4, -3" in page
-    assert "They do not support 7a" in page
     assert "contains the coupled model, and is still above it at log sigma = -4" in page
     assert "analytic floor" not in page
+    text = said(*(curve(label, lambda _: 6.0) for label in NAMES))
+    assert "decoder is below the coupled one from log sigma = -2.5 up, but not at log sigma = -6, -5, -4, -3.5" in text
+    assert "They do not support 7a" in text
+    assert "(7a) at every sigma of the grid" in said(*(curve(label, lambda _: 1.0) for label in NAMES))
+    assert "neither 7a nor 7b holds" in said(*(curve(label, lambda _: 99.0) for label in NAMES))
+
+
+@pytest.mark.parametrize("missing", NAMES)
+@pytest.mark.parametrize("bits", [1.0, 99.0])
+def test_three_of_four_decoders_are_not_every_one(missing, bits):
+    text = said(*(curve(label, lambda _: bits) for label in NAMES if label != missing))
+    assert f"3 of the 4 decoupled decoders have run (not: {missing}), so that 7a and 7b stay open." in text
+    assert "very decoupled decoder" not in text and "support" not in text and "holds" not in text
+
+
+@pytest.mark.parametrize("short", [COUPLED, *NAMES])
+def test_a_level_without_one_decoder_leaves_the_grid_open(short):
+    curves = [
+        curve(label, coupled if label == COUPLED else lambda _: 1.0, LOG_SIGMAS[label == short :])
+        for label in (COUPLED, *NAMES)
+    ]
+    text = "\n".join(findings(curves))
+    assert "At log sigma = -6 a decoder has no record, so that 7a and 7b stay open." in text
+    assert "very decoupled decoder" not in text and "support" not in text
 
 
 @pytest.mark.usefixtures("blank_pictures")
-@pytest.mark.parametrize(
-    ("decoupled", "said"),
-    [
-        (
-            [6.0, 7.0],
-            "no sigma, not at log sigma = -4, -3; at log sigma = -2, 0 one has no record, so that 7a",
-        ),
-        (
-            [4.0, 5.0],
-            "log sigma = -4, -3, not at no sigma; at log sigma = -2, 0 one has no record, so that 7a",
-        ),
-        ([6.0, 7.0, 8.0, 11.0], "below the coupled one at no sigma: neither 7a nor 7b holds"),
-    ],
-)
-def test_nothing_is_decided_before_all_noise_levels_are_there(store, reports, decoupled, said):
+@pytest.mark.parametrize("decoupled", [[6.0, 7.0], [1.0, 1.0, 1.0, 1.0]])
+def test_one_decoder_decides_nothing(store, reports, decoupled):
     put(store, "vdae-coupled", {}, [5.0, 6.0, 7.5, 10.2])
     for level, bits in zip(LEVELS, decoupled, strict=False):
         cell = Cell("continuous-mnist", "vdae-resnet", 784, (("log_sigma", level),))
         publish(store, "figure1", "quick", cell.slug, [made_up_record(cell, 0, nll_nats=nats(bits) - 5, gap_nats=5.0)])
-    page = build_reports(store, reports)[0].path.read_text()
-    assert said in page and "support" not in page.partition("](figure1-noise.svg)")[2].partition("\n## ")[0]
+    page = build_reports(store, reports)[0].path.read_text().partition("](figure1-noise.svg)")[2].partition("\n## ")[0]
+    assert "1 of the 4 decoupled decoders have run" in page and "ResNet decoder, sigmoid: below the coupled" in page
+    assert "very decoupled decoder" not in page and "support" not in page
 
 
 @pytest.mark.usefixtures("blank_pictures")
@@ -115,7 +147,7 @@ def test_a_coupled_model_below_its_floor_is_called_an_error(store, reports):
     put(store, "vdae-resnet", {}, [2.0, 5.0, 6.0, 9.0])
     written = build_reports(store, reports)[0]
     page = written.path.read_text()
-    assert "below its analytic floor at log sigma = -4" in page and "at every sigma of the grid" in page
+    assert "below its analytic floor at log sigma = -4" in page and "stay open" in page
 
 
 def test_sweeps_without_noise_levels_have_no_such_figure(store, reports):

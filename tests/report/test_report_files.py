@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -204,6 +205,46 @@ def test_the_first_epochs_do_not_flatten_a_long_curve(store: Store) -> None:
     figure = figures.learning_curves(cells(store))
     low, high = figure.axes[0].get_ylim()
     assert 95 < low < high < 105
+
+
+def test_a_points_standard_error_is_a_band_in_the_unit_of_the_panel(store: Store) -> None:
+    for cell in (Cell("binary-mnist", "lvdae", 16), Cell("continuous-mnist", "lvdae", 16)):
+        made = made_up_record(cell, 0)
+        made.curve.validation_standard_error_nats = [0.5, 0.25, 0.0]
+        publish(store, "mini", "quick", cell.slug, [made])
+    binary, continuous = figures.panels_of(cells(store))
+    np.testing.assert_allclose(binary.lines[0].error, [0.5, 0.25, 0.0])
+    np.testing.assert_allclose(continuous.lines[0].error, np.array([0.5, 0.25, 0.0]) / (784 * np.log(2)))
+    figure = figures.learning_curves(cells(store))
+    (band,) = figure.axes[0].collections
+    at_first = band.get_paths()[0].vertices
+    heights = at_first[at_first[:, 0] == 1][:, 1]
+    assert max(heights) - min(heights) == pytest.approx(1.0)
+    assert any("standard error" in text.get_text() for legend in figure.legends for text in legend.get_texts())
+
+
+@pytest.mark.parametrize(
+    ("part", "method", "estimator", "said"),
+    [
+        ("fixed", "lvdae", "subset", True),
+        ("fixed", "lvdae", "projected", True),
+        ("fixed", "lvdae", "exact", False),
+        ("fixed", "vae", "subset", False),
+        ("rotating", "lvdae", "subset", False),
+    ],
+)
+def test_curves_of_the_older_kind_are_called_out_where_they_stand(
+    store: Store, reports: Path, blank_pictures: None, part: Any, method: str, estimator: str, said: bool
+) -> None:
+    cell = Cell("binary-mnist", method, 16)
+    made = made_up_record(cell, 0)
+    made.curve.validation_part = part
+    made.protocol["log_det"] = estimator
+    publish(store, "mini", "quick", cell.slug, [made])
+    page = build_reports(store, reports)[0].path.read_text()
+    section = page.partition("Learning curves\n")[2].partition("\n## ")[0]
+    assert ("are of the same part of the images in every epoch" in section) == said
+    assert page.count("the same part of the images in every epoch") == said
 
 
 def test_there_is_no_figure_of_what_was_not_trained(store: Store, reports: Path) -> None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -15,8 +16,11 @@ from tests.support.records import made_up_record, publish, publish_table
 from vdae_bench.cli import main as cli
 from vdae_bench.data.registry import find_dataset
 from vdae_bench.models.registry import get_method
-from vdae_bench.paper.claims import CLAIMS
+from vdae_bench.paper.claims import CLAIMS, LOG_SIGMAS, SAMPLED_LOG_SIGMAS
 from vdae_bench.report.build import build_reports, differing_files, render_reports
+from vdae_bench.report.compare import Move
+from vdae_bench.report.numbers.statistics import mean_of
+from vdae_bench.report.numbers.units import NATS
 from vdae_bench.report.style import digest as plotted
 from vdae_bench.running.job import Job
 from vdae_bench.spec.check import find_spec, load_spec
@@ -50,6 +54,12 @@ def test_check_names_what_differs_is_missing_or_is_of_no_record(call: Any, store
     assert call("report", "--check")[0] == 1
     assert call("report")[0] == 0 and call("report", "--check")[0] == 0
     folder = Path("reports/quick")
+    for name in (".DS_Store", "Thumbs.db", "._table2.md", "notes.txt", "table2.md~", ".hidden/copy.md"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"left by a file manager or an editor")
+    for path in [path for path in folder.iterdir() if path.suffix in (".md", ".csv", ".tex", ".json", ".svg")]:
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))  # as git may write them on Windows
+    assert call("report", "--check")[0] == 0
     (folder / "table2.md").write_text("changed by hand")
     (folder / "table2.tex").unlink()
     (folder / "table1.md").write_text("of records that were deleted")
@@ -129,7 +139,7 @@ def test_claims_are_printed_and_checked_against_the_committed_verdicts(call: Any
     content["claims"][0]["verdict"] = "reproduced"
     Path("reports/quick/claims.json").write_text(json.dumps(content))
     code, _, err = call("claims", "--check")
-    assert code == 1 and "quick, claim 1: reproduced committed, not run now" in err
+    assert code == 1 and "quick, claim 1: reproduced committed, not comparable now" in err
     Path("reports/quick/claims.json").write_text("torn")
     assert call("claims", "--check")[0] == 2
 
@@ -148,14 +158,22 @@ def test_every_claim_is_there_and_the_theorems_test_exists() -> None:
             assert f"def {name}(" in (Path(__file__).parents[2] / path).read_text()
     known = {cell.slug for name in EVIDENCE for cell in load_spec(find_spec(name)).cells}
     compared = {
-        cell
-        for claim in CLAIMS
-        if claim.parts
-        for part in claim.parts(())
-        for term in part.terms
-        for cell in term.cells
+        cell for claim in CLAIMS if claim.parts for part in claim.parts() for term in part.terms for cell in term.cells
     }
     assert {cell.slug for cell in compared} <= known
+    for name, levels in (("figure1", LOG_SIGMAS), ("figure4", SAMPLED_LOG_SIGMAS)):
+        found = {dict(cell.options).get("log_sigma") for cell in load_spec(find_spec(name)).cells}
+        assert found - {None} == set(levels) and list(levels) == sorted(levels)
+
+
+def test_claims_of_a_protocol_that_is_none(call: Any, store: Store) -> None:
+    publish(store, "table2", "quick", VAE.slug, [real_record()])
+    code, _, err = call("claims", "--protocol", "quik")
+    assert code == 2 and "there is no protocol 'quik'" in err and "quick" in err and err.count("\n") == 1
+    code, out, _ = call("claims")
+    assert code == 0 and "best evidence" in out and "(quick)" in out
+    content = json.loads(call("claims", "--format", "json")[1])
+    assert content["protocol"] is None and len(content["claims"]) == len(CLAIMS)
 
 
 def real_record(seed: int = 0, protocol: str = "quick", **changes: Any) -> Record:
@@ -247,6 +265,36 @@ def test_compare_says_which_cells_moved(call: Any, tmp_path: Path) -> None:
     out = call("compare", "a", "b")[1]
     assert f"left out of B: table2/quick/{other.slug}/seed-0.json, other hyper-parameters" in out
     assert "1 of 2 cells moved" in out and "unclear" not in out
+
+
+def test_chance_alone_moves_no_score_in_most_comparisons() -> None:
+    """42 scores of five seeds each, 200 times where nothing changed: at 95% each some moved in 88% of them."""
+    random = np.random.default_rng(5)
+
+    def moved(scores: int) -> int:
+        changes = [mean_of(list(random.normal(0, 1, 5))) for _ in range(42)]
+        return any(Move("a", "NLL", NATS, 0, 0, change, scores).state == "moved" for change in changes)
+
+    assert sum(moved(1) for _ in range(200)) > 150
+    assert sum(moved(42) for _ in range(200)) < 20
+
+
+def test_compare_counts_the_scores_and_says_so(call: Any, tmp_path: Path) -> None:
+    """A change that is beyond chance for one score and not beyond it for eight."""
+    stores = [Store(tmp_path / name) for name in "ab"]
+    cells = [Cell("binary-mnist", method, m) for method in ("vae", "lvdae") for m in (16, 32)]
+    changes = (0.08, 0.12, 0.1, 0.2)
+    for place, each in enumerate(stores):
+        for cell in cells:
+            records = [made_up_record(cell, seed, nll_nats=90.0 + place * changes[seed]) for seed in range(4)]
+            publish(each, "table2", "quick", cell.slug, records)
+    single, low = mean_of(changes).interval(), mean_of(changes).interval(1 - 0.05 / 8)
+    assert single and low and single[0] > 0 > low[0]
+    out = call("compare", "a", "b")[1]
+    assert "0 of 4 cells moved" in out and "corrected for 8 scores (Bonferroni)" in out
+    content = json.loads(call("compare", "a", "b", "--format", "json")[1])
+    assert {each["scores"] for each in content["moves"]} == {8}
+    assert content["moves"][0]["interval"] == pytest.approx(low)
 
 
 def test_tables_as_csv_and_latex(store: Store, reports: Path) -> None:

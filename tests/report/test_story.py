@@ -10,10 +10,13 @@ import pytest
 
 from tests.support.markdown_tables import table_with
 from tests.support.records import made_up_record, publish
+from vdae_bench.report.numbers.chapters import Chapter, Part
+from vdae_bench.report.numbers.runs import load_runs
 from vdae_bench.report.pages.story import EVIDENCE, EXPERIMENTS, render_story
 from vdae_bench.running.cost import price
 from vdae_bench.running.plan import cell_plans
 from vdae_bench.spec.check import find_spec, load_spec
+from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.records import Store
 
 STANDARD = [part for part in EVIDENCE if part.spec in ("evidence/binary", "evidence/continuous")]
@@ -50,6 +53,31 @@ def test_each_cell_has_a_row_beside_the_papers_numbers(text):
     assert first["the paper's number?"] == "not comparable" and absent["the paper's number?"] == "missing"
     assert first["TFLOP"] == f"{3 * 2.8:.0f}"
     assert first["hours"] == f"{(30 + 31 + 32 + 3 + 4 + 5 + 6) / 3600:.2f}"
+
+
+def test_seeds_are_paired_by_number_not_by_rank(store):
+    """L-VDAE is 1 nat lower in each seed that both have; the first of one is not the first of the other."""
+    level = {0: 90.0, 1: 91.0, 2: 95.0, 3: 80.0}
+    part = Part("evidence/binary")
+    spec = part.resolved
+    for method, seeds, less in (("lvdae", (1, 2, 3), 1.0), ("vae", (0, 1, 2), 0.0)):
+        cell = Cell("binary-mnist", method, 16)
+        records = [made_up_record(cell, seed, spec.protocol, nll_nats=level[seed] - less) for seed in seeds]
+        publish(store, spec.name, spec.protocol.name, cell.slug, records)
+    ((*_, paired),) = Chapter(part, store, load_runs(store)).differences()
+    assert [each.difference.count for each in paired] == [2, 2]
+    assert [each.difference.mean for each in paired] == pytest.approx([-1.0, -1.0])
+
+
+def test_a_pair_that_may_not_be_compared_is_named(store, reports):
+    parts = [Part("evidence/binary")]
+    spec = parts[0].resolved
+    for method, rate in (("lvdae", 1e-3), ("vae", 1e-5)):
+        cell = Cell("binary-mnist", method, 16)
+        records = [made_up_record(cell, s, spec.protocol, hyperparameters={"learning_rate": rate}) for s in (0, 1)]
+        publish(store, spec.name, spec.protocol.name, cell.slug, records)
+    (content,) = render_story(store, reports, parts=parts).values()
+    assert content.decode().count("unequal learning_rate") == 2  # in the first table's notes, and in the chapter's
 
 
 def test_the_lead_of_l_vdae_stands_first_for_every_m(text):

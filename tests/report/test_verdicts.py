@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from scipy import stats
 
+from tests.support.markdown_tables import table_with
 from tests.support.records import QUALITY, made_up_record, publish
-from vdae_bench.paper.claims import DECOUPLED, LATENTS, LOG_SIGMAS, noise_cell
+from tests.support.searches import made_up_winner
+from vdae_bench.errors import UserError
+from vdae_bench.evaluation.likelihood import EvaluationSettings, Evaluator
+from vdae_bench.paper.claims import ARMS, DECOUPLED, LATENTS, LOG_SIGMAS, SAMPLED_LOG_SIGMAS, noise_cell
 from vdae_bench.paper.published import PrintedValue
-from vdae_bench.report.numbers.claims import claims_protocol, evidence, folder_of, judge_claims
+from vdae_bench.report.build import build_reports
+from vdae_bench.report.explain import explain
+from vdae_bench.report.numbers.claims import Judgement, claims_protocol, evidence, folder_of, judge_claims
+from vdae_bench.report.numbers.comparable import nll_bias, why_not_comparable, why_unequal
 from vdae_bench.report.numbers.rows import sheets_of
-from vdae_bench.report.numbers.runs import load_runs, select
+from vdae_bench.report.numbers.runs import Run, load_runs, select
 from vdae_bench.report.numbers.statistics import CellRuns, difference_to_printed, mean_of, summarise
-from vdae_bench.report.numbers.verdict import Verdict, below, judge_cell, judge_row
+from vdae_bench.report.numbers.verdict import Finding, Verdict, below, judge_cell, judge_order, judge_row
+from vdae_bench.search.studies import studies_of
+from vdae_bench.search.winner import winner_json
+from vdae_bench.spec.check import find_spec, load_spec
 from vdae_bench.spec.protocol import Protocol, load_protocol
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.evidence import Evidence, Numbers, write_evidence
@@ -27,6 +40,7 @@ from vdae_bench.store.records import Store
 PAPER = load_protocol("paper")
 LONG = load_protocol("standard")
 VAE, LVDAE = Cell("binary-mnist", "vae", 16), Cell("binary-mnist", "lvdae", 16)
+RESNET = Cell("continuous-mnist", "vdae-resnet", 784)
 SPREAD = (-0.2, 0.1, 0.0, 0.1, -0.1, 0.2)
 """Nats from the mean, by seed; the same for all cells, as the seeds' draws are."""
 
@@ -59,6 +73,14 @@ def put(
 
 def cell_of(store: Store, cell: Cell, protocol: str) -> CellRuns:
     return evidence(load_runs(store), protocol).cells[cell]
+
+
+def claim_of(store: Store, name: str, protocol: str | None = "paper") -> Judgement:
+    return next(each for each in judge_claims(load_runs(store), protocol) if each.claim.id == name)
+
+
+def part_of(store: Store, name: str, label: str, protocol: str | None = "paper") -> Finding:
+    return dict(claim_of(store, name, protocol).parts)[label]
 
 
 def verdicts(store: Store, protocol: str = "paper") -> dict[str, Verdict]:
@@ -124,6 +146,112 @@ def test_the_nll_needs_the_papers_samples_or_a_small_error(store: Store) -> None
     sure, unsure = (judge_cell(known[Cell("binary-mnist", "vae", m)], "nll") for m in (16, 32))
     assert sure and sure.verdict is Verdict.REPRODUCED
     assert unsure and unsure.verdict is Verdict.NOT_COMPARABLE and "K = 100" in unsure.reason
+    # An error that alone is well below the gap, and a bias that is not.
+    put(store, VAE, 87.3, few, test={"nll_standard_error_nats": 0.05, "nll_bias_nats": 0.04})
+    biased = judge_cell(cell_of(store, VAE, "paper"), "nll")
+    assert biased and biased.verdict is Verdict.NOT_COMPARABLE
+
+
+# -- the estimate of the NLL -----------------------------------------------------------------------------------------
+
+
+class WrongWidth:
+    """log weights of p(z) = N(0, I) under q(z) = N(0, s^2 I): log of the true marginal is 0 for every image."""
+
+    def __init__(self, dims: int, width: float) -> None:
+        self.noise_dim, self.width = dims, width
+
+    def jacobian_rows(self, samples: int) -> int:
+        return 0
+
+    def condition(self, x: torch.Tensor, samples: int) -> Any:
+        squares = self.width**-2 - 1
+        at_zero = self.noise_dim * math.log(self.width)
+        return lambda eta: at_zero + 0.5 * squares * (self.width * eta).square().sum(-1)
+
+
+def measured(dims: int, width: float, samples: int, images: int = 60) -> dict[str, float]:
+    settings = EvaluationSettings(samples, images, images, 1)
+    model: Any = WrongWidth(dims, width)
+    evaluator = Evaluator(model, torch.zeros(images, 1, dtype=torch.float64), (3,), settings)
+    assert evaluator.run(lambda: False, lambda: None)
+    return evaluator.metrics()[0]
+
+
+def run_with(metrics: dict[str, float], samples: int, *, old: bool = False) -> Run:
+    protocol = PAPER.model_copy(update={"importance_samples": samples, "nll_images": 1000})
+    kept = {name: value for name, value in metrics.items() if not (old and name.endswith("samples_nats"))}
+    return Run(Path("seed-0.json"), "table2", "paper", made_up_record(VAE, 0, protocol, test=kept))
+
+
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize("width", [0.5, 2.0])
+@pytest.mark.parametrize("samples", [1, 2, 10, 1000])
+def test_no_nll_of_a_posterior_of_wrong_width_decides(samples: int, width: float, old: bool) -> None:
+    """d = 16, ratio 2: true bias 1.5 (narrow) or 0.2 (wide) nats with K = 1000, where the first order states 0.1."""
+    metrics = measured(16, width, samples)
+    run = run_with(metrics, samples, old=old)
+    assert metrics["nll_nats"] > (1.2 if width < 1 else 0.12) and metrics["nll_bias_nats"] < 0.5
+    assert run.effective_samples < 10 and math.isinf(nll_bias(run))
+    said = why_not_comparable([CellRuns(VAE, (run,))], "nll", 1000.0)
+    assert "effective samples" in said and "upper bound" in said
+
+
+@pytest.mark.parametrize(
+    ("dims", "width", "samples"), [(2, 0.9, 200), (16, 1.3, 1000), (16, 0.75, 1000), (2, 2.0, 200)]
+)
+def test_the_stated_bias_is_no_less_than_the_true_one_and_small_where_that_is_small(
+    dims: int, width: float, samples: int
+) -> None:
+    metrics = measured(dims, width, samples)
+    noise = 3 * metrics["nll_standard_error_nats"]
+    assert abs(metrics["nll_nats"]) < 0.02 + noise
+    assert metrics["nll_nats"] - noise < nll_bias(run_with(metrics, samples)) < 0.15
+
+
+def test_a_heavy_tail_is_seen_by_how_the_nll_falls_as_samples_double() -> None:
+    """d = 2, ratio 3: 13 effective samples and a first order of 0.04 nats, where the NLL is 0.3 nats too high."""
+    metrics = measured(2, 1 / 3, 1000, images=400)
+    assert metrics["nll_nats"] > 0.2 and metrics["nll_bias_nats"] < 0.06
+    assert nll_bias(run_with(metrics, 1000)) > 0.2
+
+
+@pytest.mark.parametrize(("samples", "effective"), [(1, 1.0), (2, 1.5), (10, 1.05), (1000, 1.05), (5000, 1.5)])
+def test_collapsed_importance_sampling_decides_no_claim_and_no_number(
+    store: Store, samples: int, effective: float
+) -> None:
+    """On continuous data a quarter of a gap is more than any first-order bias."""
+    protocol = PAPER.model_copy(update={"importance_samples": samples})
+    bias = max(0.0, 0.5 * (1 / effective - 1 / samples))
+    test = {"effective_sample_size": effective, "nll_standard_error_nats": 0.01, "nll_bias_nats": bias}
+    for dataset, m in (("continuous-mnist", 784), ("binary-mnist", 784)):
+        for method, neg_elbo in (("vdae-resnet", 10.0), ("lvdae-nice", 60.0)):
+            put(store, Cell(dataset, method, m), neg_elbo, protocol, seeds=5, test=test)
+    claim = claim_of(store, "5")
+    assert claim.verdict is Verdict.NOT_COMPARABLE
+    found = {label: finding.verdict for label, finding in claim.parts}
+    assert found["continuous-mnist, NLL"] is found["binary-mnist, NLL"] is Verdict.NOT_COMPARABLE
+    assert found["binary-mnist, -ELBO"] is Verdict.REPRODUCED
+    number = judge_cell(cell_of(store, Cell("continuous-mnist", "vdae-resnet", 784), "paper"), "nll")
+    assert number and number.verdict is Verdict.NOT_COMPARABLE
+
+
+def test_older_records_get_the_noise_of_their_elbo() -> None:
+    """`lvdae-784`: 20 images with K = 200, one sample on the other 9980."""
+    protocol = PAPER.model_copy(update={"importance_samples": 200, "nll_images": 20, "elbo_samples": 1})
+    test = {"nll_standard_error_nats": 0.694, "neg_elbo_standard_error_nats": 0.588}
+    run = Run(Path("seed-0.json"), "a", "b", made_up_record(VAE, 0, protocol, test=test))
+    assert run.test and run.test.nll_standard_error_nats == pytest.approx(0.9096, abs=1e-3)
+    new = Run(
+        Path("x"), "a", "b", made_up_record(VAE, 0, protocol, test={**test, "nll_standard_error_covers": "level"})
+    )
+    assert new.test and new.test.nll_standard_error_nats == 0.694
+    every = protocol.model_copy(update={"nll_images": protocol.elbo_images})
+    whole = Run(Path("x"), "a", "b", made_up_record(VAE, 0, every, test=test))
+    assert whole.test and whole.test.nll_standard_error_nats == 0.694
+
+
+# -- curves ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_falling_rate_does_not_pass_for_a_flat_curve(store: Store) -> None:
@@ -175,6 +303,27 @@ def test_what_a_curve_leaves_open_is_not_what_it_moved(
     assert finding and finding.verdict is verdict
 
 
+def test_one_flat_curve_does_not_make_the_other_flat(store: Store) -> None:
+    put(store, VAE, 87.0, LONG, falls=0.0)
+    put(store, LVDAE, 86.0, LONG, falls=5.0)
+    assert part_of(store, "1", "binary-mnist, m = 16", "standard").verdict is Verdict.NOT_COMPARABLE
+
+
+def test_length_counts_in_steps_too(store: Store) -> None:
+    """1000 epochs of one step are 1000 steps, of the paper's 50000: their curve has to be flat, and they say so."""
+    one = PAPER.model_copy(update={"batch_size": 50_000})
+    put(store, VAE, 87.3, one, falls=0.1)
+    finding = judge_cell(cell_of(store, VAE, "paper"), "neg_elbo")
+    assert finding and finding.verdict is Verdict.NOT_COMPARABLE
+    assert "1000 epochs of 1 step (the paper: 1000 of 50)" in finding.reason
+    put(store, VAE, 87.3, one)
+    finding = judge_cell(cell_of(store, VAE, "paper"), "neg_elbo")
+    assert finding and "1000 epochs of 1 step (the paper: 1000 of 50)" in finding.evidence
+    put(store, VAE, 87.3)
+    finding = judge_cell(cell_of(store, VAE, "paper"), "neg_elbo")
+    assert finding and "epochs" not in finding.evidence
+
+
 def test_the_best_of_several_cells_pays_for_the_choice() -> None:
     differences = mean_of([-0.9, -0.3, -0.1])
     one_of_one, best_of_two = differences.interval(0.95), differences.interval(0.975)
@@ -198,6 +347,9 @@ def test_what_diverged_is_not_run(store: Store) -> None:
     publish(store, "table2", "paper", VAE.slug, [made_up_record(VAE, 0, PAPER, diverged=True)])
     finding = judge_cell(cell_of(store, VAE, "paper"), "neg_elbo")
     assert finding and finding.verdict is Verdict.REPRODUCED and "1 more diverged" in finding.evidence
+    publish(store, "table2", "paper", VAE.slug, [made_up_record(VAE, seed, PAPER, diverged=True) for seed in (1, 2)])
+    finding = judge_cell(cell_of(store, VAE, "paper"), "neg_elbo")
+    assert finding and finding.verdict is Verdict.NOT_COMPARABLE and "3 of 6 seeds diverged" in finding.evidence
 
 
 def test_a_row_without_records_is_not_run(store: Store) -> None:
@@ -206,6 +358,51 @@ def test_a_row_without_records_is_not_run(store: Store) -> None:
     found = {row.latents + row.method: judge_row(row, "nll") for row in sheet.rows}
     assert len(found) == 10 and all(found.values())
     assert [name for name, each in found.items() if each.verdict is not Verdict.NOT_RUN] == ["16VAE"]
+
+
+# -- the order of a table's rows -------------------------------------------------------------------------------------
+
+
+def test_both_numbers_can_be_the_papers_and_their_order_turned(store: Store) -> None:
+    """The paper: VAE 87.17, L-VDAE 86.07; the margin is 1 nat."""
+    put(store, VAE, 86.6)
+    put(store, LVDAE, 86.7)
+    (sheet,) = sheets_of(select(load_runs(store)))
+    vae, lvdae, *others = sheet.rows
+    for row in (vae, lvdae):
+        number, order = judge_row(row, "neg_elbo"), judge_order(row, sheet.rows, "neg_elbo")
+        assert number and number.verdict is Verdict.REPRODUCED
+        assert order and order.verdict is Verdict.NOT_REPRODUCED and "L-VDAE less VAE" in order.evidence
+        assert order.estimate and order.estimate.mean == pytest.approx(0.1)
+    assert {judge_order(row, sheet.rows, "nll").verdict for row in others} == {Verdict.NOT_RUN}
+    put(store, LVDAE, 86.0)
+    (sheet,) = sheets_of(select(load_runs(store)))
+    order = judge_order(sheet.rows[0], sheet.rows, "neg_elbo")
+    assert order and order.verdict is Verdict.REPRODUCED
+
+
+def test_wherever_a_number_is_judged_its_order_stands_beside_it(store: Store, reports: Path) -> None:
+    put(store, VAE, 86.6)
+    put(store, LVDAE, 86.7)
+    written = {each.path.name: each.path for each in build_reports(store, reports, formats=("md", "csv"))}
+    page = table_with(written["table2.md"].read_text(), "the paper's number?")
+    at_16 = [row for row in page if row["latents"] == "16" and row["score"] == "-ELBO"]
+    assert [row["the paper's number?"] for row in at_16] == ["reproduced"] * 2
+    assert [row["the paper's order?"] for row in at_16] == ["not reproduced"] * 2
+    frame = pd.read_csv(written["table2.csv"]).set_index(["latents", "method", "score"])
+    assert frame.loc[("16", "VAE", "neg_elbo")].order_verdict == "not reproduced"
+    said = explain(store, VAE.slug)
+    assert "the paper's: reproduced" in said and "the paper's order: not reproduced, +0.10" in said
+
+
+def test_rows_of_one_size_are_ordered_three_at_a_time(store: Store) -> None:
+    for method, neg_elbo in (("lvdae-nice", -600.0), ("vdae-resnet", -700.0)):
+        put(store, Cell("continuous-mnist", method, 784), neg_elbo)
+    put(store, Cell("continuous-mnist", "nice", 784), -2000.0, exact=True)
+    (sheet,) = sheets_of(select(load_runs(store)))
+    row = next(row for row in sheet.rows if row.ran and row.ran.cell.method == "nice")
+    order = judge_order(row, sheet.rows, "nll")
+    assert order and order.verdict is Verdict.REPRODUCED and order.evidence.count("beside") == 2
 
 
 # -- claims ----------------------------------------------------------------------------------------------------------
@@ -272,11 +469,217 @@ def test_figure_1_holds_at_every_sigma_or_at_large_ones_alone(store: Store) -> N
     assert (found["7a"], found["7b"]) == (Verdict.NOT_REPRODUCED, Verdict.REPRODUCED)
 
 
-def test_a_sweeps_own_override_is_evidence_under_its_protocol() -> None:
+def test_a_papers_sweeps_override_is_evidence_under_its_protocol() -> None:
     folder = folder_of("figure1", "quick")
     assert folder.startswith("quick+") and claims_protocol("figure1", folder) == "quick"
+    noise = folder_of("evidence/noise", "standard")
+    assert noise.startswith("standard+") and claims_protocol("noise", noise) == "standard"
     assert claims_protocol("table1", "quick+01234567") == "quick+01234567"
-    assert claims_protocol("mini", "quick") is None
+    assert claims_protocol("mini", "quick") == "quick" and claims_protocol("mini", "quick+01234567") is None
+
+
+def test_claims_find_their_records_wherever_they_lie(store: Store) -> None:
+    for cell, neg_elbo in ((VAE, 87.0), (LVDAE, 86.0)):
+        records = [
+            made_up_record(cell, seed, PAPER, nll_nats=neg_elbo - 4 + SPREAD[seed], curve=flat(neg_elbo, PAPER.epochs))
+            for seed in range(3)
+        ]
+        publish(store, "mine", "paper", cell.slug, records)
+    for protocol in ("paper", None):
+        finding = part_of(store, "1", "binary-mnist, m = 16", protocol)
+        assert finding.verdict is Verdict.REPRODUCED and finding.source == "mine/paper"
+
+
+def test_cells_of_one_sweep_are_compared_before_cells_of_two(store: Store) -> None:
+    """A lone VAE in the paper's sweep does not take the place of the one that ran beside its L-VDAE."""
+    put(store, VAE, 80.0)
+    for cell, neg_elbo in ((VAE, 87.0), (LVDAE, 86.0)):
+        records = [made_up_record(cell, seed, PAPER, nll_nats=neg_elbo - 4 + SPREAD[seed]) for seed in range(3)]
+        publish(store, "mine", "paper", cell.slug, records)
+    finding = part_of(store, "1", "binary-mnist, m = 16")
+    assert finding.estimate and finding.estimate.mean == pytest.approx(-1.0) and finding.source == "mine/paper"
+
+
+def test_without_a_protocol_the_best_evidence_is_named_even_if_it_decides_nothing(store: Store) -> None:
+    put_both_tables(store, protocol=LONG, falls=1.0)
+    put(store, VAE, 87.0)
+    claim = claim_of(store, "1", None)
+    assert claim.verdict is Verdict.NOT_COMPARABLE
+    sources = {finding.source for _, finding in claim.parts}
+    assert sources == {"table1/standard", "table2/standard"}
+    assert claim_of(store, "1", "paper").verdict is Verdict.NOT_RUN
+    # What decides goes before what is longer, and what is there before what is not.
+    put_both_tables(store, protocol=LONG, falls=0.0)
+    put(store, LVDAE, 88.0, PAPER, seeds=1)
+    finding = part_of(store, "1", "binary-mnist, m = 16", None)
+    assert finding.source == "table2/paper" and finding.verdict is Verdict.TOO_CLOSE
+    assert part_of(store, "1", "binary-mnist, m = 32", None).source == "table2/standard"
+
+
+def test_what_is_missing_names_what_is_there(store: Store) -> None:
+    for m in LATENTS[:3]:
+        put(store, Cell("binary-mnist", "vae", m), 87.0, LONG)
+    put(store, VAE, 87.0)
+    finding = part_of(store, "12", "vae, slope for each doubling of m", None)
+    assert finding.verdict is Verdict.NOT_RUN
+    assert finding.evidence == "no binary-mnist_vae_128; 3 of 4 cells ran (standard)"
+
+
+def test_a_protocol_that_nothing_knows_is_refused(store: Store) -> None:
+    put(store, VAE, 87.0)
+    assert claim_of(store, "1", "smoke").verdict is Verdict.NOT_RUN
+    with pytest.raises(UserError, match="there is no protocol 'papr'"):
+        judge_claims(load_runs(store), "papr")
+
+
+# -- what the two sides of a claim have to share ---------------------------------------------------------------------
+
+
+def put_pair(store: Store, **lvdae: Any) -> None:
+    """VAE and an L-VDAE that is better by one nat, which has something of its own."""
+    put(store, VAE, 87.0)
+    put(store, LVDAE, 86.0, **lvdae)
+
+
+def pair(store: Store) -> Finding:
+    return part_of(store, "1", "binary-mnist, m = 16")
+
+
+def test_a_fair_pair_is_judged(store: Store) -> None:
+    put_pair(store)
+    assert pair(store).verdict is Verdict.REPRODUCED and pair(store).reason == ""
+
+
+@pytest.mark.parametrize("cell", [VAE, LVDAE])
+def test_a_claim_does_not_pass_over_diverged_seeds(store: Store, cell: Cell) -> None:
+    put_pair(store)
+    publish(store, "table2", "paper", cell.slug, [made_up_record(cell, seed, PAPER, diverged=True) for seed in (1, 4)])
+    assert pair(store).verdict is Verdict.NOT_COMPARABLE
+    assert f"2 of 6 seeds of {cell.slug} diverged" in pair(store).reason
+
+
+@pytest.mark.parametrize(
+    ("own", "why"),
+    [
+        ({"learning_rate": 1e-5}, "unequal learning_rate: binary-mnist_lvdae_16 1e-05, binary-mnist_vae_16 0.001"),
+        ({"hidden_size": 32}, "unequal hidden_size"),
+        ({"schedule": "none"}, "unequal schedule"),
+        ({"source": "search 0123"}, "were searched, those of binary-mnist_vae_16 were not"),
+    ],
+)
+def test_hyperparameters_come_to_both_sides_alike(store: Store, own: dict[str, Any], why: str) -> None:
+    put_pair(store, hyperparameters=own)
+    assert pair(store).verdict is Verdict.NOT_COMPARABLE and why in pair(store).reason
+
+
+def test_a_search_may_give_each_method_its_own_and_says_so(store: Store) -> None:
+    put(store, VAE, 87.0, hyperparameters={"learning_rate": 1e-4, "source": "search 0123"})
+    put(store, LVDAE, 86.0, hyperparameters={"source": "search 4567"})
+    assert pair(store).verdict is Verdict.REPRODUCED
+    assert "hyper-parameters searched for each method" in pair(store).reason
+
+
+def test_searches_of_two_sweeps_are_not_one(store: Store) -> None:
+    put(store, VAE, 87.0, hyperparameters={"source": "search 0123"})
+    records = [
+        made_up_record(LVDAE, seed, PAPER, nll_nats=82 + SPREAD[seed], hyperparameters={"source": "search 4567"})
+        for seed in range(6)
+    ]
+    publish(store, "mine", "paper", LVDAE.slug, records)
+    assert pair(store).verdict is Verdict.NOT_COMPARABLE and "different sweeps" in pair(store).reason
+
+
+@pytest.mark.parametrize(("trials", "verdict"), [(3, Verdict.REPRODUCED), (2, Verdict.NOT_COMPARABLE)])
+def test_a_search_of_more_trials_is_not_the_same(store: Store, trials: int, verdict: Verdict) -> None:
+    spec = load_spec(find_spec("evidence/binary"))
+    point = {"learning_rate": 1e-3, "schedule": "linear", "adam_beta2": 0.999, "adam_eps": 1e-8}
+    for study in studies_of(spec):
+        cell = VAE if study.cell.method == "vae" else LVDAE
+        count = 3 if cell is VAE else trials
+        winner = made_up_winner(study, [{**point, "hidden_size": 64, "residual_blocks": 1}] * count)
+        folder = store.searches("binary", "standard")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{winner.slug}.json").write_text(winner_json(winner))
+        neg_elbo = 87.0 if cell is VAE else 86.0
+        curve = flat(neg_elbo, LONG.epochs)
+        source = {**winner.chosen, "source": winner.source}
+        records = [
+            made_up_record(cell, seed, LONG, nll_nats=neg_elbo - 4 + SPREAD[seed], curve=curve, hyperparameters=source)
+            for seed in range(4)
+        ]
+        publish(store, "binary", "standard", cell.slug, records)
+    finding = part_of(store, "1", "binary-mnist, m = 16", "standard")
+    assert finding.verdict is verdict
+    assert ("searches of 2 trials of 4 epochs and 3 trials of 4 epochs" in finding.reason) == (trials == 2)
+
+
+def test_methods_at_their_own_defaults_are_alike(store: Store) -> None:
+    """What the two methods of claim 5 share they may have at different values, where the paper has."""
+    nice = Cell("continuous-mnist", "nice", 784)
+    put(store, nice, -2000.0, exact=True)
+    for method in ("vae", "lvdae"):
+        put(store, Cell("continuous-mnist", method, 16), -900.0)
+    assert part_of(store, "6", "vae m = 16").verdict is Verdict.REPRODUCED
+
+
+@pytest.mark.parametrize(
+    ("origin", "said"),
+    [
+        ({"git_commit": "f" * 40}, "commits 01234567 and ffffffff"),
+        ({"git_dirty": True}, "commits 01234567 and 01234567 with changes"),
+        ({"torch": "1.0"}, "torch 1.0 and 2.11.0"),
+    ],
+)
+def test_another_origin_is_said_and_decides_all_the_same(store: Store, origin: dict[str, Any], said: str) -> None:
+    put_pair(store, provenance=origin)
+    assert pair(store).verdict is Verdict.REPRODUCED and said in pair(store).evidence
+
+
+def test_another_version_or_other_data_refuse(store: Store) -> None:
+    put_pair(store, provenance={"dataset_sha256": "other"})
+    assert pair(store).verdict is Verdict.NOT_COMPARABLE and "data" in pair(store).reason
+    versions = [made_up_record(VAE, seed, PAPER).model_copy(update={"method_version": seed}) for seed in (1, 2)]
+    cell = CellRuns(VAE, tuple(Run(Path(f"{seed}"), "a", "b", each) for seed, each in enumerate(versions)))
+    assert why_unequal([cell]) == "vae ran in versions 1 and 2"
+
+
+def test_seeds_are_paired_by_number_not_by_rank(store: Store) -> None:
+    """Seeds 0 to 5 and 1 to 6: the five that both have differ by exactly one nat, ranks do not."""
+    put(store, VAE, 87.0)
+    level = {seed: 83.0 + SPREAD[seed] for seed in range(6)} | {6: 90.0}
+    store_records = [made_up_record(LVDAE, seed, PAPER, nll_nats=level[seed] - 1) for seed in range(1, 7)]
+    publish(store, "table2", "paper", LVDAE.slug, store_records)
+    finding = pair(store)
+    assert finding.estimate and finding.estimate.mean == pytest.approx(-1.0) and finding.estimate.count == 5
+    assert "of 6, those that all cells have" in finding.reason
+
+
+def test_the_slope_is_of_a_doubling(store: Store) -> None:
+    for m, neg_elbo in zip(LATENTS, (90.0, 88.0, 86.0, 84.0), strict=True):
+        put(store, Cell("binary-mnist", "vae", m), neg_elbo)
+    finding = part_of(store, "12", "vae, slope for each doubling of m")
+    assert finding.estimate and finding.estimate.mean == pytest.approx(-2.0)
+
+
+@pytest.mark.parametrize(
+    ("fall", "verdict"), [(1.2, Verdict.REPRODUCED), (0.8, Verdict.NOT_REPRODUCED), (0.3, Verdict.NOT_REPRODUCED)]
+)
+def test_quickly_is_half_a_bit_for_each_unit_of_log_sigma(store: Store, fall: float, verdict: Verdict) -> None:
+    for method in ("vdae-nice", "vdae-resnet"):
+        for level, bits in ((0.0, 7.0), (-2.0, 7.0 - fall)):
+            cell = noise_cell(method, level, {})
+            nats = 784 * math.log(2) * (bits - 8)
+            records = [made_up_record(cell, seed, PAPER, nll_nats=nats - 4 + SPREAD[seed]) for seed in range(3)]
+            publish(store, "figure1", "paper", cell.slug, records)
+    assert verdicts(store)["8"] is verdict
+
+
+@pytest.mark.parametrize(("gap", "verdict"), [(-5.0, Verdict.REPRODUCED), (5.0, Verdict.NOT_REPRODUCED)])
+def test_claim_5_is_that_vdae_is_the_better(store: Store, gap: float, verdict: Verdict) -> None:
+    for dataset in ("continuous-mnist", "binary-mnist"):
+        put(store, Cell(dataset, "lvdae-nice", 784), 100.0)
+        put(store, Cell(dataset, "vdae-resnet", 784), 100.0 + gap)
+    assert verdicts(store)["5"] is verdict
 
 
 def test_a_difference_within_the_spread_of_seeds_is_too_close(store: Store) -> None:
@@ -304,11 +707,12 @@ def test_a_part_that_is_against_a_claim_overturns_it_before_all_ran(store: Store
 
 def test_protocols_do_not_meet_in_a_comparison(store: Store) -> None:
     put(store, Cell("continuous-mnist", "vdae-resnet", 784), -900.0)
-    fixed = Cell("continuous-mnist", "vdae-resnet", 784, (("log_sigma", -2.0),))
+    samples(store, "table1", RESNET, 10.0)
     other = PAPER.model_copy(update={"epochs": 2000})
-    publish(store, "figure4", "paper", fixed.slug, [made_up_record(fixed, seed, other) for seed in range(3)])
-    for sweep, cell in (("table1", Cell("continuous-mnist", "vdae-resnet", 784)), ("figure4", fixed)):
-        samples(store, sweep, cell, 10.0 if sweep == "table1" else 5.0)
+    for level in ARMS[0][2]:
+        fixed = noise_cell("vdae-resnet", level, {})
+        publish(store, "figure4", "paper", fixed.slug, [made_up_record(fixed, seed, other) for seed in range(3)])
+        samples(store, "figure4", fixed, 5.0)
     claim = next(each for each in judge_claims(load_runs(store), "paper") if each.claim.id == "11")
     finding = dict(claim.parts)["best fixed sigma below the model as it is"]
     assert finding.verdict is Verdict.NOT_COMPARABLE and "different protocols" in finding.reason
@@ -323,13 +727,21 @@ def test_a_cell_whose_records_stand_beside_no_others_is_not_comparable(store: St
     assert finding.verdict is Verdict.NOT_COMPARABLE and "another content of the protocol" in finding.reason
 
 
-def samples(store: Store, sweep: str, cell: Cell, frechet: float, seeds: int = 3, run_digest: str = "") -> None:
+def samples(
+    store: Store,
+    sweep: str,
+    cell: Cell,
+    frechet: float,
+    seeds: int = 3,
+    run_digest: str = "",
+    change: dict[str, Any] | None = None,
+) -> None:
     """Numbers of the samples of each seed's run, or of another run."""
     for seed in range(seeds):
         path = store.path(sweep, "paper", cell.slug, seed)
         record = store.read(path)
         assert record
-        quality = QUALITY.model_copy(update={"frechet": frechet + 0.1 * SPREAD[seed]})
+        quality = QUALITY.model_copy(update={"frechet": frechet + 0.1 * SPREAD[seed], **(change or {})})
         numbers = Numbers(
             run_digest=run_digest or record.run_digest,
             quality={"means": quality, "drawn": QUALITY},
@@ -339,27 +751,70 @@ def samples(store: Store, sweep: str, cell: Cell, frechet: float, seeds: int = 3
         write_evidence(path, Evidence(numbers, {}))
 
 
+def put_levels(store: Store, frechet: dict[float, float], seeds: int = 3) -> None:
+    for level, value in frechet.items():
+        cell = noise_cell("vdae-resnet", level, {})
+        publish(store, "figure4", "paper", cell.slug, [made_up_record(cell, seed, PAPER) for seed in range(seeds)])
+        samples(store, "figure4", cell, value, seeds)
+
+
+BOWL = {level: 9.0 + level**2 for level in SAMPLED_LOG_SIGMAS} | {1.0: 50.0}
+
+
 def test_sample_claims_read_what_was_measured_on_samples(store: Store) -> None:
-    learned = Cell("continuous-mnist", "vdae-resnet", 784)
-    put(store, learned, -900.0)
-    samples(store, "table1", learned, 30.0)
-    for level, frechet in ((-6.0, 40.0), (-3.0, 9.0), (-2.0, 10.0), (1.0, 50.0)):
-        cell = Cell("continuous-mnist", "vdae-resnet", 784, (("log_sigma", level),))
-        publish(store, "figure4", "paper", cell.slug, [made_up_record(cell, seed, PAPER) for seed in range(3)])
-        samples(store, "figure4", cell, frechet)
-    found = verdicts(store)
-    assert (found["9"], found["11"]) == (Verdict.REPRODUCED, Verdict.NOT_RUN)
-    for option, frechet in (("log_lambda", 20.0), ("kl_weight", 25.0)):
-        arm = Cell("continuous-mnist", "vdae-resnet", 784, ((option, 4.0),))
-        publish(store, "sample-arms", "paper", arm.slug, [made_up_record(arm, seed, PAPER) for seed in range(3)])
-        samples(store, "sample-arms", arm, frechet)
+    put(store, RESNET, -900.0)
+    samples(store, "table1", RESNET, 30.0)
+    put_levels(store, BOWL)
+    assert claim_of(store, "9").verdict is Verdict.REPRODUCED
+    assert part_of(store, "11", "best fixed lambda below the model as it is").verdict is Verdict.NOT_RUN
+    for _, option, values in ARMS[1:]:
+        for value in values:
+            arm = Cell("continuous-mnist", "vdae-resnet", 784, ((option, value),))
+            publish(store, "sample-arms", "paper", arm.slug, [made_up_record(arm, seed, PAPER) for seed in range(3)])
+            samples(store, "sample-arms", arm, 20.0 + value)
     assert verdicts(store)["11"] is Verdict.REPRODUCED
-    samples(store, "sample-arms", arm, 35.0)
+    for value in ARMS[2][2]:
+        samples(store, "sample-arms", Cell("continuous-mnist", "vdae-resnet", 784, (("kl_weight", value),)), 35.0)
     assert verdicts(store)["11"] is Verdict.NOT_REPRODUCED
-    samples(store, "figure4", cell, 5.0)
+    put_levels(store, {1.0: 5.0})
     assert verdicts(store)["9"] is Verdict.NOT_REPRODUCED
-    samples(store, "figure4", cell, 5.0, run_digest="of another run")
-    assert verdicts(store)["9"] is Verdict.REPRODUCED  # without that level, -2 is an end
+    samples(store, "figure4", noise_cell("vdae-resnet", 1.0, {}), 5.0, run_digest="of another run")
+    assert verdicts(store)["9"] is Verdict.NOT_COMPARABLE  # without that level, 0 is no end
+
+
+@pytest.mark.parametrize("levels", [(-6.0, -5.0, -4.0), SAMPLED_LOG_SIGMAS[1:], SAMPLED_LOG_SIGMAS[:3]])
+def test_the_ends_of_what_ran_are_not_the_ends_of_the_range(store: Store, levels: tuple[float, ...]) -> None:
+    """A dent in the middle of a part of the levels: the claim is about all that Figure 4 shows."""
+    put_levels(store, {level: 10.0 if level == levels[1] else 40.0 for level in levels})
+    assert claim_of(store, "9").verdict in (Verdict.NOT_RUN, Verdict.NOT_COMPARABLE)
+    assert part_of(store, "9", "best inside below log sigma = 1").verdict is Verdict.NOT_RUN or levels[-1] == 1
+
+
+def test_a_part_of_an_arm_is_no_arm(store: Store) -> None:
+    put(store, RESNET, -900.0)
+    samples(store, "table1", RESNET, 30.0)
+    put_levels(store, {0.0: 10.0})
+    found = part_of(store, "11", "best fixed sigma below the model as it is")
+    assert found.verdict is Verdict.NOT_RUN and "log_sigma--1" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"samples": 500}, "500 and 2000 samples"),
+        ({"classifier": "1" * 12}, "classifiers"),
+        ({"view": "binary"}, "views"),
+    ],
+)
+def test_samples_are_compared_in_equal_numbers_by_one_classifier(
+    store: Store, change: dict[str, Any], why: str
+) -> None:
+    """At the level that is not the lowest too: the Frechet distance is too high by more, the fewer the samples."""
+    put_levels(store, BOWL)
+    assert claim_of(store, "9").verdict is Verdict.REPRODUCED
+    samples(store, "figure4", noise_cell("vdae-resnet", -3.0, {}), 60.0, change=change)
+    claim = claim_of(store, "9")
+    assert claim.verdict is Verdict.NOT_COMPARABLE and all(why in finding.reason for _, finding in claim.parts)
 
 
 def test_numbers_that_name_no_run_are_no_evidence(store: Store) -> None:

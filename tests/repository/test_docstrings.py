@@ -13,7 +13,8 @@ import pytest
 
 import vdae_bench
 from vdae_bench import api
-from vdae_bench.models import flows, layers, likelihoods, model, networks, posteriors, priors
+from vdae_bench.models import layers, likelihoods, model, networks, posteriors, priors, space
+from vdae_bench.models.flows import base, continuous, couplings, images, residual
 from vdae_bench.models.registry import BUILT_IN, get_method
 
 PACKAGE = Path(vdae_bench.__file__).parent
@@ -26,13 +27,14 @@ FILES = [
 FRAGMENT = re.compile(r"(Of|What|Whether|As)\b")
 """Words with which a first line continues a sentence that the reader does not see."""
 
-PARTS = (layers, networks, flows, priors, likelihoods, posteriors, model)
+PARTS = (layers, networks, base, couplings, images, residual, continuous, space, priors, likelihoods, posteriors, model)
 WITHOUT_EXAMPLE = (
     *(layers.Layer, priors.Prior, likelihoods.Likelihood, posteriors.FlowPosterior, model.Model, model.ExactModel),
     *(layers.Cotangents, likelihoods.Denoiser, posteriors.PosteriorSample, model.BoundTerms, model.Samples),
-    posteriors.NoiseScale,
+    *(posteriors.NoiseScale, base.StandardisedFlow, base.FlowKind, space.OnLogits),
+    *(images.Convolution, images.AffineParameters, images.Mixing, images.Scale, residual.Contraction, continuous.Field),
 )
-"""Classes without an example of their own: bases, values, and the scale that the examples of posteriors have."""
+"""Classes without an example of their own: bases, values, and the parts that the examples of the whole have."""
 EXAMPLES = [
     each
     for module in PARTS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
 import subprocess
@@ -61,6 +62,14 @@ def test_a_stop_reaches_other_processes_which_write_checkpoints(context, tiny_da
     assert left == [group.checkpoint_path(context.store).name]
 
 
+def make_certificates(folder: Path) -> None:
+    """A CA and a certificate of it, by the lines of docs/cluster.md."""
+    page = (ROOT / "docs" / "cluster.md").read_text()
+    lines = [line for line in page.splitlines() if line.startswith("openssl ")]
+    assert len(lines) == 3
+    subprocess.run("\n".join(["set -e", *lines]), shell=True, cwd=folder, check=True, capture_output=True)
+
+
 class Cluster:
     """A scheduler and workers of its own, as a user starts them."""
 
@@ -69,19 +78,24 @@ class Cluster:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        self.address = f"tcp://127.0.0.1:{self.port}"
+        self.address = f"tls://127.0.0.1:{self.port}"
+        self.certificates = {name: folder / f"{name}.pem" for name in ("ca", "cert", "key")}
+        make_certificates(folder)
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def _start(self, module: str, *words: str) -> subprocess.Popen[bytes]:
         with (self.folder / f"{module}-{len(self.processes)}.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", f"distributed.cli.{module}", *words], cwd=self.folder, stdout=log, stderr=log
+                [sys.executable, "-m", f"distributed.cli.{module}", *words, *self.tls("-file")],
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
             )
         self.processes.append(process)
         return process
 
     def start_scheduler(self) -> subprocess.Popen[bytes]:
-        words = ["--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard"]
+        words = ["--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard", "--protocol", "tls"]
         process = self._start("dask_scheduler", *words)
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
@@ -95,6 +109,11 @@ class Cluster:
         words = ["--nthreads", "1", "--resources", "CPU=1", "--no-nanny", "--no-dashboard", "--death-timeout", "30"]
         return self._start("dask_worker", self.address, *words, "--local-directory", str(self.folder))
 
+    def tls(self, of_ca: str = "") -> list[str]:
+        """The words that name the certificates, to Dask or to us."""
+        ca, cert, key = map(str, self.certificates.values())
+        return [f"--tls-ca{of_ca}", ca, "--tls-cert", cert, "--tls-key", key]
+
     def stop(self) -> None:
         for process in self.processes:
             process.kill()
@@ -104,6 +123,8 @@ class Cluster:
 @pytest.fixture
 def cluster(tmp_path):
     pytest.importorskip("distributed", reason="needs pip install '.[cluster]'")
+    if not shutil.which("openssl"):
+        pytest.skip("openssl makes the certificates")
     found = Cluster(tmp_path)
     yield found
     found.stop()
@@ -112,7 +133,17 @@ def cluster(tmp_path):
 def test_workers_of_a_cluster_one_killed_one_late_and_the_scheduler_lost(shell, cluster):
     PAIR.but(protocol={"epochs": 40}).write(shell.folder)
     assert shell.run("sweep", "tiny.yaml", "--results", "whole", "-q", "--threads", "1").returncode == 0
-    words = ["sweep", "tiny.yaml", "--scheduler", cluster.address, "--threads", "1", "--checkpoint-every", "0.1s"]
+    words = [
+        "sweep",
+        "tiny.yaml",
+        "--scheduler",
+        cluster.address,
+        *cluster.tls(),
+        "--threads",
+        "1",
+        "--checkpoint-every",
+        "0.1s",
+    ]
     results = shell.folder / "results"
 
     scheduler = cluster.start_scheduler()
@@ -138,26 +169,12 @@ def test_workers_of_a_cluster_one_killed_one_late_and_the_scheduler_lost(shell, 
     assert left == []
 
 
-def test_workers_on_this_machine(shell):
-    pytest.importorskip("distributed", reason="needs pip install '.[cluster]'")
-    PAIR.write(shell.folder)
-    for words in (["--results", "whole"], ["--workers", "2"]):
-        done = shell.run("sweep", "tiny.yaml", *words, "--threads", "2")
-        assert done.returncode == 0, done.stderr
-    assert "2 workers of 1 thread each; dashboard: http" in done.stderr
-    ours, whole = numbers(shell.folder / "results"), numbers(shell.folder / "whole")
-    assert ours.keys() == whole.keys() and len(ours) == 4
-    for path, record in ours.items():
-        test = record["metrics"]["test"]
-        for name, value in whole[path]["metrics"]["test"].items():
-            assert test[name] == (value and pytest.approx(value, rel=1e-4)), (path, name)  # one thread beside two
-
-
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
         (["--workers", "2", "--scheduler", "tcp://127.0.0.1:9"], 2, "give one of them"),
         (["--scheduler", "nonsense://x"], 1, "no Dask scheduler answers"),
+        (["--scheduler", "tls://127.0.0.1:9", "--tls-ca", "none.pem"], 2, "TLS takes all of"),
         (["--shard", "3/2"], 2, "--shard takes I/N"),
         (["--time-limit", "soon"], 2, "a time is written"),
     ],

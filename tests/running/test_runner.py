@@ -31,7 +31,7 @@ from vdae_bench.system import atomic
 from vdae_bench.system.lease import Lease
 from vdae_bench.training import trainer as trainer_module
 from vdae_bench.training.checkpoint import Checkpoint
-from vdae_bench.training.trainer import Interrupted, Trainer
+from vdae_bench.training.trainer import Interrupted, Trainer, ValidationPoint
 
 
 def test_a_run_gives_every_field_of_its_record(whole):
@@ -272,6 +272,22 @@ def test_the_parameters_after_the_last_epoch_are_evaluated(sweep, context):
     assert evaluator.run(lambda: False, lambda: None)
     for record, metrics in zip(records, evaluator.metrics(), strict=True):
         assert record.metrics.test.nll_nats == pytest.approx(metrics["nll_nats"], rel=1e-6)
+
+
+def test_the_validation_of_a_record_is_that_of_the_last_epoch(sweep, context, monkeypatch):
+    """The lowest one is only noted, by its epoch."""
+
+    def rising(self):
+        return ValidationPoint(torch.full((len(self.noise.seeds),), float(self.step)), torch.zeros(1))
+
+    monkeypatch.setattr(Trainer, "validate", rising)
+    (group, *_) = plan(sweep, context.store).groups
+    for record in run_group(group, context, lambda phase, fraction: None, StopToken()):
+        curve = record.curve.validation_neg_elbo_nats
+        assert record.metrics.validation.neg_elbo_nats == curve[-1] > curve[0]
+        assert record.metrics.validation.best_epoch == 1
+        assert record.method_version == get_method(record.cell.method).version
+        assert record.metrics.test.nll_standard_error_covers == "level"
 
 
 def test_what_a_kill_after_the_publication_left_is_cleared(sweep, context):

@@ -16,7 +16,7 @@ from vdae_bench.errors import EnvironmentFault
 from vdae_bench.running import schedule
 from vdae_bench.running.context import RunContext
 from vdae_bench.running.pools import WorkerPool
-from vdae_bench.running.schedule import run_tasks
+from vdae_bench.running.schedule import run_tasks, shared_out
 from vdae_bench.running.stop import StopToken
 from vdae_bench.running.task import Busy, CannotWrite, Report, lease_of, run_leased
 from vdae_bench.store.records import Store
@@ -167,3 +167,22 @@ def test_a_folder_that_cannot_be_written_ends_all_at_once(context):
     with pytest.raises(CannotWrite):
         run(context, [Squares((1,)), Squares((2,))], heard)
     assert heard.told == []
+
+
+def test_each_place_of_a_pool_gets_a_part_and_what_has_a_checkpoint_stays_whole(context):
+    def numbers(tasks, places=0):
+        pool = WorkerPool(ThreadPoolExecutor(1), lambda: places, context) if places else None
+        return [task.numbers for task in shared_out(tasks, context.store, pool)]
+
+    large, small = Squares((4, 5, 6, 7)), Squares((1, 2))
+    assert numbers([large, small]) == numbers([large, small], 2) == [(4, 5, 6, 7), (1, 2)]
+    assert numbers([large, small], 3) == [(4, 5), (6, 7), (1, 2)]
+    assert numbers([large, small], 4) == [(4, 5), (6,), (7,), (1, 2)]
+    assert sorted(numbers([large, small], 9)) == [(1,), (2,), (4,), (5,), (6,), (7,)]
+
+    part = Squares((6,)).checkpoint_path(context.store)
+    part.parent.mkdir(parents=True)
+    part.touch()  # a call with more workers was stopped: one with fewer goes on with its parts
+    assert numbers([large, small]) == [(4, 5), (6,), (7,), (1, 2)]
+    large.checkpoint_path(context.store).with_suffix(".previous.pt").touch()
+    assert numbers([large, small], 9) == [(4, 5, 6, 7), (1,), (2,)]

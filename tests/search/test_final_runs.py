@@ -12,11 +12,13 @@ from tests.support.searches import made_up_winner, outcome
 from tests.support.shell import Shell
 from tests.support.specs import SEARCHED, Spec
 from vdae_bench.report.style import figure
+from vdae_bench.search import ledger
 from vdae_bench.search.ledger import JOURNAL, only_search_in
 from vdae_bench.search.studies import studies_of
 from vdae_bench.search.winner import all_winners, read_winner, with_winners, write_winner
 from vdae_bench.spec.check import load_spec
 from vdae_bench.store.records import Store
+from vdae_bench.system import lease
 
 ONE = SEARCHED.but(grid={"method": ["vae"]})
 """One study is enough for most of this."""
@@ -91,7 +93,7 @@ def test_final_seeds_use_the_winner_and_the_chain_leads_back_to_its_trial(here):
     assert "VAE 3; VAE 4: trial" in page and "without its hyper-parameter search" not in page
     # Found again without being asked for; not searched again, not run again.
     code, out, err = here.run("sweep", "tiny.yaml")
-    assert code == 0 and "4 of 4 cells have searched hyper-parameters" in err
+    assert code == 0 and "searched hyper-parameters for 4 of 4 cells" in err
     assert here.records() == records
     code, out, err = here.run("status", "tiny.yaml")
     assert [line.split()[-1] for line in out.splitlines() if line.startswith("binary")] == ["0"] * 4
@@ -219,6 +221,22 @@ def test_one_search_at_a_time(here):
     with only_search_in(folder):
         code, _, err = here.run("search", "tiny.yaml")
     assert code == 1 and "another search works in" in err
+
+
+def test_a_search_that_may_work_elsewhere_is_waited_for_in_words(here, monkeypatch):
+    """Its process is on another machine, so that its next beat tells, or that there is none."""
+    folder = studies_of(load_spec(here.folder / "tiny.yaml"))[0].path(here.store).parent
+    folder.mkdir(parents=True)
+    foreign = {"host": "elsewhere x", "process": 7, "started": 1.0, "token": "t", "beats": 3}
+    (folder / "search.lease").write_text(json.dumps(foreign))
+    now = [0.0]
+    monkeypatch.setattr(lease.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(ledger.time, "sleep", lambda seconds: now.__setitem__(0, now[0] + 10 * seconds))
+    said: list[str] = []
+    with only_search_in(folder, said.append):
+        pass
+    (line,) = said
+    assert "process 7 on elsewhere" in line and "waiting 90 s" in line
 
 
 NO_SEARCH = SEARCHED.but(search=None)

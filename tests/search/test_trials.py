@@ -23,7 +23,7 @@ from vdae_bench.spec.file import MAX_SEEDS, MAX_TRIALS
 from vdae_bench.store.records import Store
 from vdae_bench.training.adam import AdamSettings
 from vdae_bench.training.checkpoint import Checkpoint
-from vdae_bench.training.trainer import Interrupted, Trainer
+from vdae_bench.training.trainer import Interrupted, Trainer, ValidationPoint
 
 MEMBERS = {
     0: {"learning_rate": 1e-2, "schedule": "linear", "hidden_size": 4},
@@ -219,6 +219,16 @@ def test_a_value_is_the_validation_bound_of_the_protocol(make_study, context):
     trainer.run(lambda _: None, lambda: False, lambda: False, lambda _: None)
     assert trial.value == pytest.approx(trainer.validate().neg_elbo.item(), rel=1e-6)
     assert job.hyperparameters["residual_blocks"] == 1 and job.protocol.epochs == 3
+
+
+def test_a_value_is_of_the_last_epoch_where_an_earlier_one_was_lower(make_study, context, monkeypatch):
+    def rising(self):
+        return ValidationPoint(torch.full((len(self.noise.seeds),), float(self.step)), torch.zeros(1))
+
+    monkeypatch.setattr(Trainer, "validate", rising)
+    (trial,) = search(make_study(search={"trials": 1}), context).trials
+    first, *_, last = [value for _, value in trial.curve]
+    assert trial.value == last > first
 
 
 def test_seeds_of_trials_are_no_seeds_of_runs(make_study):

@@ -151,16 +151,25 @@ def test_its_faults_are_named_with_line_and_remedy(load, fault):
     assert f"line {line}:" in str(caught.value) and words in str(caught.value)
 
 
-def test_a_hyperparameter_of_other_methods_alone_is_checked_and_changes_nothing(load):
-    spec = load(SPEC.but(hyperparameters={"couplings": 2}))
-    assert "couplings" not in trained_with(spec)[0]
-    with pytest.raises(UserError, match="couplings: input should be greater than or equal to 2, not 1"):
-        load(SPEC.but(hyperparameters={"couplings": 1}))
+def test_a_hyperparameter_that_no_cell_has_is_refused_wherever_a_spec_or_the_command_line_sets_it(load):
+    """A protocol's file may have it: it serves many sweeps."""
+    assert "coupling_hidden_size" in load_protocol("smoke").hyperparameters
+    lacks = "no method of this sweep has it; leave it out"
+    for part in ("hyperparameters", "protocol"):
+        with pytest.raises(UserError, match=f"line [45]: .*coupling_layers: {lacks}"):
+            load(SPEC.but(**{part: {"coupling_layers": 2}}))
+    with pytest.raises(UserError, match="coupling_layers: input should be greater than or equal to 1, not 0"):
+        load(SPEC.but(hyperparameters={"coupling_layers": 0}))
+    with pytest.raises(UserError, match=f"coupling_layers: {lacks}"):
+        load(overrides={"coupling_layers": 2})
+    cells = [{"dataset": "binary-tiny", "method": "vae", "latents": 2, "hyperparameters": {"temperature": 2}}]
+    with pytest.raises(UserError, match=r"include\.0\.hyperparameters\.temperature: method vae does not have it"):
+        load(SPEC.but(include=cells))
 
 
 def test_a_hint_is_of_the_sweeps_methods(load):
     unnamed = replace(SPEC, search={"trials": 3, "parameters": {"temperatur": {"values": [0.1, 0.4]}}})
-    for method, hint in (("tempered-vae", r"did you mean 'temperature'"), ("vae", r"hyper-parameter$")):
+    for method, hint in (("tempered-vae", r"did you mean 'temperature'"), ("vae", r"unknown hyper-parameter$")):
         with pytest.raises(UserError, match=hint):
             load(unnamed.but(grid={"method": [method]}))
 
@@ -196,7 +205,7 @@ def test_from_the_command_line_to_the_page(plugin, tiny_data, tmp_path, monkeypa
     assert len({trial["parameters"]["temperature"] for trial in frozen["trials"]}) == 3
     (page,) = (tmp_path / "reports").rglob("tempered.md")
     (row,) = (line for line in page.read_text().splitlines() if line.startswith("| `temperature` ("))
-    assert "factor on the KL \\| in training" in row and f"{recorded['temperature']:g}" in row
+    assert "factor on the KL \\| in training" in row and f"{recorded['temperature']}" in row
 
 
 def test_trials_that_differ_in_a_methods_own_hyperparameter_are_priced_within_its_space(load):

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.specs import Spec
 from vdae_bench.errors import UserError
-from vdae_bench.spec.check import apply_overrides, find_spec, load_spec
+from vdae_bench.spec.check import apply_overrides, find_spec, load_spec, shipped_sweeps
 from vdae_bench.spec.protocol import PROTOCOLS, load_protocol, sweeps_folder
 from vdae_bench.spec.sweep import Cell
 
@@ -186,6 +186,36 @@ def test_overrides_make_another_protocol_and_seeds_do_not(write):
         load_spec(path, overrides={"epoch": 3})
     with pytest.raises(UserError, match="learning_rate"):
         load_spec(path, overrides={"learning_rate": -1})
+
+
+@pytest.mark.parametrize(
+    ("written", "settings", "seeds", "asked", "own"),
+    [
+        (None, {}, None, 2, 2),
+        (5, {}, None, 5, 5),
+        (5, {}, 1, 1, 5),
+        (5, {"seeds": 3}, None, 3, 5),
+        (None, {"seeds": 3}, None, 3, 2),
+        (None, {"seeds": 3}, 4, 4, 2),
+    ],
+)
+def test_how_many_seeds_are_asked_for_has_one_home(write, written, settings, seeds, asked, own):
+    spec = load_spec(write(ONE.but(seeds=written)), overrides=settings, seeds=seeds)
+    assert (spec.seeds, spec.protocol.seeds, spec.spec_seeds) == (asked, asked, own)
+    assert spec.protocol.name == "quick"
+    assert f"small differences: {asked} seeds" in spec.protocol.cannot_show[-1]
+
+
+@pytest.mark.parametrize("seeds", [0, -1, 1001, "three", 1.5])
+def test_so_many_seeds_cannot_be(write, seeds):
+    with pytest.raises(UserError, match="seeds: "):
+        load_spec(write(ONE), overrides={"seeds": seeds})
+
+
+def test_every_shipped_sweep_is_found_by_its_own_name():
+    for word in shipped_sweeps():
+        name = load_spec(find_spec(word)).name
+        assert find_spec(name) == find_spec(word), "its folder of results has its name"
 
 
 def test_precedence_of_hyperparameters(write):

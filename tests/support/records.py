@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from vdae_bench.data.registry import parse_dataset_id
-from vdae_bench.evaluation.units import bits_per_dim
+from vdae_bench.data.registry import dims_of, parse_dataset_id
+from vdae_bench.data.units import bits_per_dim
 from vdae_bench.models.hyperparameters import defaults
 from vdae_bench.models.registry import get_method, method_ids
-from vdae_bench.report.numbers.units import dims_of
 from vdae_bench.spec.hyperparameters import OPTIMISER
 from vdae_bench.spec.protocol import Protocol
 from vdae_bench.spec.sweep import Cell

@@ -36,7 +36,17 @@ def jacobians(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 class Reference:
     """One replica of a method's model. `x` is (N, n), noise (N, d); every density is in nats, (N,)."""
 
-    METHODS = ("vae", "lvdae", "nice", "lvdae-nice", "vdae-resnet", "vdae-nice", "vdae-coupled", "independent-pixels")
+    METHODS = (
+        "vae",
+        "lvdae",
+        "nice",
+        "lvdae-nice",
+        "vdae-resnet",
+        "vdae-nice",
+        "vdae-coupled",
+        "conditioned",
+        "independent-pixels",
+    )
 
     def __init__(self, method: str, view: str, parameters: Mapping[str, Tensor], output: str | None = None) -> None:
         """`output` of the decoder in continuous data: sigmoid, but linear for `vdae-coupled`, unless given."""
@@ -107,6 +117,20 @@ class Reference:
         variance = torch.exp(self.linear(trunk, "posterior.log_variance_head"))
         return Independent(Normal(mean, variance.sqrt()), 1)
 
+    def conditioned(self, x: Tensor, noise: Tensor) -> Tensor:
+        """z = f(mu + s w; c) of one image: affine couplings of even and odd latents, which see the encoder's c."""
+        depth = self.depth("posterior.encoder.layers")
+        trunk = self.layers(x, "posterior.encoder.layers", depth - 1)
+        q, context = self.diagonal(x), self.linear(trunk, "posterior.context_head")
+        halves = [(q.mean + q.stddev * noise)[..., start::2] for start in (0, 1)]
+        for coupling in range(self.depth("posterior.couplings.couplings")):
+            passing, moving = coupling % 2, 1 - coupling % 2
+            seen = torch.cat((halves[passing], context), -1)
+            raw, shift = self.relu_network(seen, f"posterior.couplings.couplings.{coupling}").chunk(2, -1)
+            halves[moving] = halves[moving] * torch.exp(3 * torch.tanh(raw / 3)) + shift
+        z = torch.stack([halves[index % 2][..., index // 2] for index in range(noise.shape[-1])], -1)
+        return z * torch.exp(self.p["posterior.couplings.scaling.log_scale"][0])
+
     def linearised(self, x: Tensor) -> MultivariateNormal:
         """q(z|x) = N(f(x), sigma^2 J J^T), eq. (7)."""
         jacobian = jacobians(self.encoder, x)
@@ -118,6 +142,10 @@ class Reference:
             q = self.diagonal(x)
             z = q.mean + q.stddev * noise
             return z, q.log_prob(z)
+        if self.method == "conditioned":
+            by_noise = torch.func.vmap(torch.func.jacrev(self.conditioned, argnums=1))(x, noise)
+            density = Normal(0.0, 1.0).log_prob(noise).sum(-1)
+            return self.conditioned(x, noise), density - torch.linalg.slogdet(by_noise).logabsdet
         if self.method in ("lvdae", "lvdae-nice"):
             q = self.linearised(x)
             in_data_space = noise.shape[-1] == x.shape[-1]
@@ -129,11 +157,11 @@ class Reference:
         return self.encoder(noisy), Normal(0.0, self.sigma()).log_prob(self.sigma() * noise).sum(-1) - volume
 
     def prior_log_prob(self, z: Tensor) -> Tensor:
-        prior = Normal(torch.zeros_like(z), 1.0) if self.method in ("vae", "lvdae") else logistic()
+        prior = Normal(torch.zeros_like(z), 1.0) if self.method in ("vae", "lvdae", "conditioned") else logistic()
         return prior.log_prob(z).sum(-1)
 
     def decoder(self, z: Tensor) -> Tensor:
-        if self.method in ("vae", "lvdae"):
+        if self.method in ("vae", "lvdae", "conditioned"):
             return self.resnet(z, "decoder")
         if self.method == "vdae-coupled":
             return self.nice(z, "posterior.flow", inverse=True)

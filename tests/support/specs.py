@@ -78,7 +78,11 @@ TINY = Spec(
     hyperparameters={"hidden_size": 8, "coupling_hidden_size": 8, "coupling_layers": 1, "learning_rate": 1e-2},
 )
 """Each kind of method on the tiny data set, in seconds."""
-PAIR = TINY.but(grid={"dataset": ["binary-tiny"]}, include=None)
+PAIR = replace(
+    TINY.but(grid={"dataset": ["binary-tiny"]}),
+    include=None,
+    hyperparameters={"hidden_size": 8, "learning_rate": 1e-2},
+)
 """Two cells, VAE and L-VDAE, that train for 9 steps."""
 LONG = PAIR.but(grid={"method": ["lvdae"]}, protocol={"epochs": 150})
 """One cell that trains for long enough to be stopped in the middle."""

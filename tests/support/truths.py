@@ -12,11 +12,12 @@ from torch.distributions import MultivariateNormal
 
 from tests.support.models import SMALL
 from vdae_bench.data.noise import initial_generators
-from vdae_bench.models.flows import NICE
+from vdae_bench.models.flows.couplings import Couplings
 from vdae_bench.models.layers import Linear
 from vdae_bench.models.likelihoods import Gaussian
 from vdae_bench.models.model import LatentVariableModel
-from vdae_bench.models.posteriors import LinearisedBijection, NoiseScale, PushForward
+from vdae_bench.models.networks import ResNet
+from vdae_bench.models.posteriors import Conditioned, LinearisedBijection, NoiseScale, PushForward
 from vdae_bench.models.priors import StandardNormal
 from vdae_bench.models.registry import Problem, get_method
 
@@ -152,9 +153,9 @@ def resnet_pair(method: str, log_det: str = "exact") -> LinearGaussian:
     return LinearGaussian(model, loading, offset, VARIANCE, mean_map, shift, covariance)
 
 
-def affine_nice(replicas: int, dims: int, seed: int) -> NICE:
+def affine_nice(replicas: int, dims: int, seed: int) -> Couplings:
     """A NICE whose coupling networks have no hidden layer, so that f is affine; everything in it random."""
-    flow = NICE(replicas, dims, 4, hidden=dims // 2, hidden_layers=0).double()
+    flow = Couplings(replicas, dims, 4, hidden=dims // 2, hidden_layers=0).double()
     with torch.no_grad():
         for index, parameter in enumerate(flow.parameters()):
             parameter.copy_(0.4 * randn(*parameter.shape, seed=seed + index))
@@ -198,11 +199,59 @@ def flow_encoder(posterior: type[PushForward] | type[LinearisedBijection]) -> Li
     return LinearGaussian(model, loading, offset, VARIANCE, mean_map, shift, covariance)
 
 
+def conditioned() -> LinearGaussian:
+    """A Gaussian encoder and one affine coupling that sees it, everything affine; a linear decoder and a normal prior.
+
+    z_even = mu_even + s w_even and z_odd = e^g s w_odd + z_even T + c(x): mu_odd is 0, the context c brings its mean.
+    L is chosen so that the covariance of these is the true posterior's, in replica 1 before s and T are moved a little.
+    """
+    n, half = DATA_DIM, LATENTS // 2
+    away = torch.tensor([0.0, 0.1], dtype=torch.float64)[:, None, None]
+    shear, gain = 0.5 * randn(2, half, half, seed=40), 0.3 * randn(2, 1, half, seed=41)
+    deviation = 0.2 + 0.1 * torch.rand(2, 1, LATENTS, generator=torch.Generator().manual_seed(42), dtype=torch.float64)
+    even, odd = slice(0, None, 2), slice(1, None, 2)
+
+    def covariance(shear: Tensor, deviation: Tensor) -> Tensor:
+        """Covariance of z, with rows and columns in the order of the latents."""
+        jacobian = torch.zeros(2, LATENTS, LATENTS, dtype=torch.float64)  # dz = d(s w) J
+        jacobian[:, even, even] = torch.eye(half, dtype=torch.float64)
+        jacobian[:, even, odd], jacobian[:, odd, odd] = shear, torch.diag_embed(gain.exp()[:, 0])
+        scaled = deviation.mT * jacobian
+        return scaled.mT @ scaled
+
+    identity = torch.eye(LATENTS, dtype=torch.float64)
+    gram = VARIANCE[:, None, None] * (torch.linalg.inv(covariance(shear, deviation)) - identity)
+    loading = torch.linalg.cholesky(gram) @ torch.linalg.qr(randn(n, LATENTS, seed=43)).Q.T
+    offset, (mean_map, _) = 0.3 * randn(2, n, seed=44), _bayes(loading)
+    shift = -(offset[:, None] @ mean_map)[:, 0]
+    shear, deviation = shear + away, deviation * (1 + away)
+
+    encoder = ResNet(2, [n, n, LATENTS], hidden=3, blocks=1)
+    flow = Couplings(2, LATENTS, 1, hidden=2 * half, hidden_layers=0, kind="affine", context=half)
+    posterior, decoder = Conditioned(encoder, flow, context=half), Linear(2, LATENTS, n)
+    model = LatentVariableModel(posterior, decoder, Gaussian(2, "linear"), StandardNormal()).double()
+    with torch.no_grad():
+        square, mean_head = encoder.projections
+        square.weight.copy_(torch.eye(n))
+        mean_head.weight[..., even], mean_head.bias[..., even] = mean_map[..., even], shift[:, None, even]
+        posterior.log_variance_head.bias.copy_(2 * deviation.log())
+        posterior.context_head.weight.copy_(mean_map[..., odd] - mean_map[..., even] @ shear)
+        posterior.context_head.bias.copy_((shift[:, odd] - (shift[:, None, even] @ shear)[:, 0])[:, None])
+        out = flow.couplings[0].out
+        out.bias[..., :half] = flow.bound * torch.atanh(gain / flow.bound)
+        out.weight[:, :half, half:], out.weight[:, half:, half:] = shear, torch.eye(half, dtype=torch.float64)
+        decoder.weight.copy_(loading)
+        decoder.bias.copy_(offset[:, None])
+        model.likelihood.log_lambda.copy_(VARIANCE.log()[:, None, None])
+    return LinearGaussian(model, loading, offset, VARIANCE, mean_map, shift, covariance(shear, deviation))
+
+
 LINEAR_GAUSSIAN: dict[str, Callable[[], LinearGaussian]] = {
     "vae": lambda: resnet_pair("vae"),
     "lvdae": lambda: resnet_pair("lvdae"),
     "lvdae subset": lambda: resnet_pair("lvdae", "subset"),
     "lvdae projected": lambda: resnet_pair("lvdae", "projected"),
     "push-forward": lambda: flow_encoder(PushForward),
+    "conditioned": conditioned,
     "linearised bijection": lambda: flow_encoder(LinearisedBijection),
 }

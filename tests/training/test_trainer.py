@@ -8,6 +8,7 @@ import torch
 from tests.support.models import SMALL
 from vdae_bench.data.images import load_images
 from vdae_bench.data.views import ViewedImages
+from vdae_bench.models.flows import FLOWS
 from vdae_bench.models.registry import Problem, get_method
 from vdae_bench.training import trainer as training
 from vdae_bench.training.adam import AdamSettings
@@ -29,7 +30,7 @@ def make(tiny_data):
         initialisation="data",
     ):
         images = ViewedImages(load_images("tiny", tiny_data[0]), view, torch.device("cpu"))
-        latents = images.data_dim if method == "nice" else 4
+        latents = images.data_dim if method in FLOWS else 4
         problem = Problem(len(seeds), images.data_dim, latents, view, SMALL, {}, log_det)
         settings = TrainingSettings(epochs, 50, 10.0, initialisation, 1.0, 20)
         model = get_method(method).build(problem)
@@ -44,7 +45,7 @@ def run(trainer, stop_at=None):
     return trainer
 
 
-@pytest.mark.parametrize("method", ["vae", "lvdae", "nice"])
+@pytest.mark.parametrize("method", ["vae", "lvdae", *FLOWS])
 @pytest.mark.parametrize("stop_at", [1, 4])
 def test_a_stopped_run_continues_with_the_same_bits(make, method, stop_at):
     whole = run(make(method))
@@ -59,7 +60,7 @@ def test_a_stopped_run_continues_with_the_same_bits(make, method, stop_at):
     assert second.curve == whole.curve and len(whole.curve["train"]) == 2
 
 
-@pytest.mark.parametrize("method", ["vae", "lvdae", "nice"])
+@pytest.mark.parametrize("method", ["vae", "lvdae", *FLOWS])
 def test_a_seed_is_the_same_alone_and_beside_others(make, method):
     together = run(make(method, seeds=(5, 7, 11), dtype=torch.float64))
     alone = run(make(method, seeds=(7,), dtype=torch.float64))
@@ -144,6 +145,14 @@ def test_scalars_start_from_data_only_where_the_protocol_says_so(make):
     paper = make("nice", initialisation="paper").model
     x = torch.rand(2, 3, 36)
     assert torch.equal(paper.flow(x), x)
+
+
+def test_validation_images_are_spread_over_those_held_out(make):
+    """Files come in the order of their writers or classes: their head is no sample of them."""
+    trainer = make("vae")
+    held_out = trainer.data.held_out("validation", torch.float32)
+    assert len(held_out) > 20
+    assert torch.equal(trainer._validation[0], held_out[[place * len(held_out) // 20 for place in range(20)]])
 
 
 def test_validation_is_at_beta_one_and_leaves_no_trace(make):

@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from vdae_bench.errors import UserError
 from vdae_bench.models.precision import Precision
 from vdae_bench.system import atomic, strict_json
+from vdae_bench.system.redact import redacted_command
+from vdae_bench.system.untrusted import content_of
 
 
 class Environment(BaseModel):
@@ -30,7 +32,7 @@ class Environment(BaseModel):
     started_at: str
     git_commit: str | None
     git_dirty: bool | None
-    command: str
+    command: Annotated[str, AfterValidator(redacted_command)]
     data: str
     libraries: dict[str, str | None]
     """Versions of the peers; null where one is not installed."""
@@ -105,7 +107,7 @@ def read_entries(path: Path) -> list[Entry]:
         UserError: it is no such file.
     """
     try:
-        return [Entry.model_validate(each) for each in strict_json.loads(path.read_bytes())]
+        return [Entry.model_validate(each) for each in strict_json.loads(content_of(path))]
     except FileNotFoundError:
         return []
     except (ValueError, TypeError, ValidationError) as error:

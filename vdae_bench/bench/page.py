@@ -18,6 +18,7 @@ from vdae_bench.bench.entries import Entry, Environment, read_entries
 from vdae_bench.errors import UserError
 from vdae_bench.report.style.figure import GREY, STYLES, saved
 from vdae_bench.report.style.markdown import bullets, code, commit_in_short, escape, table
+from vdae_bench.store.layout import not_hidden
 from vdae_bench.store.records import Store
 from vdae_bench.system import atomic
 from vdae_bench.system.words import measured_seconds
@@ -60,7 +61,7 @@ def build_performance(results: Path, reports: Path) -> Path:
 
 def render_performance(results: Path, reports: Path) -> dict[Path, bytes]:
     """The content of the page and its chart by their path, with nothing written."""
-    machines = [entries for path in sorted(Store(results).bench.glob("*.json")) if (entries := read_entries(path))]
+    machines = [entries for path in not_hidden(Store(results).bench.glob("*.json")) if (entries := read_entries(path))]
     if not machines:
         raise UserError(f"there is nothing in {Store(results).bench}; run `vdae-bench bench` first")
     files = {reports / f"{PAGE}.md": page(machines).encode()}

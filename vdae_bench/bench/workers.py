@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from vdae_bench.bench.entries import Entry, Environment
 from vdae_bench.bench.ours import Setting
 from vdae_bench.bench.timing import Contestant, Measured, interleave, ratio
-from vdae_bench.errors import EnvironmentFault, VdaeBenchError
+from vdae_bench.errors import VdaeBenchError
 from vdae_bench.running.context import RunContext
 from vdae_bench.running.execute import run_plan
 from vdae_bench.running.plan import Plan, plan
@@ -50,10 +50,7 @@ class Workers:
     def run(self, setting: Setting, rounds: int | None, run: Environment) -> list[Entry]:
         """Run the sweep on each in turn, every time into a folder of its own."""
         with TemporaryDirectory() as folder, ExitStack() as open_pools:
-            try:
-                measured = interleave(_contestants(setting, Path(folder), open_pools), rounds or WORKER_ROUNDS, 0.0)
-            except EnvironmentFault as error:
-                return [self._entry(name, peer, run, skipped=str(error)) for name, _, peer in ROWS]
+            measured = interleave(_contestants(setting, Path(folder), open_pools), rounds or WORKER_ROUNDS, 0.0)
         return [self._measured(row, measured, run) for row in ROWS]
 
     def _measured(self, row: tuple[str, str, str], measured: dict[str, Measured], run: Environment) -> Entry:

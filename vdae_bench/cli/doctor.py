@@ -10,11 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vdae_bench.data.fetch import cache_path, verify
-from vdae_bench.errors import VdaeBenchError
+from vdae_bench.data.fetch import verify
+from vdae_bench.errors import UserError, VdaeBenchError
 from vdae_bench.system import atomic
-from vdae_bench.system.devices import available_memory, container_share, usable_processors
+from vdae_bench.system.devices import (
+    THREADS_VARIABLE,
+    available_memory,
+    container_share,
+    default_threads,
+    has_bfloat16_units,
+    usable_processors,
+)
+from vdae_bench.system.paths import cache_folder
+from vdae_bench.system.words import counted
 
+TRIED = ("Linux",)
+"""Systems on which the whole test suite has run, by their names in `platform.system()`."""
 State = Literal["ok", "note", "wrong"]
 LEAST_DISK, LEAST_MEMORY = 2**30, 2 * 2**30
 """Bytes: protocol `quick` leaves some 20 MiB of results and takes at most 1 GiB."""
@@ -32,14 +43,24 @@ class Check:
 
 def examine(results: Path, reports: Path, data: Path | None) -> Iterator[Check]:
     """Check everything that a run needs, the quick checks first."""
+    yield _system()
     yield _libraries()
     yield _threads()
     yield _memory()
     yield _device()
     for name, folder, option in (("results", results, "--results"), ("reports", reports, "--reports")):
         yield _folder(name, folder, f"choose another {option}")
-    yield _folder("cache", cache_path("mnist").parent, "set XDG_CACHE_HOME to another place")
+    yield _cache()
     yield _data(data)
+
+
+def _system() -> Check:
+    found = f"{platform.system() or 'unknown'} {platform.release()}, {platform.machine()}".strip()
+    if platform.system() in TRIED:
+        return Check("system", "ok", f"{found}; tried and supported")
+    return Check(
+        "system", "note", f"{found}; not tried, only {' and '.join(TRIED)} is", "say at the project how it went"
+    )
 
 
 def _libraries() -> Check:
@@ -50,12 +71,13 @@ def _libraries() -> Check:
 
 def _threads() -> Check:
     machine, usable, share = os.cpu_count() or 1, usable_processors(), container_share()
-    found = f"{usable} threads by default, of {machine} processors"
+    threads = default_threads()
+    found = f"{counted(threads, 'thread')} by default, of {counted(machine, 'processor')}"
     if share is not None:
         found += f"; the container's limit is {share:g}"
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    if asked.isdigit() and int(asked) < usable:
-        return Check("threads", "note", f"{found}; OMP_NUM_THREADS={asked}", "unset it, or give --threads")
+    if threads < usable:
+        asked = os.environ[THREADS_VARIABLE]
+        return Check("threads", "note", f"{found}; {THREADS_VARIABLE}={asked}", "unset it, or give --threads")
     return Check("threads", "ok", found)
 
 
@@ -72,7 +94,10 @@ def _device() -> Check:
     if torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)
         return Check("device", "ok", f"{properties.name}, {_gib(properties.total_memory)}")
-    return Check("device", "ok", "cpu", "protocol paper needs a GPU; install a torch for CUDA where there is one")
+    remedy = "protocol paper needs a GPU; install a torch for CUDA where there is one"
+    if has_bfloat16_units():
+        return Check("device", "ok", "cpu with bfloat16 units", f"{remedy}, or take paper-mixed: half of paper's time")
+    return Check("device", "ok", "cpu", remedy)
 
 
 def _folder(name: str, folder: Path, elsewhere: str) -> Check:
@@ -94,13 +119,20 @@ def _folder(name: str, folder: Path, elsewhere: str) -> Check:
     return Check(name, "ok", f"{folder} can be written, {_gib(free)} left")
 
 
+def _cache() -> Check:
+    try:
+        return _folder("cache", cache_folder(), "set XDG_CACHE_HOME to another place")
+    except UserError as error:
+        return Check("cache", "note", str(error), "without it, data needs --data, and each run trains the classifier")
+
+
 def _data(folder: Path | None) -> Check:
     try:
         checks = verify("mnist", folder)
     except VdaeBenchError as error:
         return Check("data", "wrong", str(error))
-    wrong = [str(check.file) for check in checks if check.digest and not check.ok]
-    missing = [check.file.name for check in checks if not check.digest]
+    wrong = [str(check.file) for check in checks if check.there and not check.ok]
+    missing = [check.file.name for check in checks if not check.there]
     if wrong:
         return Check(
             "data", "wrong", f"not the genuine files: {', '.join(wrong)}", "delete them, or name others: --data"

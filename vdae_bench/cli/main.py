@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,14 +15,16 @@ from vdae_bench.cli.lists import list_verb
 from vdae_bench.cli.options import (
     data_option,
     dataset_argument,
+    noise_grid_option,
     plugin_option,
-    protocol_option,
     reports_option,
     results_option,
     takes,
 )
 from vdae_bench.errors import VdaeBenchError
-from vdae_bench.running.options import MachineOptions, PlanOptions, RunOptions, SpecOptions
+from vdae_bench.running.options import FOLDER, MachineOptions, PlanOptions, RunOptions, SpecOptions
+from vdae_bench.system.redact import redacted
+from vdae_bench.system.words import visible
 
 SWEEP_OF_PART = {
     "table1": "table1",
@@ -60,9 +63,7 @@ def reproduce(part: str, options: SpecOptions, machine: MachineOptions, run: Run
 
 @cli.command()
 @click.argument("spec", required=False)
-@click.option(
-    "--noise-grid", is_flag=True, help="The grid of fixed sigmas behind Figure 1 (the shipped sweep figure1)."
-)
+@noise_grid_option
 @takes(options=SpecOptions, machine=MachineOptions, run=RunOptions)
 def sweep(spec: str | None, noise_grid: bool, options: SpecOptions, machine: MachineOptions, run: RunOptions) -> None:
     """Run a sweep: a YAML file, or a shipped one by name."""
@@ -97,15 +98,17 @@ def plan(spec: str, options: SpecOptions, machine: MachineOptions, asked: PlanOp
 
 
 @cli.command()
-@plugin_option
-@click.argument("spec", default="all")
-@protocol_option
-@results_option
-def status(spec: str, protocol: str | None, results: Path) -> None:
-    """Finished, started, diverged and missing runs for each cell."""
-    from vdae_bench.cli import plan as commands
+@click.argument("spec", required=False)
+@noise_grid_option
+@takes(options=SpecOptions, machine=MachineOptions, run=RunOptions)
+def status(spec: str | None, noise_grid: bool, options: SpecOptions, machine: MachineOptions, run: RunOptions) -> None:
+    """Finished, begun, diverged and missing runs for each cell, what runs now, and what is left over.
 
-    commands.show_status(spec, protocol, results)
+    With the words of `sweep`, of what that command asks for; without a spec, of everything in results/.
+    """
+    from vdae_bench.cli import status as commands
+
+    commands.show_status("figure1" if noise_grid else spec, options, machine)
 
 
 @cli.command()
@@ -157,8 +160,8 @@ def explain_verb(cell: str, protocol: str | None, spec: str | None, results: Pat
 
 @cli.command("compare")
 @plugin_option
-@click.argument("first", metavar="RESULTS_A", type=click.Path(path_type=Path))
-@click.argument("second", metavar="RESULTS_B", type=click.Path(path_type=Path))
+@click.argument("first", metavar="RESULTS_A", type=FOLDER)
+@click.argument("second", metavar="RESULTS_B", type=FOLDER)
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def compare_verb(first: Path, second: Path, form: str) -> None:
     """Which cells moved between two results folders, by how much, with intervals over seeds."""
@@ -168,9 +171,7 @@ def compare_verb(first: Path, second: Path, form: str) -> None:
 
 
 @cli.command()
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("reports/illustration"), show_default=True, help="Folder."
-)
+@click.option("--out", type=FOLDER, default=Path("reports/illustration"), show_default=True, help="Folder.")
 @click.option("--steps", type=click.IntRange(1), help="Training steps of each stage; few are fast and fit badly.")
 def illustrate(out: Path, steps: int | None) -> None:
     """Draw the space of models on a toy data set in the plane (space.svg, .png, .csv); takes half a minute."""
@@ -182,7 +183,7 @@ def illustrate(out: Path, steps: int | None) -> None:
 @cli.command()
 @click.option("--only", metavar="WORD", help="The cases that have this word in their name, such as nice or growth.")
 @click.option("--rounds", type=click.IntRange(1), help="Measurements of each; default: 3 to 7, as time allows.")
-@click.option("--threads", type=click.IntRange(1), help="Default: the processors this process may use.")
+@click.option("--threads", type=click.IntRange(1), help="Default: OMP_NUM_THREADS, else the processors it may use.")
 @results_option
 @reports_option
 def bench(only: str | None, rounds: int | None, threads: int | None, results: Path, reports: Path) -> None:
@@ -235,7 +236,7 @@ def data_fetch(dataset: str, data: Path | None) -> None:
     """Put the four verified files into the cache (or check those in --data) and say where they are."""
     from vdae_bench.data.fetch import fetch
 
-    click.echo(fetch(dataset, data))
+    click.echo(fetch(dataset, data, lambda line: click.echo(line, err=True)))
 
 
 @data.command("verify")
@@ -263,19 +264,26 @@ def data_path(dataset: str) -> None:
 def main() -> None:
     """Run a verb; turn errors into one sentence and an exit code."""
     streams.prepare()
+    # Before torch is imported, and for the workers too. A thread may wait for one that has no processor, on a machine
+    # with other work, and a thread that spins then burns its own: with seven runnable threads on two cores a step of a
+    # small VAE on two threads took 1.9 s, asleep 0.13 s, as on one thread.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = [word for word in sys.argv[1:] if word != "--debug"]  # understood before and after the verb
     debug = len(words) < len(sys.argv) - 1
     try:
         # standalone_mode=False hands exceptions over, and returns the code of `context.exit`.
         code = cli.main(words, prog_name="vdae-bench", standalone_mode=False)
-    except click.exceptions.Abort:
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        click.echo("vdae-bench: interrupted", err=True)
         code = 130
     except click.ClickException as error:
         error.show()
         code = 2
-    except KeyboardInterrupt:
-        click.echo("vdae-bench: interrupted", err=True)
-        code = 130
+    except SystemExit as ended:  # nothing here ends the process but the last line
+        if debug:
+            raise RuntimeError("something called sys.exit") from ended
+        click.echo(f"vdae-bench: a plugin called sys.exit({ended.code!r}); let it raise an error instead", err=True)
+        code = 2
     except BrokenPipeError:
         sys.stderr.close()
         code = 1
@@ -283,7 +291,7 @@ def main() -> None:
         if debug:
             raise
         message, code = _in_a_sentence(error)
-        click.echo(f"vdae-bench: {message}", err=True)
+        click.echo("\n".join(map(visible, f"vdae-bench: {redacted(message)}".split("\n"))), err=True)
     sys.exit(code if isinstance(code, int) else 0)
 
 

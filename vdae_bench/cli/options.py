@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from vdae_bench.running.options import MachineOptions, RunOptions, SpecOptions
+from vdae_bench.running.options import FOLDER, MachineOptions, RunOptions, SpecOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,7 +27,7 @@ def _load_plugins(context: click.Context, parameter: click.Parameter, paths: tup
 plugin_option = click.option(
     "--plugin",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=FOLDER,
     callback=_load_plugins,
     expose_value=False,
     is_eager=True,
@@ -76,7 +76,9 @@ def typed_options() -> tuple[str, ...]:
     )
 
 
-protocol_option = one_option(SpecOptions, "protocol")
+noise_grid_option = click.option(
+    "--noise-grid", is_flag=True, help="The grid of fixed sigmas behind Figure 1 (the shipped sweep figure1)."
+)
 results_option = one_option(MachineOptions, "results")
 reports_option = one_option(MachineOptions, "reports")
 data_option = one_option(MachineOptions, "data")

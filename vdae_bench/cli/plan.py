@@ -1,11 +1,9 @@
-"""The verbs `plan`, `status` and `validate`, which run nothing."""
+"""The verbs `plan` and `validate`, which run nothing."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 from tabulate import tabulate
@@ -16,6 +14,7 @@ from vdae_bench.models.registry import loaded_plugins
 from vdae_bench.running.context import RunContext, create_context
 from vdae_bench.running.cost import Calibration, calibrate, group_work, predict_seconds, price, train_bytes
 from vdae_bench.running.job import RunGroup
+from vdae_bench.running.machines import MACHINES
 from vdae_bench.running.options import Command, MachineOptions, PlanOptions, SpecOptions
 from vdae_bench.running.plan import Plan, plan
 from vdae_bench.running.shards import shares
@@ -26,9 +25,7 @@ from vdae_bench.search.studies import studies_of
 from vdae_bench.search.winner import trials_frozen
 from vdae_bench.spec.check import find_spec, load_spec
 from vdae_bench.spec.sweep import SweepSpec
-from vdae_bench.store.records import Store
-from vdae_bench.system.lease import Lease
-from vdae_bench.system.words import duration, parse_duration
+from vdae_bench.system.words import counted, duration, parse_duration
 
 
 def plan_text(spec: SweepSpec, planned: Plan, timings: Sequence[Calibration] = (), where: str = "") -> str:
@@ -57,7 +54,8 @@ def plan_text(spec: SweepSpec, planned: Plan, timings: Sequence[Calibration] = (
             seconds = (timing.epoch_seconds * epochs[each.job.cell], timing.evaluation_seconds) if timing else ()
             rows[-1] += [duration(value) for value in seconds] or ["", ""]
     headers = ["cell", "done", "to run", "parameters", "train TFLOP", "test TFLOP", "memory"]
-    total = f"to run: {runs} runs in {len(planned.groups)} groups, {flops / 1e12:.1f} TFLOP; columns are for one seed"
+    what = f"{counted(runs, 'run')} in {counted(len(planned.groups), 'group')}, {flops / 1e12:.1f} TFLOP"
+    total = f"to run: {what}; columns are for one seed"
     if timed:
         headers += ["train", "test"]
         training = sum(timing.epoch_seconds * epochs[group.job.cell] for group, timing in timed)
@@ -70,15 +68,16 @@ def plan_text(spec: SweepSpec, planned: Plan, timings: Sequence[Calibration] = (
         total += f", {duration(samples)} for the evidence of samples" if samples else ""
     if spec.protocol.quality_samples and not any(each.samples_seconds for each in timings):
         total += (
-            f"\nnot counted: judging {spec.protocol.quality_samples} samples of each run (--calibrate times it), and "
-            "a minute or two for the classifier that does, once a machine"
+            f"\nnot counted: judging {counted(spec.protocol.quality_samples, 'sample')} of each run "
+            "(--calibrate times it), and a minute or two for the classifier that does, once a machine"
         )
     protocol = spec.protocol
     return "\n".join(
         [
             f"{spec.name}: {spec.description}" if spec.description else spec.name,
-            f"protocol {protocol.name}: {protocol.epochs} epochs of batch {protocol.batch_size}, {spec.seeds} seeds, "
-            f"K = {protocol.importance_samples} on {protocol.nll_images} images",
+            f"protocol {protocol.name}: {counted(protocol.epochs, 'epoch')} of batch {protocol.batch_size}, "
+            f"{counted(spec.seeds, 'seed')}, "
+            f"K = {protocol.importance_samples} on {counted(protocol.nll_images, 'image')}",
             "",
             tabulate(rows, headers, disable_numparse=True, colalign=("left", *["right"] * (len(headers) - 1))),
             "",
@@ -89,8 +88,8 @@ def plan_text(spec: SweepSpec, planned: Plan, timings: Sequence[Calibration] = (
 
 def show_plan(word: str, options: SpecOptions, machine: MachineOptions, asked: PlanOptions) -> None:
     """Print what a sweep would run, and for how long: on this device, or on one that achieves so many FLOP/s."""
-    if asked.calibrate and asked.flops_per_second:
-        raise UserError("--calibrate times this device, --flops-per-second is for another; give one of them")
+    if sum(map(bool, (asked.calibrate, asked.flops_per_second, asked.on))) > 1:
+        raise UserError("--calibrate times this device, --flops-per-second and --on are for others; give one of them")
     context = create_context(machine, computes=asked.calibrate)
     resolved = within_budget(changed_spec(word, options), options, context, may_calibrate=asked.calibrate)
     studies = studies_of(resolved) if options.search else []
@@ -100,6 +99,11 @@ def show_plan(word: str, options: SpecOptions, machine: MachineOptions, asked: P
     if asked.flops_per_second:
         timings = [predict_seconds(group, asked.flops_per_second) for group in planned.groups]
         where = f"at {asked.flops_per_second / 1e12:.4g} TFLOP/s"
+    elif asked.on:
+        machine_there = MACHINES[asked.on]
+        rates = [machine_there.flops_per_second(group.job.own_protocol.precision) for group in planned.groups]
+        timings = [predict_seconds(group, rate) for group, rate in zip(planned.groups, rates, strict=True)]
+        where = machine_there.where
     elif asked.calibrate:
         timings = [calibrate(group, lambda group: Workbench(group, context)) for group in planned.groups]
     if asked.form == "slurm":
@@ -175,40 +179,8 @@ def _seconds_of(group: RunGroup, timing: Calibration) -> dict[str, float]:
     }
 
 
-def show_status(word: str, protocol: str | None, results: Path) -> None:
-    """Print finished, started, diverged and missing runs."""
-    store = Store(results)
-    names = ["table1", "table2"] if word == "all" else [word]
-    for name in names:
-        spec = load_spec(find_spec(name), protocol)
-        with contextlib.suppress(UserError):  # a winner of another search says nothing of what is missing
-            spec = take_winners(spec, store, asked=None, quiet=True)
-        planned = plan(spec, store)
-        started = {cell for group in planned.groups if group.begun(store) for cell in group.cells}
-        rows = [
-            [
-                each.job.cell.slug,
-                len(each.done) - len(each.diverged),
-                "yes" if each.job.cell in started else "",
-                len(each.diverged),
-                len(each.missing),
-            ]
-            for each in planned.cells
-        ]
-        for path, reason in store.unreadable(spec.protocol.name, spec.name):
-            click.echo(f"{path} is not read, and kept aside when its run is run again: {reason}")
-        click.echo(f"{spec.name}, protocol {spec.protocol.name}")
-        click.echo(tabulate(rows, ["cell", "finished", "checkpoint", "diverged", "missing"]))
-        for lease in store.lease_paths(spec.name, spec.protocol.name):
-            if note := Lease(lease).read_note():
-                share = "" if note["fraction"] is None else f", {note['fraction']:.0%}"
-                at = f"{note['phase']}{share}" if note["phase"] else "starts"
-                at += ", and is stopped" if note["stopped"] else ""
-                click.echo(f"process {note['process']} on {note['host']}: {note['label']}: {at}")
-        click.echo()
-
-
 def show_validation(word: str) -> None:
     """Check a spec and print how many cells it has."""
     spec = load_spec(find_spec(word))
-    click.echo(f"{spec.name}: {len(spec.cells)} cells, {spec.seeds} seeds each, protocol {spec.protocol.name}")
+    size = f"{counted(len(spec.cells), 'cell')}, {counted(spec.seeds, 'seed')} each"
+    click.echo(f"{spec.name}: {size}, protocol {spec.protocol.name}")

@@ -67,7 +67,7 @@ def within_budget(
     if options.epochs or options.seeds:
         raise UserError("--budget chooses epochs and seeds itself; leave out --epochs and --seeds")
     epochs, seeds = fit_budget(spec, parse_duration(options.budget), context, may_calibrate=may_calibrate)
-    return replace(spec, protocol=apply_overrides(spec.protocol, {"epochs": epochs}), seeds=seeds)
+    return replace(spec, protocol=apply_overrides(spec.protocol, {"epochs": epochs, "seeds": seeds}))
 
 
 def stop_token(options: RunOptions) -> StopToken:

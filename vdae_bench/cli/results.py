@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -22,15 +22,16 @@ from vdae_bench.report.build import (
 )
 from vdae_bench.report.compare import compare, compare_content, compare_text
 from vdae_bench.report.explain import explain
-from vdae_bench.report.numbers.claims import claims_protocol, judge_claims
+from vdae_bench.report.numbers.claims import judge_claims, protocols_of, with_pages
 from vdae_bench.report.numbers.runs import Run, load_runs, not_read
 from vdae_bench.report.pages.claims import FILE, changed_verdicts, claims_json, claims_text
 from vdae_bench.report.pages.reliability import render_reliability
 from vdae_bench.report.pages.story import render_story
 from vdae_bench.search.winner import all_winners
-from vdae_bench.spec.protocol import PROTOCOLS
+from vdae_bench.store.layout import not_hidden
 from vdae_bench.store.records import Store
 from vdae_bench.system import atomic
+from vdae_bench.system.words import counted
 
 
 class Differs(VdaeBenchError):
@@ -78,7 +79,8 @@ def check_reports(store: Store, reports: Path, protocol: str | None, sweep: str 
         lines += [f"{path} is from no record" for path in unexplained_files(rendered, reports)]
     if lines:
         raise Differs("reports are not what the records give; run `vdae-bench report`:\n  " + "\n  ".join(lines))
-    click.echo(f"{sum(len(each.files) for each in rendered)} files are what the records in {store.root} give")
+    count = counted(sum(len(each.files) for each in rendered), "file")
+    click.echo(f"checked {count}: all is what the records in {store.root} give")
 
 
 def has_results(store: Store) -> bool:
@@ -88,7 +90,7 @@ def has_results(store: Store) -> bool:
 
 def _beside_records(results: Path, reports: Path) -> dict[Path, bytes]:
     """The pages about all sweeps and about the code itself: content by path."""
-    performance = render_performance(results, reports) if any(Store(results).bench.glob("*.json")) else {}
+    performance = render_performance(results, reports) if not_hidden(Store(results).bench.glob("*.json")) else {}
     files = performance | render_reliability(results, reports)
     return files | render_story(Store(results), reports, [path for path in files if path.suffix == ".md"])
 
@@ -96,9 +98,14 @@ def _beside_records(results: Path, reports: Path) -> dict[Path, bytes]:
 def show_claims(results: Path, reports: Path, protocol: str | None, form: str, check: bool) -> None:
     """Print the verdict on every claim; with `check`, raise `Differs` where it is not the committed one."""
     runs = load_runs(Store(results))
-    there = _evidenced(runs)
-    names = [protocol] if protocol else _protocols(there, reports, check)
+    there = with_pages(runs)
+    names = [protocol] if protocol else []
+    if check and not protocol:
+        names = sorted({*there, *(path.parent.name for path in reports.glob(f"*/{FILE}"))})
     texts, changed = [], []
+    if not names:
+        judged = judge_claims(runs)
+        texts.append(claims_json(judged, None) if form == "json" else f"{_of_all(runs)}\n\n{claims_text(judged)}\n")
     for name in names:
         judged = judge_claims(runs, name)
         texts.append(claims_json(judged, name) if form == "json" else f"Protocol {name}\n\n{claims_text(judged)}\n")
@@ -110,17 +117,9 @@ def show_claims(results: Path, reports: Path, protocol: str | None, form: str, c
         raise Differs("verdicts differ from the committed ones:\n  " + "\n  ".join(changed))
 
 
-def _evidenced(runs: Iterable[Run]) -> list[str]:
-    """The protocols under which there are records of the paper's sweeps, overrides first, then the longest last."""
-    found = {claims_protocol(run.sweep, run.protocol) for run in runs}
-    return sorted(filter(None, found), key=lambda name: PROTOCOLS.index(name) if name in PROTOCOLS else -1)
-
-
-def _protocols(there: list[str], reports: Path, check: bool) -> list[str]:
-    """Protocols to judge: under `check` all with records or committed verdicts, else the longest with records."""
-    if check:
-        return sorted({*there, *(path.parent.name for path in reports.glob(f"*/{FILE}"))}) or ["paper"]
-    return there[-1:] or ["paper"]
+def _of_all(runs: Sequence[Run]) -> str:
+    names = ", ".join(reversed(protocols_of(runs))) or "none, there are no records"
+    return f"The best evidence for each part under any protocol ({names})"
 
 
 def show_explanation(results: Path, cell: str, protocol: str | None, spec: str | None) -> None:

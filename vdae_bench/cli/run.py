@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -16,16 +17,18 @@ from vdae_bench.running.context import RunContext, create_context
 from vdae_bench.running.cost import group_work
 from vdae_bench.running.execute import Outcome, clear_leftovers, run_plan
 from vdae_bench.running.options import Command, RunOptions
-from vdae_bench.running.plan import Plan, plan
+from vdae_bench.running.plan import Plan, note_asked, plan
 from vdae_bench.running.pools import choose_pool
 from vdae_bench.running.progress import choose_progress
 from vdae_bench.running.shards import parse_shard
 from vdae_bench.running.stop import StopToken
+from vdae_bench.running.workers import Load
 from vdae_bench.search.searches import run_studies, search_sweep, search_text, take_winners
 from vdae_bench.search.studies import studies_of, studies_to_run
 from vdae_bench.search.winner import all_winners
 from vdae_bench.spec.sweep import SweepSpec
 from vdae_bench.store.records import Store
+from vdae_bench.store.weights import AGAIN, has_weights
 from vdae_bench.system import atomic
 
 
@@ -45,7 +48,9 @@ def _run_sweeps(names: Sequence[str], command: Command) -> None:
     run = command.run
     stop = stop_token(run)
     shard = parse_shard(run.shard) if run.shard else None
-    context = create_context(command.machine, run.workers, str(command))
+    for name in names if len(names) > 1 else ():  # a word that is wrong for the last ends it before the first runs
+        changed_spec(name, replace(command.spec, search=None, trials=None))
+    context = create_context(command.machine, str(command))
     for name in names:
         options = command.spec
         if len(names) > 1 and options.search:
@@ -59,15 +64,25 @@ def _run_sweeps(names: Sequence[str], command: Command) -> None:
             search_sweep(spec, context, run, stop)
         spec = take_winners(spec, context.store, options.search, run.quiet)
         planned = plan(spec, context.store, context.limit, options.only)
+        if not run.dry_run:
+            note_asked(spec, planned, context.store)
         if shard:
             planned = shard.part_of(planned, context.store)
         if run.dry_run:
             click.echo(plan_text(spec, planned))
             continue
+        if context.keep_models and (bare := _without_weights(spec, planned, context.store)):
+            click.echo(f"{bare} finished runs have no weights, which only a run in training keeps; {AGAIN}", err=True)
         outcome = run_groups(planned, context, run, stop)
         atomic.check_held(context.store.root)
         report_sweep(spec, context.store, command.machine.reports)
         raise_if_failed(outcome, planned)
+
+
+def _without_weights(spec: SweepSpec, planned: Plan, store: Store) -> int:
+    """How many completed runs of a sweep have no weights that `api.load` could read."""
+    completed = [(each.job.cell.slug, seed) for each in planned.cells for seed in {*each.done} - {*each.diverged}]
+    return sum(not has_weights(store.path(spec.name, spec.protocol.name, *place)) for place in completed)
 
 
 def run_groups(planned: Plan, context: RunContext, options: RunOptions, stop: StopToken) -> Outcome:
@@ -78,7 +93,7 @@ def run_groups(planned: Plan, context: RunContext, options: RunOptions, stop: St
     with (
         stop.listening(context.command),
         choose_progress(lambda: sum(map(group_work, planned.groups)), options.quiet) as progress,
-        choose_pool(options, context, progress.say) as pool,
+        choose_pool(options, context, Load.of(planned.groups), progress.say) as pool,
     ):
         return run_plan(planned, context, progress, stop, pool)
 
@@ -90,7 +105,7 @@ def run_search(word: str, command: Command) -> None:
 
 
 def _run_search(word: str, command: Command) -> None:
-    context = create_context(command.machine, command.run.workers, str(command))
+    context = create_context(command.machine, str(command))
     spec = within_budget(changed_spec(word, command.spec), command.spec, context)
     studies = studies_to_run(spec, compare=True)
     if command.run.dry_run:

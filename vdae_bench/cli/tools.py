@@ -18,6 +18,8 @@ from vdae_bench.bench.run import run_cases
 from vdae_bench.cli.doctor import examine
 from vdae_bench.data.fetch import verify
 from vdae_bench.system import devices
+from vdae_bench.system.redact import redacted_command
+from vdae_bench.system.words import counted
 
 
 def draw_illustration(out: Path, steps: int | None) -> None:
@@ -40,9 +42,9 @@ def draw_illustration(out: Path, steps: int | None) -> None:
 def verify_data(dataset: str, folder: Path | None) -> int:
     """Print a line a file; 0 when all are right, else 2."""
     checks = verify(dataset, folder)
-    for name, right, digest in checks:
-        click.echo(f"{'ok   ' if right else 'WRONG'} {name} {digest or 'missing'}")
-    return 0 if all(right for _, right, _ in checks) else 2
+    for check in checks:
+        click.echo(f"{'ok   ' if check.ok else 'WRONG'} {check.file} {check.found}")
+    return 0 if all(check.ok for check in checks) else 2
 
 
 def show_health(results: Path, reports: Path, folder: Path | None, form: str) -> int:
@@ -70,12 +72,12 @@ def run_bench(only: str | None, rounds: int | None, threads: int | None, results
     with TemporaryDirectory() as folder:
         data = find_data(Path(folder))
         machine = MachineOptions("cpu", threads, results=results, data=data.folder)
-        setting = Setting(create_context(machine, command=shlex.join(["vdae-bench", *sys.argv[1:]])), data)
+        command = redacted_command(shlex.join(["vdae-bench", *sys.argv[1:]]))
+        setting = Setting(create_context(machine, command=command), data)
         outcome = run_cases(declared(), setting, results, only, rounds)
     click.echo(outcome.path)
     click.echo(build_performance(results, reports))
     if outcome.skipped:
         reasons = "; ".join(dict.fromkeys(outcome.skipped))
-        raise peers.MissingPeer(
-            f"{len(outcome.skipped)} comparisons were skipped: {reasons}; {peers.INSTALL} installs it"
-        )
+        skipped = counted(len(outcome.skipped), "comparison")
+        raise peers.MissingPeer(f"skipped: {skipped}: {reasons}; {peers.INSTALL} installs it")

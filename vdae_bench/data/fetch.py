@@ -14,8 +14,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from platformdirs import user_cache_path
-
 from vdae_bench.data.files import (
     SourceError,
     content_sha256,
@@ -29,6 +27,8 @@ from vdae_bench.data.files import (
 from vdae_bench.data.registry import ImageFiles, find_dataset
 from vdae_bench.data.sources import Report, sources
 from vdae_bench.errors import EnvironmentFault, UserError
+from vdae_bench.system.paths import cache_folder, user_path
+from vdae_bench.system.redact import redacted
 
 FOLDER_VARIABLE = "VDAE_BENCH_DATA"
 LOCK_SECONDS = 120.0
@@ -38,11 +38,21 @@ _log = logging.getLogger(__name__)
 
 
 class FileCheck(NamedTuple):
-    """One file as `verify` found it: its path, whether it is genuine, its SHA-256 if it has one."""
+    """One file as `verify` found it: its path, whether it is genuine, its SHA-256 if it could be read to its end."""
 
     file: Path
     ok: bool
     digest: str | None
+
+    @property
+    def there(self) -> bool:
+        """True where there is such a file, genuine or not."""
+        return self.file.is_file()
+
+    @property
+    def found(self) -> str:
+        """Its SHA-256, or why it has none."""
+        return self.digest or ("cut off, damaged or too long" if self.there else "missing")
 
 
 def cache_path(name: str) -> Path:
@@ -51,7 +61,7 @@ def cache_path(name: str) -> Path:
     Raises:
         UserError: there is no such data set.
     """
-    return user_cache_path("vdae-bench", appauthor=False) / find_dataset(name).name
+    return cache_folder() / find_dataset(name).name
 
 
 def fetch(name: str, folder: Path | None = None, report: Report = _log.info) -> Path:
@@ -69,10 +79,11 @@ def fetch(name: str, folder: Path | None = None, report: Report = _log.info) -> 
     """
     dataset = find_dataset(name)
     users = _users_folder(folder)
+    if users is not None:
+        with _explained_faults(users):
+            return _from_users_folder(users, dataset)
     target = cache_path(name)
     with _explained_faults(target):
-        if users is not None:
-            return _from_users_folder(users, dataset, target)
         if not is_complete(target, dataset):
             with _lock(target, report):
                 # Another process may have fetched it while this one waited.
@@ -114,10 +125,10 @@ def _explained_faults(place: Path) -> Iterator[None]:
 
 def _users_folder(folder: Path | None) -> Path | None:
     named = folder if folder is not None else os.environ.get(FOLDER_VARIABLE)
-    return Path(named).expanduser() if named else None
+    return user_path(named) if named else None
 
 
-def _from_users_folder(folder: Path, dataset: ImageFiles, target: Path) -> Path:
+def _from_users_folder(folder: Path, dataset: ImageFiles) -> Path:
     """Return the user's own folder if it can be read as it is, else the cache with the same content."""
     if not folder.is_dir():
         raise UserError(f"the data folder {folder} does not exist; leave out --data to fetch {dataset.name}")
@@ -126,6 +137,7 @@ def _from_users_folder(folder: Path, dataset: ImageFiles, target: Path) -> Path:
         return place
     try:
         require_genuine(place, dataset)
+        target = cache_path(dataset.name)
         if not is_complete(target, dataset):
             with _staging(target) as staging:
                 copy_folder(place, dataset, staging)
@@ -148,7 +160,7 @@ def _fill_from_sources(dataset: ImageFiles, target: Path, report: Report) -> Non
             try:
                 source.take(staging, report)
             except SourceError as fault:
-                reasons.append(f"{source.label}: {fault}")
+                reasons.append(redacted(f"{source.label}: {fault}"))
                 report(reasons[-1])
             # What one source gave before it failed is verified, and kept for the next to complete.
             if not missing_files(staging, dataset):

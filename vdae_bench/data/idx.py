@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vdae_bench.errors import UserError
+from vdae_bench.system.words import counted
 
 UNSIGNED_BYTE = 0x08
 GZIP_MAGIC = b"\x1f\x8b"
@@ -57,13 +58,13 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
             count = math.prod(shape)
             on_disk = path.stat().st_size
             if count > on_disk * (1 if isinstance(stream, io.BufferedReader) else MAX_DEFLATE_RATIO):
-                raise UserError(f"{path} is truncated: its header promises {count} values; obtain it again")
+                raise UserError(f"{path} is truncated: its header promises {counted(count, 'value')}; obtain it again")
             values = bytearray(stream.read(count + 1))
     except BROKEN_GZIP as fault:
         raise UserError(f"{path} is a damaged gzip file ({fault}); obtain it again") from fault
     if len(values) != count:
         length = "is truncated" if len(values) < count else "has bytes after its end"
-        raise UserError(f"{path} {length}: its header promises {count} values; obtain it again")
+        raise UserError(f"{path} {length}: its header promises {counted(count, 'value')}; obtain it again")
     try:
         return np.frombuffer(values, dtype=np.uint8).reshape(shape)
     except ValueError:  # more dimensions than NumPy has, or a size beyond its numbers beside a size of 0

@@ -4,7 +4,6 @@ Adding one in the IDX format is one entry, here or in a plugin that calls `regis
 LeCun, Cortes and Burges (1998); Fashion-MNIST by Xiao, Rasul and Vollgraf (arXiv:1708.07747).
 """
 
-import difflib
 import hashlib
 import math
 import re
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from vdae_bench.errors import UserError
+from vdae_bench.system.words import counted, nearest
 
 VIEWS = ("binary", "continuous")
 """Ways in which an image becomes a model's input; a data set id is a view and a name, as in `binary-mnist`."""
@@ -88,7 +88,7 @@ class ImageFiles:
             )
         if not 0 < self.validation_images < self.train_images.shape[0]:
             raise UserError(
-                f"{self.name}: {self.validation_images} validation images must leave some of the "
+                f"{self.name}: {counted(self.validation_images, 'validation image')} must leave some of the "
                 f"{self.train_images.shape[0]} training images"
             )
 
@@ -102,6 +102,13 @@ class ImageFiles:
         """Numbers of rows and columns of an image."""
         _, rows, columns = self.train_images.shape
         return rows, columns
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many images each split has: `train`, `validation`, `test`."""
+        held_out = self.validation_images
+        trained, tested = self.train_images.shape[0] - held_out, self.test_images.shape[0]
+        return {"train": trained, "validation": held_out, "test": tested}
 
     @cached_property
     def sha256(self) -> str:
@@ -153,10 +160,21 @@ def parse_dataset_id(dataset_id: str) -> tuple[str, str]:
     return view, name
 
 
+def dims_of(dataset_id: str) -> int | None:
+    """n, the pixels of an image; None for a data set that nobody registered in this session."""
+    try:
+        _, name = parse_dataset_id(dataset_id)
+    except UserError:
+        return None
+    return math.prod(find_dataset(name).image_shape)
+
+
+OWN = "; one of your own comes with --plugin FILE"
+
+
 def _unknown(kind: str, word: str, known: list[str]) -> str:
-    nearest = difflib.get_close_matches(word, known, n=1)
-    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-    return f"unknown {kind} {word!r}: {hint}known are {', '.join(known)}"
+    hint = nearest(word, known).removeprefix(", ")
+    return f"unknown {kind} {word!r}: {f'{hint} ' if hint else ''}known are {', '.join(known)}{'' if hint else OWN}"
 
 
 register_dataset(

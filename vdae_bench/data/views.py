@@ -6,8 +6,10 @@ all methods and seeds, made on the CPU so that it is the same on every device.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
@@ -45,6 +47,8 @@ def binarise(pixels: UInt8[Tensor, "*rows n"], uniform: Float[Tensor, "*rows n"]
     return pixels.to(uniform.dtype).sub_(uniform, alpha=255).gt_(0)
 
 
+QUADRATURE_NODES = 200
+"""Points of the rule that averages a map of a pixel over the noise of its grey level."""
 VIEWED_AS = {"continuous": dequantise, "binary": binarise}
 
 
@@ -89,8 +93,14 @@ class ViewedImages:
         uniform = torch.rand(pixels.shape, generator=generator)
         return VIEWED_AS[self.view](pixels, uniform).to(self.device, dtype)
 
-    def statistics(self) -> PixelStatistics:
-        """Return mean and variance of each pixel over the training images, noise included; exact, in float64."""
+    def statistics(self, space: Callable[[Tensor], Tensor] | None = None) -> PixelStatistics:
+        """Return mean and variance of each pixel over the training images, noise included; exact, in float64.
+
+        With a `space`, they are of what it maps continuous pixels to: its integral over the noise of each grey level,
+        by a Gauss-Legendre rule.
+        """
+        if space is not None:
+            return self._statistics_in(space)
         total, squares = (sum(chunk.double().pow(power).sum(0) for chunk in self.train.split(4096)) for power in (1, 2))
         mean = torch.as_tensor(total) / len(self.train)
         variance = torch.as_tensor(squares) / len(self.train) - mean.square()
@@ -98,6 +108,15 @@ class ViewedImages:
             return PixelStatistics((mean + 0.5) / 256, (variance + 1 / 12) / 256**2)
         probability = mean / 255
         return PixelStatistics(probability, probability * (1 - probability))
+
+    def _statistics_in(self, space: Callable[[Tensor], Tensor]) -> PixelStatistics:
+        nodes, weights = (torch.from_numpy(each) for each in np.polynomial.legendre.leggauss(QUADRATURE_NODES))
+        mapped = space((torch.arange(256, dtype=torch.float64)[:, None] + (nodes + 1) / 2) / 256)
+        moments = torch.stack([(mapped.pow(power) * weights / 2).sum(-1) for power in (1, 2)]).to(self.device)
+        first, second = (
+            sum(moment[chunk.long()].sum(0) for chunk in self.train.split(4096)) / len(self.train) for moment in moments
+        )
+        return PixelStatistics(first, second - first.square())
 
 
 def evenly_spaced(total: int, count: int) -> Int[Tensor, " count"]:

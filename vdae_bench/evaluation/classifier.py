@@ -9,29 +9,29 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import io
-import pickle
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int, UInt8
-from platformdirs import user_cache_path
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vdae_bench.data.images import Images, Labels
 from vdae_bench.data.noise import stream_seed
 from vdae_bench.data.views import binarise, dequantise
-from vdae_bench.errors import EnvironmentFault
-from vdae_bench.system import atomic
+from vdae_bench.errors import EnvironmentFault, UserError
+from vdae_bench.system.paths import cache_folder
 from vdae_bench.system.strict_json import digest
+from vdae_bench.system.tensor_file import load_if_fitting, read_tensors, write_tensors
+from vdae_bench.system.untrusted import Unfit
 from vdae_bench.training.checkpoint import Checkpoint
 from vdae_bench.training.trainer import Interrupted
 
+SECONDS_BETWEEN_TRIES = 1.0
 IMAGES_AT_A_TIME = 500
 """Images that are classified at a time."""
 
@@ -119,32 +119,52 @@ def trained_classifier(
     Where `report` raises `Interrupted`, and after a kill, the next call goes on with its training.
     """
     identity = digest([asdict(settings), images.name, images.sha256])
-    path = user_cache_path("vdae-bench", appauthor=False) / "classifiers" / f"{images.name}-{identity[:16]}.pt"
+    path = None
+    with suppress(UserError):  # without a cache, as without a place in it
+        path = cache_folder() / "classifiers" / f"{images.name}-{identity[:16]}.pt"
     with torch.random.fork_rng([]):
         torch.manual_seed(settings.seed)
         classifier = Classifier(images.shape, int(labels.train.max()) + 1, settings).to(device)
         classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if not _load(classifier, path):
-            checkpoint = Checkpoint(path.with_suffix(".training.pt"), identity)
-            _train(classifier, images.train.to(device), labels.train.to(device), settings, report, checkpoint)
-            with suppress(EnvironmentFault):  # without a place to keep it, the next process trains it again
-                _save(classifier, path)
-                checkpoint.remove()
+        if path is None:
+            _train(classifier, images.train.to(device), labels.train.to(device), settings, report, None)
+        elif not _load(classifier, path, identity):
+            with _alone(path, report):
+                if not _load(classifier, path, identity):  # another process may have trained it while this one waited
+                    checkpoint = Checkpoint(path.with_suffix(".training.pt"), identity)
+                    _train(classifier, images.train.to(device), labels.train.to(device), settings, report, checkpoint)
+                    with suppress(EnvironmentFault):  # without a place to keep it, the next process trains it again
+                        write_tensors(path, {"identity": identity, "state": classifier.state_dict()})
+                        checkpoint.remove()
     return classifier.eval().requires_grad_(False)
 
 
-def _load(classifier: Classifier, path: Path) -> bool:
+@contextmanager
+def _alone(path: Path, report: Callable[[float], None]) -> Iterator[None]:
+    """Let one process train while others wait and `report` nothing done; the lock of one that is killed is free."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path.parent.with_name(f".{path.stem}.lock"))
+    with suppress(OSError, NotImplementedError):  # without a place for it, each trains its own
+        path.parent.parent.mkdir(parents=True, exist_ok=True)
+        while not lock.is_locked:
+            try:
+                lock.acquire(timeout=SECONDS_BETWEEN_TRIES)
+            except Timeout:
+                report(0.0)
     try:
-        classifier.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError):
+        yield
+    finally:
+        lock.release()
+
+
+def _load(classifier: Classifier, path: Path, identity: str) -> bool:
+    """Take the kept weights, if they are these, to the bit: a changed one would move all numbers measured with it."""
+    try:
+        kept = read_tensors(path)
+    except (OSError, Unfit):
         return False
-    return True
-
-
-def _save(classifier: Classifier, path: Path) -> None:
-    buffer = io.BytesIO()
-    torch.save(classifier.state_dict(), buffer)
-    atomic.write(path, buffer.getvalue())
+    return kept.get("identity") == identity and load_if_fitting(classifier, kept.get("state"))
 
 
 def _train(
@@ -153,7 +173,7 @@ def _train(
     labels: Int[Tensor, " N"],
     settings: ClassifierSettings,
     report: Callable[[float], None],
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint | None,
 ) -> None:
     """Train by AdamW under a one-cycle schedule (Smith & Topin, 2018, arXiv:1708.07120), on the cross-entropy."""
     size = min(settings.batch_size, len(pixels))
@@ -171,14 +191,16 @@ def _train(
     parts: dict[str, Any] = {"model": classifier, "optimiser": optimiser, "schedule": schedule}
 
     def save() -> None:
+        if checkpoint is None:
+            return
         state = {name: part.state_dict() for name, part in parts.items()}
         noise = {"generator": generator.get_state(), "dropout": _dropout_state(pixels.device)}
         checkpoint.save({**state, **noise, "step": step + 1, "order": order})
 
     state = None
     with suppress(EnvironmentFault):  # what cannot be read now costs a minute, and no number changes
-        state = checkpoint.load()
-    with checkpoint.restoring():
+        state = checkpoint.load() if checkpoint else None
+    with checkpoint.restoring() if checkpoint else nullcontext():
         if state:
             for name, part in parts.items():
                 part.load_state_dict(state[name])
@@ -207,7 +229,7 @@ def _train(
         except Interrupted:
             save()
             raise
-        if checkpoint.due:
+        if checkpoint and checkpoint.due:
             with suppress(EnvironmentFault):  # as with the trained one
                 save()
 

@@ -75,7 +75,7 @@ def gather(
     of_all: dict[str, Float[Tensor, "R *shape"]] = {}
     if model.latent_dim:
         of_all["interpolations"] = pictures.interpolations(model, shown, noise)
-    if isinstance(model, LatentVariableModel):
+    if isinstance(model.inner, LatentVariableModel):
         of_all["reconstructions"] = pictures.reconstructions(model, shown, noise)
     for replica, own in enumerate(arrays):
         own["data"] = pictures.as_bytes(shown).cpu().numpy()
@@ -107,7 +107,7 @@ def _samples(
     model: Model, data_dim: int, noise: NoiseSource, references: References | None
 ) -> tuple[list[dict[str, NDArray[Any]]], list[dict[Kind, Quality]]]:
     """For each replica the samples that are kept, and the quality of them all."""
-    kinds: tuple[Kind, ...] = ("means", "drawn") if isinstance(model, LatentVariableModel) else ("drawn",)
+    kinds: tuple[Kind, ...] = ("means", "drawn") if isinstance(model.inner, LatentVariableModel) else ("drawn",)
     kept = {"means": pictures.KEPT_MEANS, "drawn": pictures.KEPT_DRAWN}
     replicas = range(len(noise.seeds))
     arrays: list[dict[str, NDArray[Any]]] = [{} for _ in replicas]

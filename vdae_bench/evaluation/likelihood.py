@@ -7,7 +7,7 @@ image. Per-image noise depends on (seed, image, block of samples), so chunk size
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,8 @@ They bound the memory to some 200 MiB; twice as many rows fall out of the cache 
 """
 SAMPLE_BLOCK = 256
 """Samples of an image that one generator draws."""
+PARTS = 4
+"""Equal parts of an image's K samples, whose own NLLs show how the NLL still falls with K."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,14 @@ class ImageScores:
     effective_samples: Float[Tensor, "R N"]
     variance: Float[Tensor, "R N"]
     """Variance of log w between samples of the posterior; NaN where there is one alone."""
+    nll_half: Float[Tensor, "R N"]
+    """NLL with half of the K samples, mean of both halves; NaN with fewer than `PARTS` samples, as the next."""
+    nll_quarter: Float[Tensor, "R N"]
 
     @classmethod
     def empty(cls, replicas: int, images: int) -> ImageScores:
         """Return scores in which no image is scored yet."""
-        return cls(*(torch.full((replicas, images), torch.nan, dtype=torch.float64) for _ in range(4)))
+        return cls(*(torch.full((replicas, images), torch.nan, dtype=torch.float64) for _ in range(6)))
 
 
 @torch.no_grad()
@@ -74,6 +79,7 @@ def score_images(
     replicas = len(noise.seeds)
     sampler = model.condition(x.expand(replicas, -1, -1), samples)
     total = log_sum = log_square_sum = about = squares = torch.tensor(0.0)
+    part_sums = x.new_full((PARTS, replicas, len(images)), -torch.inf, dtype=torch.float64)
     for block in range(-(-samples // SAMPLE_BLOCK)):
         count = min(SAMPLE_BLOCK, samples - block * SAMPLE_BLOCK)
         eta = x.new_empty(replicas, len(images), count, model.noise_dim)
@@ -87,14 +93,30 @@ def score_images(
             log_sum = torch.logaddexp(log_sum, sums[1])
             log_square_sum = torch.logaddexp(log_square_sum, sums[2])
         squares = squares + (log_w - about[:, :, None]).square().sum(2)
+        for part, within in _parts_of(samples, block * SAMPLE_BLOCK, count):
+            part_sums[part] = torch.logaddexp(part_sums[part], log_w[:, :, within].logsumexp(2))
     mean = total / samples
     variance = (squares - samples * (mean - about).square()) / (samples - 1) if samples > 1 else mean * torch.nan
+    # The parts of a sum are summed in pairs for the halves; an NLL of a part is less log of its own samples.
+    whole = math.log(samples // PARTS) if samples >= PARTS else torch.nan
+    half_sums = torch.logaddexp(part_sums[0::2], part_sums[1::2])
     return ImageScores(
         neg_elbo=-mean.cpu(),
         nll=(math.log(samples) - log_sum).cpu(),
         effective_samples=(2 * log_sum - log_square_sum).exp().cpu(),
         variance=variance.cpu(),
+        nll_half=(whole + math.log(PARTS / len(half_sums)) - half_sums.mean(0)).cpu(),
+        nll_quarter=(whole - part_sums.mean(0)).cpu(),
     )
+
+
+def _parts_of(samples: int, start: int, count: int) -> Iterator[tuple[int, slice]]:
+    """(part, where in the block) of a block of samples that begins at `start`; what no equal part has is left out."""
+    size = samples // PARTS
+    for part in range(PARTS):
+        low, high = max(part * size, start), min((part + 1) * size, start + count)
+        if low < high:
+            yield part, slice(low - start, high - start)
 
 
 class Evaluator:
@@ -171,6 +193,13 @@ class Evaluator:
             for own, variance in zip(metrics, self.scores.variance[:, self.nll_images], strict=True):
                 error = elbo_standard_error(variance, self.samples, len(self.images), self.elbo_samples)
                 own["neg_elbo_standard_error_nats"] = error
+                level = elbo_standard_error(variance, math.inf, len(self.images), self.elbo_samples)
+                own["nll_standard_error_nats"] = math.hypot(own["nll_standard_error_nats"], level)
+        for name in ("nll_half", "nll_quarter"):
+            means = getattr(self.scores, name)[:, self.nll_images].mean(1).tolist()
+            for own, mean in zip(metrics, means, strict=True):
+                if math.isfinite(mean):  # an exact density has no samples, an older checkpoint no such scores
+                    own[f"{name}_samples_nats"] = mean
         return metrics
 
     def state(self) -> dict[str, Any]:
@@ -181,14 +210,14 @@ class Evaluator:
     def load_state(self, state: dict[str, Any]) -> None:
         """Take over what `state` returned, to continue from there."""
         self.done, self.chunks, self.halvings = state["done"], state["chunks"], state["halvings"]
-        self.scores = ImageScores(**{name: state[name] for name in vars(self.scores)})
+        self.scores = ImageScores(**{name: state.get(name, empty) for name, empty in vars(self.scores).items()})
 
 
-def elbo_standard_error(variance: Float[Tensor, " n"], samples: int, images: int, elbo_samples: int) -> float:
+def elbo_standard_error(variance: Float[Tensor, " n"], samples: float, images: int, elbo_samples: int) -> float:
     """Standard error (nats) of a model's -ELBO on these test images, from the noise of the posterior's samples alone.
 
     `variance` is that of log w on the images with `samples` samples; the others of the `images` in all have
-    `elbo_samples` each, and are taken to vary as much on average.
+    `elbo_samples` each, and are taken to vary as much on average. With infinite `samples` it is what the others leave.
     """
     others = (images - len(variance)) * variance.mean() / elbo_samples
     return (variance.sum() / samples + others).sqrt().item() / images
@@ -210,7 +239,9 @@ def summarise(
 
     The stated errors are of first order in 1/K (delta method): with effective sample size S, the log of the mean
     weight has variance 1/S - 1/K and is low by half of that, so NLL is high by `nll_bias_nats` on average;
-    `nll_standard_error_nats` adds what taking the gap from some of the images leaves open.
+    `nll_standard_error_nats` adds what taking the gap from some of the images leaves open. It is of the gap alone:
+    `Evaluator.metrics` adds the noise of -ELBO on the images that have few samples. Where S is near 1 the first order
+    says nothing, however little it states: verdicts judge by S, and by the NLL with a half and a quarter of K.
     """
     scored = neg_elbo[images]
     gap = neg_elbo[nll_images] - nll[nll_images]

@@ -52,7 +52,7 @@ def as_bytes(x: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
 def sample_batches(model: Model, noise: NoiseSource, data_dim: int, count: int) -> Iterator[Samples]:
     """At least `count` images of each replica, `BATCH` at a time, from the streams of its seed."""
     assert model.latent_dim is not None
-    replicas, device = len(noise.seeds), noise.generator.device
+    replicas, device = len(noise.seeds), noise.device
     rows = max(1, CHUNK_ROWS // replicas)
     for step in range(-(-count // BATCH)):
         z, x = (
@@ -145,6 +145,7 @@ def quantised(correlation: Float[Tensor, "*shape"]) -> Int8[Tensor, "*shape"]:
 @torch.no_grad()
 def latents_of(model: Model, x: Float[Tensor, "N n"], noise: NoiseSource) -> list[Latents] | None:
     """The use that each replica makes of its latents; None for a model without a posterior."""
+    x, model = x if model.space is None else model.space(x), model.inner
     if not isinstance(model, LatentVariableModel):
         return None
     variances = unit_variances(model, _some(x, UNIT_IMAGES[model.posterior.mean_is_exact]), noise).float().cpu().numpy()

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vdae_bench.data.noise import NoiseSource, initial_generators
-from vdae_bench.models.flows import NICE, InverseFlow
+from vdae_bench.models.flows.couplings import Couplings, InverseFlow
 from vdae_bench.models.likelihoods import Gaussian
 from vdae_bench.models.model import FlowModel, LatentVariableModel, Model
 from vdae_bench.models.networks import ResNet
@@ -105,9 +105,9 @@ def draw_data(stream: str, step: int, count: int) -> Float[Tensor, "N 2"]:
     return wave(place) + WAVE_NOISE * source.normal_(f"{stream}, noise", step, torch.empty(1, count, 2))[0]
 
 
-def nice(replicas: int) -> NICE:
+def nice(replicas: int) -> Couplings:
     """A small flow of the kind in Appendix D."""
-    return NICE(replicas, dims=2, couplings=4, hidden=HIDDEN, hidden_layers=2)
+    return Couplings(replicas, dims=2, couplings=4, hidden=HIDDEN, hidden_layers=2)
 
 
 def noise_scale(*sigmas: float) -> NoiseScale:
@@ -130,7 +130,7 @@ def flow_based(posterior: FlowPosterior, decoder: InverseFlow) -> LatentVariable
 
 
 @torch.no_grad()
-def start_from(flow: NICE, trained: NICE, replicas: Sequence[int]) -> NICE:
+def start_from(flow: Couplings, trained: Couplings, replicas: Sequence[int]) -> Couplings:
     """Give `flow` the weights of some replicas of a trained one."""
     for mine, theirs in zip(flow.parameters(), trained.parameters(), strict=True):
         mine.copy_(theirs[list(replicas)])

@@ -75,13 +75,16 @@ class Hyperparameter(Generic[T]):
         return f"{low}, {high}"
 
     def read(self, value: Any, *, strict: bool = False) -> T:
-        """Return a value in this hyper-parameter's type: 1 is 1.0 where fractions are meant; `strict` converts no more.
+        """Return a value in this hyper-parameter's type: 1 is 1.0 where fractions are meant.
+
+        Where whole numbers are meant 1e2 is 100, unless `strict`. No word is a number, nor is true.
 
         Raises:
             UserError: the value is of another type, out of bounds, or none of the choices.
         """
+        number = isinstance(value, int | float) and not isinstance(value, bool)
         try:
-            return self._validate(value, strict=strict)
+            return self._validate(value, strict=strict or not number)
         except ValidationError as error:
             said = error.errors()[0]["msg"]
             raise UserError(f"{said[0].lower()}{said[1:]}, not {value!r}") from None
@@ -96,6 +99,15 @@ class Hyperparameter(Generic[T]):
             raise UserError(f"a method reads the hyper-parameter {self.name!r}; list it in its `hyperparameters` too")
         value: T = values[self.name]
         return value
+
+
+def whole(value: Any) -> Any:
+    """A number without a fraction as an int, as 1e2 is in a spec; anything else as it is.
+
+    >>> whole(1e2), whole(0.5), whole("1"), whole(True)
+    (100, 0.5, '1', True)
+    """
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def defaults(declared: Iterable[Hyperparameter[Any]]) -> dict[str, Any]:

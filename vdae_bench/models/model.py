@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from vdae_bench.data.views import PixelStatistics
-from vdae_bench.models.flows import NICE
+from vdae_bench.models.flows.base import Flow
 from vdae_bench.models.layers import Generators, Layer
 from vdae_bench.models.likelihoods import SCALAR_FLOOR, Gaussian, Likelihood
 from vdae_bench.models.posteriors import Posterior
@@ -63,6 +63,13 @@ class Model(nn.Module):
     """Factor of beta in training, one for all or one a replica (R,); evaluation never sees it."""
     latent_dim: int | None = None
     """Number m of latents that are decoded to an image; None for a model that cannot be sampled from."""
+    space: Callable[[Tensor], Tensor] | None = None
+    """Map of each pixel to what the model is fitted to (`space.OnLogits`); None: pixels."""
+
+    @property
+    def inner(self) -> Model:
+        """The model of what `space` maps pixels to: itself where that is pixels."""
+        return self
 
     def initialise(self, generators: Generators) -> None:
         """Draw the initial parameters, replica r from `generators[r]`."""
@@ -253,17 +260,24 @@ class FlowModel(ExactModel):
         l2: weight of the L2 penalty on the couplings' weight matrices, added to the loss in nats an image.
 
     Example:
-        >>> model = FlowModel(NICE(replicas=1, dims=2, couplings=2, hidden=3, hidden_layers=1))
+        >>> from vdae_bench.models.flows.couplings import Couplings
+        >>> model = FlowModel(Couplings(replicas=1, dims=2, couplings=2, hidden=3, hidden_layers=1))
         >>> model.log_prob(torch.zeros(1, 1, 2)).exp().item()  # the identity: two logistics, each 1/4 at 0
         0.0625
     """
 
-    def __init__(self, flow: NICE, l2: float = 0.0) -> None:
+    def __init__(self, flow: Flow, l2: float = 0.0) -> None:
         super().__init__()
         self.flow = flow
         self.prior = StandardLogistic()
         self.l2 = l2
         self.latent_dim = flow.dims
+        self.training_noise_dim = flow.estimate_dims
+        self.training_jacobian_rows = flow.activation_rows
+
+    def jacobian_rows(self, samples: int) -> int:
+        """Rows that an image takes inside the flow."""
+        return self.flow.activation_rows
 
     def initialise(self, generators: Generators) -> None:
         """Initialise the flow as the identity."""
@@ -275,7 +289,16 @@ class FlowModel(ExactModel):
 
     def log_prob(self, x: Float[Tensor, "R N n"]) -> Float[Tensor, "R N"]:
         """Return the exact log density of each image, in nats."""
-        return self.prior.log_prob(self.flow(x)) + self.flow.log_det()
+        z, log_det = self.flow.forward_and_log_det(x)
+        return self.prior.log_prob(z) + log_det
+
+    def bound_terms(self, x: Float[Tensor, "R N n"], noise: Tensor, log_det_rows: int) -> BoundTerms:
+        """Return the NLL, all of it as reconstruction: in training by the flow's estimate of its log-determinant."""
+        if not (self.training_noise_dim and torch.is_grad_enabled()):  # validation is exact
+            return super().bound_terms(x, noise, log_det_rows)
+        z, log_det = self.flow.forward_and_estimate(x, noise)
+        nll = -(self.prior.log_prob(z) + log_det).mean(1)
+        return BoundTerms(nll, torch.zeros_like(nll))
 
     def encode(self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N d"]) -> Float[Tensor, "R N m"]:
         """Return f(x); there is no noise."""

@@ -21,7 +21,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from vdae_bench.models.flows import NICE
+from vdae_bench.models.flows.base import Flow
+from vdae_bench.models.flows.couplings import Couplings
 from vdae_bench.models.layers import Cotangents, Generators, Layer, Linear, Pullback
 from vdae_bench.models.log_det import Estimator, gram_cholesky, log_det_gram
 from vdae_bench.models.networks import ResNet
@@ -154,11 +155,18 @@ class DiagonalGaussian(Posterior):
 
     def moments(self, x: Float[Tensor, "R N n"]) -> tuple[Float[Tensor, "R N m"], Float[Tensor, "R N m"]]:
         """Return mean and log-variance of each latent."""
-        *trunk, mean_head = self.encoder.layers
-        h = x
-        for layer in trunk:
+        return self.heads(self.trunk(x), x.dtype)
+
+    def trunk(self, x: Float[Tensor, "R N n"]) -> Float[Tensor, "R N h"]:
+        """Return what the heads see: the last block's output."""
+        h: Tensor = x
+        for layer in self.encoder.layers[:-1]:
             h = layer(h)
-        return mean_head(h).to(x.dtype), self.log_variance_head(h).to(x.dtype)
+        return h
+
+    def heads(self, h: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Return mean and log-variance of each latent, from the last block's output."""
+        return self.encoder.layers[-1](h).to(dtype), self.log_variance_head(h).to(dtype)
 
     def mean(self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N K d"]) -> Float[Tensor, "R N m"]:
         """Return E_q[z] = mu(x), which is exact."""
@@ -166,13 +174,7 @@ class DiagonalGaussian(Posterior):
 
     def condition(self, x: Float[Tensor, "R N n"], samples: int = 1) -> Sampler:
         """Return the sampler `mu + s eta`, with log q = log N(eta; 0, I) - sum log s."""
-        mean, log_variance = (moment[:, :, None] for moment in self.moments(x))
-        deviation, log_volume = torch.exp(0.5 * log_variance), 0.5 * log_variance.sum(-1)
-
-        def sample(eta: Tensor) -> tuple[Tensor, Tensor]:
-            return mean + deviation * eta, normal_log_prob(eta) - log_volume
-
-        return sample
+        return _gaussian_sampler(*self.moments(x))
 
     def sample_with_divergence(
         self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N m"], prior: Prior, log_det_rows: int
@@ -181,6 +183,85 @@ class DiagonalGaussian(Posterior):
         mean, log_variance = self.moments(x)
         kl = 0.5 * (log_variance.exp() + mean.square() - 1 - log_variance).sum(-1)
         return PosteriorSample(mean + torch.exp(0.5 * log_variance) * noise, kl.mean(1))
+
+
+def _gaussian_sampler(mean: Float[Tensor, "R N m"], log_variance: Float[Tensor, "R N m"]) -> Sampler:
+    """Return the sampler of `mean + s eta`, with log q = log N(eta; 0, I) - sum log s."""
+    mean, log_variance = mean[:, :, None], log_variance[:, :, None]
+    deviation, log_volume = torch.exp(0.5 * log_variance), 0.5 * log_variance.sum(-1)
+
+    def sample(eta: Tensor) -> tuple[Tensor, Tensor]:
+        return mean + deviation * eta, normal_log_prob(eta) - log_volume
+
+    return sample
+
+
+class Conditioned(DiagonalGaussian):
+    r"""A flow of the noise that sees x, the closing conjecture of the paper (section 6): z = f(w; h(x)).
+
+    .. math::
+        z_0 = \mu(x) + s(x) \odot w, \qquad w \sim \mathcal{N}(0, I_m), \qquad z = f(z_0; c(x)), \qquad
+        \log q(z|x) = \log \mathcal{N}(w; 0, I_m) - \sum_j \log s_j - \log \left| \det \partial f / \partial z_0 \right|
+
+    An encoder h gives mu, log s and a context c once an image; f is a chain of affine couplings, each of whose networks
+    sees one half of its input and c (compare Kingma et al., 2016, arXiv:1606.04934). Without couplings it is the VAE.
+    Log q is sampled, unless there are no couplings and the KL is closed.
+
+    Args:
+        encoder: the ResNet from n pixels whose last projection gives mu, of m dimensions.
+        couplings: f, with a context; None: the identity.
+        context: dimensions of c.
+
+    Example:
+        >>> from vdae_bench.models.flows.couplings import Couplings
+        >>> flow = Couplings(1, dims=2, couplings=2, hidden=3, hidden_layers=1, kind="affine", context=5)
+        >>> posterior = Conditioned(ResNet(replicas=1, widths=[4, 2], hidden=3, blocks=1), flow, context=5)
+        >>> z, log_q = posterior.condition(torch.rand(1, 3, 4))(torch.randn(1, 3, 6, 2))
+        >>> z.shape, log_q.shape
+        (torch.Size([1, 3, 6, 2]), torch.Size([1, 3, 6]))
+    """
+
+    def __init__(self, encoder: ResNet, couplings: Couplings | None, context: int) -> None:
+        super().__init__(encoder)
+        self.mean_is_exact = couplings is None
+        self.couplings = couplings
+        replicas, width, _ = encoder.projections[-1].weight.shape
+        self.context_head = Linear(replicas, width, context) if couplings else None
+
+    def initialise(self, generators: Generators) -> None:
+        """Initialise the encoder, the context's projection and the couplings, which start as the identity."""
+        super().initialise(generators)
+        if self.couplings is not None and self.context_head is not None:
+            self.context_head.he_normal_(generators)
+            self.couplings.initialise(generators)
+
+    def mean(self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N K d"]) -> Float[Tensor, "R N m"]:
+        """Return E_q[z]: mu(x) without couplings, else the mean of the samples of that noise."""
+        return super().mean(x, noise) if self.couplings is None else Posterior.mean(self, x, noise)
+
+    def condition(self, x: Float[Tensor, "R N n"], samples: int = 1) -> Sampler:
+        """Return the sampler, for which the encoder passes over each image once."""
+        h = self.trunk(x)
+        base = _gaussian_sampler(*self.heads(h, x.dtype))
+        if self.couplings is None or self.context_head is None:
+            return base
+        couplings, context = self.couplings, self.context_head(h)
+
+        def sample(w: Tensor) -> tuple[Tensor, Tensor]:
+            start, log_q = base(w)
+            rows = context[:, :, None].expand(-1, -1, w.shape[2], -1).flatten(1, 2)
+            z, log_det = couplings.forward_and_log_det(start.flatten(1, 2), rows)
+            return z.view_as(start), log_q - log_det.expand(-1, rows.shape[1]).view_as(log_q)
+
+        return sample
+
+    def sample_with_divergence(
+        self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N m"], prior: Prior, log_det_rows: int
+    ) -> PosteriorSample:
+        """Draw one sample an image, with its sampled log q - log p; the closed KL without couplings."""
+        if self.couplings is None:
+            return super().sample_with_divergence(x, noise, prior, log_det_rows)
+        return Posterior.sample_with_divergence(self, x, noise, prior, log_det_rows)
 
 
 class LinearisedFlow(Posterior):
@@ -377,20 +458,21 @@ class NoiseScale(nn.Module):
 
 
 class FlowPosterior(Posterior):
-    r"""Base of the posteriors on a NICE encoder f: noise sigma w in data space, w ~ N(0, I_n), and m = n.
+    r"""Base of the posteriors on a flow f as encoder: noise sigma w in data space, w ~ N(0, I_n), and m = n.
 
     .. math:: \log q(z|x) = \log \mathcal{N}(w; 0, I_n) - n \log \sigma - \log \left| \det J \right|
 
-    A subclass supplies `condition`, which turns w into z. log q is sampled, although its entropy is closed: near the
-    optimum the log weight is almost constant, while the closed entropy would leave sqrt(n / 2) = 19.8 nats of noise.
+    A subclass supplies `condition`, which turns w into z, and takes J where its sample does. log q is sampled, although
+    with NICE its entropy is closed: near the optimum the log weight is almost constant, while the closed entropy would
+    leave sqrt(n / 2) = 19.8 nats of noise.
 
     Args:
-        flow: f, with the same determinant at every point.
+        flow: f.
         scale: sigma.
         dims: n.
     """
 
-    def __init__(self, flow: NICE, scale: NoiseScale, dims: int) -> None:
+    def __init__(self, flow: Flow, scale: NoiseScale, dims: int) -> None:
         super().__init__()
         self.flow = flow
         self.scale = scale
@@ -405,9 +487,19 @@ class FlowPosterior(Posterior):
         """Draw the flow's parameters; it starts as the identity."""
         self.flow.initialise(generators)
 
-    def log_q(self, w: Float[Tensor, "R N K n"]) -> Float[Tensor, "R N K"]:
-        """Return log q(z|x) of the latents that come of the noise w."""
-        return normal_log_prob(w) - self.noise_dim * self.log_sigma - self.flow.log_det()[:, :, None]
+    def jacobian_rows(self, samples: int) -> int:
+        """Rows that an image with its samples takes inside the flow; 1 with NICE, whose rows the samples are."""
+        rows = self.flow.activation_rows
+        return rows * samples if rows > 1 else 1
+
+    @property
+    def training_jacobian_rows(self) -> int:
+        """Rows that an image takes inside the flow in training."""
+        return self.flow.activation_rows
+
+    def log_q(self, w: Float[Tensor, "R N K n"], log_det: Float[Tensor, "R #N #K"]) -> Float[Tensor, "R N K"]:
+        """Return log q(z|x) of the latents that come of the noise w, given log |det J| of each."""
+        return normal_log_prob(w) - self.noise_dim * self.log_sigma - log_det
 
 
 class PushForward(FlowPosterior):
@@ -416,7 +508,8 @@ class PushForward(FlowPosterior):
     .. math:: z = f(x + \epsilon), \qquad \epsilon = \sigma w \sim \mathcal{N}(0, \sigma^2 I_n)
 
     Example:
-        >>> flow = NICE(replicas=1, dims=2, couplings=2, hidden=3, hidden_layers=1)  # the identity
+        >>> from vdae_bench.models.flows.couplings import Couplings
+        >>> flow = Couplings(replicas=1, dims=2, couplings=2, hidden=3, hidden_layers=1)  # the identity
         >>> posterior = PushForward(flow, NoiseScale([0.0], learned=False), dims=2)  # sigma = 1
         >>> z, log_q = posterior.condition(torch.ones(1, 1, 2))(torch.tensor([[[[0.0, 2.0]]]]))
         >>> z[0, 0, 0].tolist(), round(log_q.item(), 4)  # -log 2 pi - 1/2 |w|^2
@@ -428,13 +521,16 @@ class PushForward(FlowPosterior):
 
         def sample(w: Tensor) -> tuple[Tensor, Tensor]:
             noisy = x[:, :, None] + self.log_sigma.exp()[..., None] * w
-            return self.flow(noisy.flatten(1, 2)).unflatten(1, w.shape[1:3]), self.log_q(w)
+            z, log_det = self.flow.forward_and_log_det(noisy.flatten(1, 2))
+            one_for_all = log_det.shape[1] < z.shape[1]
+            log_det = log_det[:, :, None] if one_for_all else log_det.unflatten(1, w.shape[1:3])
+            return z.unflatten(1, w.shape[1:3]), self.log_q(w, log_det)
 
         return sample
 
 
 class LinearisedBijection(FlowPosterior):
-    r"""L-VDAE's posterior with m = n, eq. (7): the linearisation of a NICE flow, whose determinant is known.
+    r"""L-VDAE's posterior with m = n, eq. (7): the linearisation of a flow, whose determinant is known.
 
     .. math:: z = f(x) + \sigma J w
 
@@ -442,7 +538,8 @@ class LinearisedBijection(FlowPosterior):
     drawn, J is formed once an image instead.
 
     Example:
-        >>> flow = NICE(replicas=1, dims=2, couplings=2, hidden=3, hidden_layers=1)
+        >>> from vdae_bench.models.flows.couplings import Couplings
+        >>> flow = Couplings(replicas=1, dims=2, couplings=2, hidden=3, hidden_layers=1)
         >>> flow.start_affine_(torch.zeros(2), torch.tensor([2.0, 1.0]).log())  # J = diag(2, 1)
         >>> posterior = LinearisedBijection(flow, NoiseScale([0.0], learned=False), dims=2)  # sigma = 1
         >>> posterior.condition(torch.ones(1, 1, 2))(torch.ones(1, 1, 1, 2))[0][0, 0, 0].tolist()
@@ -456,21 +553,24 @@ class LinearisedBijection(FlowPosterior):
         return self.flow(x)
 
     def jacobian_rows(self, samples: int) -> int:
-        """Rows of Jacobian an image: n where J is formed, else 1."""
-        return self.noise_dim if samples > self.noise_dim else 1
+        """Rows of Jacobian an image: n where J is formed, else those that the samples take inside the flow."""
+        if samples > self.noise_dim:
+            return self.noise_dim * self.flow.activation_rows
+        return super().jacobian_rows(samples)
 
     def condition(self, x: Float[Tensor, "R N n"], samples: int = 1) -> Sampler:
         """Return a sampler by f's pushforward, or by J where many samples are to come."""
-        mean, push, _ = self.flow.linearise(x)
-        if samples > self.noise_dim:
-            unit = torch.eye(self.noise_dim, dtype=x.dtype, device=x.device)
-            columns = push(unit.expand(*x.shape[:2], -1, -1))  # row i is J e_i
-
-            def push(w: Tensor) -> Tensor:
-                with full_precision(w.device):
-                    return w @ columns
+        if samples <= self.noise_dim:
+            return lambda w: self._sample(w, *self.flow.push_forward(x, w))
+        unit = torch.eye(self.noise_dim, dtype=x.dtype, device=x.device)
+        mean, log_det, columns = self.flow.push_forward(x, unit.expand(*x.shape[:2], -1, -1))  # row i is J e_i
 
         def sample(w: Tensor) -> tuple[Tensor, Tensor]:
-            return mean[:, :, None] + self.log_sigma.exp()[..., None] * push(w), self.log_q(w)
+            with full_precision(w.device):
+                return self._sample(w, mean, log_det, w @ columns)
 
         return sample
+
+    def _sample(self, w: Tensor, mean: Tensor, log_det: Tensor, pushed: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `f(x) + sigma J w` and its log q, given J w."""
+        return mean[:, :, None] + self.log_sigma.exp()[..., None] * pushed, self.log_q(w, log_det[:, :, None])

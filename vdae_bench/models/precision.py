@@ -1,7 +1,9 @@
 """The precision of arithmetic, a named choice that records keep; parameters and Adam are float32 in both.
 
-`mixed` multiplies matrices with bfloat16 operands and float32 accumulation; likelihood, prior, sums over pixels, the
-Cholesky factor and everything else that adds up stay float32.
+`mixed` multiplies matrices with bfloat16 operands and float32 accumulation. A product comes out in bfloat16, and so
+does what a network adds to products alone: biases, and the residual blocks of a ResNet after its first projection
+(`paper/README.md` has what that costs). Sums with the network's own input, as in a NICE coupling, and everything
+outside of networks stay float32: likelihood, prior, sums over pixels and images, the Cholesky factor.
 """
 
 from __future__ import annotations

@@ -1,26 +1,33 @@
 """The registry of methods: what a method declares, and how one is found by its id.
 
 A new method is one file with a `Method` subclass and one line: in `BUILT_IN` below, or, from outside the package, an
-entry point of the group `vdae_bench.methods`, or a file given as `--plugin FILE` that calls `register`.
+entry point of the group `vdae_bench.methods`, or a file given as `--plugin FILE` that calls `register`. The flows of
+`models.flows.FLOWS` are methods too, each a row of its own.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import math
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import KW_ONLY, dataclass, field
+from importlib.machinery import SourceFileLoader
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, ClassVar
 
 from vdae_bench.data.views import View
 from vdae_bench.errors import UserError
+from vdae_bench.models.flows import FLOWS
 from vdae_bench.models.hyperparameters import Hyperparameter
-from vdae_bench.models.log_det import Estimator
 from vdae_bench.models.model import Model
+from vdae_bench.models.problem import Problem as Problem  # where methods look for it
+from vdae_bench.models.space import Logits, OnLogits
 from vdae_bench.system.words import nearest
 
 BUILT_IN = {
@@ -30,6 +37,7 @@ BUILT_IN = {
     "vdae-resnet": "vdae_bench.models.methods.vdae_resnet:VDAEResNet",
     "vdae-nice": "vdae_bench.models.methods.vdae_nice:VDAENice",
     "vdae-coupled": "vdae_bench.models.methods.vdae_coupled:VDAECoupled",
+    "conditioned": "vdae_bench.models.methods.conditioned:ConditionedFlow",
     "nice": "vdae_bench.models.methods.nice:Nice",
     "independent-pixels": "vdae_bench.models.methods.independent_pixels:IndependentPixels",
 }
@@ -47,10 +55,12 @@ class Option:
     """
 
     default: Any
-    choices: tuple[Any, ...] | None = None
+    choices: Collection[Any] | None = field(default=None, hash=False)  # a live view of a table has no hash
     _: KW_ONLY
     meaning: str
     bounds: tuple[float, float] = (-math.inf, math.inf)
+    without_bounds: bool = False
+    """True where a number has to lie between the bounds and not on them."""
     per_replica: bool = False
     """True where cells that differ in nothing else can train side by side as replicas of one model."""
     continuous_only: bool = False
@@ -62,55 +72,44 @@ class Option:
         if self.choices is not None:
             return ", ".join("null" if each is None else str(each) for each in self.choices)
         low, high = self.bounds
-        return f"[{low:g}, {high:g}{')' if high == math.inf else ']'}{' or null' if self.default is None else ''}"
+        begin, end = ("(", ")") if self.without_bounds else ("[", ")" if high == math.inf else "]")
+        return f"{begin}{low:g}, {high:g}{end}{' or null' if self.default is None else ''}"
 
     def check(self, name: str, value: Any) -> None:
         """Raise `UserError` unless `value` is allowed."""
         if self.choices is not None:
-            if value not in self.choices:
+            if not any(value == each and isinstance(value, bool) == isinstance(each, bool) for each in self.choices):
                 raise UserError(f"option {name} is {value!r}; use one of {self.allowed}")
-        elif value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        elif value is not None and (
+            isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value)
+        ):
             raise UserError(f"option {name} is {value!r}; use a number")
         elif value is not None and not self.bounds[0] <= value <= self.bounds[1]:
             raise UserError(f"option {name} is {value!r}; use a number from {self.bounds[0]:g} to {self.bounds[1]:g}")
+        elif self.without_bounds and value in self.bounds:
+            raise UserError(
+                f"option {name} is {value!r}; use a number between {self.bounds[0]:g} and {self.bounds[1]:g}"
+            )
 
 
+SPACE = {
+    "space": Option(
+        "pixels",
+        ("pixels", "logit"),
+        meaning="what is modelled: pixels, or logit(alpha + (1 - 2 alpha) x) with linear decoders; scored as pixels",
+        continuous_only=True,
+    ),
+    "alpha": Option(
+        1e-6, meaning="alpha of space: logit", bounds=(0.0, 0.5), without_bounds=True, continuous_only=True
+    ),
+}
+"""Options of every method of continuous data."""
 PRECISION = {
     "precision": Option(
         None, (None, "float32", "mixed"), meaning="arithmetic of training and evaluation; null: the protocol's"
     )
 }
 """An option of every method that trains, so that a sweep can compare both."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """The description of a model that a method builds: sizes, view of the data, hyper-parameters, options.
-
-    Attributes:
-        replicas: R, how many train together.
-        data_dim: n.
-        latents: m.
-        view: `binary` or `continuous`.
-        hyperparameters: the value of each of the method's hyper-parameters, by name.
-        options: the cell's options that differ from their defaults, by name.
-        log_det: the estimator of L-VDAE's log-determinant in training.
-    """
-
-    replicas: int
-    data_dim: int
-    latents: int
-    view: View
-    hyperparameters: Mapping[str, Any]
-    options: Mapping[str, Any] = field(default_factory=dict)
-    log_det: Estimator = "subset"
-    replica_options: tuple[Mapping[str, Any], ...] = ()
-    """Options of each replica, where they differ in those that are `per_replica`; empty: all have `options`."""
-
-    def replica_values(self, name: str, default: Any) -> list[Any]:
-        """Return the value of a `per_replica` option for each replica."""
-        each = self.replica_options or (self.options,) * self.replicas
-        return [options.get(name, default) for options in each]
 
 
 class Method(ABC):
@@ -128,35 +127,78 @@ class Method(ABC):
     views: ClassVar[tuple[View, ...]] = ("binary", "continuous")
     """Kinds of data that the method can model."""
     hyperparameters: ClassVar[tuple[Hyperparameter[Any], ...]] = ()
-    """The architecture's hyper-parameters; the optimiser's are common to all methods."""
+    """The architecture's hyper-parameters of a cell without options; the optimiser's are common to all methods."""
     options: ClassVar[Mapping[str, Option]] = {}
     """The method's options by name, which make several cells of one method."""
     has_elbo: ClassVar[bool] = True
     """False where log p(x) is exact, and there is no bound to report."""
     trains: ClassVar[bool] = True
     """False where the start from training statistics is all the training there is."""
+    plugin_sha256: str | None = None
+    """Digest of the plug-in's code that the method was imported from, part of a run's identity; None for our own."""
+
+    @property
+    def code(self) -> dict[str, Any]:
+        """The method's part of a run's identity: its version and, from outside the package, its code's bytes."""
+        own = {"method_version": self.version}
+        return own if self.plugin_sha256 is None else {**own, "plugin_sha256": self.plugin_sha256}
+
+    def code_with(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The code's part of a run's identity: the method's and, from outside, that of the flow it takes."""
+        flow = options.get("flow", self.id)
+        return {**self.code, "flow_sha256": _foreign_flows[flow]} if flow in _foreign_flows else self.code
+
+    def __init_subclass__(cls) -> None:
+        """Give every method of continuous data the options of `SPACE`."""
+        if "continuous" in cls.views:
+            cls.options = {**cls.options, **SPACE}
 
     def check(self, view: str, latents: int, data_dim: int, options: Mapping[str, Any]) -> None:
         """Raise `UserError` with one sentence when this method cannot model such a cell."""
+        self.check_view(view)
+        for name, value in options.items():
+            self.check_option(name, value, view)
+        if "alpha" in options and options.get("space") != "logit":
+            raise UserError("option alpha is for space: logit; leave it out, or ask for that space")
+        self.check_latents(latents, data_dim)
+
+    def check_view(self, view: str) -> None:
+        """Raise `UserError` unless the method is for such data."""
         if view not in self.views:
             raise UserError(f"method {self.id} is for {' or '.join(self.views)} data, not for {view} data")
-        for name, value in options.items():
-            if name not in self.options:
-                known = ", ".join(self.options) or "none"
-                raise UserError(f"method {self.id} has no option {name}{nearest(name, self.options)} (it has: {known})")
-            self.options[name].check(name, value)
-            if self.options[name].continuous_only and view == "binary" and value != self.options[name].default:
-                raise UserError(f"option {name} is for continuous data; leave it out for {view} data")
-        self.check_latents(latents, data_dim)
+
+    def check_option(self, name: str, value: Any, view: str) -> None:
+        """Raise `UserError` unless the method has such an option, and it may have that value."""
+        if name not in self.options:
+            known = ", ".join(self.options) or "none"
+            raise UserError(f"method {self.id} has no option {name}{nearest(name, self.options)} (it has: {known})")
+        self.options[name].check(name, value)
+        if self.options[name].continuous_only and view == "binary" and value != self.options[name].default:
+            raise UserError(f"option {name} is for continuous data; leave it out for {view} data")
 
     def check_latents(self, latents: int, data_dim: int) -> None:
         """Raise `UserError` unless the method can have that many latents."""
         if not 1 <= latents <= data_dim:
             raise UserError(f"method {self.id} needs 1 <= latents <= {data_dim}, not {latents}")
 
+    def hyperparameters_with(self, options: Mapping[str, Any]) -> tuple[Hyperparameter[Any], ...]:
+        """Return the hyper-parameters of a cell with these options; by default all have the same."""
+        return self.hyperparameters
+
+    @property
+    def possible_hyperparameters(self) -> tuple[Hyperparameter[Any], ...]:
+        """The hyper-parameters of all cells of the method together, whatever their options."""
+        return self.hyperparameters
+
     @abstractmethod
     def build(self, problem: Problem) -> Model:
         """Build the model of a cell with `problem.replicas` replicas, its parameters not yet drawn."""
+
+    def model(self, problem: Problem) -> Model:
+        """Build the model of a cell in the space that its options ask for."""
+        built = self.build(problem)
+        on_logits = problem.options.get("space") == "logit"
+        return OnLogits(built, Logits(self.option(problem, "alpha"))) if on_logits else built
 
     def option(self, problem: Problem, name: str) -> Any:
         """Return the value of an option, or its default."""
@@ -182,18 +224,20 @@ def register(method: type[Method]) -> type[Method]:
     taken = BUILT_IN.get(method.id) or (known and f"{type(known).__module__}:{type(known).__qualname__}")
     if taken and taken != place:
         raise UserError(f"the method id {method.id!r} is that of {taken}; give {method.__name__} another id")
-    _registered[method.id] = method()
+    _registered[method.id] = instance = method()
+    if not method.__module__.startswith("vdae_bench."):
+        instance.plugin_sha256 = _loading[-1] if _loading else _package_sha256(method.__module__.partition(".")[0])
     return method
 
 
 def method_ids() -> list[str]:
     """Ids of all known methods, in alphabetical order."""
-    return sorted({*BUILT_IN, *_registered, *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))})
+    return sorted({*BUILT_IN, *FLOWS, *_registered, *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))})
 
 
 def known_methods() -> list[Method]:
     """Every known method: the built-in ones as the paper's tables have them, then those from outside."""
-    return [get_method(method_id) for method_id in dict.fromkeys((*BUILT_IN, *method_ids()))]
+    return [get_method(method_id) for method_id in dict.fromkeys((*BUILT_IN, *FLOWS, *method_ids()))]
 
 
 def get_method(method_id: str) -> Method:
@@ -209,21 +253,25 @@ def get_method(method_id: str) -> Method:
         if method_id in BUILT_IN:
             module, _, name = BUILT_IN[method_id].partition(":")
             register(getattr(importlib.import_module(module), name))
+        elif method_id in FLOWS:
+            register(importlib.import_module("vdae_bench.models.methods.flow_row").row_of(method_id))
         else:
             for point in entry_points(group=ENTRY_POINT_GROUP, name=method_id):
-                try:
+                with foreign(f"method {method_id} cannot be imported from {point.value}"):
                     register(point.load())
-                except Exception as error:
-                    raise UserError(f"method {method_id} cannot be imported from {point.value}: {error}") from error
     if method_id not in _registered:
         known = method_ids()
-        raise UserError(
-            f"there is no method {method_id!r}{nearest(method_id, known)}; the methods are {', '.join(known)}"
-        )
+        hint = nearest(method_id, known)
+        own = "" if hint else "; one of your own comes with --plugin FILE"
+        raise UserError(f"there is no method {method_id!r}{hint}; the methods are {', '.join(known)}{own}")
     return _registered[method_id]
 
 
 _plugins: list[Path] = []
+_loading: list[str] = []
+"""Digest of the plug-in file that is being imported, if any."""
+_foreign_flows: dict[str, str] = {}
+"""Digest of the plug-in file of each flow from outside, part of the identity of a run that takes it."""
 
 
 def loaded_plugins() -> tuple[Path, ...]:
@@ -240,11 +288,42 @@ def load_plugin(path: Path) -> None:
     if not path.is_file():
         raise UserError(f"plugin {path} is not a file; give the path of a Python file that registers a method")
     spec = importlib.util.spec_from_file_location(f"vdae_bench_plugin_{path.stem}", path)
-    if spec is None or spec.loader is None:
+    if spec is None or not isinstance(spec.loader, SourceFileLoader):
         raise UserError(f"plugin {path} is not a Python file; its name must end in .py")
     module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise UserError(f"plugin {path} cannot be imported: {type(error).__name__}: {error}") from error
+    with foreign(f"plugin {path} cannot be imported"):
+        try:
+            # The bytes that are digested are those that run: a file can change in between, and Python's cache of
+            # compiled files tells an edit within one second from none by its length alone.
+            content = path.read_bytes()
+            _loading.append(hashlib.sha256(content).hexdigest())
+            before = dict(FLOWS)
+            exec(spec.loader.source_to_code(content, str(path)), vars(module))
+            _foreign_flows.update(dict.fromkeys(FLOWS.keys() - before.keys(), _loading[-1]))
+        finally:
+            _loading.clear()
     _plugins.append(path.resolve())
+
+
+@contextmanager
+def foreign(fault: str) -> Iterator[None]:
+    """Run a plugin's code: whatever it raises is a fault of the plugin, and what it prints goes to stderr.
+
+    Not so Ctrl-C. `SystemExit` is one too, which would end the command as if it were done.
+    """
+    try:
+        with redirect_stdout(sys.stderr):  # stdout is the command's own: JSON, a script for Slurm
+            yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise UserError(f"{fault}: {type(error).__name__}{f': {error}' if str(error) else ''}") from error
+
+
+def _package_sha256(name: str) -> str:
+    """Digest of all Python files of an imported package, or of the one file of a module."""
+    package = sys.modules[name]
+    files = [file for folder in getattr(package, "__path__", ()) for file in sorted(Path(folder).rglob("*.py"))]
+    if not files and getattr(package, "__file__", None):
+        files = [Path(str(package.__file__))]
+    return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()

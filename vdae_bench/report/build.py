@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vdae_bench.errors import UserError
-from vdae_bench.report.numbers.claims import claims_protocol, concerning, judge_claims
-from vdae_bench.report.numbers.runs import Run, by_folder, load_runs, select
+from vdae_bench.report.numbers.claims import claims_protocol, concerning, judge_claims, with_pages
+from vdae_bench.report.numbers.runs import Run, by_folder, left_out_of, load_runs, select
 from vdae_bench.report.numbers.searches import current, load_searches
 from vdae_bench.report.numbers.subject import SearchSubject, Subject
 from vdae_bench.report.pages.claims import FILE as CLAIMS_FILE
@@ -20,10 +20,12 @@ from vdae_bench.report.style.terminal import short
 from vdae_bench.search.winner import all_winners
 from vdae_bench.store.records import Store
 from vdae_bench.system import atomic
-from vdae_bench.system.words import nearest
+from vdae_bench.system.words import counted, nearest
 
 COMMITTED = ("md", "csv", "latex")
 """The formats whose files are committed: `report --check` compares these."""
+COMMITTED_ENDINGS = (".md", ".csv", ".tex", ".json", ".svg", ".png")
+"""The ends of the names of committed files."""
 FORMATS = (*COMMITTED, "html")
 """Every format; a page for a browser is drawn where it is read or published, and git ignores it."""
 WEB_PAGE = "index.html"
@@ -71,10 +73,22 @@ def build_reports(
         EnvironmentFault: a file cannot be written.
     """
     rendered = list(render_reports(store, reports, protocol=protocol, sweep=sweep, formats=formats))
+    _require_apart(rendered)
     for each in rendered:
         for path, content in each.files.items():
             atomic.write(path, content, option="--reports")
     return [each.report for each in rendered]
+
+
+def _require_apart(rendered: Collection[RenderedReport]) -> None:
+    """Raise `UserError` where two sweeps would write one file: `a` with a section `b-c`, and `a-b` with one `c`."""
+    by: dict[Path, RenderedReport] = {}
+    for each in rendered:
+        for path, content in each.files.items():
+            other = by.setdefault(path, each)
+            if other.files[path] != content:
+                names = " and ".join(repr(report.report.sweep or "all sweeps") for report in (other, each))
+                raise UserError(f"the reports of {names} would both be {path}: rename one of the folders in results/")
 
 
 def differing_files(rendered: Collection[RenderedReport]) -> list[Path]:
@@ -88,12 +102,20 @@ def differing_files(rendered: Collection[RenderedReport]) -> list[Path]:
 def unexplained_files(rendered: Collection[RenderedReport], reports: Path) -> list[Path]:
     """Files in the folders of protocols that no record gives: what was deleted from results/ and not from reports/.
 
-    A page for a browser is never one of them: it is not committed.
+    A page for a browser is never one of them: it is not committed. Nor is what nothing here draws.
     """
     known = {path for each in rendered for path in each.files}
     folders = {path for path in reports.iterdir() if path.name not in OTHERS} if reports.is_dir() else set()
-    there = (path for folder in folders for path in folder.rglob("*") if path.is_file() and path.name != WEB_PAGE)
+    there = (
+        path for folder in folders for path in folder.rglob("*") if path.is_file() and _may_be_drawn(path, reports)
+    )
     return sorted(path for path in there if path not in known)
+
+
+def _may_be_drawn(path: Path, reports: Path) -> bool:
+    """True for a file of a kind that is drawn and committed: not what a file manager leaves, such as .DS_Store."""
+    hidden = any(part.startswith((".", "~")) for part in path.relative_to(reports).parts)
+    return path.suffix in COMMITTED_ENDINGS and not hidden
 
 
 def render_reports(
@@ -135,8 +157,7 @@ class _Folder:
         self.every = tuple(runs)
         self.runs = {sweep: members for (name, sweep), members in by_folder(self.every).items() if name == self.name}
         self.searched = [sweep for name, sweep in searched if name == self.name]
-        protocols = {claims_protocol(sweep, self.name) for sweep in self.runs} - {None}
-        self.claims_protocol = min(map(str, protocols), default=None)
+        self.claims_protocol = next(iter(with_pages(run for members in self.runs.values() for run in members)), None)
         self.judged = judge_claims(self.every, self.claims_protocol) if self.claims_protocol else []
 
     @property
@@ -170,7 +191,8 @@ class _Folder:
         else:
             searches = load_searches(self.store, sweep, self.name)
             page = search_page(SearchSubject(path, searches))
-            console = f"Searched: {len(current(searches))} studies, no final run yet.\nReport: {short(path)}"
+            studies = counted(len(current(searches)), "study", "studies")
+            console = f"Searched: {studies}, no final run yet.\nReport: {short(path)}"
         files = {path.with_name(name): content for name, content in page.items()}
         return RenderedReport(WrittenReport(sweep, self.name, path, console), files)
 
@@ -206,9 +228,10 @@ class _Folder:
     def _records(self) -> RenderedReport:
         path = self.path / "records.csv"
         runs = [run for members in self.runs.values() for run in members]
-        left_out = {each.run.path: each.reason for members in self.runs.values() for each in select(members).left_out}
-        files = {path: to_csv(frame(runs, left_out, self.store.root)).encode(errors="backslashreplace")}
-        return RenderedReport(WrittenReport("", self.name, path, f"{short(path)}: {len(runs)} records"), files)
+        files = {path: to_csv(frame(runs, left_out_of(runs), self.store.root)).encode(errors="backslashreplace")}
+        return RenderedReport(
+            WrittenReport("", self.name, path, f"{short(path)}: {counted(len(runs), 'record')}"), files
+        )
 
     def _web_page(self, pages: Collection[RenderedReport]) -> RenderedReport:
         from vdae_bench.report.pages.web import web_page  # what renders HTML takes a while to load

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vdae_bench.errors import UserError
 from vdae_bench.report.numbers.rows import SCORES
 from vdae_bench.report.numbers.runs import Run, by_folder, grouped, load_runs, select
-from vdae_bench.report.numbers.statistics import CellRuns, Estimate, mean_of
+from vdae_bench.report.numbers.statistics import LEVEL, CellRuns, Estimate, mean_of
 from vdae_bench.report.numbers.units import Unit, unit_of
 from vdae_bench.report.style.terminal import table
 from vdae_bench.store.records import Store
+from vdae_bench.system.words import counted
 
 
 @dataclass(frozen=True)
 class Move:
-    """A score of a cell in both folders: the second - the first, paired by the seeds that both have."""
+    """A score of a cell in both folders: the second - the first, paired by the seeds that both have.
+
+    `scores` is how many are compared at once. The intervals of all together hold all true changes with 95%: each is
+    at the level 1 - 0.05 / `scores` (Bonferroni), or of 42 scores that chance alone moves some would count as moved.
+    """
 
     place: str
     score: str
@@ -24,11 +29,17 @@ class Move:
     first: float
     second: float
     change: Estimate
+    scores: int = 1
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The interval of the change, corrected for the number of scores."""
+        return self.change.interval(1 - (1 - LEVEL) / self.scores)
 
     @property
     def state(self) -> str:
         """`same` to the last digit, `moved` when the interval excludes 0, else `unclear`."""
-        interval = self.change.interval()
+        interval = self.interval
         if self.change.mean == 0 and not self.change.standard_error:
             return "same"
         if interval and not interval[0] <= 0 <= interval[1]:
@@ -55,8 +66,10 @@ def compare(first: Store, second: Store) -> Comparison:
     """
     (here, out_here), (there, out_there) = _cells(first), _cells(second)
     moves = [move for place in here if place in there for move in _moves(place, here[place], there[place])]
+    # One seed has no interval, and takes part in no error.
+    compared = max(1, sum(move.change.interval() is not None for move in moves))
     return Comparison(
-        tuple(moves),
+        tuple(replace(move, scores=compared) for move in moves),
         tuple(place for place in here if place not in there),
         tuple(place for place in there if place not in here),
         (*(f"A: {each}" for each in out_here), *(f"B: {each}" for each in out_there)),
@@ -106,19 +119,25 @@ def compare_text(found: Comparison) -> str:
             move.score,
             move.unit.show(move.first),
             move.unit.show(move.second),
-            f"{move.unit.show_interval(move.change.mean, move.change.interval())} {move.unit.name}",
+            f"{move.unit.show_interval(move.change.mean, move.interval)} {move.unit.name}",
             str(move.change.count),
             move.state,
         ]
         for move in found.moves
     ]
-    headers = ["cell", "score", "A", "B", "B - A, 95% interval", "seeds", ""]
+    headers = ["cell", "score", "A", "B", "B - A, 95% for all together", "seeds", ""]
     moved = len({move.place for move in found.moves if move.state == "moved"})
     lines = [table(headers, rows, left=("cell", "score", ""))] if rows else []
     lines += [f"only in A: {place}" for place in found.only_first]
     lines += [f"only in B: {place}" for place in found.only_second]
     lines += [f"left out of {each}" for each in found.left_out]
-    return "\n".join([*lines, f"{moved} of {len({move.place for move in found.moves})} cells moved; paired by seed"])
+    places, scores = len({move.place for move in found.moves}), found.moves[0].scores if found.moves else 0
+    lines.append(
+        f"{moved} of {counted(places, 'cell')} moved; paired by seed, intervals corrected for "
+        f"{counted(scores, 'score')} (Bonferroni), so that chance alone "
+        "moves any of them in one comparison of twenty at most"
+    )
+    return "\n".join(lines)
 
 
 def compare_content(found: Comparison) -> dict[str, Any]:
@@ -132,7 +151,8 @@ def compare_content(found: Comparison) -> dict[str, Any]:
                 "first": move.first,
                 "second": move.second,
                 "change": move.change.mean,
-                "interval": move.change.interval(),
+                "interval": move.interval,
+                "scores": move.scores,
                 "seeds": move.change.count,
                 "state": move.state,
             }

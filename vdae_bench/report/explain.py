@@ -11,22 +11,22 @@ from typing import Any
 from vdae_bench.data.registry import find_dataset
 from vdae_bench.errors import UserError
 from vdae_bench.models.registry import get_method
-from vdae_bench.report.numbers.rows import SCORES
-from vdae_bench.report.numbers.runs import LeftOut, Run, grouped, load_runs, protocol_of, select
+from vdae_bench.report.numbers.rows import SCORES, sheets_of
+from vdae_bench.report.numbers.runs import Run, grouped, left_out_of, load_runs, protocol_of, select
 from vdae_bench.report.numbers.searches import load_searches
 from vdae_bench.report.numbers.statistics import CellRuns
 from vdae_bench.report.numbers.units import unit_of
-from vdae_bench.report.numbers.verdict import judge_cell
+from vdae_bench.report.numbers.verdict import Finding, judge_cell, judge_order
 from vdae_bench.report.sections.origin import PROPERTIES
 from vdae_bench.report.style.terminal import short
 from vdae_bench.running.job import Job
 from vdae_bench.search.space import parameters_text
 from vdae_bench.search.winner import with_winners
-from vdae_bench.spec.check import find_spec, load_spec
+from vdae_bench.spec.check import find_spec, load_spec, shipped_sweeps
 from vdae_bench.spec.protocol import PROTOCOLS, Protocol
 from vdae_bench.spec.sweep import SweepSpec
 from vdae_bench.store.records import Store
-from vdae_bench.system.words import nearest
+from vdae_bench.system.words import counted, nearest, visible
 
 ABSENT = object()
 
@@ -49,40 +49,49 @@ def explain(store: Store, word: str, protocol: str | None = None, spec: str | No
         there = f"; there are {', '.join(known[:4])}{', ...' if len(known) > 4 else ''}" if known else ""
         raise UserError(f"no records of a cell {word!r}{under} in {store.root}{nearest(parts[-1], known) or there}")
     groups = grouped(found, lambda run: (run.sweep, run.protocol)).values()
-    return "\n\n".join("\n".join(_about(store, group, runs, spec)) for group in groups)
+    return "\n\n".join("\n".join(map(visible, _about(store, group, runs, spec))) for group in groups)
 
 
 def _about(store: Store, runs: Sequence[Run], every: Sequence[Run], spec: str | None) -> Iterator[str]:
     first = runs[0]
     yield f"{first.sweep}/{first.protocol}/{first.cell.slug}"
-    reasons = {each.run.path: each.reason for each in _left_out(first, every)}
+    reasons = left_out_of(each for each in every if (each.sweep, each.protocol) == (first.sweep, first.protocol))
     drawn = CellRuns(first.cell, tuple(run for run in runs if run.path not in reasons))
     unit = unit_of(first.cell.dataset)
     for name, score in SCORES:
         summary = drawn.score(score, unit)
         if summary:
             finding = judge_cell(drawn, score)
+            order = _order(first, every, score)
             beside = f"; the paper's: {finding.verdict}, {finding.evidence}" if finding else ""
-            yield f"  {name}: {summary.show(unit)} {unit.name} over {summary.count} seeds{beside}"
+            beside += f"; the paper's order: {order.verdict}, {order.evidence}" if order else ""
+            yield f"  {name}: {summary.show(unit)} {unit.name} over {counted(summary.count, 'seed')}{beside}"
     yield "  records:"
     for run in runs:
         state = reasons.get(run.path) or ("" if run.completed else "diverged")
         started = run.record.provenance.get("started_at", "at an unknown time")
         yield f"    seed {run.seed}: {short(run.path)}, started {started}{f', left out: {state}' if state else ''}"
-    for name, value in PROPERTIES.items():
+    said = {**PROPERTIES, "hyper-parameters": _hyperparameters, "from": lambda run: _source(store, run)}
+    for name, value in said.items():
         for shown, members in grouped(runs, value).items():
             whose = f" (seeds {', '.join(str(run.seed) for run in members)})" if len(members) < len(runs) else ""
             yield f"  {name}: {shown}{whose}"
-    used = first.record.hyperparameters
-    yield f"  hyper-parameters: {parameters_text({name: value for name, value in used.items() if name != 'source'})}"
-    yield f"  from: {_source(store, first)}"
     yield from _again(store, runs, spec)
 
 
-def _left_out(run: Run, every: Sequence[Run]) -> Sequence[LeftOut]:
+def _order(run: Run, every: Sequence[Run], score: str) -> Finding | None:
+    """The verdict on the order of a run's cell and the others of its table."""
     with contextlib.suppress(UserError):
-        return select([each for each in every if (each.sweep, each.protocol) == (run.sweep, run.protocol)]).left_out
-    return ()
+        sheets = sheets_of(select([each for each in every if (each.sweep, each.protocol) == (run.sweep, run.protocol)]))
+        for sheet in sheets:
+            for row in sheet.rows:
+                if row.ran and row.ran.cell == run.cell:
+                    return judge_order(row, sheet.rows, score)
+    return None
+
+
+def _hyperparameters(run: Run) -> str:
+    return parameters_text({name: value for name, value in run.record.hyperparameters.items() if name != "source"})
 
 
 def _source(store: Store, run: Run) -> str:
@@ -109,7 +118,9 @@ def _again(store: Store, runs: Sequence[Run], word: str | None) -> Iterator[str]
         return
     differing = [run for run in runs if job.run_digest(run.seed) != run.record.provenance.get("run_digest")]
     if not differing:
-        yield "  would it run again? no: its run digest is that of the present spec, data and code"
+        foreign = get_method(first.cell.method).plugin_sha256 is not None
+        code = "bytes of its plug-in" if foreign else "version of the method"
+        yield f"  would it run again? no: its run digest is that of the present spec, data and {code}"
         return
     for run in differing:
         yield f"  would it run again? yes, seed {run.seed}:"
@@ -122,10 +133,9 @@ def present_job(store: Store, run: Run, word: str | None = None) -> Job:
     Raises:
         UserError: the sweep is not shipped and no spec is given, or the spec has no such cell.
     """
-    try:
-        path = find_spec(word or run.sweep)
-    except UserError:
-        raise UserError(f"sweep {run.sweep} is not shipped: give its file with --spec") from None
+    if word is None and run.sweep not in shipped_sweeps():
+        raise UserError(f"sweep {run.sweep} is not shipped: give its file with --spec")
+    path = find_spec(word or run.sweep)
     recorded = protocol_of(run)
     spec = _under(load_spec(path, recorded.base if recorded and recorded.base in PROTOCOLS else None), run, recorded)
     cell = next((each for each in spec.cells if each.slug == run.cell.slug), None)
@@ -156,10 +166,13 @@ def changed_ingredients(run: Run, job: Job) -> list[str]:
     there, here = str(run.record.provenance.get("dataset_sha256")), find_dataset(job.dataset).sha256
     if there != here:
         lines.append(f"data: {there[:12]} recorded, {here[:12]} now")
+    method, then = get_method(job.cell.method), run.record.provenance.get("plugin_sha256")
+    if then != method.plugin_sha256:
+        was, now = (f"plug-in {each[:12]}" if each else "no plug-in" for each in (then, method.plugin_sha256))
+        lines.append(f"the method's code: {was} recorded, {now} now")
     if lines:
         return lines
-    version = get_method(job.cell.method).version
-    return [f"the method's version, now {version}, or the record's schema: all that is recorded is the same"]
+    return [f"the method's version, now {method.version}, or the record's schema: all that is recorded is the same"]
 
 
 def _differences(what: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

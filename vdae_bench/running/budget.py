@@ -19,6 +19,7 @@ from vdae_bench.system import atomic, strict_json
 from vdae_bench.system.strict_json import digest
 from vdae_bench.system.words import duration
 
+CHOSEN = ("epochs", "seeds", "seconds_an_epoch", "seconds_beside")
 MARGIN = 0.9
 """Share of the budget that the estimate may fill."""
 
@@ -36,9 +37,12 @@ def fit_budget(spec: SweepSpec, seconds: float, context: RunContext, *, may_cali
         "threads": context.threads,
     }
     path = context.store.budget(spec.name, f"{spec.protocol.name}-{digest(asked)[:8]}")
-    if (content := atomic.read(path)) is not None:
+    if atomic.is_there(path):
         try:
-            kept = strict_json.loads(content)
+            content = atomic.read(path) or b""
+            kept = strict_json.unsealed(content)
+            if {name: kept[name] for name in asked} != asked:
+                raise ValueError
             return int(kept["epochs"]), int(kept["seeds"])
         except (ValueError, KeyError, TypeError):
             raise UserError(f"{path} is damaged; delete it to choose again") from None
@@ -56,8 +60,8 @@ def fit_budget(spec: SweepSpec, seconds: float, context: RunContext, *, may_cali
             f"one epoch of one seed of every cell takes about {duration((per_epoch + fixed) / MARGIN)}; "
             f"give a larger --budget, or a protocol with smaller networks"
         )
-    chosen = {"epochs": epochs, "seeds": seeds, "seconds_an_epoch": per_epoch, "seconds_beside": fixed}
-    atomic.write(path, json.dumps({**asked, **chosen}, indent=1).encode())
+    chosen = dict(zip(CHOSEN, (epochs, seeds, per_epoch, fixed), strict=True))
+    atomic.write(path, json.dumps(strict_json.sealed({**asked, **chosen}), indent=1).encode())
     return epochs, seeds
 
 

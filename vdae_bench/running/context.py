@@ -40,17 +40,15 @@ class RunContext:
         return replace(self, store=Store(self.store.root.resolve()), **paths)
 
 
-def create_context(
-    machine: MachineOptions, workers: int | None = None, command: str = "", *, computes: bool = True
-) -> RunContext:
-    """Set this process up as the command line says; the memory is that of each of so many workers.
+def create_context(machine: MachineOptions, command: str = "", *, computes: bool = True) -> RunContext:
+    """Set this process up as the command line says.
 
     One that computes nothing itself needs no GPU to speak of one, as on the login node of a cluster.
     """
     code_state()  # now, before the tree can change under a long run
     absent = machine.device == "cuda" and not computes and not torch.cuda.is_available()
     device = torch.device("cuda") if absent else devices.choose(machine.device)
-    threads = machine.threads or devices.usable_processors()
+    threads = machine.threads or devices.default_threads()
     devices.prepare(threads)
     return RunContext(
         store=Store(machine.results),
@@ -59,8 +57,6 @@ def create_context(
         data_folder=machine.data,
         seconds_between_checkpoints=parse_duration(machine.checkpoint_every),
         keep_models=machine.keep_checkpoints,
-        limit=GroupLimit(
-            GROUP_BYTES if absent else devices.group_bytes(device) // (workers or 1), machine.replicas or MAX_REPLICAS
-        ),
+        limit=GroupLimit(GROUP_BYTES if absent else devices.group_bytes(device), machine.replicas or MAX_REPLICAS),
         command=command,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -48,7 +48,7 @@ def train_bytes(job: Job) -> int:
     key = digest([job.cell.as_record(), job.hyperparameters, job.protocol.content()])
     if key not in _counts:
         method = get_method(job.cell.method)
-        model = method.build(job.problem(1))
+        model = method.model(job.problem(1))
         parameters = 4 * sum(parameter.numel() for parameter in model.parameters())
         _counts[key] = 5 * parameters + _kept_bytes(model, job) if method.trains else parameters
     return _counts[key]
@@ -75,7 +75,8 @@ def _weigh(model: Model, job: Job, images: int, log_det_rows: int) -> int:
 
     def keep(tensor: Tensor) -> Tensor:
         # Detached: a tensor that its own graph keeps through Python is a circle, which nothing ever frees.
-        kept[tensor.untyped_storage().data_ptr()] = tensor.detach()
+        if not tensor._is_zerotensor():  # the tangent of what has none, in forward mode: no storage
+            kept[tensor.untyped_storage().data_ptr()] = tensor.detach()
         return tensor.detach()
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
@@ -120,12 +121,22 @@ def price(job: Job) -> Price:
     return _prices[key]
 
 
+def known_prices() -> dict[str, Price]:
+    """The prices that this process has counted, for another that would load torch's compiler to count them."""
+    return dict(_prices)
+
+
+def learn_prices(prices: Mapping[str, Price]) -> None:
+    """Take over the prices that another process has counted."""
+    _prices.update(prices)
+
+
 def _count(job: Job) -> Price:
     protocol = job.protocol
     method = get_method(job.cell.method)
     images = min(protocol.train_images or TRAINING_IMAGES, TRAINING_IMAGES)
     with torch.device("meta"):
-        model = method.build(job.problem(1))
+        model = method.model(job.problem(1))
         parameters = sum(parameter.numel() for parameter in model.parameters())
         step = _step_flops(model, job) if method.trains else 0
         nll, elbo = _evaluation_flops(model, job)

@@ -10,8 +10,8 @@ from vdae_bench.running.context import RunContext
 from vdae_bench.running.group import GroupTask
 from vdae_bench.running.plan import Plan
 from vdae_bench.running.pools import WorkerPool
-from vdae_bench.running.progress import Progress
-from vdae_bench.running.schedule import Display, run_tasks
+from vdae_bench.running.progress import Progress, scores_text
+from vdae_bench.running.schedule import Display, run_tasks, shared_out
 from vdae_bench.running.stop import StopToken
 from vdae_bench.running.task import Task
 from vdae_bench.store.records import Record, Store
@@ -78,7 +78,7 @@ def run_plan(
         Interrupted: `stop` said so; all that ran has a checkpoint.
         EnvironmentFault: the pool is gone, or the results folder cannot be written.
     """
-    tasks = [GroupTask(group.runs) for group in planned.groups]
+    tasks = shared_out([GroupTask(group.runs) for group in planned.groups], context.store, pool)
     finished = run_tasks(tasks, context, GroupDisplay(progress, len(tasks)), stop, pool)
     records = [record for result in finished.results for record in result]
     return Outcome(records, finished.failures)
@@ -114,11 +114,10 @@ def _outcome_line(records: list[Record]) -> str:
     lost = len(records) - len(done)
     parts = [f"{lost} diverged"] if lost else []
     if done:
-        tests = [record.metrics.test for record in done if record.metrics.test]
-        nll = sum(test.nll_nats for test in tests) / len(tests)
-        elbos = [test.neg_elbo_nats for test in tests if test.neg_elbo_nats is not None]
-        parts += [f"-ELBO {sum(elbos) / len(elbos):.2f}"] if elbos else []
-        parts.append(f"NLL {nll:.2f} nats")
+        tests = [(record.cell.as_cell(), record.metrics.test) for record in done if record.metrics.test]
+        if any(test.neg_elbo_nats is not None for _, test in tests):
+            parts.append(f"-ELBO {scores_text((cell, test.neg_elbo_nats) for cell, test in tests)}")
+        parts.append(f"NLL {scores_text((cell, test.nll_nats) for cell, test in tests)}")
         seconds = sum(record.cost.train_seconds + record.cost.evaluation_seconds for record in records)
         parts.append(f"{seconds:.0f} s")
     return ", ".join(parts)

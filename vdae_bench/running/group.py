@@ -15,16 +15,17 @@ from typing import Any
 
 import torch
 
+from vdae_bench.data.units import bits_per_dim
 from vdae_bench.evaluation.likelihood import Evaluator
-from vdae_bench.evaluation.units import bits_per_dim
 from vdae_bench.models.registry import get_method
 from vdae_bench.running.context import RunContext
 from vdae_bench.running.cost import Price, group_work, price
-from vdae_bench.running.job import RunGroup
+from vdae_bench.running.job import Job, RunGroup
+from vdae_bench.running.progress import scores_text
 from vdae_bench.running.task import Busy, Report, run_leased
 from vdae_bench.running.workbench import Workbench
 from vdae_bench.store.evidence import write_evidence
-from vdae_bench.store.provenance import provenance
+from vdae_bench.store.provenance import continued, foreign_parts, provenance, this_part
 from vdae_bench.store.records import (
     RECORD_SCHEMA,
     Cost,
@@ -71,6 +72,8 @@ class _GroupRun:
         """State of the evaluator of each pass over the test set: at the last epoch, at the lowest validation."""
         self.seconds = 0.0
         """Evaluation so far."""
+        self.parts = [this_part(describe(context.device), context.threads)]
+        """The code and the machine of each part of the run so far."""
         for record in self.blank_records():  # else found out after the training, and each time again
             to_checked_json(record)
 
@@ -91,7 +94,9 @@ class _GroupRun:
                 curve=Curve(epoch=[], train_neg_elbo_nats=[], validation_neg_elbo_nats=[]),
                 flags=[],
                 cost=cost,
-                provenance=provenance(job.run_digest(seed), self.trainer.data.sha256, self.started_at, context.command),
+                method_title=get_method(job.cell.method).title,
+                method_version=get_method(job.cell.method).version,
+                provenance=_provenance(self, job, seed),
             )
             for job, seed in self.group.runs
         ]
@@ -106,6 +111,7 @@ class _GroupRun:
         with self.checkpoint.restoring():
             if state := self.checkpoint.load():
                 self.trainer.load_state(state["trainer"])
+                self.parts = continued(state["parts"], self.parts[-1], self.trainer.step)
                 self.started_at = datetime.fromisoformat(state["started_at"])
                 self.scores, self.seconds = dict(state["scores"]), float(state["evaluation_seconds"])
                 for each in self.scores.values():
@@ -120,6 +126,7 @@ class _GroupRun:
                 "evaluation_seconds": self.seconds,
                 "started_at": self.started_at.isoformat(),
                 "runs": [job.run_digest(seed) for job, seed in self.group.runs],
+                "parts": self.parts,
             }
         )
 
@@ -128,7 +135,7 @@ class _GroupRun:
 
         def show(trainer: Trainer) -> None:
             fraction = trainer.step / trainer.steps * (1 - self.cost.evaluation_share)
-            self.report(_training_phase(trainer), fraction)
+            self.report(_training_phase(trainer, self.group), fraction)
 
         self.trainer.run(self.save, lambda: self.checkpoint.due, self.stop, show)
 
@@ -225,12 +232,12 @@ def redraw_standard_deviation(bench: Workbench) -> float:
     return torch.tensor(values, dtype=torch.float64).std().item()
 
 
-def _training_phase(trainer: Trainer) -> str:
+def _training_phase(trainer: Trainer, group: RunGroup) -> str:
     epoch = min(trainer.step // trainer.steps_per_epoch + 1, trainer.settings.epochs)
     text = f"epoch {epoch}/{trainer.settings.epochs}"
     if trainer.curve["validation"]:
-        values = trainer.curve["validation"][-1]
-        text += f", validation -ELBO {sum(values) / len(values):.2f} nats"
+        cells = (job.cell for job, _ in group.runs)
+        text += f", validation -ELBO {scores_text(zip(cells, trainer.curve['validation'][-1], strict=True))}"
     return text
 
 
@@ -247,7 +254,7 @@ def _records(
     for replica, blank in enumerate(run.blank_records()):
         diverged = trainer.diverged_at()[replica]
         measured, best = metrics[replica], at_best[replica]
-        flags = [*trainer.flags()[replica], *evaluation_flags]
+        flags = [*trainer.flags()[replica], *evaluation_flags, *foreign_parts(run.parts, trainer.steps)]
         if diverged is not None:
             flags = [*flags, f"diverged at step {diverged}"]
         elif not all(math.isfinite(value) for value in measured.values()):
@@ -269,6 +276,7 @@ def _records(
                 validation_standard_error_nats=[_finite(value) for value in curve["validation_error"]],
             ),
             "flags": flags,
+            "provenance": _provenance(run, *group.runs[replica]),
             "cost": Cost(
                 train_seconds=trainer.seconds["train"] / replicas,
                 validation_seconds=trainer.seconds["validation"] / replicas,
@@ -285,6 +293,12 @@ def _records(
     return records
 
 
+def _provenance(run: _GroupRun, job: Job, seed: int) -> dict[str, Any]:
+    found = provenance(job.run_digest(seed), run.trainer.data.sha256, run.started_at, run.context.command, run.parts)
+    plugin = get_method(job.cell.method).plugin_sha256
+    return found if plugin is None else {**found, "plugin_sha256": plugin}
+
+
 def _test_metrics(group: RunGroup, measured: dict[str, float]) -> TestMetrics:
     continuous = group.job.view == "continuous"
     has_elbo = get_method(group.job.cell.method).has_elbo
@@ -297,6 +311,7 @@ def _test_metrics(group: RunGroup, measured: dict[str, float]) -> TestMetrics:
             **measured,
             "neg_elbo_bits_per_dim": bits["neg_elbo"] if has_elbo else None,
             "nll_bits_per_dim": bits["nll"],
+            "nll_standard_error_covers": "level",
         }
     )
 

@@ -16,6 +16,7 @@ from vdae_bench.spec.protocol import Protocol
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.records import RECORD_SCHEMA, Record, Store
 from vdae_bench.system.strict_json import digest
+from vdae_bench.system.words import counted
 from vdae_bench.training.adam import AdamSettings
 from vdae_bench.training.checkpoint import SECONDS_BETWEEN, Checkpoint
 from vdae_bench.training.trainer import TrainingSettings
@@ -70,7 +71,7 @@ class Job:
                 "protocol": self.protocol.content(),
                 "hyperparameters": self.hyperparameters,
                 "dataset_sha256": find_dataset(self.dataset).sha256,
-                "method_version": get_method(self.cell.method).version,
+                **get_method(self.cell.method).code_with(dict(self.cell.options)),
             }
         )
 
@@ -93,6 +94,7 @@ class Job:
             hyperparameters=self.hyperparameters,
             options=dict(self.cell.options),
             log_det=self.own_protocol.log_det,
+            image_shape=find_dataset(self.dataset).image_shape,
         )
 
     def training_settings(self) -> TrainingSettings:
@@ -153,7 +155,7 @@ class RunGroup:
     @cached_property
     def label(self) -> str:
         """Short name of a group for people: its cell and seeds."""
-        more = f" and {len(self.cells) - 1} more cells," if len(self.cells) > 1 else ""
+        more = f" and {counted(len(self.cells) - 1, 'more cell')}," if len(self.cells) > 1 else ""
         seeds = sorted(set(self.seeds))
         return f"{self.job.cell.slug}{more} seed{'s'[: len(seeds) - 1]} {', '.join(map(str, seeds))}"
 

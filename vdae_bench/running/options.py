@@ -6,6 +6,7 @@ Slurm array are all read off these fields, so that a new field is in each of the
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
@@ -14,11 +15,37 @@ from typing import Any, Literal
 import click
 
 from vdae_bench.errors import UserError
+from vdae_bench.running.machines import MACHINES
+from vdae_bench.system.paths import user_path
+from vdae_bench.system.redact import redacted_address
 from vdae_bench.system.words import quoted
 
 TIME = "TIME"
+STORAGE_VARIABLE = "VDAE_BENCH_STORAGE"
+"""Environment variable with a storage's URL: what the command line has, other users of the machine see."""
 COUNT = click.IntRange(1)
-FOLDER = click.Path(path_type=Path)
+
+
+class UserPath(click.Path):
+    """A path on the command line, in which `~` is the home folder also where no shell has put it in."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        """Return the path with the home folder in it."""
+        return user_path(os.fsdecode(super().convert(value, parameter, context)))
+
+
+FOLDER = UserPath()
+FOR_SCHEDULER = "is for --scheduler"
+
+
+class WorkerCount(click.IntRange):
+    """A number of workers, or `auto`, which is None."""
+
+    name = "workers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the word."""
+        return None if value == "auto" else super().convert(value, param, ctx)
 
 
 def option(*flags: str, default: Any = None, not_in_array: str = "", **click_words: Any) -> Any:
@@ -65,10 +92,12 @@ class SpecOptions:
 class MachineOptions:
     """Options that say where and on what to run: device, threads, folders, checkpoints."""
 
-    device: Literal["auto", "cpu", "cuda"] = option(
-        "--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]), show_default=True
+    device: Literal["auto", "cpu", "cuda", "mps"] = option(
+        "--device", default="auto", type=click.Choice(["auto", "cpu", "cuda", "mps"]), show_default=True
     )
-    threads: int | None = option("--threads", type=COUNT, help="Default: the processors this process may use.")
+    threads: int | None = option(
+        "--threads", type=COUNT, help="Default: OMP_NUM_THREADS, else the processors this process may use."
+    )
     replicas: int | None = option(
         "--replicas", type=COUNT, help="Train at most so many runs together; default: what fits the memory."
     )
@@ -97,9 +126,9 @@ class RunOptions:
 
     workers: int | None = option(
         "--workers",
-        type=COUNT,
-        help="Processes that share this machine's processors (Dask).",
-        not_in_array="is for one machine; an array's tasks are its workers",
+        type=WorkerCount(1),
+        metavar="auto|N",
+        help="Processes that share the threads of --threads on this machine; auto (default): as many as pay.",
     )
     scheduler: str | None = option(
         "--scheduler",
@@ -107,10 +136,21 @@ class RunOptions:
         help="Run on the workers of this Dask scheduler.",
         not_in_array="has workers of its own; an array's tasks are its workers",
     )
+    tls_ca: Path | None = option(
+        "--tls-ca", type=FOLDER, metavar="FILE", help="TLS with --scheduler: its CA (PEM).", not_in_array=FOR_SCHEDULER
+    )
+    tls_cert: Path | None = option(
+        "--tls-cert", type=FOLDER, metavar="FILE", help="TLS: the own certificate (PEM).", not_in_array=FOR_SCHEDULER
+    )
+    tls_key: Path | None = option(
+        "--tls-key", type=FOLDER, metavar="FILE", help="TLS: the certificate's key (PEM).", not_in_array=FOR_SCHEDULER
+    )
     storage: str | None = option(
         "--storage",
         metavar="URL",
-        help="Optuna storage of the studies; default: a journal beside the winners.",
+        envvar=STORAGE_VARIABLE,
+        help="Optuna storage of the studies; default: a journal beside the winners. Passwords belong into PGPASSFILE "
+        f"or, with the whole URL, into the variable {STORAGE_VARIABLE}.",
         not_in_array="is for a search, which runs before the array: vdae-bench search SPEC",
     )
     shard: str | None = option(
@@ -143,6 +183,9 @@ class PlanOptions:
         "--flops-per-second",
         type=click.FloatRange(min=0, min_open=True),
         help="Estimate the time on a device that reaches this many FLOP/s, for example 1.5e13.",
+    )
+    on: str | None = option(
+        "--on", type=click.Choice(list(MACHINES)), help="Estimate the time on a machine that is known by name."
     )
     form: Literal["text", "json", "slurm"] = option(
         "--format",
@@ -203,7 +246,8 @@ class Command:
 
     def _line(self, words: Sequence[str]) -> str:
         plugins = [word for plugin in self.plugins for word in ("--plugin", str(plugin))]
-        return " ".join(map(quoted, ["vdae-bench", *plugins, self.verb, *self.target, *words]))
+        line = ["vdae-bench", *plugins, self.verb, *self.target, *words]
+        return " ".join(map(quoted, map(redacted_address, line)))
 
     def _said(self) -> Iterator[tuple[Field[Any], Any]]:
         for part in (self.spec, self.machine, self.run):

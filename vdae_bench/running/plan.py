@@ -13,8 +13,11 @@ from vdae_bench.errors import UserError
 from vdae_bench.models.registry import get_method
 from vdae_bench.running.cost import GroupLimit
 from vdae_bench.running.job import Job, RunGroup
+from vdae_bench.spec.file import MAX_SEEDS
 from vdae_bench.spec.sweep import Cell, SweepSpec
-from vdae_bench.store.records import Store
+from vdae_bench.store.asked import ASKED_SCHEMA, Asked, AskedCell, read_asked, write_asked
+from vdae_bench.store.layout import seed_of
+from vdae_bench.store.records import RecordedCell, Store
 from vdae_bench.system.strict_json import digest
 from vdae_bench.system.words import nearest
 
@@ -59,6 +62,41 @@ def plan(spec: SweepSpec, store: Store, limit: GroupLimit | None = None, only: S
     return Plan(tuple(cells), tuple(_groups(cells, store, limit)), limit)
 
 
+def note_asked(spec: SweepSpec, planned: Plan, store: Store) -> None:
+    """Keep beside the records which runs are asked for: all of the spec's.
+
+    A cell that is not in the plan keeps the number of seeds that it was asked for before, under the same identity.
+
+    Raises:
+        EnvironmentFault: the results folder cannot be written.
+    """
+    place = (spec.name, spec.protocol.name)
+    before, named = read_asked(store, *place), {each.job.cell for each in planned.cells}
+    others = [each for each in before.cells if each.key not in named] if before else []
+    write_asked(store, *place, asked_of(spec, store, others))
+
+
+def asked_of(spec: SweepSpec, store: Store, before: Sequence[AskedCell] = ()) -> Asked:
+    """The runs that a spec asks for; of cells asked for before under the same identity as many seeds as then."""
+    there: dict[str, int] = {}
+    for path in store.record_paths(spec.protocol.name, spec.name):
+        there[path.parent.name] = max(there.get(path.parent.name, 0), min(seed_of(path) + 1, MAX_SEEDS))
+    kept = {(each.key, each.run_digests[0]): each.seeds for each in before}
+    cells = []
+    for cell in spec.cells:
+        job, method = _job(spec, cell), get_method(cell.method)
+        seeds, own = (spec.seeds, spec.spec_seeds) if method.trains else (1, 1)
+        seeds = kept.get((cell, job.run_digest(0)), seeds)
+        digests = [job.run_digest(seed) for seed in range(max(seeds, own, there.get(cell.slug, 0)))]
+        recorded = RecordedCell(**cell.as_record())
+        cells.append(AskedCell(cell=recorded, method_title=method.title, seeds=seeds, run_digests=digests))
+    return Asked(schema=ASKED_SCHEMA, spec_seeds=spec.spec_seeds, cells=cells)
+
+
+def _job(spec: SweepSpec, cell: Cell) -> Job:
+    return Job(spec.name, cell, spec.protocol, spec.resolved_hyperparameters(cell), spec.source(cell))
+
+
 def named_cells(cells: Sequence[Cell], patterns: Sequence[str]) -> tuple[Cell, ...]:
     """The cells whose names match one of the patterns, as in `*_vae_16`.
 
@@ -76,7 +114,7 @@ def cell_plans(spec: SweepSpec, store: Store) -> list[CellPlan]:
     """For each cell of a sweep, the seeds that have a record, diverged, or are missing."""
     cells = []
     for cell in spec.cells:
-        job = Job(spec.name, cell, spec.protocol, spec.resolved_hyperparameters(cell), spec.source(cell))
+        job = _job(spec, cell)
         wanted = range(spec.seeds if get_method(cell.method).trains else 1)
         records = {
             seed: store.find(spec.name, spec.protocol.name, cell.slug, seed, job.run_digest(seed)) for seed in wanted

@@ -1,4 +1,4 @@
-"""Pools of workers that run tasks beside each other: Dask on this machine or on a cluster, or any executor of your own.
+"""Pools of workers that run tasks beside each other: processes here, Dask on a cluster, or any executor of your own.
 
 The scheduler knows `concurrent.futures.Executor` alone; what a task needs in another process is in `Worker`.
 """
@@ -6,11 +6,10 @@ The scheduler knows `concurrent.futures.Executor` alone; what a task needs in an
 from __future__ import annotations
 
 import functools
-import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import CancelledError, Executor, Future, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,15 +18,19 @@ import torch
 from vdae_bench.errors import EnvironmentFault, UserError
 from vdae_bench.models.registry import load_plugin, loaded_plugins
 from vdae_bench.running.context import RunContext
+from vdae_bench.running.cost import Price, known_prices, learn_prices
 from vdae_bench.running.options import RunOptions
 from vdae_bench.running.stop import StopFile
 from vdae_bench.running.task import Busy, Result, Task, run_leased
+from vdae_bench.running.workers import Load, LocalWorkers
 from vdae_bench.system import atomic, devices
 
 if TYPE_CHECKING:
     from distributed import Client
 
 SECONDS_TO_CONNECT = 30
+SECONDS_BETWEEN_BEATS = 2.0
+"""Time between two notes of a worker on its progress."""
 SCHEDULER_GONE = "the scheduler is gone, or has dropped the work; start it again and repeat the command"
 HOW_TO_INSTALL = "pip install -c constraints.txt '.[cluster]'"
 
@@ -49,11 +52,12 @@ class Worker:
     context: RunContext
     stop_file: Path
     plugins: tuple[Path, ...]
+    prices: Mapping[str, Price] = field(default_factory=dict)
 
     @classmethod
     def of(cls, context: RunContext, stop_file: Path) -> Worker:
         """Make a worker for processes that may stand in another folder."""
-        return cls(context.absolute(), stop_file.resolve(), loaded_plugins())
+        return cls(context.absolute(), stop_file.resolve(), loaded_plugins(), known_prices())
 
     def __call__(self, task: Task[Result]) -> Result | Busy:
         """Set this process up, then run a task; it stops when the stop file appears."""
@@ -61,8 +65,10 @@ class Worker:
         devices.keep_freed_memory()
         for plugin in self.plugins:
             _load_once(plugin)
+        learn_prices(self.prices)
+        stop = StopFile(self.stop_file)
         with atomic.held(self.context.store.root):
-            return run_leased(task, self.context, lambda phase, fraction: None, StopFile(self.stop_file))
+            return run_leased(task, self.context, lambda phase, fraction: None, stop, SECONDS_BETWEEN_BEATS)
 
 
 @functools.cache
@@ -72,79 +78,81 @@ def _load_once(plugin: Path) -> None:
 
 
 def stop_workers(running: Collection[Future[Any]], stop_path: Path) -> None:
-    """Ask the workers to write their checkpoints and stop, and wait for that."""
+    """Ask the workers to write their checkpoints and stop, and wait for that where they can be asked."""
+    for future in running:
+        future.cancel()
     if running:
-        with suppress(EnvironmentFault):
+        with suppress(EnvironmentFault, CancelledError):
             atomic.write(stop_path, b"")
-        for future in running:
-            future.cancel()
-        with suppress(CancelledError):
             wait(running)
 
 
 def choose_pool(
-    options: RunOptions, context: RunContext, say: Callable[[str], None]
+    options: RunOptions, context: RunContext, load: Load, say: Callable[[str], None]
 ) -> AbstractContextManager[WorkerPool | None]:
-    """The pool that the options ask for; None runs tasks in this process, one after the other.
+    """The pool that the options ask for, else one that pays; None runs tasks in this process, one after the other.
 
     Raises:
-        UserError: both are asked for, or workers on a GPU.
+        UserError: both are asked for, or workers on a GPU, or a part of TLS.
         EnvironmentFault: Dask is not installed, or no scheduler answers.
     """
     if options.workers and options.scheduler:
         raise UserError("--workers starts workers here, --scheduler uses those of a cluster; give one of them")
+    tls = (options.tls_ca, options.tls_cert, options.tls_key)
+    if any(tls) and not (all(tls) and options.scheduler):
+        raise UserError("TLS takes all of --scheduler tls://HOST:PORT, --tls-ca, --tls-cert and --tls-key")
     if options.scheduler:
-        return _cluster(options.scheduler, context, say)
-    if options.workers and options.workers > 1:
-        if context.device.type == "cuda":
+        return _cluster(options.scheduler, tls, context, say)
+    wanted = options.workers
+    if context.device.type != "cpu":
+        if wanted and wanted > 1:
             raise UserError(
                 "--workers shares processors, not a GPU; start `dask worker ADDRESS --nthreads 1 --resources GPU=1` "
                 "for each GPU, with its CUDA_VISIBLE_DEVICES, and give --scheduler ADDRESS"
             )
-        return local_pool(options.workers, context, say)
-    return nullcontext(None)
+        return nullcontext(None)
+    workers = load.workers_that_fit(wanted) if wanted else load.workers_that_pay(context.threads)
+    if wanted and workers < min(wanted, load.tasks):
+        say(f"{workers} of {wanted} workers: there is no memory for more")
+    return local_pool(workers, context, say) if workers > 1 else nullcontext(None)
 
 
 @contextmanager
 def local_pool(workers: int, context: RunContext, say: Callable[[str], None]) -> Iterator[WorkerPool]:
-    """Dask's workers on this machine, which divide its threads.
-
-    Raises:
-        EnvironmentFault: Dask is not installed.
-    """
-    _import_distributed()
-    from distributed import Client, LocalCluster
-
+    """Processes of this machine, which divide its threads."""
     threads = max(1, context.threads // workers)
-    with (
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            resources={"CPU": 1},
-            dashboard_address="127.0.0.1:0",
-            silence_logs=logging.ERROR,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        say(f"{workers} workers of {threads} thread{'s'[: threads - 1]} each; dashboard: {client.dashboard_link}")
-        executor = client.get_executor(pure=False, resources={"CPU": 1})
+    say(f"{workers} workers of {threads} thread{'s'[: threads - 1]} each")
+    executor = LocalWorkers(workers, threads, say)
+    try:
         yield WorkerPool(executor, lambda: workers, replace(context, threads=threads))
+    except BaseException:
+        executor.kill()  # what stopped has its checkpoint; what runs still was asked to end at once
+        raise
+    finally:
+        executor.shutdown()
 
 
 @contextmanager
-def _cluster(address: str, context: RunContext, say: Callable[[str], None]) -> Iterator[WorkerPool]:
+def _cluster(
+    address: str, tls: tuple[Path | None, ...], context: RunContext, say: Callable[[str], None]
+) -> Iterator[WorkerPool]:
     _import_distributed()
     from distributed import Client
+    from distributed.security import Security
 
     try:
-        client = Client(address, timeout=SECONDS_TO_CONNECT)
-    except (OSError, ValueError, TypeError) as error:
+        ca, cert, key = (str(path) if path else None for path in tls)
+        security = Security(tls_ca_file=ca, tls_client_cert=cert, tls_client_key=key, require_encryption=True)
+        client = Client(address, timeout=SECONDS_TO_CONNECT, security=security if ca else None)
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
         raise EnvironmentFault(
             f"no Dask scheduler answers at {address} ({type(error).__name__}); start one with `dask scheduler`, and "
             "workers with `dask worker ADDRESS --nthreads 1 --resources CPU=1`"
         ) from error
     with client:
         resource = "GPU" if context.device.type == "cuda" or _places(client, "GPU") else "CPU"
+        if not address.startswith("tls"):
+            say("without TLS whoever reaches the scheduler's port runs code as its workers' user: docs/cluster.md")
         say(f"scheduler {address}, groups on its {resource} resources; dashboard: {client.dashboard_link}")
         if not _places(client, resource):
             say(f"no worker has that resource yet; `dask worker {address} --nthreads 1 --resources {resource}=1` has")
@@ -163,4 +171,4 @@ def _import_distributed() -> None:
     try:
         import distributed  # noqa: F401
     except ImportError as error:
-        raise EnvironmentFault(f"several workers need Dask, which is not installed: {HOW_TO_INSTALL}") from error
+        raise EnvironmentFault(f"--scheduler needs Dask, which is not installed: {HOW_TO_INSTALL}") from error

@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 import functools
+import math
+import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
+from vdae_bench.data.registry import dims_of
+from vdae_bench.data.units import score_text
+from vdae_bench.spec.sweep import Cell
 from vdae_bench.system.words import duration
 
 
+def scores_text(scores: Iterable[tuple[Cell, float | None]]) -> str:
+    """A score of some runs in the unit of the tables: the mean over seeds of a cell, of several the best and worst."""
+    by_cell: dict[Cell, list[float]] = {}
+    for cell, nats in scores:
+        if nats is not None and math.isfinite(nats):
+            by_cell.setdefault(cell, []).append(nats)
+    if not by_cell:
+        return "not finite"
+    dataset = next(iter(by_cell)).dataset
+    means = [statistics.fmean(values) for values in by_cell.values()]
+    best, worst = (
+        score_text(each, dataset.partition("-")[0], dims_of(dataset) or 1) for each in (min(means), max(means))
+    )
+    return best if len(means) == 1 else f"{best.partition(' ')[0]} to {worst} over {len(means)} cells"
+
+
 class Progress:
-    """Plain lines: one when a group starts, one at most every few seconds, one when it ends."""
+    """Plain lines: one when a group starts, one at most every few seconds (of each in turn), one when it ends."""
 
     SECONDS_BETWEEN = 10.0
 
@@ -23,7 +44,8 @@ class Progress:
         self._reckon = total
         self.before = 0.0
         self.started = self._heard = time.monotonic()
-        self._last = 0.0
+        self._last: dict[str, float] = {}
+        """When something was last printed of each group."""
         self._running: dict[str, float] = {}
         """Work done so far of each group that runs, by its label."""
 
@@ -53,8 +75,8 @@ class Progress:
         """Show how far a group is; `fraction` is None in a phase that is no part of its work, as the classifier."""
         within = self._within(label, work, fraction)
         now = time.monotonic()
-        if now - self._last >= self.SECONDS_BETWEEN:
-            self._last = now
+        if now - self._last.get(label, 0.0) >= self.SECONDS_BETWEEN * len(self._running):
+            self._last[label] = now
             self.say(f"  {label}: {phase}, {self.time_left(within)}")
 
     def group_ended(self, label: str, outcome: str, work: float) -> None:
@@ -78,7 +100,8 @@ class Progress:
         elapsed = time.monotonic() - self.started
         if share < 0.01 or elapsed < 2:
             return "time left unknown"
-        return f"about {duration(elapsed * (1 - share) / share)} left"
+        left = elapsed * (1 - share) / share
+        return f"about {duration(left)} left" if round(left) else "almost done"
 
 
 class QuietProgress(Progress):

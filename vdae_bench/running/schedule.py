@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from vdae_bench.errors import EnvironmentFault, VdaeBenchError
@@ -21,6 +22,7 @@ from vdae_bench.running.pools import SCHEDULER_GONE, Worker, WorkerPool, stop_wo
 from vdae_bench.running.progress import Progress
 from vdae_bench.running.stop import StopToken, stop_file
 from vdae_bench.running.task import Busy, CannotWrite, Task, lease_of, run_leased
+from vdae_bench.store.records import Store
 from vdae_bench.system import atomic
 from vdae_bench.system.devices import is_out_of_memory, release_memory
 from vdae_bench.training.trainer import Interrupted
@@ -101,12 +103,42 @@ def run_tasks(
         return Finished()
     folder = tasks[0].checkpoint_path(context.store).parent
     with stop_file(folder, secrets.token_hex(4)) as stop_path:
-        running = _Running(context, display, stop, pool, Worker.of(pool.context, stop_path) if pool else None)
+        running = _Running(context, display, stop, pool, stop_path)
         try:
             return _run_all(tasks, running, display, stop)
+        except KeyboardInterrupt:  # the second Ctrl-C: it waits for nobody
+            raise
         except BaseException:
             stop_workers(running.futures, stop_path)
             raise
+
+
+def shared_out(tasks: Sequence[Task[Result]], store: Store, pool: WorkerPool | None) -> list[Task[Result]]:
+    """The tasks, the largest of them divided until each place of a pool has one.
+
+    What has a checkpoint goes on as it is; where one of its parts has, in the parts into which it was divided before.
+    """
+    shared = [part for task in tasks for part in _as_begun(task, store)]
+    while len(shared) < (pool.slots() if pool else 1):
+        divisible = [task for task in shared if not _begun(task, store) and task.halves()]
+        if not divisible:
+            break
+        largest = max(divisible, key=lambda task: task.work)
+        place = shared.index(largest)
+        shared[place : place + 1] = largest.halves()
+    return shared
+
+
+def _as_begun(task: Task[Result], store: Store) -> list[Task[Result]]:
+    if _begun(task, store):
+        return [task]
+    parts = [part for half in task.halves() for part in _as_begun(half, store)]
+    return parts if any(_begun(part, store) for part in parts) else [task]
+
+
+def _begun(task: Task[Result], store: Store) -> bool:
+    path = task.checkpoint_path(store)
+    return path.exists() or path.with_suffix(f".previous{path.suffix}").exists()
 
 
 def _run_all(
@@ -168,9 +200,9 @@ class _Running(Generic[Result]):
         display: Display[Result],
         stop: StopToken,
         pool: WorkerPool | None,
-        worker: Worker | None,
+        stop_path: Path,
     ) -> None:
-        self.context, self.display, self.stop, self.pool, self.worker = context, display, stop, pool, worker
+        self.context, self.display, self.stop, self.pool, self.stop_path = context, display, stop, pool, stop_path
         self.futures: dict[Future[Result | Busy], Task[Result]] = {}
         self.moved = pool is None
         """Whether a task has come further; not before a pool's processes have started. A time limit waits for that."""
@@ -179,13 +211,19 @@ class _Running(Generic[Result]):
         """Those with the most work first, where some run beside each other; else as they came."""
         return sorted(tasks, key=lambda task: task.work, reverse=True) if self.pool else list(tasks)
 
+    @functools.cached_property
+    def worker(self) -> Worker:
+        """The worker of the pool; made after the first look at the work, it knows its prices."""
+        assert self.pool
+        return Worker.of(self.pool.context, self.stop_path)
+
     def slots(self) -> int:
         """How many tasks run at a time."""
         return self.pool.slots() if self.pool else 1
 
     def submit(self, task: Task[Result]) -> None:
         """Begin a task; in this process it is over when this returns."""
-        if self.pool and self.worker:
+        if self.pool:
             future = self.pool.executor.submit(self.worker, task)
         else:
             report = functools.partial(self.display.update, task)

@@ -49,7 +49,7 @@ def job_array(
     vdae-bench sweep table1 --threads 2 --shard "$SLURM_ARRAY_TASK_ID/4" --time-limit 3290s -q
     """
     minutes = math.ceil(limit_seconds / 60)
-    limit = f"{minutes}m" if limit_seconds == 60 * minutes else f"{limit_seconds:g}s"
+    limit = f"{minutes}m" if limit_seconds == 60 * minutes else f"{limit_seconds:.10g}s"
     task = replace(
         command,
         machine=replace(command.machine, threads=threads),

@@ -17,6 +17,10 @@ from vdae_bench.training.trainer import Interrupted
 SECONDS_BETWEEN_LOOKS = 1.0
 
 
+orphaned = threading.Event()
+"""Set in a worker process whose parent has died: it stops after a checkpoint."""
+
+
 class StopFile:
     """The stop token of other processes, which look for a file, once a second at most."""
 
@@ -26,11 +30,11 @@ class StopFile:
         self._there = False
 
     def __call__(self) -> bool:
-        """True once the stop file is there."""
+        """True once the stop file is there, or nobody is left to put it there."""
         now = time.monotonic()
         if not self._there and now - self._looked >= SECONDS_BETWEEN_LOOKS:
             self._looked, self._there = now, self.path.exists()
-        return self._there
+        return self._there or orphaned.is_set()
 
 
 @contextmanager

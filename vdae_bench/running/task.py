@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 from vdae_bench.errors import EnvironmentFault
 from vdae_bench.running.context import RunContext
 from vdae_bench.store.records import Store
-from vdae_bench.system.lease import Held, Lease
+from vdae_bench.system.lease import SECONDS_BETWEEN_BEATS, Held, Lease
 
 Result = TypeVar("Result", covariant=True)
 Report = Callable[[str, float | None], None]
@@ -62,7 +62,13 @@ def lease_of(task: Task[Result], store: Store) -> Lease:
     return Lease(task.checkpoint_path(store).with_suffix(".lease"))
 
 
-def run_leased(task: Task[Result], context: RunContext, report: Report, stop: Callable[[], bool]) -> Result | Busy:
+def run_leased(
+    task: Task[Result],
+    context: RunContext,
+    report: Report,
+    stop: Callable[[], bool],
+    seconds_between_beats: float = SECONDS_BETWEEN_BEATS,
+) -> Result | Busy:
     """Run a task under its lease, in which its progress stands for other processes too.
 
     Raises:
@@ -83,5 +89,5 @@ def run_leased(task: Task[Result], context: RunContext, report: Report, stop: Ca
         return Busy(str(held))
     except EnvironmentFault as error:
         raise CannotWrite(str(error)) from error
-    with lease.kept():
+    with lease.kept(seconds_between_beats):
         return task.run(context, note, stop)

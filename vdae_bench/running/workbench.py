@@ -31,7 +31,7 @@ class Workbench:
         self.images = cached_images(job.dataset, context.data_folder)
         self.data = ViewedImages(self.images, job.view, context.device, job.protocol.train_images)
         self.group, self.context = group, context
-        self.model = get_method(job.cell.method).build(group.problem())
+        self.model = get_method(job.cell.method).model(group.problem())
         self.trainer = Trainer(
             self.model,
             self.data,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -21,25 +21,28 @@ from optuna.storages.journal._file import get_lock_file
 from optuna.trial import FrozenTrial, TrialState
 
 from vdae_bench.errors import EnvironmentFault, UserError, VdaeBenchError
+from vdae_bench.running.options import STORAGE_VARIABLE
 from vdae_bench.search.space import distributions, quiet_optuna
 from vdae_bench.search.studies import Study
 from vdae_bench.search.winner import Trial, best_of
 from vdae_bench.system import atomic
-from vdae_bench.system.lease import Held, Lease
+from vdae_bench.system.lease import SECONDS_TO_DEATH, Held, Lease
+from vdae_bench.system.redact import GONE, redacted, redacted_address, without
 
 JOURNAL = "optuna.journal"
+LARGEST_JOURNAL = 2**32
 JOURNAL_LOCK_SECONDS = 1.0
 """An append to the journal takes milliseconds: a lock older than this was left behind by a kill."""
 
 
 @contextmanager
-def only_search_in(folder: Path) -> Iterator[None]:
-    """Hold the lease of a folder's searches while the block runs.
+def only_search_in(folder: Path, say: Callable[[str], None] = lambda line: None) -> Iterator[None]:
+    """Hold the lease of a folder's searches while the block runs; `say` takes a line where that has to be waited for.
 
     Raises:
         EnvironmentFault: another one is.
     """
-    lease = Lease(folder / "search.lease")
+    lease, said = Lease(folder / "search.lease"), False
     while True:
         try:
             lease.take()
@@ -49,6 +52,9 @@ def only_search_in(folder: Path) -> Iterator[None]:
                 raise EnvironmentFault(
                     f"another search works in {folder} ({held}); wait for its end, or give another --results"
                 ) from None
+            if not said:
+                say(f"another search may work in {folder} ({held}): waiting {SECONDS_TO_DEATH:.0f} s for a sign of it")
+                said = True
             time.sleep(1)  # on another machine: its next beat tells, or that there is none
     with lease.kept():
         yield
@@ -71,7 +77,7 @@ def repair_journal(journal: Path) -> None:
 
 
 def _cut_torn_end(journal: Path) -> None:
-    content = atomic.read(journal) or b""
+    content = atomic.read(journal, LARGEST_JOURNAL) or b""
     whole = content[: content.rfind(b"\n") + 1]
     if whole:
         last = whole[whole.rfind(b"\n", 0, -1) + 1 :]
@@ -131,23 +137,27 @@ def open_storage(folder: Path, url: str | None) -> BaseStorage:
     with quiet_optuna():
         if url is None:
             journal = folder / JOURNAL
-            repair_journal(journal)
             try:
                 return optuna.storages.JournalStorage(_Journal(journal))
             except (OSError, VdaeBenchError):
                 raise
             except Exception as error:  # of what is no journal; on hostile files Optuna fails in any way
                 raise _damaged(journal, error, "delete it") from None
+        if GONE in url:
+            raise UserError(
+                f"--storage has {GONE} where its password was, which no record keeps: give the whole address as "
+                f"{STORAGE_VARIABLE}, or one without a password beside PGPASSFILE"
+            )
         try:
             return optuna.storages.get_storage(url)
         except Exception as error:  # SQLAlchemy's and drivers' own, of any kind
-            shown = url.rpartition("@")[2]
-            raise UserError(f"cannot open the storage {shown}: {str(error).splitlines()[0]}") from None
+            reason = without(f"{error}".partition("\n")[0], url)
+            raise UserError(f"cannot open the storage {redacted_address(url)}: {reason}") from None
 
 
 def _damaged(what: object, error: Exception, otherwise: str) -> UserError:
     """Error that names a storage whose content makes no sense, with a remedy."""
-    reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    reason = redacted(f"{type(error).__name__}: {error}".splitlines()[0])
     return UserError(f"{what} is damaged ({reason}); take it from a backup, or {otherwise}: frozen winners are kept")
 
 
@@ -164,7 +174,7 @@ def answering(study: Study, storage: BaseStorage) -> Iterator[None]:
         module = type(error).__module__.partition(".")[0]
         if isinstance(storage, JournalStorage) or module not in ("sqlalchemy", "optuna"):
             raise
-        reason = str(error.__cause__ or error).splitlines()[0]
+        reason = redacted(str(error.__cause__ or error).splitlines()[0])
         raise EnvironmentFault(
             f"the storage of study {study.name} does not answer ({reason}); what it holds is kept: "
             "give the same command again once it does"

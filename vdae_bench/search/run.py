@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from pydantic import TypeAdapter
 
 from vdae_bench.running.context import RunContext
 from vdae_bench.running.pools import WorkerPool
-from vdae_bench.running.progress import Progress
+from vdae_bench.running.progress import Progress, scores_text
+from vdae_bench.running.schedule import shared_out
 from vdae_bench.running.stop import StopToken
 from vdae_bench.search.ledger import Ledger, answering, making_sense
 from vdae_bench.search.propose import Pruner, propose
@@ -19,9 +21,10 @@ from vdae_bench.search.space import parameters_text
 from vdae_bench.search.studies import Study
 from vdae_bench.search.trials import BatchDisplay, groups_of, train
 from vdae_bench.search.winner import Trial, Winner, freeze, own_winner, trials_frozen, write_winner
+from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.records import Store, keep_aside
-from vdae_bench.system import atomic
-from vdae_bench.system.words import duration
+from vdae_bench.system import atomic, strict_json
+from vdae_bench.system.words import counted, duration
 
 _TRIALS = TypeAdapter(list[Trial])
 
@@ -31,6 +34,7 @@ class SearchResult:
     """Winner and history of one finished search."""
 
     winner: Winner
+    cell: Cell
     trials: int
     """Number of trials that this call trained."""
     seconds: float
@@ -39,14 +43,15 @@ class SearchResult:
     def as_text(self) -> str:
         """Result of the search in lines for the terminal."""
         winner = self.winner
+        best = scores_text([(self.cell, winner.value)])
         line = (
             f"{winner.cell}{f' ({winner.label})' if winner.label else ''}: trial {winner.winner} of "
-            f"{len(winner.trials)} is best, {winner.value:.2f} nats: {parameters_text(winner.chosen)}"
+            f"{len(winner.trials)} is best, {best}: {parameters_text(winner.chosen)}"
         )
         if not self.trials:
             return line
-        rate = f"{3600 * self.trials / self.seconds:.0f} trials an hour"
-        return f"{line}\n  {self.trials} trials in {duration(self.seconds)}, {rate}"
+        rate = f"{counted(round(3600 * self.trials / self.seconds), 'trial')} an hour"
+        return f"{line}\n  {counted(self.trials, 'trial')} in {duration(self.seconds)}, {rate}"
 
 
 def work_of(study: Study, store: Store) -> float:
@@ -72,7 +77,7 @@ def run_study(
     if there and len(there.trials) >= study.trials:
         for batch in range(-(-study.trials // study.batch)):
             _Results(study, batch, context).remove()  # of a search that another one overtook
-        return SearchResult(there, 0, 0.0)
+        return SearchResult(there, study.cell, 0, 0.0)
     opened, trained = storage(), 0
     ledger = _open(study, opened, there)
     with answering(study, opened):
@@ -83,7 +88,7 @@ def run_study(
     if winner is None or len(winner.trials) < study.trials:
         winner = freeze(study, [ended[number] for number in range(study.trials)])
         write_winner(path, winner)
-    return SearchResult(winner, trained, time.monotonic() - started)
+    return SearchResult(winner, study.cell, trained, time.monotonic() - started)
 
 
 def _open(study: Study, storage: BaseStorage, there: Winner | None) -> Ledger:
@@ -140,7 +145,7 @@ def _run_batch(
         return len(told) + _run_batch(study, batch, ledger, context, progress, stop, pool)
     members = {number: parameters[number] for number in missing}
     ledger.begin(members)
-    groups = groups_of(study, members, Pruner(study, history), context.limit)
+    groups = shared_out(groups_of(study, members, Pruner(study, history), context.limit), context.store, pool)
     label = f"search {study.slug}, trials {missing[0]} to {missing[-1]}"
     display = BatchDisplay(groups, progress, label)
     progress.group_started(label, batch + 1, -(-study.trials // study.batch))
@@ -148,15 +153,16 @@ def _run_batch(
     results.write([trials[number] for number in missing])
     ledger.tell([trials[number] for number in missing])
     results.remove()
-    progress.group_ended(label, _outcome(list(trials.values()), ledger.best()), display.work)
+    progress.group_ended(label, _outcome(study.cell, list(trials.values()), ledger.best()), display.work)
     return len(missing)
 
 
-def _outcome(trials: list[Trial], best: Trial | None) -> str:
+def _outcome(cell: Cell, trials: list[Trial], best: Trial | None) -> str:
     lost = [
         f"{len(some)} {state}" for state in ("pruned", "diverged") if (some := [t for t in trials if t.state == state])
     ]
-    return ", ".join([*lost, f"best so far {best.value:.2f} nats (trial {best.number})" if best else "none finite yet"])
+    told = f"best so far {scores_text([(cell, best.value)])} (trial {best.number})" if best else "none finite yet"
+    return ", ".join([*lost, told])
 
 
 class _Results:
@@ -172,19 +178,20 @@ class _Results:
 
     def read(self) -> dict[int, Trial]:
         """The trials by number; none where there is no file, or one that is damaged, which is set aside."""
-        content = atomic.read(self._path)
-        if content is None:
-            return {}
         try:
-            trials = _TRIALS.validate_json(content)
-        except ValueError:
-            keep_aside(self._path, content, "unreadable")
+            content = atomic.read(self._path)
+            if content is None:
+                return {}
+            trials = _TRIALS.validate_python(strict_json.unsealed(content)["trials"])
+        except (ValueError, KeyError):
+            keep_aside(self._path, "unreadable")
             return {}
         return {trial.number: trial for trial in trials}
 
     def write(self, trials: list[Trial]) -> None:
         """Write the results of a trained batch."""
-        atomic.write(self._path, _TRIALS.dump_json(trials))
+        content = strict_json.sealed({"trials": _TRIALS.dump_python(trials, mode="json")})
+        atomic.write(self._path, json.dumps(content, allow_nan=False).encode())
 
     def remove(self) -> None:
         """Remove the batch's checkpoints, the leases that kills left, and then its results, once all are told."""

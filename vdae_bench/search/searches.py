@@ -6,6 +6,7 @@ import functools
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -13,15 +14,18 @@ from tabulate import tabulate
 
 from vdae_bench.errors import Failed, UserError, VdaeBenchError
 from vdae_bench.running.context import RunContext
+from vdae_bench.running.job import RunGroup
 from vdae_bench.running.options import RunOptions
 from vdae_bench.running.pools import choose_pool
 from vdae_bench.running.progress import choose_progress
 from vdae_bench.running.schedule import SerialExecutor
 from vdae_bench.running.stop import StopToken
+from vdae_bench.running.workers import Load, rough_seconds
 from vdae_bench.search.studies import Study, studies_of, studies_to_run
 from vdae_bench.search.winner import frozen, trials_frozen, with_winners
 from vdae_bench.spec.sweep import SweepSpec
 from vdae_bench.store.records import Store
+from vdae_bench.system.words import counted
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -66,10 +70,10 @@ def run_studies(studies: Sequence[Study], context: RunContext, options: RunOptio
             progress.say(found.as_text())
 
     with (
-        only_search_in(folder),
+        only_search_in(folder, lambda line: click.echo(line, err=True)),
         stop.listening(context.command),
         choose_progress(work, options.quiet) as progress,
-        choose_pool(options, context, progress.say) as pool,
+        choose_pool(options, context, load_of(studies, context), progress.say) as pool,
         ThreadPoolExecutor(len(studies)) if pool else SerialExecutor() as executor,
     ):
         for study, future in [(study, executor.submit(run, study)) for study in studies]:
@@ -83,6 +87,18 @@ def run_studies(studies: Sequence[Study], context: RunContext, options: RunOptio
         raise Failed("not all searches came to a result:\n  " + "\n  ".join(failures))
 
 
+def load_of(studies: Sequence[Study], context: RunContext) -> Load:
+    """The load of studies, as if every batch were of the largest network: at a time each has one."""
+    batches: list[RunGroup] = []
+    left = []
+    for study in studies:
+        if (trials := study.trials - trials_frozen(study, context.store)) > 0:
+            runs = tuple((study.largest_job, number) for number in range(trials))
+            left.append(RunGroup(runs))
+            batches.append(RunGroup(runs[: study.batch]))
+    return replace(Load.of(batches), seconds=map(rough_seconds, left))
+
+
 def take_winners(spec: SweepSpec, store: Store, asked: bool | None, quiet: bool) -> SweepSpec:
     """The spec with the hyper-parameters that searches chose, unless `asked` is False; says so where nobody asked."""
     if spec.search is None or asked is False:
@@ -92,9 +108,8 @@ def take_winners(spec: SweepSpec, store: Store, asked: bool | None, quiet: bool)
         cells = len({slug for study in studies_of(spec) for slug in study.serves})
         if found.searched:
             place = store.searches(spec.name, spec.protocol.name)
-            said = (
-                f"{len(found.searched)} of {cells} cells have searched hyper-parameters, from {place} (or --no-search)"
-            )
+            of = f"{len(found.searched)} of {counted(cells, 'cell')}"
+            said = f"searched hyper-parameters for {of}, from {place} (or --no-search)"
         else:
             said = "its hyper-parameter search is not run; --search runs it"
         click.echo(f"{spec.name}: {said}", err=True)

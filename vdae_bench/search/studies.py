@@ -87,7 +87,7 @@ class Study:
                 "batch": self.batch,
                 "pruning": self.pruning,
                 "dataset_sha256": find_dataset(job.dataset).sha256,
-                "method_version": get_method(self.cell.method).version,
+                **get_method(self.cell.method).code_with(dict(self.cell.options)),
             }
         )
 
@@ -118,6 +118,17 @@ class Study:
     def train_flops(self) -> int:
         """FLOPs of one trial that is not pruned, a mean over the space's architectures."""
         return sum(self.architecture_flops) // len(self.architecture_flops)
+
+    @property
+    def largest_job(self) -> Job:
+        """The job of the space's largest network."""
+        choices = architecture_of(self.space)
+        return self.job(
+            {
+                name: max(space.values) if isinstance(space, Choices) else space.largest
+                for name, space in choices.items()
+            }
+        )
 
     @property
     def architecture_flops(self) -> list[int]:

@@ -34,6 +34,7 @@ from vdae_bench.search.studies import Study
 from vdae_bench.search.winner import Trial
 from vdae_bench.store.records import Store
 from vdae_bench.system.strict_json import digest
+from vdae_bench.system.words import counted
 from vdae_bench.training.checkpoint import Checkpoint
 from vdae_bench.training.trainer import Interrupted, Trainer, keep_replicas
 
@@ -55,12 +56,14 @@ class SearchImages(ViewedImages):
         return super().held_out(split, dtype, draw)
 
     @functools.cached_property
-    def _statistics(self) -> PixelStatistics:
-        return super().statistics()
+    def _known(self) -> dict[Callable[[Tensor], Tensor] | None, PixelStatistics]:
+        return {}
 
-    def statistics(self) -> PixelStatistics:
+    def statistics(self, space: Callable[[Tensor], Tensor] | None = None) -> PixelStatistics:
         """Pixel statistics, computed once for all groups of a study."""
-        return self._statistics
+        if space not in self._known:
+            self._known[space] = super().statistics(space)
+        return self._known[space]
 
 
 @functools.lru_cache(maxsize=1)
@@ -152,7 +155,7 @@ class _Training:
         """A trainer of the replicas that are alive, at their start."""
         job, context = self.group.job, self.context
         options = (dict(job.cell.options),) * len(self.alive)
-        model = get_method(job.cell.method).build(job.problem(len(self.alive), options))
+        model = get_method(job.cell.method).model(job.problem(len(self.alive), options))
         data = search_images(job.dataset, context.data_folder, job.view, context.device, job.protocol.train_images)
         seeds = [self.study.trial_seed(number) for number in self.alive]
         optimisers = [self.study.job(self.group.members[number]).adam_settings for number in self.alive]
@@ -175,7 +178,9 @@ class _Training:
                 self._share_seconds(trainer)
                 self._end_some(trainer)
             epoch = min(trainer.step // trainer.steps_per_epoch + 1, self.study.epochs)
-            report(f"epoch {epoch}/{self.study.epochs}, {len(self.alive)} trials", trainer.step / trainer.steps)
+            report(
+                f"epoch {epoch}/{self.study.epochs}, {counted(len(self.alive), 'trial')}", trainer.step / trainer.steps
+            )
 
         while self.alive:
             trainer = self.trainer()
@@ -266,7 +271,7 @@ def groups_of(
 class BatchDisplay(Display[list[Trial]]):
     """Shows the groups of a batch as one bar; the search itself says when the batch starts and what failed."""
 
-    def __init__(self, groups: Sequence[TrialGroup], progress: Progress, label: str) -> None:
+    def __init__(self, groups: Sequence[Task[list[Trial]]], progress: Progress, label: str) -> None:
         super().__init__(progress)
         self.label, self.groups = label, len(groups)
         self.work = sum(group.work for group in groups)
@@ -287,11 +292,11 @@ class BatchDisplay(Display[list[Trial]]):
 
     def end(self, task: Task[list[Trial]], result: list[Trial]) -> None:
         """Count the group's work as done, pruned trials too."""
-        self.update(task, f"{len(result)} trials ended", 1.0)
+        self.update(task, f"{counted(len(result), 'trial')} ended", 1.0)
 
 
 def train(
-    groups: Sequence[TrialGroup],
+    groups: Sequence[Task[list[Trial]]],
     context: RunContext,
     display: Display[list[Trial]],
     stop: StopToken,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -25,7 +26,10 @@ from vdae_bench.spec.sweep import Searched, SweepSpec
 from vdae_bench.store.provenance import code_state
 from vdae_bench.store.records import Store, keep_aside
 from vdae_bench.system import atomic, strict_json
+from vdae_bench.system.atomic import is_plain
 from vdae_bench.system.strict_json import digest
+from vdae_bench.system.untrusted import Unfit
+from vdae_bench.system.words import counted
 
 _SPACE: TypeAdapter[dict[str, Range | Choices]] = TypeAdapter(dict[str, Range | Choices])
 METRIC = "validation -ELBO at beta = 1 after the last epoch, nats an image, lower is better"
@@ -106,9 +110,15 @@ class Winner(BaseModel):
         return sorted((each for each in self.trials if each.state == "complete"), key=_rank)
 
     @property
+    def content(self) -> dict[str, Any]:
+        """The file's content, but for the digest of it there."""
+        content = self.model_dump(mode="json")
+        return {"schema": content.pop("schema_"), **content}
+
+    @property
     def digest(self) -> str:
         """Digest of the file's content."""
-        return digest(json.loads(winner_json(self)))
+        return digest(self.content)
 
     @property
     def source(self) -> str:
@@ -135,7 +145,8 @@ def freeze(study: Study, trials: Sequence[Trial]) -> Winner:
     best = best_of(trials)
     if best is None:
         raise EnvironmentFault(
-            f"{study.slug}: none of {len(trials)} trials stayed finite; lower learning_rate in the search's parameters"
+            f"{study.slug}: none of {counted(len(trials), 'trial')} stayed finite; "
+            "lower learning_rate in the search's parameters"
         )
     return Winner(
         schema_=STUDY_SCHEMA,
@@ -167,8 +178,7 @@ def freeze(study: Study, trials: Sequence[Trial]) -> Winner:
 
 def winner_json(winner: Winner) -> str:
     """Text of the winner's file: a line for each field and each trial."""
-    content = winner.model_dump(mode="json")
-    fields = {"schema": content.pop("schema_"), **content}
+    fields = strict_json.sealed(winner.content)
     trials = ",\n  ".join(_line(each) for each in fields.pop("trials"))
     lines = [f" {json.dumps(name)}: {_line(value)}" for name, value in fields.items()]
     return "{\n" + ",\n".join([*lines, f' "trials": [\n  {trials}\n ]']) + "\n}\n"
@@ -185,22 +195,24 @@ def read_winner(path: Path) -> Winner | None:
         UserError: the file is damaged.
         EnvironmentFault: it cannot be read.
     """
-    file = atomic.read(path)
-    found = None if file is None else _parse(file, path.name)
-    if file is not None and found is None:
-        raise UserError(f"{path} is damaged; take it from a backup, or delete it and search again")
-    return found
+    with suppress(Unfit):
+        file = atomic.read(path)
+        found = None if file is None else _parse(file, path.name)
+        if file is None or found:
+            return found
+    raise UserError(f"{path} is damaged; take it from a backup, or delete it and search again")
 
 
 def _parse(file: bytes, name: str) -> Winner | None:
     """The winner in the content of a file of that name; None where it makes no sense."""
     try:
-        content = strict_json.loads(file)
+        content = strict_json.unsealed(file)
         found = Winner.model_validate({"schema_": content.pop("schema"), **content})
         best = best_of(found.trials)
         sensible = (
             best is not None
             and (best.number, best.parameters, best.value) == (found.winner, found.chosen, found.value)
+            and is_plain(name)
             and name.startswith((f"{found.slug}.json", f"{found.slug}.superseded-"))
             and not any(each.faults for each in found.searched.values())
             and all(is_point_of(found.searched, each.parameters) for each in found.trials)
@@ -251,7 +263,7 @@ def set_aside(path: Path) -> None:
     except UserError:
         label = "unreadable"
     if label:
-        keep_aside(path, path.read_bytes(), label)
+        keep_aside(path, label)
 
 
 def own_winner(study: Study, store: Store) -> Winner | None:

@@ -1,23 +1,28 @@
 """Sweep specs: YAML to validated cells, their hyper-parameters and seeds.
 
 `grid` (one or a list) is multiplied out over its axes: data set, method, latents, and any option. `include` adds cells,
-`exclude` takes cells away. Every fault is named with its line and the nearest valid word.
+`exclude` takes cells away (`spec.cells`). All faults are named at once, each with its line and the nearest valid word.
 """
 
 from __future__ import annotations
 
-import itertools
+import copy
+import functools
 import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
 from vdae_bench.data.registry import find_dataset, parse_dataset_id
 from vdae_bench.errors import UserError
-from vdae_bench.models.registry import get_method
+from vdae_bench.models.registry import get_method, known_methods
+from vdae_bench.spec.cells import CellBuilder
 from vdae_bench.spec.file import (
+    MAX_CELLS,
+    CellPattern,
     CellSpec,
     Choices,
     Metric,
@@ -26,23 +31,34 @@ from vdae_bench.spec.file import (
     SpecFile,
     StudyGrid,
 )
-from vdae_bench.spec.hyperparameters import Vocabulary, hyperparameters_of
-from vdae_bench.spec.protocol import Protocol, load_protocol, override, sweeps_folder
+from vdae_bench.spec.hyperparameters import Vocabulary
+from vdae_bench.spec.protocol import Protocol, load_protocol, override, place_in_protocol, sweeps_folder, with_seeds
 from vdae_bench.spec.sweep import CELL_AXES, Cell, SweepSpec
+from vdae_bench.system.paths import user_path
 from vdae_bench.system.words import nearest
-from vdae_bench.system.yaml_file import Location, YamlFile
+from vdae_bench.system.yaml_file import Fault, Location, YamlFile, listed
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 
 def find_spec(word: str) -> Path:
-    """A spec by its path, or a shipped one by its name (`table1`)."""
-    path = Path(word)
-    if path.suffix in (".yaml", ".yml") or path.exists():
-        if not path.is_file():
-            raise UserError(f"there is no spec file {word}; give a YAML file or the name of a shipped sweep")
-        return path
+    """A spec by its path, or a shipped one, which nothing in the current folder hides.
+
+    A shipped one has the name of its file (`evidence/binary`), or its own (`binary`).
+    """
     shipped = shipped_sweeps()
-    if word in shipped:
-        return sweeps_folder() / f"{word}.yaml"
+    if found := word if word in shipped else shipped_names().get(word):
+        return sweeps_folder() / f"{found}.yaml"
+    path = user_path(word)
+    if path.is_file():
+        return path
+    if path.is_dir():
+        raise UserError(f"{word} is a folder; give the YAML file in it, or the name of a shipped sweep")
+    if path.exists():
+        raise UserError(f"{word} is a pipe or a device, which cannot be read again; write the spec to a .yaml file")
+    if path.suffix in (".yaml", ".yml"):
+        raise UserError(f"there is no spec file {word}; give a YAML file or the name of a shipped sweep")
     raise UserError(f"there is no sweep {word!r}{nearest(word, shipped)}; shipped are {', '.join(shipped)}")
 
 
@@ -51,6 +67,13 @@ def shipped_sweeps() -> list[str]:
     folder = sweeps_folder()
     files = (path for path in folder.rglob("*.yaml") if path.parent.name != "protocols")
     return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in files)
+
+
+@functools.cache
+def shipped_names() -> dict[str, str]:
+    """The file of each shipped sweep by the name in it, which is that of its folder of results: `readings/nice-l2`."""
+    files = {word: YamlFile.read(sweeps_folder() / f"{word}.yaml").content for word in shipped_sweeps()}
+    return {content["name"]: word for word, content in files.items()}
 
 
 def load_spec(
@@ -67,146 +90,125 @@ def load_spec(
     Raises:
         UserError: with one line for each fault, naming its place in the file.
     """
-    return _Checker(YamlFile.read(path)).spec(protocol, overrides or {}, seeds, search or {})
+    faults: list[Fault] = []
+    return _Checker(YamlFile.read(path, faults), faults).spec(protocol, overrides or {}, seeds, search or {})
+
+
+STAND_INS: Mapping[Location, Any] = {("version",): 1, ("name",): "unnamed", ("search", "trials"): 1}
+"""Values of keys that must be there, for the rest of a file to be checked without them."""
+MOST_PASSES = 10
+"""How often the rest is read again at most, once all that pydantic finds wrong is taken out."""
 
 
 class _Checker:
-    """Turns a file into a `SweepSpec`, collecting faults with their lines."""
+    """Turns a file into a `SweepSpec`, collecting every fault with its line before it raises them."""
 
-    def __init__(self, file: YamlFile) -> None:
-        self.file = file
-        self.faults: list[tuple[int, str]] = []
+    def __init__(self, file: YamlFile, faults: list[Fault]) -> None:
+        self.file, self.faults = file, faults
+        self.one_grid = False
+        """True where a single grid is written without a list around it."""
+        self.lost: set[Location] = set()
+        """Places that were at fault when the file was read: nothing more is said of what is missing there."""
 
     def fault(self, at: Location, message: str) -> None:
         """Note a fault at a place of the file."""
+        if self.one_grid and at[:2] == ("grid", 0):
+            at = ("grid", *at[2:])
         self.faults.append((self.file.line(at), message))
 
     def raise_faults(self) -> None:
         """Raise all faults found so far as one `UserError`."""
         if self.faults:
-            lines = [f"{self.file.path}, line {line}: {message}" for line, message in sorted(set(self.faults))]
-            raise UserError("\n".join(lines))
+            raise UserError(listed(self.file.path, self.faults))
 
     def spec(
         self, protocol: str | None, overrides: Mapping[str, Any], seeds: int | None, search: Mapping[str, Any]
     ) -> SweepSpec:
         """Check everything and build the spec."""
-        if not isinstance(self.file.content, dict):
-            raise UserError(f"{self.file.path}, line 1: a sweep spec is a mapping with version, name, grid, ...")
-        try:
-            written = SpecFile.model_validate(self.file.content)
-        except ValidationError as error:
-            for line, message in faults_of(error, SpecFile, self.file):
-                self.faults.append((line, message))
-            self.raise_faults()
-            raise AssertionError from error
+        written = self._read()
         if search:
             written.search = self._search_with(written.search, search)
-        cells = self._cells(written)
-        vocabulary = Vocabulary(tuple(map(get_method, dict.fromkeys(cell.method for cell in cells))))
-        resolved = self._protocol(written, protocol, overrides, vocabulary)
-        self._check_hyperparameters(written, vocabulary)
-        if not cells and not self.faults:
+        builder = CellBuilder(self.fault, self.lost)
+        cells = builder.build(written)
+        if not written.grid and not written.include and not self.lost:
             self.fault((), "the sweep has no cells; give grid or include")
+        used = dict.fromkeys(cell.method for cell in cells) if builder.whole else builder.methods
+        vocabulary = Vocabulary(tuple(map(get_method, used)), whole=builder.methods_whole and bool(used))
+        settings = {name: value for name, value in overrides.items() if name != "seeds"}
+        resolved = self._protocol(written, protocol, settings, vocabulary)
+        self._check_hyperparameters(written, vocabulary, builder)
+        self._check_images(resolved, cells, chosen={*overrides} if protocol is None else None)
         if written.search is not None:
-            self._check_search(written.search, cells, vocabulary)
+            self._check_search(written.search, cells, vocabulary, builder)
         self.raise_faults()
-        assert resolved is not None
+        own = written.seeds or resolved.seeds
         return SweepSpec(
             name=written.name,
             description=written.description,
             cells=tuple(cells),
-            protocol=resolved,
-            hyperparameters=_given(written.hyperparameters),
+            protocol=with_seeds(resolved, seeds or overrides.get("seeds", own)),
+            hyperparameters=written.hyperparameters,
             search=written.search,
-            seeds=seeds or written.seeds or resolved.seeds,
+            spec_seeds=own,
         )
+
+    def _read(self) -> SpecFile:
+        """The file by its schema, without what is at fault: that is noted."""
+        if not isinstance(self.file.content, dict):
+            self.fault((), "a sweep spec is a mapping with version, name, grid, ...")
+            self.raise_faults()
+        content = {key: value for key, value in self.file.content.items() if value is not None}
+        self.one_grid = isinstance(content.get("grid"), dict)
+        if self.one_grid:
+            content["grid"] = [content["grid"]]
+        content = copy.deepcopy(content)
+        for number in range(MOST_PASSES):
+            try:
+                return SpecFile.model_validate(content)
+            except ValidationError as error:
+                found = {_place(each["loc"]): sentence_about(each, SpecFile) for each in error.errors()}
+                said = " ".join(found.values())
+                for at, sentence in found.items():
+                    if number == 0:
+                        self.lost.add(at)
+                        if not (" is missing" in sentence and f"did you mean {at[-1]!r}?" in said):
+                            self.fault(at, sentence)
+                    _take_out(content, at)
+        self.raise_faults()
+        raise AssertionError
 
     def _protocol(
         self, written: SpecFile, name: str | None, overrides: Mapping[str, Any], vocabulary: Vocabulary
-    ) -> Protocol | None:
+    ) -> Protocol:
         fields: dict[str, Any] = {}
-        base = "quick"
+        base: Any = "quick"
         if isinstance(written.protocol, str):
             base = written.protocol
         elif isinstance(written.protocol, dict):
             fields = dict(written.protocol)
             base = fields.pop("base", base)
+        elif written.protocol is not None:
+            what = "a protocol is a name, or a mapping of the fields that differ"
+            self.fault(("protocol",), f"{what}, not {shown(written.protocol)}")
         if name is not None and name != base:
             base, fields = name, {}  # a protocol chosen on the command line replaces the file's
         try:
-            protocol = load_protocol(str(base))
-            for key, value in protocol.hyperparameters.items():
-                if fault := vocabulary.fault(key, value):
-                    raise UserError(f"protocol {protocol.name}: {key}: {fault}")
+            protocol = load_protocol(base)
+            if faults := [*faults_in_protocol(protocol, base, vocabulary)]:
+                raise UserError("\n".join(faults))
+            read = {key: vocabulary.read(key, value) for key, value in protocol.hyperparameters.items()}
+            protocol = protocol.model_copy(update={"hyperparameters": read})
         except UserError as error:
             if name is not None:
                 raise
-            self.fault(("protocol",), str(error))
-            return None
-        try:
-            return apply_overrides(apply_overrides(protocol, fields, vocabulary), overrides, vocabulary)
-        except UserError as error:
-            if overrides:
-                raise
-            self.fault(("protocol",), str(error))
-            return None
-
-    def _cells(self, written: SpecFile) -> list[Cell]:
-        candidates: list[tuple[Location, dict[str, Any], dict[str, Any]]] = []
-        for index, grid in enumerate(written.grid):
-            place: Location = ("grid", index)
-            missing = [axis for axis in CELL_AXES if axis not in grid]
-            if missing:
-                self.fault(place, f"the grid needs the axes {', '.join(missing)} too")
-                continue
-            for values in itertools.product(*grid.values()):
-                candidates.append((place, dict(zip(grid, values, strict=True)), {}))
-        for index, cell in enumerate(written.include):
-            at: Location = ("include", index)
-            absent = [axis for axis in CELL_AXES if getattr(cell, axis) is None]
-            if absent:
-                self.fault(at, f"an included cell needs {', '.join(absent)} too")
-                continue
-            axes = {axis: getattr(cell, axis) for axis in CELL_AXES} | cell.options
-            candidates.append((at, axes, _given(cell.hyperparameters)))
-        cells: dict[str, Cell] = {}
-        for at, axes, hyperparameters in candidates:
-            if any(_excludes(pattern, axes) for pattern in written.exclude):
-                continue
-            built = self._cell(at, axes, hyperparameters)
-            if not built:
-                continue
-            twin = cells.setdefault(built.slug, built)
-            if twin.hyperparameters != built.hyperparameters:
-                self.fault(at, f"cell {built.slug} is there twice with different hyperparameters: make two specs")
-        return list(cells.values())
-
-    def _cell(self, at: Location, axes: dict[str, Any], hyperparameters: dict[str, Any]) -> Cell | None:
-        options = {name: value for name, value in axes.items() if name not in CELL_AXES}
-        latents = axes["latents"]
-        try:
-            view, dataset = parse_dataset_id(str(axes["dataset"]))
-            method = get_method(str(axes["method"]))
-            if isinstance(latents, bool) or not isinstance(latents, int):
-                raise UserError(f"latents must be whole numbers, not {latents!r}")
-            method.check(view, latents, math.prod(find_dataset(dataset).image_shape), options)
-            hyperparameters_of(method)
-        except UserError as error:
-            self.fault(at, str(error))
-            return None
-        set_options = {
-            name: float(value) if isinstance(value, int) else value
-            for name, value in options.items()
-            if value != method.options[name].default
-        }
-        return Cell(
-            axes["dataset"],
-            method.id,
-            latents,
-            tuple(sorted(set_options.items())),
-            tuple(sorted(hyperparameters.items())),
-        )
+            self.fault(("protocol", "base"), str(error))
+            protocol = load_protocol("quick")  # so that the fields beside it are checked
+        faults_of_fields = list(faults_of_overrides(protocol, fields, vocabulary))
+        for key, message in faults_of_fields:
+            self.fault(("protocol", key), message)
+        if not faults_of_fields:
+            protocol = apply_overrides(protocol, fields, vocabulary)
+        return apply_overrides(protocol, overrides, vocabulary)
 
     def _search_with(self, written: SearchSpec | None, values: Mapping[str, Any]) -> SearchSpec:
         if written is None:
@@ -214,39 +216,57 @@ class _Checker:
         try:
             return SearchSpec.model_validate({**written.model_dump(), **values})
         except ValidationError as error:
-            first = error.errors()[0]
-            name = str(first["loc"][0])
-            hint = nearest(name, SearchSpec.model_fields) if first["type"] == "extra_forbidden" else ""
-            place = ".".join(str(part) for part in first["loc"] if not _is_branch(part))
-            raise UserError(f"search.{place}: {first['msg']}, not {first['input']!r}{hint}") from None
+            raise UserError("\n".join(sentence_about(each, SearchSpec, "search.") for each in error.errors())) from None
 
-    def _check_hyperparameters(self, written: SpecFile, vocabulary: Vocabulary) -> None:
-        sections: list[tuple[Location, Mapping[str, Any]]] = [(("hyperparameters",), written.hyperparameters)]
-        for key, cells in (("include", written.include), ("exclude", written.exclude)):
-            sections += [((key, index, "hyperparameters"), cell.hyperparameters) for index, cell in enumerate(cells)]
-        for at, values in sections:
+    def _check_hyperparameters(self, written: SpecFile, vocabulary: Vocabulary, builder: CellBuilder) -> None:
+        sections: list[tuple[Location, Mapping[str, Any], Vocabulary]] = [
+            (("hyperparameters",), written.hyperparameters, vocabulary)
+        ]
+        for index, cell in enumerate(written.include):
+            method = builder.methods.get(str(cell.method))
+            own = vocabulary
+            if method:
+                own = Vocabulary((method,), whole=True, lacking=f"method {method.id} does not have it")
+            sections.append((("include", index, "hyperparameters"), cell.hyperparameters, own))
+        for at, values, words in sections:
             for name, value in values.items():
-                fault = vocabulary.fault(name, value)
-                if fault and not (value is None and vocabulary.find(name)):  # null is as if it were not there
+                if fault := words.fault(name, value) or words.fault_of_none(name):
                     self.fault((*at, name), f"{'.'.join(map(str, (*at, name)))}: {fault}")
 
-    def _check_search(self, search: SearchSpec, cells: list[Cell], vocabulary: Vocabulary) -> None:
-        whole_sweep = not self.faults  # else some cells may be missing
+    def _check_images(self, protocol: Protocol, cells: list[Cell], chosen: set[str] | None) -> None:
+        """Refuse more images than there are; `chosen` are the fields of the command line, None where all are."""
+        for dataset in dict.fromkeys(parse_dataset_id(cell.dataset)[1] for cell in cells):
+            for name, sentence in protocol.asks_too_much(find_dataset(dataset)):
+                if chosen is None or name in chosen:
+                    raise UserError(sentence)
+                self.fault(("protocol", name), sentence)
+
+    def _check_search(
+        self, search: SearchSpec, cells: list[Cell], vocabulary: Vocabulary, builder: CellBuilder
+    ) -> None:
+        for name in {str(at[2]) for at in self.lost if at[:2] == ("search", "parameters") and len(at) > 2}:
+            if not vocabulary.find(name):
+                hint = nearest(name, vocabulary.own)
+                self.fault(("search", "parameters", name), f"search parameter {name!r}: unknown hyper-parameter{hint}")
         for name, space in search.parameters.items():
-            whys = list(_faults_of_space(name, space, vocabulary))
-            if whole_sweep and name not in vocabulary.own and vocabulary.find(name):
-                whys.append("no method of this sweep has it; leave it out")
-            for why in whys:
+            whys = [*_faults_of_space(name, space, vocabulary), vocabulary.fault_of_none(name)]
+            for why in filter(None, whys):
                 self.fault(("search", "parameters", name), f"search parameter {name!r}: {why}")
-        options = {name for cell in cells for name in get_method(cell.method).options}
+        options = {name for method in builder.methods.values() for name in method.options}
         for index, axis in enumerate(search.share):
-            if axis not in CELL_AXES and axis not in options:
-                hint = nearest(axis, [*CELL_AXES, *options])
+            if not (isinstance(axis, str) and (axis in CELL_AXES or axis in options)):
+                hint = nearest(axis, [*CELL_AXES, *sorted(options)])
                 self.fault(("search", "share", index), f"{axis!r} is no axis of this sweep{hint}")
+        studies = math.prod(len(values) or 1 for values in search.compare.model_dump().values()) * len(cells)
+        if studies > MAX_CELLS:
+            self.fault(
+                ("search", "compare"),
+                f"it compares {studies:,} studies, where {MAX_CELLS:,} are the most; leave some out",
+            )
         trained = [cell.slug for cell in cells if get_method(cell.method).trains]
         if search.cell is not None and search.share:
             self.fault(("search", "cell"), "give share or cell, not both")
-        elif search.cell is not None and search.cell not in trained and cells:
+        elif search.cell is not None and search.cell not in trained and cells and builder.whole:
             what = f"{search.cell!r} is no cell of this sweep that trains{nearest(search.cell, trained)}"
             self.fault(("search", "cell"), f"{what}; cells are {', '.join(trained)}")
 
@@ -258,7 +278,9 @@ def _faults_of_space(name: str, space: Range | Choices, vocabulary: Vocabulary) 
         return
     values: list[Any]
     if isinstance(space, Choices):
-        values = space.values
+        values = [value for value in space.values if isinstance(value, str | int | float)]
+        wrong = [value for value in space.values if value not in values]
+        yield from (f"a value is a word or a number, not {shown(value)}" for value in wrong)
         if len(set(values)) < len(values):
             yield f"a value is there twice in {values}; write each once"
     else:
@@ -276,61 +298,114 @@ def _faults_of_space(name: str, space: Range | Choices, vocabulary: Vocabulary) 
     yield from filter(None, (vocabulary.fault(name, value, strict=True) for value in values))
 
 
-def _given(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in hyperparameters.items() if value is not None}
+def faults_in_protocol(protocol: Protocol, word: Any, vocabulary: Vocabulary) -> Iterator[str]:
+    """Sentences about hyper-parameters of a protocol's own file that are unknown, or out of bounds."""
+    for key, value in protocol.hyperparameters.items():
+        if fault := vocabulary.fault(key, value):
+            yield f"{place_in_protocol(word, ('hyperparameters', key))}: {key}: {fault}"
 
 
-def _excludes(pattern: CellSpec, axes: Mapping[str, Any]) -> bool:
-    wanted = {axis: getattr(pattern, axis) for axis in CELL_AXES if getattr(pattern, axis) is not None}
-    wanted |= pattern.options
-    return bool(wanted) and all(axes.get(name) == value for name, value in wanted.items())
+def faults_of_overrides(
+    protocol: Protocol, values: Mapping[str, Any], vocabulary: Vocabulary
+) -> Iterator[tuple[str, str]]:
+    """(name, sentence) for each value that cannot replace a field of a protocol, or be a hyper-parameter's."""
+    known = protocol_fields()
+    for name, value in values.items():
+        if name in known:
+            continue
+        if not vocabulary.find(name):
+            hint = nearest(name, [*known, *vocabulary.own]) or "; vdae-bench list hyperparameters has those there are"
+            yield name, f"{name!r} is no field of a protocol and no hyper-parameter{hint}"
+        elif fault := vocabulary.fault(name, value) or vocabulary.fault_of_none(name):
+            yield name, f"{name}: {fault}"
+    try:
+        override(protocol, {name: value for name, value in values.items() if name in known}, {})
+    except ValidationError as error:
+        for each in error.errors():
+            yield str(each["loc"][0]), sentence_about(each, Protocol)
 
 
 def apply_overrides(protocol: Protocol, values: Mapping[str, Any], vocabulary: Vocabulary | None = None) -> Protocol:
     """Replace protocol fields and hyper-parameters by name; `vocabulary` is that of the sweep, where there is one.
 
     Raises:
-        UserError: for a name that is neither, with the nearest that is, or a value out of bounds.
+        UserError: for a name that is neither, with the nearest that is, or a value out of bounds; a line for each.
     """
     vocabulary = vocabulary or Vocabulary()
-    own = ("hyperparameters", "overrides", "name", "base", "description", "cannot_show")
-    known = [name for name in Protocol.model_fields if name not in own]
+    if faults := [sentence for _, sentence in faults_of_overrides(protocol, values, vocabulary)]:
+        raise UserError("\n".join(faults))
+    known = protocol_fields()
     fields = {name: value for name, value in values.items() if name in known}
-    hyper = {name: value for name, value in values.items() if name not in known}
-    for name, value in hyper.items():
-        if not vocabulary.find(name):
-            hint = nearest(name, [*known, *vocabulary.own])
-            raise UserError(f"{name!r} is no field of a protocol and no hyper-parameter{hint}")
-        if fault := vocabulary.fault(name, value):
-            raise UserError(f"{name}: {fault}")
-    try:
-        return override(protocol, fields, hyper)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}, not {first['input']!r}") from None
+    hyper = {name: vocabulary.read(name, value) for name, value in values.items() if name not in known}
+    return override(protocol, fields, hyper)
 
 
-def faults_of(error: ValidationError, model: type[BaseModel], file: YamlFile) -> Iterator[tuple[int, str]]:
-    """(line, sentence) for each fault that pydantic found, with the nearest valid key for an unknown one."""
-    for each in error.errors():
-        at = each["loc"]
-        path = ".".join(str(part) for part in at if not _is_branch(part))
-        if each["type"] == "extra_forbidden":
-            known = _keys_at(model, at[:-1])
-            message = f"unknown key {path!r}{nearest(str(at[-1]), known)}"
-        elif each["type"] == "missing":
-            message = f"the key {path!r} is missing"
-        else:
-            message = f"{path}: {each['msg'][0].lower()}{each['msg'][1:]}, not {each['input']!r}"
-        place = [part for part in at if not _is_branch(part)]
-        if place[:2] == ["grid", 0] and isinstance(file.content.get("grid"), dict):
-            del place[1]  # a single grid is written without a list around it
-        yield file.line(place), message
+def protocol_fields() -> list[str]:
+    """Fields of a protocol that a spec or `--set` may replace."""
+    own = ("hyperparameters", "overrides", "name", "base", "description", "cannot_show")
+    return [name for name in Protocol.model_fields if name not in own]
 
 
-def _is_branch(part: int | str) -> bool:
-    """True for a part of pydantic's location that names a branch of a union, not a key of the file."""
-    return isinstance(part, str) and (part in ("Range", "Choices", "str", "int", "float", "none") or "[" in part)
+def sentence_about(fault: ErrorDetails, model: type[BaseModel], prefix: str = "") -> str:
+    """Sentence about a fault that pydantic found, with the nearest valid word for one that is not."""
+    at = fault["loc"]
+    path = prefix + ".".join(map(str, _place(at)))
+    kind, given = fault["type"], fault["input"]
+    if kind == "extra_forbidden":
+        known = _keys_at(model, at[:-1])
+        hint = nearest(str(at[-1]), known) or _home_of(str(at[-1]), at) or f"; the keys here are {', '.join(known)}"
+        return f"unknown key {path!r}{hint}"
+    if kind == "missing":
+        return f"the key {path!r} is missing{MISSING.get(str(at[-1]), '')}"
+    said = KINDS.get(kind) or f"{fault['msg'][0].lower()}{fault['msg'][1:]}"
+    words = re.findall(r"'([^']*)'", str(fault.get("ctx", {}).get("expected", "")))
+    return f"{path}: {said}, not {shown(given)}{nearest(given, words) if isinstance(given, str) else ''}"
+
+
+KINDS = {
+    **dict.fromkeys(("model_type", "dict_type", "model_attributes_type"), "this is a mapping, as in {key: value}"),
+    "list_type": "this is a list, as in [a, b]",
+}
+"""Pydantic's words for kinds of values, in those of YAML."""
+MISSING = {"distribution": "; it is log_uniform_values, uniform or int_uniform"}
+"""Remedies for keys that are missing."""
+
+
+def _home_of(key: str, at: tuple[int | str, ...]) -> str:
+    """Where a key belongs that is known elsewhere: an option of a cell, a hyper-parameter."""
+    if at[0] in ("include", "exclude") and any(key in method.options for method in known_methods()):
+        return "; put it under options"
+    return "; put it under hyperparameters" if len(at) == 1 and Vocabulary().find(key) else ""
+
+
+def shown(value: Any) -> str:
+    """A value as an error shows it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+def _take_out(content: Any, at: Location) -> None:
+    """Take what is at fault out of a file's content, or put in what must be there, so that the rest can be checked."""
+    *above, last = at
+    node = content
+    for part in above:
+        node = node[int(part)] if isinstance(node, list) else node.get(part)
+        if not isinstance(node, dict | list):
+            return
+    if at in STAND_INS:
+        node[last] = STAND_INS[at]
+    elif isinstance(node, list) and len(above) == 1:
+        node[int(last)] = {}  # an item of grid, include or exclude keeps its place
+    elif isinstance(node, dict) and last in node:
+        del node[last]
+    else:  # what lacks a key goes as a whole
+        _take_out(content, tuple(above))
+
+
+def _place(location: tuple[int | str, ...]) -> Location:
+    """The keys of pydantic's location, without the kind of space that it took a parameter's for."""
+    start = location.index("parameters") + 2 if "parameters" in location[:2] else len(location)
+    return (*location[:start], *location[start + 1 :])
 
 
 def _keys_at(model: type[BaseModel], at: tuple[int | str, ...]) -> list[str]:
@@ -340,7 +415,7 @@ def _keys_at(model: type[BaseModel], at: tuple[int | str, ...]) -> list[str]:
         "metric": Metric,
         "compare": StudyGrid,
         "include": CellSpec,
-        "exclude": CellSpec,
+        "exclude": CellPattern,
         "Range": Range,
         "Choices": Choices,
     }

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 
+from vdae_bench.spec.protocol import Whole
 from vdae_bench.system.atomic import is_plain
 
+MAX_CELLS = 10_000
+"""Cells of a sweep at most, counted before any is made; and cells that it leaves out, or studies beside its own."""
 MAX_SEEDS = 1000
 """Training seeds are 0 .. 999 at most; those of trials are far above (`search.studies`)."""
 
@@ -18,7 +21,7 @@ MAX_TRIALS = 10_000
 class Range(BaseModel):
     """A continuous or integer interval of a search."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     distribution: Literal["log_uniform_values", "uniform", "int_uniform"]
     min: float = Field(allow_inf_nan=False)
@@ -46,9 +49,9 @@ class Range(BaseModel):
 class Choices(BaseModel):
     """A categorical set of a search."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
-    values: list[str | int | float] = Field(min_length=1)
+    values: list[Any] = Field(min_length=1)
     faults: ClassVar[tuple[str, ...]] = ()
     """Empty: a set cannot be wrong in itself, where an interval can (`Range.faults`)."""
 
@@ -57,10 +60,29 @@ class Choices(BaseModel):
         return type(value) in (str, int, float) and value in self.values
 
 
+def _kind_of_space(value: Any) -> str | None:
+    """Range or Choices, by the keys that are there; so that a fault is one of the kind that is meant."""
+    keys = value if isinstance(value, dict) else vars(value) if isinstance(value, BaseModel) else ()
+    if "values" in keys:
+        return "Choices"
+    return "Range" if any(key in Range.model_fields for key in keys) else None
+
+
+Space = Annotated[
+    Annotated[Range, Tag("Range")] | Annotated[Choices, Tag("Choices")],
+    Discriminator(
+        _kind_of_space,
+        custom_error_type="no_space",
+        custom_error_message="Give values: [...], or distribution, min and max",
+    ),
+]
+"""The space of a searched parameter."""
+
+
 class Metric(BaseModel):
     """The quantity that a search optimises."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     name: Literal["validation_elbo"]
     goal: Literal["maximize"]
@@ -69,53 +91,58 @@ class Metric(BaseModel):
 class StudyGrid(BaseModel):
     """Studies beside the spec's own, multiplied out: other samplers, seeds, epochs, numbers of trials at once."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     sampler: list[Literal["gp", "tpe", "random"]] = []
-    seed: list[Annotated[int, Field(ge=0, le=MAX_SEEDS)]] = []
-    epochs: list[Annotated[int, Field(ge=1)]] = []
-    batch: list[Annotated[int, Field(ge=1, le=256)]] = []
+    seed: list[Annotated[Whole, Field(ge=0, le=MAX_SEEDS)]] = []
+    epochs: list[Annotated[Whole, Field(ge=1)]] = []
+    batch: list[Annotated[Whole, Field(ge=1, le=256)]] = []
 
 
 class SearchSpec(BaseModel):
     """The hyper-parameter search of a spec."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     method: Literal["bayes", "random"] = "bayes"
     sampler: Literal["gp", "tpe"] = "gp"
     """Sampler of method `bayes`: Optuna's Gaussian process, or its tree-structured Parzen estimator."""
     metric: Metric = Metric(name="validation_elbo", goal="maximize")
-    trials: int = Field(ge=1, le=MAX_TRIALS)
+    trials: Whole = Field(ge=1, le=MAX_TRIALS)
     """Number of trials in total, across resumes."""
-    epochs: int | None = Field(default=None, ge=1)
+    epochs: Whole | None = Field(default=None, ge=1)
     """Epochs of a trial; None takes the protocol's."""
-    batch: int = Field(default=8, ge=1, le=256)
+    batch: Whole = Field(default=8, ge=1, le=256)
     """Trials asked together, before any of them is told; those of one architecture train as replicas of one model."""
     pruning: bool = True
-    seed: int = Field(default=0, ge=0, le=MAX_SEEDS)
-    share: list[str] = []
+    seed: Whole = Field(default=0, ge=0, le=MAX_SEEDS)
+    share: list[Any] = []
     """Axes over which cells share one study, run on the first of them."""
     cell: str | None = None
     """Slug of the one cell whose study serves all."""
     compare: StudyGrid = StudyGrid()
-    parameters: dict[str, Range | Choices] = Field(min_length=1)
+    parameters: dict[str, Space] = Field(min_length=1)
 
 
-class CellSpec(BaseModel):
-    """A cell written out under `include`, or a pattern under `exclude`."""
+class CellPattern(BaseModel):
+    """A pattern under `exclude`: the cells that have all of its values."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     dataset: str | None = None
     method: str | None = None
-    latents: int | None = None
-    options: dict[str, str | int | float | None] = {}
+    latents: Whole | None = None
+    options: dict[str, Any] = {}
+
+
+class CellSpec(CellPattern):
+    """A cell written out under `include`."""
+
     hyperparameters: dict[str, Any] = {}
 
 
-NOT_SWEEPS = ("bench", "chaos")
-"""Folders of results/ that other verbs write."""
+NOT_SWEEPS = ("bench", "chaos", "records", "claims", "index")
+"""Folders of results/ that other verbs write, and files of reports/<protocol>/ that are of all sweeps."""
 
 
 def _plain_name(name: str) -> str:
@@ -127,20 +154,16 @@ def _plain_name(name: str) -> str:
 class SpecFile(BaseModel):
     """A sweep file as written, before its cells are multiplied out."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     version: Literal[1]
     name: Annotated[str, AfterValidator(_plain_name)] = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     description: str = ""
-    grid: list[dict[str, Annotated[list[str | int | float | None], Field(min_length=1)]]] = []
-    include: list[CellSpec] = []
-    exclude: list[CellSpec] = []
-    protocol: str | dict[str, Any] | None = None
+    grid: list[dict[str, Annotated[list[Any], Field(min_length=1)]]] = []
+    include: list[CellSpec] = Field(default=[], max_length=MAX_CELLS)
+    exclude: list[CellPattern] = Field(default=[], max_length=MAX_CELLS // 10)
+    protocol: Any = None
+    """A name, or a mapping of the fields that differ."""
     hyperparameters: dict[str, Any] = {}
     search: SearchSpec | None = None
-    seeds: int | None = Field(default=None, ge=1, le=1000)
-
-    @field_validator("grid", mode="before")
-    @classmethod
-    def _one_grid_is_a_list_of_one(cls, value: Any) -> Any:
-        return [value] if isinstance(value, dict) else value
+    seeds: Whole | None = Field(default=None, ge=1, le=1000)

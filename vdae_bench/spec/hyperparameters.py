@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, get_args
@@ -29,32 +29,54 @@ RESERVED_NAMES = OPTIMISER_NAMES | {*Protocol.model_fields, "seed", "source"}
 """Words that mean something else where a hyper-parameter is set or recorded."""
 
 
-def hyperparameters_of(method: Method) -> dict[str, Hyperparameter[Any]]:
-    """All that a method trains with, by name: the optimiser's hyper-parameters, then its own.
+def hyperparameters_of(method: Method, options: Mapping[str, Any] | None = None) -> dict[str, Hyperparameter[Any]]:
+    """All that a cell of a method trains with, by name: the optimiser's hyper-parameters, then the method's own.
 
     Raises:
         UserError: the method calls one of its own by a name that is taken.
     """
-    for each in method.hyperparameters:
+    own = method.hyperparameters_with(options or {})
+    for each in own:
         if each.name in RESERVED_NAMES:
             raise UserError(f"method {method.id} calls a hyper-parameter {each.name!r}, which is taken; rename it")
-    return {each.name: each for each in (*OPTIMISER, *method.hyperparameters)}
+    return {each.name: each for each in (*OPTIMISER, *own)}
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The names that a spec may set, and what its methods take for a value of each."""
+    """The names that a spec may set, and what its methods take for a value of each.
+
+    Attributes:
+        whole: True where these are all methods of the sweep, so that a name which none of them has changes nothing.
+        lacking: what is said of such a name.
+    """
 
     methods: tuple[Method, ...] = ()
+    whole: bool = False
+    lacking: str = "no method of this sweep has it"
 
     @cached_property
     def own(self) -> dict[str, list[Hyperparameter[Any]]]:
         """Declarations of the optimiser and the sweep's methods by name: mostly one each, more where methods differ."""
-        return _by_name((*OPTIMISER, *(each for method in self.methods for each in method.hyperparameters)))
+        return _by_name((*OPTIMISER, *(each for method in self.methods for each in method.possible_hyperparameters)))
 
     def find(self, name: str) -> list[Hyperparameter[Any]]:
         """The declarations of a name; a name that only other methods have is known too, and changes nothing."""
         return self.own.get(name) or _of_any_method().get(name, [])
+
+    def fault_of_none(self, name: str) -> str:
+        """Sentence that says that a name is known, and that no method here has it; "" where one has."""
+        return f"{self.lacking}; leave it out" if self.whole and name not in self.own and self.find(name) else ""
+
+    def read(self, name: str, value: Any) -> Any:
+        """Return the value of a hyper-parameter as its methods take it.
+
+        Raises:
+            UserError: it is out of bounds or of another type, or nothing has that name.
+        """
+        if fault := self.fault(name, value):
+            raise UserError(f"{name}: {fault}")
+        return self.find(name)[0].read(value)
 
     def fault(self, name: str, value: Any, *, strict: bool = False) -> str:
         """Sentence that says what is wrong with setting a hyper-parameter to a value; "" where nothing is."""

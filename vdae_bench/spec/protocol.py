@@ -9,50 +9,65 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from vdae_bench.data.registry import ImageFiles
 from vdae_bench.errors import UserError
+from vdae_bench.models.hyperparameters import whole
 from vdae_bench.models.log_det import Estimator
 from vdae_bench.models.precision import Precision
 from vdae_bench.system.atomic import is_plain
+from vdae_bench.system.paths import user_path
 from vdae_bench.system.strict_json import digest
-from vdae_bench.system.words import nearest
-from vdae_bench.system.yaml_file import YamlFile
+from vdae_bench.system.words import counted, nearest
+from vdae_bench.system.yaml_file import Location, YamlFile, listed
 
 PROTOCOLS = ("smoke", "quick", "standard", "paper-mixed", "paper")
 """The shipped protocols, files in `sweeps/protocols/`: the longest and most exact last."""
+Whole = Annotated[int, BeforeValidator(whole)]
+"""A whole number, which may be written 1e2; nothing else is taken for one."""
+NOT_PROTOCOLS = ("budgets", "illustration")
+"""Folders beside those of protocols, in results/<sweep>/ and in reports/."""
 NOT_IN_CONTENT = ("name", "base", "seeds", "description", "cannot_show", "quality_samples")
+SPLIT_OF = {
+    "train_images": "train",
+    "validation_images": "validation",
+    "quality_samples": "validation",
+    "nll_images": "test",
+    "elbo_images": "test",
+}
+"""The split of the data that each number of images is of; as many validation images are the floor of sample quality."""
 
 
 class Protocol(BaseModel):
     """A resolved protocol; the fields are explained in `sweeps/protocols/paper.yaml`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     name: str
     base: str
     """The shipped protocol that it is, or differs from."""
     description: str = ""
-    cannot_show: tuple[str, ...] = ()
-    epochs: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
-    seeds: int = Field(ge=1, le=1000)
-    train_images: int | None = Field(default=None, ge=1)
-    validation_images: int = Field(ge=1)
-    importance_samples: int = Field(ge=1)
-    nll_images: int = Field(ge=1)
-    elbo_images: int = Field(ge=1)
-    elbo_samples: int = Field(ge=1)
-    quality_samples: int = Field(default=0, ge=0)
+    cannot_show: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    epochs: Whole = Field(ge=1)
+    batch_size: Whole = Field(ge=1)
+    seeds: Whole = Field(ge=1, le=1000)
+    train_images: Whole | None = Field(default=None, ge=1)
+    validation_images: Whole = Field(ge=1)
+    importance_samples: Whole = Field(ge=1)
+    nll_images: Whole = Field(ge=1)
+    elbo_images: Whole = Field(ge=1)
+    elbo_samples: Whole = Field(ge=1)
+    quality_samples: Whole = Field(default=0, ge=0)
     precision: Precision = "float32"
     log_det: Estimator = "subset"
-    log_det_rows: float = Field(default=1.0, gt=0)
+    log_det_rows: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     initialisation: Literal["data", "paper"]
-    scalar_rate: float = Field(gt=0)
+    scalar_rate: float = Field(gt=0, allow_inf_nan=False)
     hyperparameters: dict[str, Any] = {}
     overrides: dict[str, Any] = {}
     """Hyper-parameters that a user set for this protocol; they win over the spec's."""
@@ -67,6 +82,45 @@ class Protocol(BaseModel):
         skip = {"name", "base", "description", "cannot_show", "overrides", "hyperparameters"}
         return {key: (own[key], theirs[key]) for key in own if key not in skip and own[key] != theirs[key]}
 
+    def done_on(self, dataset: ImageFiles) -> Protocol:
+        """The protocol as it is done on a data set: with no more images than there are, and -ELBO on all that have K.
+
+        >>> from vdae_bench.data.registry import find_dataset
+        >>> asked = load_protocol("smoke").model_copy(update={"nll_images": 20001})
+        >>> done = asked.done_on(find_dataset("mnist"))
+        >>> done.nll_images, done.elbo_images
+        (10000, 10000)
+        """
+        there = dataset.counts
+        done = {name: min(getattr(self, name) or there[split], there[split]) for name, split in SPLIT_OF.items()}
+        test = there["test"]
+        scored = {index * test // done[name] for name in ("nll_images", "elbo_images") for index in range(done[name])}
+        done |= {"elbo_images": len(scored), "batch_size": min(self.batch_size, done["train_images"])}
+        if self.train_images is None:
+            done.pop("train_images")
+        if not self.quality_samples:
+            done.pop("quality_samples")
+        return self.model_copy(update=done)
+
+    def asks_too_much(self, dataset: ImageFiles) -> Iterator[tuple[str, str]]:
+        """(field, sentence) for each number of images that this protocol sets above what a data set has.
+
+        What a shipped protocol sets means at most so many: its tables can be made on a smaller data set too. Evidence
+        of samples says how many they were.
+        """
+        there, shipped = dataset.counts, _shipped(self.base)
+        most = {name: (there[split], f"{dataset.name} has {there[split]}") for name, split in SPLIT_OF.items()}
+        del most["quality_samples"]
+        trained = min(self.train_images or there["train"], there["train"])
+        most["batch_size"] = (trained, f"{counted(trained, 'image')} {'is' if trained == 1 else 'are'} trained on")
+        for name, (limit, why) in most.items():
+            asked = getattr(self, name)
+            if asked is not None and asked > limit and asked != getattr(shipped, name):
+                yield name, f"{name} is {asked}, but {why}; use at most {limit}"
+        scored = min(self.elbo_images, there["test"])
+        if min(self.nll_images, there["test"]) > scored:
+            yield "nll_images", f"nll_images is {self.nll_images}, more than elbo_images, {scored}; use at most as many"
+
 
 def sweeps_folder() -> Path:
     """Where the shipped sweeps are: inside an installed package, or beside it in a checkout."""
@@ -74,20 +128,32 @@ def sweeps_folder() -> Path:
     return inside if inside.is_dir() else inside.parents[1] / "sweeps"
 
 
-def load_protocol(word: str) -> Protocol:
+def load_protocol(word: Any) -> Protocol:
     """A shipped protocol by its name, or the one in a file: a shipped one as `base`, and the fields that differ.
 
     Raises:
         UserError: there is none of that name, or the file is no protocol.
     """
-    path = Path(word)
     if word in PROTOCOLS:
         return _shipped(word)
-    if path.suffix in (".yaml", ".yml"):
+    if _is_file(word):
+        path = user_path(word)
         return _shipped(path.stem) if path.resolve().parent == _shipped_folder().resolve() else _from_file(path)
     raise UserError(
         f"there is no protocol {word!r}{nearest(word, PROTOCOLS)}; use one of {', '.join(PROTOCOLS)}, or a YAML file"
     )
+
+
+def place_in_protocol(word: str, at: Location) -> str:
+    """The file and line of a key of a protocol, or its name where it is a shipped one."""
+    if not _is_file(word):
+        return f"protocol {word}"
+    path = user_path(word)
+    return f"{path}, line {YamlFile.read(path).line(at)}"
+
+
+def _is_file(word: Any) -> bool:
+    return isinstance(word, str) and word.endswith((".yaml", ".yml"))
 
 
 def _shipped_folder() -> Path:
@@ -105,20 +171,28 @@ def _from_file(path: Path) -> Protocol:
     file, name = YamlFile.read(path), path.stem
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name) or not is_plain(name):
         raise UserError(f"{path}: a protocol is named as its file is, with small letters, digits, '.', '_' and '-'")
+    if name in NOT_PROTOCOLS:
+        raise UserError(f"{path}: {name} is the name of another folder; give the file another one")
     if name in PROTOCOLS:
         raise UserError(f"{path}: {name} is a shipped protocol; give the file another name")
     if not isinstance(file.content, dict) or file.content.get("base") not in PROTOCOLS:
-        raise UserError(f"{path}: a protocol needs base, one of {', '.join(PROTOCOLS)}, and the fields that differ")
+        given = str(file.content.get("base", "")) if isinstance(file.content, dict) else ""
+        what = f"a protocol needs base, one of {', '.join(PROTOCOLS)}, and the fields that differ"
+        raise UserError(f"{path}, line {file.line(('base',))}: {what}{nearest(given, PROTOCOLS)}")
     known = [field for field in Protocol.model_fields if field not in ("name", "overrides", "cannot_show")]
-    for key in file.content:
-        if key not in known:
-            raise UserError(f"{path}, line {file.line((key,))}: unknown key {key!r}{nearest(key, known)}")
+    unknown = [key for key in file.content if key not in known]
+    faults = [(file.line((key,)), f"unknown key {key!r}{nearest(key, known)}") for key in unknown]
     try:
-        return _on_base(name, file.content["base"], file.content)
+        protocol = _on_base(
+            name, file.content["base"], {key: file.content[key] for key in file.content if key in known}
+        )
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise UserError(f"{path}, line {file.line(first['loc'])}: {place}: {first['msg']}") from None
+        for each in error.errors():
+            place = ".".join(map(str, each["loc"]))
+            faults.append((file.line(each["loc"]), f"{place}: {each['msg']}, not {each['input']!r}"))
+    if faults:
+        raise UserError(listed(path, faults))
+    return protocol
 
 
 def _on_base(name: str, base: str, content: Mapping[str, Any]) -> Protocol:
@@ -143,6 +217,18 @@ def override(protocol: Protocol, fields: Mapping[str, Any], hyperparameters: Map
     return with_limits(changed.model_copy(update={"name": name}))
 
 
+def with_seeds(protocol: Protocol, seeds: Any) -> Protocol:
+    """The protocol with so many seeds, under the name that it has: they change no number of any record.
+
+    Raises:
+        UserError: there cannot be so many.
+    """
+    try:
+        return with_limits(Protocol.model_validate({**protocol.model_dump(), "seeds": seeds}))
+    except ValidationError as error:
+        raise UserError(f"seeds: {error.errors()[0]['msg']}, not {seeds!r}") from None
+
+
 PAPER_EPOCHS, PAPER_SEEDS = 1000, 10
 EPOCHS_TO_ORDER = 30
 """Fewer epochs than this order nothing, by an independent prototype's curves at m = 16 on binary MNIST."""
@@ -157,9 +243,12 @@ def with_limits(protocol: Protocol, *, searched: bool = False) -> Protocol:
         if protocol.epochs < PAPER_EPOCHS:
             smaller = ", with smaller networks" if protocol.hyperparameters else ""
             untuned = "" if searched else ", without its hyper-parameter search"
-            limits.append(f"the paper's numbers: {protocol.epochs} epochs instead of {PAPER_EPOCHS}{smaller}{untuned}")
+            limits.append(
+                f"the paper's numbers: {counted(protocol.epochs, 'epoch')} instead of {PAPER_EPOCHS}{smaller}{untuned}"
+            )
         if protocol.epochs < EPOCHS_TO_ORDER:
-            limits.append(f"which method is better: {protocol.epochs} epochs stop while all curves still fall")
+            stop = f"{counted(protocol.epochs, 'epoch')} {'stops' if protocol.epochs == 1 else 'stop'}"
+            limits.append(f"which method is better: {stop} while all curves still fall")
         if protocol.seeds < PAPER_SEEDS:
-            limits.append(f"small differences: {protocol.seeds} seeds, where the paper has {PAPER_SEEDS}")
+            limits.append(f"small differences: {counted(protocol.seeds, 'seed')}, where the paper has {PAPER_SEEDS}")
     return protocol.model_copy(update={"cannot_show": tuple(limits)})

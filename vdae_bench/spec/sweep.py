@@ -11,6 +11,7 @@ from vdae_bench.models.registry import get_method
 from vdae_bench.spec.file import Choices, Range, SearchSpec
 from vdae_bench.spec.hyperparameters import hyperparameters_of
 from vdae_bench.spec.protocol import Protocol
+from vdae_bench.system.words import number
 
 CELL_AXES = ("dataset", "method", "latents")
 
@@ -25,6 +26,8 @@ class Cell:
     options: tuple[tuple[str, Any], ...] = ()
     hyperparameters: tuple[tuple[str, Any], ...] = field(default=(), compare=False)
     """Set for this cell alone by the spec; part of what it trains with, not of its name."""
+    method_title: str = field(default="", compare=False)
+    """The title of its method where a record says it: a plug-in that made the record need not be loaded here."""
 
     @property
     def slug(self) -> str:
@@ -43,7 +46,7 @@ class Cell:
 
 
 def _word(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return number(value) if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Searched:
 
 @dataclass(frozen=True)
 class SweepSpec:
-    """A validated sweep: its cells, protocol and seeds."""
+    """A validated sweep: its cells and their protocol, which has the number of seeds."""
 
     name: str
     description: str
@@ -64,13 +67,19 @@ class SweepSpec:
     protocol: Protocol
     hyperparameters: dict[str, Any]
     search: SearchSpec | None
-    seeds: int
+    spec_seeds: int
+    """Seeds that the file asks for, whatever the command line says."""
     searched: Mapping[str, Searched] = field(default_factory=dict)
     """By the slug of a cell, what a search chose for it (`search.winner`)."""
 
+    @property
+    def seeds(self) -> int:
+        """How many seeds of each cell are asked for: the protocol's, for records to say the same."""
+        return self.protocol.seeds
+
     def resolved_hyperparameters(self, cell: Cell) -> dict[str, Any]:
         """Hyper-parameters of a cell, later layers winning: defaults, protocol, spec, cell, search, command line."""
-        declared = hyperparameters_of(get_method(cell.method))
+        declared = hyperparameters_of(get_method(cell.method), dict(cell.options))
         layers = (
             self.protocol.hyperparameters,
             self.hyperparameters,

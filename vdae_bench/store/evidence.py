@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt, Valid
 from vdae_bench.data.views import View
 from vdae_bench.store.layout import evidence_paths
 from vdae_bench.system import atomic, strict_json
+from vdae_bench.system.untrusted import LARGEST_TENSORS
 
 EVIDENCE_SCHEMA = 1
 
@@ -90,8 +91,8 @@ def write_evidence(record: Path, evidence: Evidence) -> None:
     arrays = buffer.getvalue()
     numbers = evidence.numbers.model_copy(update={"arrays_sha256": hashlib.sha256(arrays).hexdigest()})
     try:
-        text = json.dumps(numbers.model_dump(), indent=1, allow_nan=False) + "\n"
-        Numbers.model_validate(strict_json.loads(text))
+        text = json.dumps(strict_json.sealed(numbers.model_dump()), indent=1, allow_nan=False) + "\n"
+        Numbers.model_validate(strict_json.unsealed(text))
     except ValueError as error:  # samples that are not finite, say; the run itself is whole
         _log.warning("%s: its samples leave no evidence: %s", record, str(error).splitlines()[0])
         return
@@ -105,7 +106,7 @@ def read_evidence(record: Path, run_digest: str) -> Evidence | None:
     if numbers is None:
         return None
     try:
-        content = atomic.read(evidence_paths(record)[0]) or b""
+        content = atomic.read(evidence_paths(record)[0], LARGEST_TENSORS) or b""
         if hashlib.sha256(content).hexdigest() != numbers.arrays_sha256:
             return None
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
@@ -118,7 +119,8 @@ def read_evidence(record: Path, run_digest: str) -> Evidence | None:
 def read_numbers(record: Path, run_digest: str) -> Numbers | None:
     """Numbers of a run's evidence, without the arrays; None where there are none of that run."""
     try:
-        numbers = Numbers.model_validate(strict_json.loads(atomic.read(evidence_paths(record)[1]) or b""))
+        text = atomic.read(evidence_paths(record)[1]) or b""
+        numbers = Numbers.model_validate(strict_json.unsealed(text))
     except (ValueError, ValidationError):
         return None
     return numbers if numbers.run_digest == run_digest and numbers.schema_version == EVIDENCE_SCHEMA else None

@@ -13,29 +13,53 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from vdae_bench.data.registry import dims_of
+from vdae_bench.data.units import bits_per_dim
 from vdae_bench.errors import EnvironmentFault
+from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.layout import Layout
 from vdae_bench.system import atomic, strict_json
+from vdae_bench.system.atomic import is_plain
 from vdae_bench.system.lease import alone_at
+from vdae_bench.system.redact import redacted_command
+from vdae_bench.system.untrusted import Unfit, content_of
 
 RECORD_SCHEMA = 1
+ROUNDING = 1e-5
+"""Relative error that float32 sums leave in a score."""
 
 _log = logging.getLogger(__name__)
+
+
+def _plain(name: str) -> str:
+    if not is_plain(name):
+        raise ValueError("it is a name that no record can have")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_plain)]
+"""Part of the name of a cell's folder."""
 
 
 class RecordedCell(BaseModel):
     """The cell of a recorded run."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    dataset: str
-    method: str
+    dataset: Name
+    method: Name
     latents: int
-    options: dict[str, str | int | float | bool | None] = {}
+    options: dict[Name, Name | int | float | bool | None] = {}
+
+    def as_cell(self, method_title: str = "") -> Cell:
+        """The cell, with the title of its method where it is known."""
+        return Cell(
+            self.dataset, self.method, self.latents, tuple(sorted(self.options.items())), method_title=method_title
+        )
 
 
 class TestMetrics(BaseModel):
@@ -52,6 +76,27 @@ class TestMetrics(BaseModel):
     nll_standard_error_nats: float = 0.0
     nll_bias_nats: float = 0.0
     neg_elbo_standard_error_nats: float | None = None
+    nll_standard_error_covers: Literal["gap", "level"] = "gap"
+    """What is in the NLL's standard error: of the gap to -ELBO alone, in older records, or of the -ELBO it is taken
+    from too, on the images with few samples (`level`)."""
+    nll_half_samples_nats: float | None = None
+    """NLL on the images with K samples, with half of them, and (next) a quarter; older records have neither."""
+    nll_quarter_samples_nats: float | None = None
+
+    def faults(self, dataset: str) -> Iterator[str]:
+        """Sentences on what these numbers cannot be: log p(x) is above its bound, and bits/dim are those of nats."""
+        if self.neg_elbo_nats is not None:
+            slack = 3 * self.nll_standard_error_nats + ROUNDING * (1 + abs(self.nll_nats))
+            if self.nll_nats > self.neg_elbo_nats + slack:
+                yield f"its NLL {self.nll_nats:g} is above its -ELBO {self.neg_elbo_nats:g}"
+        dims = dims_of(dataset)
+        for score in ("nll", "neg_elbo") if dims else ():
+            nats, bits = getattr(self, f"{score}_nats"), getattr(self, f"{score}_bits_per_dim")
+            if nats is None or bits is None:
+                if nats is None and bits is not None:
+                    yield f"its {score} has bits/dim and no nats"
+            elif dims and abs(bits_per_dim(nats, dims) - bits) > ROUNDING * (1 + abs(bits)):
+                yield f"its {score} of {nats:g} nats is not {bits:g} bits/dim"
 
 
 class ValidationMetrics(BaseModel):
@@ -131,6 +176,17 @@ class Record(BaseModel):
     flags: list[str]
     cost: Cost
     provenance: dict[str, Any]
+    method_version: int | None = None
+    """The version of the method that ran, which its identity has too; older records do not say it."""
+    method_title: str | None = None
+    """The title of the cell's method as it was when this ran; None in records from before it was kept."""
+
+    @model_validator(mode="after")
+    def _of_this_world(self) -> Record:
+        for each in (self.metrics.test, self.metrics.test_at_best_epoch):
+            if fault := next(each.faults(self.cell.dataset), "") if each else "":
+                raise ValueError(fault)
+        return self
 
     @property
     def run_digest(self) -> str:
@@ -139,9 +195,10 @@ class Record(BaseModel):
 
 
 def to_json(record: Record) -> str:
-    """The record as the text of its file."""
+    """The record as the text of its file, with a digest of its content."""
     content = record.model_dump()
-    return json.dumps({"schema": content.pop("schema_"), **content}, indent=1, allow_nan=False) + "\n"
+    content = {"schema": content.pop("schema_"), **content}
+    return json.dumps(strict_json.sealed(content), indent=1, allow_nan=False) + "\n"
 
 
 def to_checked_json(record: Record) -> str:
@@ -168,15 +225,18 @@ def parse(text: str) -> Record:
     A record is read whatever later versions added to it: what they do not know they keep. Raise `RECORD_SCHEMA` only
     where the meaning of a field changes, and read the older here: a test holds a sample of each.
     """
-    content = strict_json.loads(text)
-    if not isinstance(content, dict) or "schema" not in content:
+    content = strict_json.unsealed(text)
+    if "schema" not in content:
         raise ValueError("it is no record")
     schema = content.pop("schema")
     if schema != RECORD_SCHEMA or isinstance(schema, bool):
         raise ValueError(
             f"its schema is {schema!r}, this version knows {RECORD_SCHEMA}: read it with the vdae-bench it is from"
         )
-    return Record.model_validate({**content, "schema_": schema})
+    record = Record.model_validate({**content, "schema_": schema})
+    if isinstance(command := record.provenance.get("command"), str):  # versions before this wrote it as it was typed
+        record.provenance["command"] = redacted_command(command)
+    return record
 
 
 class Store(Layout):
@@ -188,7 +248,10 @@ class Store(Layout):
         Raises:
             EnvironmentFault: it cannot be read; it may be whole, and the run is not to be done again.
         """
-        content = atomic.read(path)
+        try:
+            content = atomic.read(path)
+        except Unfit:
+            return None
         return None if content is None else _record(content)
 
     def find(self, sweep: str, protocol: str, cell: str, seed: int, run_digest: str) -> Record | None:
@@ -284,7 +347,10 @@ def _move_aside(path: Path, run_digest: str) -> None:
     except FileNotFoundError:  # another process was faster
         return
     try:
-        content = moved.read_bytes()
+        content = content_of(moved)
+    except Unfit as error:
+        _log.warning("%s is not used, for %s; it is kept as %s", path, error, moved.name)
+        return
     except OSError:  # then back with it: it may be a good one
         if _put_where_nothing_is(path, moved):
             atomic.discard(moved)
@@ -296,9 +362,14 @@ def _move_aside(path: Path, run_digest: str) -> None:
         moved.unlink()
 
 
-def keep_aside(path: Path, content: bytes, label: str) -> None:
+def keep_aside(path: Path, label: str) -> None:
     """Keep a copy of a file that is about to be replaced under a name of its own, which says what it was."""
-    atomic.write(_aside(path, content, label), content)
+    try:
+        content = content_of(path)
+    except Unfit:  # a pipe, say, has no copy
+        path.rename(_aside(path, secrets.token_bytes(8), label))
+    else:
+        atomic.write(_aside(path, content, label), content)
 
 
 def _aside(path: Path, content: bytes, label: str) -> Path:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import pickle
 from pathlib import Path
-
-import torch
+from typing import Any
 
 from vdae_bench.errors import UserError
 from vdae_bench.models.model import Model
 from vdae_bench.models.registry import Problem, get_method
-from vdae_bench.store.layout import weights_path
-from vdae_bench.system import atomic
+from vdae_bench.store.half_weights import read_half, write_half
+from vdae_bench.store.layout import half_weights_path, weights_path
+from vdae_bench.system.tensor_file import load_if_fitting, read_tensors, write_tensors
+from vdae_bench.system.untrusted import Unfit
+
+AGAIN = "move the record away and give the command in it again with --keep-checkpoints, which trains the run anew"
 
 
 def save_model(record: Path, run_digest: str, model: Model, replica: int) -> None:
@@ -23,25 +24,47 @@ def save_model(record: Path, run_digest: str, model: Model, replica: int) -> Non
     """
     path = weights_path(record)
     state = {name: value[replica : replica + 1].cpu().clone() for name, value in model.state_dict().items()}
-    buffer = io.BytesIO()  # torch reports a full disk in words of its own
-    torch.save({"run_digest": run_digest, "state": state}, buffer)
-    atomic.write(path, buffer.getvalue())
+    write_tensors(path, {"run_digest": run_digest, "state": state})
+
+
+def has_weights(record: Path) -> bool:
+    """True where there are weights of the run with that record, whole or in half precision."""
+    return weights_path(record).is_file() or half_weights_path(record).is_file()
+
+
+def share_model(record: Path, run_digest: str) -> Path:
+    """Put the kept weights of a run in place in half precision too, small enough for git; return the file.
+
+    Raises:
+        UserError: its weights were not kept, are those of another run, or not what was written.
+        EnvironmentFault: they cannot be written.
+    """
+    return write_half(record, run_digest, _state(weights_path(record), run_digest, half=False))
 
 
 def load_model(record: Path, run_digest: str, method: str, problem: Problem) -> Model:
-    """Load the model of a run, with one replica, from its kept weights.
+    """Load the model of a run, with one replica, from its kept weights, else from those in half precision.
 
     Raises:
-        UserError: its weights were not kept, or are those of another run.
+        UserError: its weights were not kept, are those of another run, or not what was written.
     """
     path = weights_path(record)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        kept = content["run_digest"]
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError):
-        raise UserError(f"there are no weights in {path}; run its sweep with --keep-checkpoints") from None
-    if kept != run_digest:
-        raise UserError(f"the weights in {path} are of another run than the record; run its sweep again")
-    model = get_method(method).build(problem)
-    model.load_state_dict(content["state"])
+    half = not path.exists() and half_weights_path(record).exists()
+    path = half_weights_path(record) if half else path
+    model = get_method(method).model(problem)
+    if not load_if_fitting(model, _state(path, run_digest, half=half)):
+        raise UserError(f"the weights in {path} are of another network, or not finite; {AGAIN}")
     return model.eval().requires_grad_(False)
+
+
+def _state(path: Path, run_digest: str, *, half: bool) -> Any:
+    """The parameters and buffers in a file of a run's weights."""
+    try:
+        content = read_half(path) if half else read_tensors(path)
+    except OSError:
+        raise UserError(f"there are no weights in {path}, which only a run in training keeps; {AGAIN}") from None
+    except Unfit as error:
+        raise UserError(f"{path} is not used, for it is {error}; {AGAIN}") from None
+    if content.get("run_digest") != run_digest:
+        raise UserError(f"the weights in {path} are of another run than the record; {AGAIN}")
+    return content.get("state")

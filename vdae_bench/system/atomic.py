@@ -15,6 +15,7 @@ from pathlib import Path
 
 from vdae_bench.errors import EnvironmentFault
 from vdae_bench.system import processes
+from vdae_bench.system.untrusted import LARGEST_JSON, content_of
 
 SECONDS_TO_ABANDONMENT = 24 * 3600.0
 """A temporary file that is older by this than its neighbours may be left behind by another machine."""
@@ -150,14 +151,15 @@ def write(path: Path, content: bytes, option: str = "--results") -> None:
         raise fault(path, error, option) from error
 
 
-def read(path: Path) -> bytes | None:
+def read(path: Path, largest: int = LARGEST_JSON) -> bytes | None:
     """Content of a file; None where there is none, which is another answer than that it cannot be read.
 
     Raises:
+        Unfit: it is no regular file, or larger than that.
         EnvironmentFault: it is there and cannot be read, or nobody can say: of such a file nothing may be concluded.
     """
     try:
-        return path.read_bytes()
+        return content_of(path, largest)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

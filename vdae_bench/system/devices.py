@@ -23,15 +23,17 @@ MEMORY_FILES = (
 )
 """Files with a container's limit of memory and its use, in control groups 2 and 1."""
 
-Choice: TypeAlias = Literal["auto", "cpu", "cuda"]
+Choice: TypeAlias = Literal["auto", "cpu", "cuda", "mps"]
 
 
 def choose(name: Choice) -> torch.device:
-    """The device to compute on, by its name; `auto` is a GPU where there is one.
+    """The device to compute on, by its name; `auto` is a CUDA GPU where there is one, and no other.
 
     Raises:
-        UserError: there is no GPU.
+        UserError: there is no such GPU, or it cannot do what is needed.
     """
+    if name == "mps":
+        raise UserError("Apple's GPU has no float64, in which losses and scores are summed; use --device cpu")
     there = torch.cuda.is_available()
     if name == "cuda" and not there:
         raise UserError("there is no CUDA device here; use --device cpu")
@@ -49,11 +51,27 @@ def describe(device: torch.device) -> str:
     return "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device)
 
 
+def has_bfloat16_units() -> bool:
+    """True where the processor multiplies bfloat16 matrices in hardware, as far as torch can tell."""
+    asked = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, name, lambda: False)() for name in asked)
+
+
 def usable_processors() -> int:
     """How many processors this process may use: its affinity, and no more than the container's share of time."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     share = container_share()
     return min(allowed, max(1, math.ceil(share))) if share else allowed
+
+
+THREADS_VARIABLE = "OMP_NUM_THREADS"
+
+
+def default_threads() -> int:
+    """How many threads a process takes where nobody says: OMP_NUM_THREADS, and no more than it may use."""
+    asked = os.environ.get(THREADS_VARIABLE, "").partition(",")[0].strip()  # "4,2": of nested regions
+    usable = usable_processors()
+    return min(int(asked), usable) if asked.isascii() and asked.isdigit() and int(asked) else usable
 
 
 def container_share() -> float | None:
@@ -81,9 +99,13 @@ def group_bytes(device: torch.device) -> int:
     """Bytes of memory that a replica group may take: a third of the device's, the same at every start."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory // 3
+    return total_memory() // 3
+
+
+def total_memory() -> int:
+    """Bytes of memory of the machine, or of the container where that has a limit."""
     machine: int = psutil.virtual_memory().total
-    limits = [int(word) for name, _ in MEMORY_FILES for word in _words(CONTROL_GROUPS / name) if word.isdigit()]
-    return min(machine, *limits) // 3 if limits else machine // 3
+    return min([machine, *(int(w) for name, _ in MEMORY_FILES for w in _words(CONTROL_GROUPS / name) if w.isdigit())])
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -103,7 +125,7 @@ def keep_freed_memory() -> None:
 
     Dask starts its workers with a setting that gives it back each time, which made groups a fifth slower.
     """
-    with suppress(OSError, AttributeError):  # another C library
+    with suppress(OSError, AttributeError, TypeError):  # another C library; Windows has none by no name
         for parameter, size in ((TRIM_THRESHOLD, 2**30), (MMAP_THRESHOLD, 2**25)):
             ctypes.CDLL(None).mallopt(parameter, size)
 

@@ -24,6 +24,7 @@ from typing import Any
 
 from vdae_bench.errors import EnvironmentFault, VdaeBenchError
 from vdae_bench.system import atomic, processes
+from vdae_bench.system.untrusted import LARGEST_LEASE, content_of
 
 SECONDS_BETWEEN_BEATS = 10.0
 SECONDS_TO_DEATH = 90.0
@@ -88,6 +89,10 @@ class Lease:
     def _is_here(self, other: dict[str, Any]) -> bool:
         return other.get("host") == self._own["host"] and isinstance(other.get("process"), int)
 
+    def is_dead(self) -> bool:
+        """True where the owner is known to be gone."""
+        return self._lives(_read(self.path)) is False
+
     def clear(self) -> None:
         """Remove what a dead owner left behind."""
         other = _read(self.path)
@@ -95,10 +100,10 @@ class Lease:
             self._break(other)
 
     @contextmanager
-    def kept(self) -> Iterator[None]:
+    def kept(self, seconds_between_beats: float = SECONDS_BETWEEN_BEATS) -> Iterator[None]:
         """Keep a lease that was taken alive while the block runs, then give it back."""
         over = threading.Event()
-        heart = threading.Thread(target=self._beat, args=(over,), daemon=True)
+        heart = threading.Thread(target=self._beat, args=(over, seconds_between_beats), daemon=True)
         heart.start()
         try:
             yield
@@ -176,8 +181,8 @@ class Lease:
         # A lease that cannot be read at the moment is not lost: nobody else has been seen to have it.
         return _read(self.path, self._own).get("token") == self._own["token"]
 
-    def _beat(self, over: threading.Event) -> None:
-        while not over.wait(SECONDS_BETWEEN_BEATS) and self._is_own():
+    def _beat(self, over: threading.Event, seconds_between: float) -> None:
+        while not over.wait(seconds_between) and self._is_own():
             self._beats += 1
             with suppress(EnvironmentFault):  # a full disk ends the work elsewhere, with a sentence
                 atomic.write(self.path, self._content())
@@ -200,7 +205,7 @@ def alone_at(path: Path) -> Iterator[None]:
 def _read(path: Path, unreadable: dict[str, Any] | None = None) -> dict[str, Any]:
     """The content of a lease; empty where there is none, or it is torn; `unreadable` where it cannot be read."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(content_of(path, LARGEST_LEASE))
     except (FileNotFoundError, ValueError, RecursionError):
         return {}
     except OSError:

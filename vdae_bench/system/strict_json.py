@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Mapping
 from typing import Any
 
 LARGEST_NUMBER = 1e75
 """Bound on numbers: the fourth power, which a degree of freedom takes, is finite, and any float32 loss far below it."""
 LARGEST_INTEGER = 2**63
 DEEPEST = 20
+SEAL = "content_digest"
+"""Key of the digest of all else in a file."""
 
 
 def loads(text: str | bytes) -> Any:
@@ -69,3 +73,35 @@ def digest(content: Any) -> str:
     """SHA-256 of the canonical JSON of a value."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The content with a digest of it, which `unsealed` checks."""
+    return {**content, SEAL: digest(content)}
+
+
+def unsealed(text: str | bytes) -> dict[str, Any]:
+    """Read the content of a JSON object, without its digest; one of a version that wrote none is read as such.
+
+    Raises:
+        ValueError: it is none that is written here, or was changed by as little as a bit.
+    """
+    content = loads(text)
+    if not isinstance(content, dict):
+        raise ValueError("it is no JSON object")
+    if SEAL not in content:
+        for key, value in content.items():
+            others = {name: each for name, each in content.items() if name != key}
+            if isinstance(value, str) and len(value) == 64 and value == digest(others):
+                raise ValueError(f"its key {key[:20]!r} was {SEAL}: it is damaged")
+        return content
+    written = json.dumps(content, separators=(",", ":"))
+    found = content.pop(SEAL)
+    if found != digest(content) or written != _without_spaces(text):  # 1e-8 is 1E-8, but no writer here writes it so
+        raise ValueError(f"its content is not that of its {SEAL}: it was changed by hand, or is damaged")
+    return content
+
+
+def _without_spaces(text: str | bytes) -> str:
+    plain = text.decode() if isinstance(text, bytes) else text
+    return re.sub(r'("(?:[^"\\]|\\.)*")|\s+', r"\1", plain)

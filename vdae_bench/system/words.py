@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 import shlex
+import unicodedata
+from collections.abc import Iterable
 from typing import Any
 
 from vdae_bench.errors import UserError
@@ -53,6 +55,30 @@ def quoted(word: str) -> str:
 
 def _escaped(character: str) -> str:
     return "".join(f"\\x{byte:02x}" for byte in character.encode(errors="surrogateescape"))
+
+
+def number(value: float) -> str:
+    """A number as it names things: in six digits where they are all of it, else in as many as tell it from any other.
+
+    >>> number(-3.0), number(0.1), number(0.12345678), number(1e-9)
+    ('-3', '0.1', '0.12345678', '1e-09')
+    """
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
+
+
+def visible(text: str) -> str:
+    r"""A text of one line in which all that would be obeyed and not shown is written out: controls, ends of lines.
+
+    >>> print(visible("a\x1b[2Jb\nc\u202e"))
+    a\x1b[2Jb\nc\u202e
+    """
+    return "".join(each if _is_shown(each) else each.encode("unicode_escape").decode() for each in text)
+
+
+def _is_shown(character: str) -> bool:
+    """True for what is no control, format, surrogate, private or unassigned character and ends no line."""
+    return unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
 FLOP_UNITS = ((1e18, "EFLOP"), (1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"))
@@ -108,11 +134,28 @@ def flops(value: float) -> str:
     return f"{value / size:.3g} {name}"
 
 
-def nearest(word: str, known: Any) -> str:
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number of things, its noun in the singular for one of them.
+
+    >>> counted(1, "cell"), counted(2, "cell"), counted(1, "study", "studies"), counted(0, "study", "studies")
+    ('1 cell', '2 cells', '1 study', '0 studies')
+    """
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def nearest(word: str, known: Iterable[Any]) -> str:
     """The words ', did you mean X?' with the nearest known word, or nothing.
 
-    >>> nearest("vea", ["vae", "nice"])
-    ", did you mean 'vae'?"
+    Near is a word of nearly the same letters, one that has this one as a part or beginning, or one of these initials.
+
+    >>> nearest("vea", ["vae", "nice"]), nearest("VAE", ["vae"]), nearest("lr", ["epochs", "learning_rate"])
+    (", did you mean 'vae'?", ", did you mean 'vae'?", ", did you mean 'learning_rate'?")
     """
-    match = difflib.get_close_matches(str(word), [str(each) for each in known], n=1)
-    return f", did you mean {match[0]!r}?" if match else ""
+    said = str(word).lower()
+    by_lower = {str(each).lower(): str(each) for each in known}
+    match = difflib.get_close_matches(said, by_lower, n=1)
+    if not match and len(said) > 1:
+        match = [each for each in by_lower if said == "".join(part[:1] for part in re.split(r"[-_ ]", each))]
+        match += sorted((each for each in by_lower if said in re.split(r"[-_ ]", each)), key=len)
+        match += sorted((each for each in by_lower if each.startswith(said)), key=len)
+    return f", did you mean {by_lower[match[0]]!r}?" if match else ""

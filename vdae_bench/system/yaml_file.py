@@ -2,75 +2,150 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from vdae_bench.errors import UserError
+from vdae_bench.system import strict_json
+from vdae_bench.system.untrusted import LARGEST_SPEC, Unfit, content_of
 
 MAX_NODES = 100_000
 """Bound on a file's nodes, more than any sweep has: its aliases may multiply out beyond it, and it is refused."""
 
+CHARACTERS_OF_A_NODE = 64
+"""So many characters of a text count as a node: an alias repeats a long one as easily as a list."""
+MAX_DEPTH = 50
+SCALAR_TAGS = ("str", "int", "float", "bool", "null")
+"""The tags of a single value; any other, written or meant (a date), is refused."""
+TAG_PREFIX = "tag:yaml.org,2002:"
+
 Location = tuple[int | str, ...]
+Fault = tuple[int, str]
+"""A line of a file, and the sentence about what is wrong there."""
 
 
 class YamlFile:
     """The plain content of a YAML file and the line of each key and item.
 
-    Read by YAML 1.2, where `1e-5` is a number. Tags are refused and no code is ever run.
+    Read by YAML 1.2, where `1e-5` is a number; merge keys (`<<: *base`) are merged. The reader's tree of nodes is taken
+    as it is: no tag constructs anything, and no code is ever run.
     """
 
-    def __init__(self, path: Path, text: str) -> None:
+    def __init__(self, path: Path, text: str, faults: list[Fault] | None = None) -> None:
+        """`faults` takes what is wrong with single values, for a reader who goes on; without it, that is raised."""
         from ruamel.yaml import YAML
 
         self.path = path
         self._lines: dict[Location, int] = {}
         self._nodes = 0
+        self._faults: list[Fault] = []
+        if other := re.search(r"^%YAML\s+(?!1\.2\b)(\S+)", text, re.MULTILINE):
+            line = text.count("\n", 0, other.start()) + 1
+            raise UserError(f"{path}, line {line}: this file says YAML {other[1]}; write YAML 1.2 and delete this line")
         try:
-            content = YAML(typ="rt").load(text)
+            reader = YAML(typ="safe", pure=True)
+            reader.composer.warn_double_anchors = False  # which YAML 1.2 allows: the last one counts
+            root = reader.compose(text)
         except Exception as error:  # of what is no YAML; on hostile files its reader fails in any way
             mark = getattr(error, "problem_mark", None)
             place = f", line {mark.line + 1}" if mark else ""
-            problem = getattr(error, "problem", None) or f"its reader says: {error or type(error).__name__}"
+            said = [str(each) for name in ("context", "problem") if (each := getattr(error, name, None))]
+            problem = ": ".join(said) or f"its reader says: {error or type(error).__name__}"
             raise UserError(f"{path}{place}: this is not YAML ({problem})") from None
-        self.content: Any = self._plain(content, ())
+        self._constructor = reader.constructor
+        self.content: Any = None if root is None else self._plain(root, ())
+        if faults is not None:
+            faults += self._faults
+        elif self._faults:
+            raise UserError(listed(path, self._faults))
 
     @classmethod
-    def read(cls, path: Path) -> YamlFile:
-        """Read a file.
+    def read(cls, path: Path, faults: list[Fault] | None = None) -> YamlFile:
+        """Read a file; `faults` takes what is wrong with single values, which is raised without it.
 
         Raises:
             UserError: it cannot be read, or is no YAML.
         """
         try:
-            return cls(path, path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            return cls(path, content_of(path, LARGEST_SPEC).decode("utf-8-sig"), faults)
+        except (OSError, Unfit, UnicodeDecodeError) as error:
+            reason = str(error) if isinstance(error, Unfit) else getattr(error, "strerror", "it is not UTF-8 text")
             raise UserError(f"cannot read {path}: {reason}") from None
 
     def _plain(self, node: Any, at: Location) -> Any:
-        self._nodes += 1
-        if self._nodes > MAX_NODES or len(at) > 50:
-            raise UserError(f"{self.path}: too large or too deep for a sweep; write its lists out without aliases")
-        position = getattr(node, "lc", None)
-        if isinstance(node, dict):
-            result = {}
-            for key, value in node.items():
-                if not isinstance(key, str):
-                    raise UserError(f"{self.path}, line {self.line(at)}: the key {key!r} must be a word")
-                self._lines[(*at, key)] = position.key(key)[0] + 1 if position else 0
-                result[str(key)] = self._plain(value, (*at, key))
+        from ruamel.yaml.nodes import MappingNode, SequenceNode
+
+        self._count(at)
+        self._nodes += len(node.value) // CHARACTERS_OF_A_NODE if isinstance(node.value, str) else 0
+        self._lines.setdefault(at, node.start_mark.line + 1)
+        mapping, sequence = isinstance(node, MappingNode), isinstance(node, SequenceNode)
+        tag = str(node.tag).removeprefix(TAG_PREFIX)
+        if tag not in (("map",) if mapping else ("seq",) if sequence else SCALAR_TAGS):
+            self._refuse(node, _about_tag(node, tag))
+        if mapping:
+            result: dict[str, Any] = {}
+            for key, value in self._pairs(node, at):
+                self._lines[(*at, key.value)] = key.start_mark.line + 1
+                result[key.value] = self._plain(value, (*at, key.value))
             return result
-        if isinstance(node, list):
-            for index in range(len(node)):
-                self._lines[(*at, index)] = position.item(index)[0] + 1 if position else 0
-            return [self._plain(item, (*at, index)) for index, item in enumerate(node)]
-        if isinstance(node, bool) or node is None:
-            return node
-        for kind in (int, float, str):
-            if isinstance(node, kind):
-                return kind(node)
-        raise UserError(f"{self.path}, line {self.line(at)}: a value of type {type(node).__name__} has no place here")
+        if sequence:
+            for index, item in enumerate(node.value):
+                self._lines[(*at, index)] = item.start_mark.line + 1
+            return [self._plain(item, (*at, index)) for index, item in enumerate(node.value)]
+        return self._scalar(node, tag)
+
+    def _count(self, at: Location) -> None:
+        """Bound a file's nodes and depth, which aliases and merge keys multiply."""
+        self._nodes += 1
+        if self._nodes > MAX_NODES or len(at) > MAX_DEPTH:
+            raise UserError(f"{self.path}: too large or too deep for a sweep; write its lists out without aliases")
+
+    def _pairs(self, node: Any, at: Location) -> list[tuple[Any, Any]]:
+        """The keys and values of a mapping, each once: its own first, then those that it merges, the first of each."""
+        own: dict[str, tuple[Any, Any]] = {}
+        merged: dict[str, tuple[Any, Any]] = {}
+        for key, value in node.value:
+            if str(key.tag) == f"{TAG_PREFIX}merge":
+                for base in self._bases(value):
+                    self._count(at)
+                    for below in self._pairs(base, (*at, key.value)):
+                        merged.setdefault(below[0].value, below)
+            elif not isinstance(key.value, str) or str(key.tag) != f"{TAG_PREFIX}str":
+                said = repr(key.value) if isinstance(key.value, str) else "that is a list or a mapping"
+                self._refuse(key, f"the key {said} must be a word; put quotes around it")
+            elif key.value in own:
+                self._refuse(key, f"the key {key.value!r} is there twice; keep one of them")
+            else:
+                own[key.value] = (key, value)
+        return [*own.values(), *(pair for word, pair in merged.items() if word not in own)]
+
+    def _bases(self, value: Any) -> list[Any]:
+        """The mappings that a merge key names: one, or a list of them."""
+        from ruamel.yaml.nodes import MappingNode, SequenceNode
+
+        named = value.value if isinstance(value, SequenceNode) else [value]
+        if not all(isinstance(each, MappingNode) for each in named):
+            self._refuse(value, "the merge key << takes a mapping, or a list of mappings, as in <<: *base")
+        return [each for each in named if isinstance(each, MappingNode)]
+
+    def _scalar(self, node: Any, tag: str) -> Any:
+        if tag == "str" or tag not in SCALAR_TAGS:
+            return node.value
+        try:
+            if tag == "null" and node.value.lower() not in ("", "~", "null"):
+                raise ValueError
+            value = getattr(self._constructor, f"construct_yaml_{tag}")(node)
+        except (ValueError, KeyError, IndexError):  # a tag that says other than the value, such as !!int x, or 0b_
+            self._refuse(node, f"{_short(node.value)} cannot be read as {tag}; put it in quotes if it is a word")
+            return node.value
+        if tag == "int" and abs(value) >= strict_json.LARGEST_INTEGER:
+            self._refuse(node, f"the number {_short(node.value)} is too large")
+        return value
+
+    def _refuse(self, node: Any, sentence: str) -> None:
+        self._faults.append((node.start_mark.line + 1, sentence))
 
     def line(self, at: Sequence[int | str]) -> int:
         """Return the line of the nearest enclosing thing at a location."""
@@ -78,3 +153,19 @@ class YamlFile:
             if tuple(at[:depth]) in self._lines:
                 return self._lines[tuple(at[:depth])]
         return 1
+
+
+def listed(path: Path, faults: Iterable[Fault]) -> str:
+    """A line for each fault of a file, in the order of the lines that they name."""
+    return "\n".join(f"{path}, line {line}: {sentence}" for line, sentence in sorted(set(faults)))
+
+
+def _about_tag(node: Any, tag: str) -> str:
+    written = f"!!{tag}" if str(node.tag).startswith(TAG_PREFIX) else tag
+    if isinstance(node.value, str) and tag in ("timestamp", "value", "merge"):
+        return f"{_short(node.value)} is no word and no number here; put it in quotes"
+    return f"the tag {written} has no place here; write the plain value"
+
+
+def _short(value: str) -> str:
+    return repr(value if len(value) <= 40 else f"{value[:40]}...")

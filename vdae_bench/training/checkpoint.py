@@ -16,8 +16,9 @@ import torch
 from vdae_bench.errors import EnvironmentFault
 from vdae_bench.system import atomic
 from vdae_bench.system.devices import is_out_of_memory
+from vdae_bench.system.untrusted import LARGEST_TENSORS, Unfit
 
-FORMAT = 6
+FORMAT = 7
 """Number of the format of a checkpoint's content; one of another format is not used."""
 SECONDS_BETWEEN = 60.0
 COST_SHARE = 0.02
@@ -130,7 +131,10 @@ def read_state(path: Path, identity: str | None = None) -> dict[str, Any] | None
         Unusable: the file is none, or of another identity or format.
         EnvironmentFault: it cannot be read.
     """
-    file = atomic.read(path)
+    try:
+        file = atomic.read(path, LARGEST_TENSORS)
+    except Unfit as error:
+        raise Unusable(str(error)) from None
     if file is None:
         return None
     content, checksum = file[:-DIGEST_BYTES], file[-DIGEST_BYTES:]

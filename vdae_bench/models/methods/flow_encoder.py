@@ -1,4 +1,4 @@
-"""Common parts of the methods with a NICE encoder: m = n, a logistic prior, noise of learned or fixed sigma."""
+"""Common parts of the methods with a flow as encoder: m = n, a logistic prior, noise of learned or fixed sigma."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from torch import nn
 
 from vdae_bench.data.views import PixelStatistics
 from vdae_bench.errors import UserError
-from vdae_bench.models.flows import NICE, InverseFlow
+from vdae_bench.models.flows import FLOWS
+from vdae_bench.models.flows.base import Flow, logistic_log_scale
+from vdae_bench.models.flows.couplings import NICE_HYPERPARAMETERS, InverseFlow
 from vdae_bench.models.hyperparameters import Hyperparameter
 from vdae_bench.models.likelihoods import Gaussian
-from vdae_bench.models.methods.nice import NICE_HYPERPARAMETERS, NICE_OPTIONS, nice_flow
+from vdae_bench.models.methods.nice import NICE_OPTIONS
 from vdae_bench.models.methods.resnet_pair import REGULARISERS, kl_weight_of, likelihood_of
 from vdae_bench.models.model import LatentVariableModel
 from vdae_bench.models.networks import ResNetDecoder
@@ -22,6 +24,7 @@ from vdae_bench.models.priors import StandardLogistic
 from vdae_bench.models.registry import Method, Option, Problem
 
 FLOW_ENCODER_OPTIONS = {
+    "flow": Option("nice", FLOWS.keys(), meaning="flow of the encoder; its sizes are those of its own row"),
     "log_sigma": Option(
         None, meaning="fixed log sigma of the noise; null: learned", bounds=(-10.0, 5.0), per_replica=True
     ),
@@ -40,7 +43,7 @@ FLOW_ENCODER_OPTIONS = {
 
 
 class FlowEncoderModel(LatentVariableModel):
-    """A model with a posterior on a NICE flow, any decoder from n latents, and a logistic prior."""
+    """A model with a posterior on a flow, any decoder from n latents, and a logistic prior."""
 
     posterior: FlowPosterior
     decoder: InverseFlow | ResNetDecoder
@@ -67,12 +70,12 @@ class FlowEncoderModel(LatentVariableModel):
         """
         noise = torch.exp(2 * self.posterior.log_sigma).double()
         variance = statistics.variance + noise
-        flow = self.posterior.flow
-        flow.initialise_from_data(statistics.mean, variance)
+        log_scale = logistic_log_scale(variance).to(self.posterior.log_sigma.dtype)
+        self.posterior.flow.start_affine_(statistics.mean, log_scale)
         error = noise
         if not self.coupled:
             offset, slope = self.likelihood.denoiser(statistics, noise)
-            deviation = torch.exp(-flow.scaling.log_scale)  # y = mean + deviation * z
+            deviation = torch.exp(-log_scale)  # y = mean + deviation * z
             self.decoder.start_affine_(offset + slope * statistics.mean, slope * deviation)
             error = (statistics.variance * noise / variance).mean(-1, keepdim=True)
         if isinstance(self.likelihood, Gaussian):
@@ -86,15 +89,33 @@ class FlowEncoderModel(LatentVariableModel):
 
 
 class FlowEncoderMethod(Method):
-    """Base of the four methods with a NICE encoder; a subclass supplies `build`, and with it the decoder."""
+    """Base of the four methods with a flow as encoder; a subclass supplies `build`, and with it the decoder."""
 
     version = 2  # the start of the decoder and of lambda from data
     hyperparameters: ClassVar[tuple[Hyperparameter[Any], ...]] = NICE_HYPERPARAMETERS
     options: ClassVar[Mapping[str, Option]] = FLOW_ENCODER_OPTIONS
+    flow_at_samples: ClassVar[bool] = True
+    """True where the posterior takes the flow's log-determinant at every sample, not once an image."""
+
+    def hyperparameters_with(self, options: Mapping[str, Any]) -> tuple[Hyperparameter[Any], ...]:
+        """Return the sizes of the flow that the options choose, and what there is beside NICE's."""
+        beside = (each for each in self.hyperparameters if each not in NICE_HYPERPARAMETERS)
+        return (*FLOWS[options.get("flow", "nice")].hyperparameters, *beside)
+
+    @property
+    def possible_hyperparameters(self) -> tuple[Hyperparameter[Any], ...]:
+        """Sizes of every flow that the encoder can be, beside the method's own."""
+        flows = (each for kind in FLOWS.values() for each in kind.hyperparameters)
+        return tuple(dict.fromkeys((*self.hyperparameters, *flows)))
 
     def check(self, view: str, latents: int, data_dim: int, options: Mapping[str, Any]) -> None:
         """Raise `UserError` when such a cell cannot be modelled: a decoder's variance is tied or fixed, not both."""
         super().check(view, latents, data_dim, options)
+        if self.flow_at_samples and not FLOWS[flow := options.get("flow", "nice")].at_every_sample:
+            raise UserError(
+                f"method {self.id} needs the determinant of its flow at every sample, too dear for {flow}; "
+                "use another flow, or lvdae-nice"
+            )
         if options.get("decoder_variance") == "tied" and options.get("log_lambda") is not None:
             raise UserError("option log_lambda fixes what decoder_variance: tied ties to sigma; give one of the two")
 
@@ -111,9 +132,9 @@ class FlowEncoderMethod(Method):
             return NoiseScale(starts, learned=True)
         return NoiseScale(values, learned=False)
 
-    def encoder(self, problem: Problem) -> NICE:
-        """Return the flow of Appendix D."""
-        return nice_flow(problem)
+    def encoder(self, problem: Problem) -> Flow:
+        """Return the flow that the cell's options choose: that of Appendix D, unless they name another."""
+        return FLOWS[self.option(problem, "flow")].build(problem)
 
     def assemble(
         self, problem: Problem, posterior: FlowPosterior, decoder: InverseFlow | ResNetDecoder

@@ -28,6 +28,7 @@ class LVDAENice(FlowEncoderMethod):
     id = "lvdae-nice"
     title = "L-VDAE *"
     hyperparameters: ClassVar = (*FlowEncoderMethod.hyperparameters, DECODER_HIDDEN_SIZE)
+    flow_at_samples = False
     options: ClassVar = RESNET_DECODER_OPTIONS
 
     def build(self, problem: Problem) -> Model:

@@ -6,17 +6,10 @@ import math
 from typing import ClassVar
 
 from vdae_bench.errors import UserError
-from vdae_bench.models.flows import NICE
-from vdae_bench.models.hyperparameters import Hyperparameter
+from vdae_bench.models.flows.couplings import NICE_HYPERPARAMETERS, couplings_of
 from vdae_bench.models.model import FlowModel, Model
 from vdae_bench.models.registry import PRECISION, Method, Option, Problem
 
-COUPLINGS = Hyperparameter("couplings", int, 4, ge=2, le=64, meaning="additive couplings of NICE")
-COUPLING_LAYERS = Hyperparameter("coupling_layers", int, 5, ge=1, le=64, meaning="hidden layers of a coupling")
-COUPLING_HIDDEN_SIZE = Hyperparameter(
-    "coupling_hidden_size", int, 1024, ge=1, le=65536, meaning="width of a coupling's hidden layers"
-)
-NICE_HYPERPARAMETERS = (COUPLINGS, COUPLING_LAYERS, COUPLING_HIDDEN_SIZE)
 NICE_OPTIONS = {
     "hidden_init": Option(
         "he",
@@ -25,18 +18,6 @@ NICE_OPTIONS = {
     ),
     **PRECISION,
 }
-
-
-def nice_flow(problem: Problem) -> NICE:
-    """The NICE flow of Appendix D, at the sizes that the hyper-parameters give."""
-    return NICE(
-        problem.replicas,
-        problem.data_dim,
-        couplings=COUPLINGS.of(problem.hyperparameters),
-        hidden=COUPLING_HIDDEN_SIZE.of(problem.hyperparameters),
-        hidden_layers=COUPLING_LAYERS.of(problem.hyperparameters),
-        hidden_init=problem.options.get("hidden_init", "he"),
-    )
 
 
 class Nice(Method):
@@ -71,4 +52,4 @@ class Nice(Method):
 
     def build(self, problem: Problem) -> Model:
         """Build the flow with its prior and the L2 penalty."""
-        return FlowModel(nice_flow(problem), l2=self.option(problem, "l2"))
+        return FlowModel(couplings_of(problem), l2=self.option(problem, "l2"))

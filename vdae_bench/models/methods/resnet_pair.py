@@ -58,7 +58,8 @@ def likelihood_of(problem: Problem, decoder_output: str, tied: Callable[[], Tens
         return Bernoulli()
     log_lambda = problem.replica_values("log_lambda", default=None)
     fixed = None if None in log_lambda else log_lambda  # learned and fixed ones are never mixed
-    return Gaussian(problem.replicas, "linear" if decoder_output == "linear" else "sigmoid", tied, fixed)
+    linear = decoder_output == "linear" or problem.options.get("space") == "logit"  # no sigmoid reaches a logit
+    return Gaussian(problem.replicas, "linear" if linear else "sigmoid", tied, fixed)
 
 
 def kl_weight_of(problem: Problem) -> Tensor:

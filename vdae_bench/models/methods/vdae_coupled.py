@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vdae_bench.models.flows import InverseFlow
+from vdae_bench.models.flows.couplings import InverseFlow
 from vdae_bench.models.methods.flow_encoder import FlowEncoderMethod
 from vdae_bench.models.model import Model
 from vdae_bench.models.posteriors import PushForward

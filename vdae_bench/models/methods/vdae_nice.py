@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from vdae_bench.models.flows import InverseFlow
+from vdae_bench.models.flows.couplings import InverseFlow
 from vdae_bench.models.methods.flow_encoder import FLOW_ENCODER_OPTIONS, FlowEncoderMethod
-from vdae_bench.models.methods.nice import nice_flow
 from vdae_bench.models.methods.resnet_pair import DECODER_OPTIONS
 from vdae_bench.models.model import Model
 from vdae_bench.models.posteriors import PushForward
@@ -35,4 +34,4 @@ class VDAENice(FlowEncoderMethod):
     def build(self, problem: Problem) -> Model:
         """Build two flows, one as encoder, the inverse of the other as decoder."""
         posterior = PushForward(self.encoder(problem), self.noise_scale(problem), problem.data_dim)
-        return self.assemble(problem, posterior, InverseFlow(nice_flow(problem)))
+        return self.assemble(problem, posterior, InverseFlow(self.encoder(problem)))

@@ -15,7 +15,7 @@ from vdae_bench.paper.published import PrintedValue
 from vdae_bench.report.numbers.rows import Row, Sheet
 from vdae_bench.report.numbers.runs import total_flops, total_seconds
 from vdae_bench.report.numbers.statistics import Estimate, Summary
-from vdae_bench.report.numbers.verdict import Finding, judge_cell, judge_row
+from vdae_bench.report.numbers.verdict import Finding, judge_cell, judge_order, judge_row
 from vdae_bench.system import words
 
 ABSENT = "-"
@@ -60,6 +60,11 @@ class Place:
         return judge_row(self.row, self.score)
 
     @property
+    def order(self) -> Finding | None:
+        """Our order of the row and the others with as many latents, judged beside the paper's."""
+        return judge_order(self.row, self.sheet.rows, self.score)
+
+    @property
     def estimate(self) -> Estimate | None:
         """Our number less the paper's."""
         return self.finding.estimate if self.finding else None
@@ -77,7 +82,8 @@ class Column:
     `headings` and `cells` say where an output has another heading or another text; `left` are the outputs that align
     the column to the left. In a heading, `{score}` is the name of the score and `{flop}` the unit of operations.
     A column of a score comes once for each score; one beside the paper goes where a table has none of its numbers, and
-    `alone` is the heading that a column then has. `to_records` makes a page link the text to the records of the row.
+    `alone` is the heading that a column then has. One that is `timed` goes where the rows ran on several machines, for
+    the column `otherwise`, if any. `to_records` makes a page link the text to the records of the row.
     """
 
     heading: str
@@ -89,6 +95,8 @@ class Column:
     of_score: bool = False
     beside_paper: bool = False
     alone: str = ""
+    timed: bool = False
+    otherwise: Column | None = None
     to_records: bool = False
 
 
@@ -147,6 +155,12 @@ def _hours(at: Place) -> str:
 
 def _papers_number(at: Place) -> str:
     judged = judge_cell(at.row.ran, "nll") if at.row.ran else None
+    diverged = f", {at.row.ran.diverged} diverged" if at.row.ran and at.row.ran.diverged else ""
+    return f"{judged.verdict}{diverged}" if judged else ABSENT if at.row.ran else "missing"
+
+
+def _papers_order(at: Place) -> str:
+    judged = judge_order(at.row, at.sheet.rows, "nll") if at.row.ran else None
     return str(judged.verdict) if judged else ABSENT if at.row.ran else "missing"
 
 
@@ -189,7 +203,9 @@ COLUMNS: tuple[Column, ...] = (
     Column("difference_low", lambda at: at.interval[0], {CSV}),
     Column("difference_high", lambda at: at.interval[1], {CSV}),
     Column("verdict", lambda at: str(at.finding.verdict) if at.finding else None, {CSV}),
+    Column("order_verdict", lambda at: str(at.order.verdict) if at.order else None, {CSV}),
     Column("the paper's number?", _papers_number, {STORY}, left={STORY}),
+    Column("the paper's order?", _papers_order, {STORY}, left={STORY}),
     Column("unit", lambda at: at.sheet.unit.name, {EXPERIMENTS}, left={EXPERIMENTS}),
     Column("epochs", lambda at: str(at.row.ran.runs[0].record.protocol["epochs"]) if at.row.ran else "", {EXPERIMENTS}),
     Column(
@@ -206,9 +222,15 @@ COLUMNS: tuple[Column, ...] = (
         to_records=True,
     ),
     Column("seeds_wanted", lambda at: None if at.row.quoted else at.row.wanted, {CSV}),
-    Column("training s", lambda at: _seconds(at, "train_seconds"), {PAGE}),
-    Column("train s", lambda at: _seconds(at, "train_seconds"), {TERMINAL}),
-    Column("evaluation s", lambda at: _seconds(at, "evaluation_seconds"), {PAGE}),
+    Column("training s", lambda at: _seconds(at, "train_seconds"), {PAGE}, timed=True),
+    Column(
+        "train s",
+        lambda at: _seconds(at, "train_seconds"),
+        {TERMINAL},
+        timed=True,
+        otherwise=Column("train {flop}", _operations),
+    ),
+    Column("evaluation s", lambda at: _seconds(at, "evaluation_seconds"), {PAGE}, timed=True),
     Column("training {flop}", _operations, {PAGE}),
     Column("hours", _hours, {STORY, EXPERIMENTS}),
     Column("TFLOP", lambda at: f"{total_flops(at.row.runs) / 1e12:.0f}" if at.row.ran else ABSENT, {STORY}),

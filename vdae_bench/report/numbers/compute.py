@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vdae_bench.report.numbers.runs import Run, Selection, by_folder, protocol_of, select
+from vdae_bench.report.numbers.rows import title_of
+from vdae_bench.report.numbers.runs import Run, Selection, alike, by_folder, protocol_of, select
 from vdae_bench.report.numbers.statistics import CellRuns, Estimate, cells_of, mean_of
 from vdae_bench.report.numbers.units import Unit, curve_unit, in_curve_unit
 from vdae_bench.store.records import Record
@@ -30,6 +31,8 @@ AXES: tuple[tuple[str, Callable[[Record], float]], ...] = (
 """The whole cost of a seed's training, in three units; an epoch is the same share of it as of the epochs."""
 PRICES = (0, 1)
 """The axes on which an epoch costs methods differently."""
+SECONDS = 1
+"""The axis that depends on the machine."""
 
 
 @dataclass(frozen=True)
@@ -40,21 +43,34 @@ class Course:
     costs: tuple[dict[int, NDArray[np.float64]], ...]
     """One for each of `AXES`."""
     values: dict[int, NDArray[np.float64]]
+    runs: tuple[Run, ...]
+    method: str
+
+    @property
+    def name(self) -> str:
+        """The course in a legend."""
+        return f"L-VDAE, {self.label}" if self.method == "lvdae" else self.label
 
 
 @dataclass(frozen=True)
 class Contest:
-    """VAE and L-VDAE's estimators on one data set at one m, same protocol but for the estimator."""
+    """VAE, L-VDAE's estimators and other methods on one data set at one m, same protocol but for the estimator."""
 
     dataset: str
     latents: int
     vae: Course
     others: tuple[Course, ...]
+    timed: bool
+    """True where one machine with one number of threads took all runs that the page compares."""
 
     @property
     def unit(self) -> Unit:
         """The unit of the values."""
         return curve_unit(self.dataset)
+
+    def on(self, axis: int) -> tuple[Course, ...]:
+        """The courses that an axis compares with the VAE's: none on that of seconds if machines differ."""
+        return self.others if self.timed or axis != SECONDS else ()
 
 
 def siblings(selection: Selection, runs: Iterable[Run]) -> list[Selection]:
@@ -83,23 +99,30 @@ def contests_of(selection: Selection, others: Sequence[Selection]) -> list[Conte
             continue
         dataset, latents = vae.cell.dataset, vae.cell.latents
         courses = {
-            estimator: _course(estimator, rival)
-            for estimator, rival in reversed(rivals)
+            label: _course(label, rival)
+            for label, rival in reversed(rivals)
             if (rival.cell.dataset, rival.cell.latents) == (dataset, latents)
         }
         if courses:
-            ordered = tuple(courses[name] for name in ESTIMATORS if name in courses)
-            contests.append(Contest(dataset, latents, _course("VAE", vae), ordered))
+            places = [*ESTIMATORS, *sorted(courses.keys() - set(ESTIMATORS))]
+            ordered = tuple(courses[name] for name in places if name in courses)
+            contests.append(Contest(dataset, latents, _course("VAE", vae), ordered, timed=True))
+    courses_of = [course for contest in contests for course in (contest.vae, *contest.others)]
+    if not alike(run for course in courses_of for run in course.runs):
+        contests = [replace(contest, timed=False) for contest in contests]
     return sorted(contests, key=lambda contest: (contest.dataset, contest.latents))
 
 
 def _rivals(selection: Selection) -> Iterator[tuple[str, CellRuns]]:
-    """L-VDAE as it is with each estimator: the cell's, or the protocol's."""
+    """L-VDAE as it is with each estimator, the cell's or the protocol's; other methods, as from a plug-in, by title."""
     for each in cells_of(selection):
         options = dict(each.cell.options)
-        estimator = str(options.pop("log_det", selection.protocol.log_det))
-        if each.cell.method == "lvdae" and not options and each.completed:
-            yield estimator, each
+        if each.cell.method == "lvdae":
+            label = str(options.pop("log_det", selection.protocol.log_det))
+        else:
+            label = title_of(each.cell)
+        if each.cell.method != "vae" and each.trained and not each.exact and not options and each.completed:
+            yield label, each
 
 
 def _course(label: str, cell: CellRuns) -> Course:
@@ -111,7 +134,7 @@ def _course(label: str, cell: CellRuns) -> Course:
         share = np.arange(1, len(nats) + 1) / len(nats)
         for each, (_, total) in zip(costs, AXES, strict=True):
             each[run.seed] = share * total(run.record)
-    return Course(label, costs, values)
+    return Course(label, costs, values, tuple(cell.completed), cell.cell.method)
 
 
 def at_equal_cost(contest: Contest, course: Course, axis: int) -> Estimate | None:

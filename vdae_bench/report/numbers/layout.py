@@ -10,6 +10,7 @@ from typing import Any
 from vdae_bench.report.numbers import columns
 from vdae_bench.report.numbers.columns import Column, Output, Place
 from vdae_bench.report.numbers.rows import SCORES, Row, Sheet
+from vdae_bench.report.numbers.runs import alike
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,12 @@ def lay_out(
 
     `scores` are the names and scores that a column of a score comes for; all other columns are about the first.
     """
-    shown = list(_expanded(output, compared, scores))
+    timed = alike(run for row in sheet.everything for run in row.runs)
+    shown = [
+        (suitable, name, score)
+        for column, name, score in _expanded(output, compared, scores)
+        if (suitable := column if timed or not column.timed else column.otherwise)
+    ]
     flop = columns.flop_unit(sheet)[1]
     headings = [
         (column.alone if column.alone and not compared else column.headings.get(output, column.heading))

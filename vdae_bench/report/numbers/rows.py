@@ -1,4 +1,4 @@
-"""Rows: the paper's in its order, beside the cells that reproduce them; other cells in the order of slugs."""
+"""Rows: the paper's in its order, beside the cells that reproduce them; other cells as they would stand there."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from vdae_bench.errors import UserError
-from vdae_bench.models.registry import get_method
+from vdae_bench.models.registry import BUILT_IN, get_method
 from vdae_bench.paper.published import PublishedRow, find_published, load_table, table_names
 from vdae_bench.report.numbers.runs import Run, Selection, order_of
 from vdae_bench.report.numbers.statistics import CellRuns, cells_of
 from vdae_bench.report.numbers.units import Unit, unit_of
 from vdae_bench.spec.sweep import Cell
+from vdae_bench.system.words import number
+
+NO_LATENTS = "-"
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Row:
     @property
     def name(self) -> str:
         """The row in a sentence."""
-        return f"{self.method} {self.latents}"
+        return self.method if self.latents == NO_LATENTS else f"{self.method} {self.latents}"
 
     @property
     def quoted(self) -> bool:
@@ -75,42 +78,48 @@ class Sheet:
 
 
 def title_of(cell: Cell) -> str:
-    """The method's title and the options of the cell that are not the default."""
-    try:
-        title = get_method(cell.method).title
-    except UserError:  # a plugin's method, and the plugin is not loaded here
-        title = cell.method
+    """The method's title, by the record where it says it, and the options of the cell that are not the default."""
+    title = cell.method_title
+    if not title:
+        try:
+            title = get_method(cell.method).title
+        except UserError:  # a plugin's method in an older record, and the plugin is not loaded here
+            title = cell.method
+    if any(title == get_method(known).title for known in BUILT_IN if known != cell.method):
+        title += f" [{cell.method}]"  # a plugin's, begun as a copy
     options = ", ".join(
-        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in cell.options
+        f"{name} {number(value)}" if isinstance(value, float) else f"{name} {value}" for name, value in cell.options
     )
     return f"{title} ({options})" if options else title
 
 
 def sheets_of(selection: Selection) -> list[Sheet]:
     """The tables of a sweep, one a data set."""
-    cells = cells_of(selection)
+    ran, wanted = {each.cell: each for each in cells_of(selection)}, selection.wanted
     table = load_table(selection.sweep) if selection.sweep in table_names() else None
-    datasets = {each.cell.dataset for each in cells} | ({table.dataset} if table else set())
+    # Where nothing says which cells were asked for, the sweep of a table asks for all of its rows.
+    default = 0 if selection.asked else selection.protocol.seeds
+    datasets = {cell.dataset for cell in wanted} | ({table.dataset} if table else set())
     sheets = []
     for dataset in sorted(datasets):
-        here = [each for each in cells if each.cell.dataset == dataset]
-        rows: list[Row] = []
-        if table and table.dataset == dataset:
-            for published in table.rows:
-                ran = next((each for each in here if each.cell == table.cell_of(published)), None)
-                rows.append(Row(published.latents, published.method, published, ran, selection.protocol.seeds))
-        listed = {row.ran.cell for row in rows if row.ran}
-        others = [each for each in here if each.trained and each.cell not in listed]
-        rows += [_own_row(each, selection.protocol.seeds) for each in others]
-        baselines = [_own_row(each, 1) for each in here if not each.trained]
-        sheets.append(Sheet(dataset, unit_of(dataset), tuple(rows), tuple(baselines)))
+        papers = {row: table.cell_of(row) for row in table.rows} if table and table.dataset == dataset else {}
+        rows = [
+            Row(row.latents, row.method, row, *((ran.get(cell), wanted.get(cell, default)) if cell else (None, 0)))
+            for row, cell in papers.items()
+        ]
+        others = [cell for cell in wanted if cell.dataset == dataset and cell not in papers.values()]
+        baselines = [cell for cell in others if (not ran[cell].trained if cell in ran else not cell.latents)]
+        own = {cell: _own_row(cell, ran.get(cell), wanted[cell]) for cell in sorted(others, key=place_of)}
+        rows += [row for cell, row in own.items() if cell not in baselines]
+        below = [row for cell, row in own.items() if cell in baselines]
+        sheets.append(Sheet(dataset, unit_of(dataset), tuple(rows), tuple(below)))
     return sheets
 
 
-def _own_row(ran: CellRuns, wanted: int) -> Row:
-    latents = str(ran.cell.latents) if ran.cell.latents else "-"
-    published, title = find_published(ran.cell), title_of(ran.cell)
-    if published is None and not ran.cell.options and _in_paper(ran.cell):
+def _own_row(cell: Cell, ran: CellRuns | None, wanted: int) -> Row:
+    latents = str(cell.latents) if cell.latents else NO_LATENTS
+    published, title = find_published(cell), title_of(ran.cell if ran else cell)
+    if published is None and not cell.options and _in_paper(cell):
         title += " (ours: not in the paper)"
     return Row(latents, title, published, ran, wanted)
 
@@ -130,4 +139,4 @@ def place_of(cell: Cell) -> tuple[Any, ...]:
 SCORES = (("NLL", "nll"), ("-ELBO", "neg_elbo"))
 
 METHODS = ("vae", "lvdae", "lvdae-nice", "vdae-resnet", "vdae-nice", "vdae-coupled", "nice")
-"""Each has its style on every page; other methods and options take the styles in turn."""
+"""The order of methods in tables and figures; each has its style on every page, and other methods have their own."""

@@ -1,24 +1,28 @@
 """Runs: records with the place where they lie, and which of them may stand in one table.
 
-A table is drawn from records of one resolved protocol, one state of the data and, within a cell, one set of
-hyper-parameters. Where a folder has others too, the largest agreeing set is drawn (of equal ones the most
-recent), and each record left out is named with the reason.
+A table is of the runs asked for last: those that `asked.json` beside the records names, and where there is none the
+latest that agree in protocol, in data and, within a cell, in hyper-parameters. Each other record is named with why.
 """
 
 from __future__ import annotations
 
+import functools
+import math
 import re
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from vdae_bench.data.registry import DATASETS
 from vdae_bench.errors import UserError
 from vdae_bench.search.winner import damaged_winners
 from vdae_bench.spec.protocol import Protocol, with_limits
 from vdae_bench.spec.sweep import Cell
+from vdae_bench.store.asked import Asked, damaged_asked, read_asked
 from vdae_bench.store.layout import is_record_of
 from vdae_bench.store.records import Record, Store, TestMetrics
 from vdae_bench.system.strict_json import digest
@@ -44,12 +48,13 @@ class Run:
     sweep: str
     protocol: str
     record: Record
+    asked: Asked | None = field(default=None, repr=False)
+    """The runs asked for last of its sweep and protocol, where that is known."""
 
     @property
     def cell(self) -> Cell:
         """The configuration that ran."""
-        cell = self.record.cell
-        return Cell(cell.dataset, cell.method, cell.latents, tuple(sorted(cell.options.items())))
+        return self.record.cell.as_cell(self.record.method_title or "")
 
     @property
     def seed(self) -> int:
@@ -64,7 +69,17 @@ class Run:
     @property
     def test(self) -> TestMetrics | None:
         """Its test metrics: at the lowest validation where it overfits and was scored there, else at the last epoch."""
-        return self.record.metrics.test_at_best_epoch or self.record.metrics.test
+        found = self.record.metrics.test_at_best_epoch or self.record.metrics.test
+        return found and with_noise_of_the_level(found, self.record.protocol)
+
+    @property
+    def effective_samples(self) -> float:
+        """Effective samples of its NLL: by the mean over images of 1/S, as an image with one sample spoils the mean."""
+        test = self.test
+        if test is None:
+            return 0.0
+        of_all = 2 * test.nll_bias_nats + 1 / max(1, int(self.record.protocol.get("importance_samples", 1)))
+        return min(test.effective_sample_size, 1 / of_all)
 
     @property
     def overfits(self) -> float | None:
@@ -85,6 +100,19 @@ class Run:
     def started_at(self) -> str:
         """ISO time in UTC, so that text order is time order."""
         return str(self.record.provenance.get("started_at", ""))
+
+    @property
+    def parts(self) -> list[dict[str, Any]]:
+        """The origin of each part of a run that several codes or machines took part in; else of the whole run."""
+        cost, parts = self.record.cost, self.record.provenance.get("parts")
+        found = [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+        return found or [{**self.record.provenance, "device": cost.device, "threads": cost.threads}]
+
+    @property
+    def machines(self) -> frozenset[tuple[str, ...]]:
+        """Device, number of threads and processor of its parts; seconds are compared between equal ones only."""
+        names = ("device", "threads", "platform")
+        return frozenset(tuple(str(part.get(name)) for name in names) for part in self.parts)
 
     @property
     def command(self) -> str:
@@ -108,14 +136,38 @@ class LeftOut:
 class Selection:
     """The runs of one sweep and protocol that stand together, in order of cell and seed, and the others.
 
-    `protocol` is that of the most recent run, under the name of its folder, with the number of seeds asked
-    for: the largest in any record, or the most that a cell has.
+    `protocol` is that of the most recent run, under the name of its folder, with the most seeds that are wanted of a
+    cell.
     """
 
     sweep: str
     protocol: Protocol
     runs: tuple[Run, ...]
     left_out: tuple[LeftOut, ...]
+    wanted: Mapping[Cell, int]
+    """How many seeds of each cell: those asked for and, where it has more of the same, those that there are."""
+    asked: Asked | None
+    """The runs asked for last, where that is known."""
+
+    @property
+    def superseded(self) -> bool:
+        """True where other runs were asked for since, none of which has a record yet."""
+        return self.asked is not None and not any(map(is_asked_for, self.runs))
+
+
+def with_noise_of_the_level(test: TestMetrics, protocol: Mapping[str, Any]) -> TestMetrics:
+    """Test metrics of a record of any age, with the noise of -ELBO in the standard error of the NLL.
+
+    NLL = mean -ELBO - gap, and older records state the error of the gap alone. What -ELBO's error leaves without the
+    images that have K samples follows from how its variance is shared: n / K of these, (N - n) / L of the others.
+    """
+    if test.nll_standard_error_covers == "level" or not test.neg_elbo_standard_error_nats:
+        return test
+    names = ("elbo_images", "nll_images", "importance_samples", "elbo_samples")
+    images, own, samples, others = (max(1, int(protocol.get(name, 1))) for name in names)
+    rest = max(0, images - own) / others
+    level = test.neg_elbo_standard_error_nats * math.sqrt(rest / (rest + min(own, images) / samples))
+    return test.model_copy(update={"nll_standard_error_nats": math.hypot(test.nll_standard_error_nats, level)})
 
 
 def load_runs(store: Store, protocol: str | None = None, sweep: str | None = None) -> list[Run]:
@@ -129,15 +181,19 @@ def not_read(store: Store, protocol: str | None = None, sweep: str | None = None
     yield from store.unreadable(protocol, sweep)
     for path in damaged_winners(store, sweep, protocol):
         yield path, "it is damaged; take it from a backup, or delete it and search again"
+    for place in store.places():
+        if sweep in (None, place[0]) and protocol in (None, place[1]):
+            yield from ((store.asked(*place), why) for why in damaged_asked(store, *place))
     for run in _runs(store, protocol, sweep):
         if run.misplaced:
             yield run.path, f"it is the record of {run.cell.slug}, seed {run.seed}"
 
 
 def _runs(store: Store, protocol: str | None, sweep: str | None) -> Iterator[Run]:
+    asked = functools.cache(lambda sweep, protocol: read_asked(store, sweep, protocol))
     for path, record in store.records(protocol, sweep):
         place = store.place(path)
-        yield Run(path, place.sweep, place.protocol, record)
+        yield Run(path, place.sweep, place.protocol, record, asked(place.sweep, place.protocol))
 
 
 def order_of(cell: Cell) -> tuple[str, str, int, tuple[tuple[str, float, str], ...]]:
@@ -169,14 +225,13 @@ def select(runs: list[Run]) -> Selection:
         UserError: no record has a protocol that this version of the package understands.
     """
     resolved = {run.path: protocol_of(run) for run in runs}
-    reasons: dict[Path, str] = {}
-    for run in runs:
-        if resolved[run.path] is None:
-            reasons[run.path] = "its protocol is of another version of vdae-bench"
+    reasons = {run.path: FOREIGN for run in runs if resolved[run.path] is None}
+    if any(map(is_asked_for, _without(runs, reasons))):
+        reasons |= {run.path: _superseded(run) for run in _without(runs, reasons) if not is_asked_for(run)}
     for scope, property_, reason in AGREEMENTS:
         for group in grouped(_without(runs, reasons), scope).values():
             ways = grouped(group, property_)
-            drawn = max(ways, key=lambda way: (len(ways[way]), max(run.started_at for run in ways[way])))
+            drawn = max(ways, key=lambda way: (max(run.started_at for run in ways[way]), len(ways[way])))
             reasons |= {run.path: reason for run in group if property_(run) != drawn}
     kept = _without(runs, reasons)
     if not kept:
@@ -187,14 +242,45 @@ def select(runs: list[Run]) -> Selection:
     latest = resolved[max(kept, key=lambda run: run.started_at).path]
     assert latest is not None
     asked = max(protocol.seeds for run in kept if (protocol := resolved[run.path]))
-    found = max(len(group) for group in grouped(kept, lambda run: run.cell.slug).values())
-    protocol = latest.model_copy(update={"name": runs[0].protocol, "seeds": max(asked, found)})
+    found = Counter(run.cell for run in kept)
+    trained = {run.cell for run in kept if run.record.curve.epoch}
+    most = max(asked, *found.values())
+    wanted = {cell: most if cell in trained else 1 for cell in found}
+    if kept[0].asked and is_asked_for(kept[0]):
+        wanted = {cell: max(seeds, found[cell]) for cell, seeds in kept[0].asked.wanted.items()}
+        most = max(wanted.values())
+    protocol = latest.model_copy(update={"name": runs[0].protocol, "seeds": most})
+    protocol = done_on(protocol, {run.cell.dataset for run in kept})
     return Selection(
         sweep=runs[0].sweep,
         protocol=with_limits(protocol, searched=all(run.searched for run in kept if run.record.curve.epoch)),
         runs=tuple(kept),
         left_out=tuple(LeftOut(run, reasons[run.path]) for run in runs if run.path in reasons),
+        wanted=wanted,
+        asked=runs[0].asked,
     )
+
+
+def left_out_of(runs: Iterable[Run]) -> dict[Path, str]:
+    """Why each run is in no table that is in none."""
+    reasons: dict[Path, str] = {}
+    for members in by_folder(runs).values():
+        try:
+            reasons |= {each.run.path: each.reason for each in select(members).left_out}
+        except UserError:
+            reasons |= {run.path: FOREIGN for run in members}
+    return reasons
+
+
+def _superseded(run: Run) -> str:
+    if run.asked and run.cell not in run.asked.wanted:
+        return "its cell is none that was asked for last"
+    return "superseded: another run of its cell and seed was asked for since"
+
+
+def is_asked_for(run: Run) -> bool:
+    """True where the run is one of those asked for last; False too where nothing says which those are."""
+    return run.asked is not None and run.asked.has(run.cell, run.seed, run.record.run_digest)
 
 
 def _without(runs: list[Run], reasons: dict[Path, str]) -> list[Run]:
@@ -209,6 +295,16 @@ def protocol_of(run: Run) -> Protocol | None:
         return None
 
 
+def done_on(protocol: Protocol, datasets: Iterable[str]) -> Protocol:
+    """The protocol as it was done on data sets, of which the one with most test images says; as it is of unknown ones.
+
+    Older versions took more images than there are for all of them, and their records have what was asked for.
+    """
+    names = {dataset.partition("-")[2] for dataset in datasets}
+    known = [DATASETS[name] for name in sorted(names) if name in DATASETS]
+    return protocol.done_on(max(known, key=lambda files: files.counts["test"])) if known else protocol
+
+
 def _content_digest(run: Run) -> str:
     protocol = protocol_of(run)
     return digest(protocol.content()) if protocol else ""
@@ -218,6 +314,7 @@ def _trained_with(run: Run) -> str:
     return digest({name: value for name, value in run.record.hyperparameters.items() if name != "source"})
 
 
+FOREIGN = "its protocol is of another version of vdae-bench"
 AGREEMENTS: tuple[tuple[Callable[[Run], str], Callable[[Run], str], str], ...] = (
     (lambda run: "", _content_digest, "another content of the protocol under the same name"),
     (
@@ -228,6 +325,11 @@ AGREEMENTS: tuple[tuple[Callable[[Run], str], Callable[[Run], str], str], ...] =
     (lambda run: run.cell.slug, _trained_with, "other hyper-parameters than the cell's other seeds"),
 )
 """(scope, property, what is said of a run that differs): within a scope, runs drawn agree on the property."""
+
+
+def alike(runs: Iterable[Run]) -> bool:
+    """True where one machine with one number of threads took all the runs, so that their seconds can be compared."""
+    return len(frozenset[tuple[str, ...]]().union(*(run.machines for run in runs))) <= 1
 
 
 def total_seconds(runs: Sequence[Run]) -> float:

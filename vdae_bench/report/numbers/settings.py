@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vdae_bench.errors import UserError
 from vdae_bench.models.hyperparameters import Hyperparameter
 from vdae_bench.models.registry import get_method
 from vdae_bench.spec.protocol import Protocol, load_protocol
+from vdae_bench.system.words import number
 
 
 def setting_text(name: str, value: Any) -> str:
@@ -19,7 +20,7 @@ def setting_text(name: str, value: Any) -> str:
     """
     if name == "train_images" and value is None:
         return "all 50000"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return number(value) if isinstance(value, float) else str(value)
 
 
 def departures(protocol: Protocol) -> Iterator[tuple[str, str, str]]:
@@ -34,9 +35,9 @@ def departures(protocol: Protocol) -> Iterator[tuple[str, str, str]]:
             yield name, setting_text(name, set_here.get(name, "not set")), ""
 
 
-def declared_by(method: str) -> tuple[Hyperparameter[Any], ...]:
-    """The hyper-parameters of a method, their defaults the paper's; none for a plug-in that is not loaded here."""
+def declared_by(method: str, options: Mapping[str, Any]) -> tuple[Hyperparameter[Any], ...]:
+    """The hyper-parameters of a cell, their defaults the paper's; none for a plug-in that is not loaded here."""
     try:
-        return get_method(method).hyperparameters
+        return get_method(method).hyperparameters_with(options)
     except UserError:
         return ()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vdae_bench.paper.published import load_table, table_names
 from vdae_bench.report.numbers.claims import Judgement
-from vdae_bench.report.numbers.rows import Sheet, sheets_of
+from vdae_bench.report.numbers.rows import Sheet, place_of, sheets_of
 from vdae_bench.report.numbers.runs import Run, Selection
 from vdae_bench.report.numbers.searches import Frozen
 from vdae_bench.report.numbers.statistics import CellRuns, cells_of
@@ -53,8 +53,8 @@ class Subject(SearchSubject):
 
     @cached_property
     def cells(self) -> list[CellRuns]:
-        """The cells that ran."""
-        return cells_of(self.selection)
+        """The cells that ran, in the order of the tables."""
+        return sorted(cells_of(self.selection), key=lambda each: (each.cell.dataset, place_of(each.cell)))
 
     @cached_property
     def sheets(self) -> list[Sheet]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from vdae_bench.data.registry import find_dataset, parse_dataset_id
-from vdae_bench.errors import UserError
-from vdae_bench.evaluation.units import bits_per_dim
+from vdae_bench.data.registry import dims_of
+from vdae_bench.data.units import bits_per_dim
 
 
 @dataclass(frozen=True)
@@ -65,12 +64,3 @@ def unit_of(dataset_id: str) -> Unit:
     ('bits/dim', 'nats')
     """
     return BITS_PER_DIM if dataset_id.startswith("continuous-") else NATS
-
-
-def dims_of(dataset_id: str) -> int | None:
-    """n, the pixels of an image; None for a data set that nobody registered in this session."""
-    try:
-        _, name = parse_dataset_id(dataset_id)
-    except UserError:
-        return None
-    return math.prod(find_dataset(name).image_shape)

@@ -1,40 +1,21 @@
-"""Verdicts: one vocabulary, and the rule that says which records decide anything.
+"""Verdicts: one vocabulary, and how the difference of a number, an order or a claim comes by one of them.
 
-Records decide a question only if what they leave open is well below the gap in question:
-
-- `smoke`, and training on a part of the training images, decide nothing;
-- runs as long as the paper's, or runs whose validation curve has flattened: it leaves less than `WELL_BELOW` of the gap
-  open;
-- for the NLL, the paper's K on all test images, or bias and standard error of the estimate below the same share;
-- a comparison of cells needs one protocol for all of them; a comparison with the paper its network sizes too.
-
-A schedule that falls to zero flattens any curve in the end, so flatness is measured in learning rate spent u, not in
-epochs: over the last tenth of it, which with the `linear` schedule is the last third of the epochs. That a curve moves
-little there does not say how far it would still go: of an excess that falls as 1 / u, the last tenth takes a ninth of
-what is left. So nine times the range over that stretch is taken as left open; a curve slower than 1 / u leaves more.
+Which records may decide at all is in `numbers.comparable`.
 """
 
 from __future__ import annotations
 
-import math
-import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from vdae_bench.paper.published import PublishedTable, find_published, load_table, table_names
+from vdae_bench.report.numbers.comparable import remarks, why_not_comparable, why_unequal
 from vdae_bench.report.numbers.rows import Row
-from vdae_bench.report.numbers.runs import Run, protocol_of
 from vdae_bench.report.numbers.settings import declared_by
-from vdae_bench.report.numbers.statistics import LEVEL, CellRuns, Estimate, difference_to_printed
+from vdae_bench.report.numbers.statistics import LEVEL, CellRuns, Estimate, difference_to_printed, mean_of
 from vdae_bench.report.numbers.units import Unit, unit_of
-from vdae_bench.spec.protocol import PAPER_EPOCHS, load_protocol
-from vdae_bench.system.strict_json import digest
-
-LAST = 0.1
-"""Part of the learning rate spent over which a curve has to be flat."""
-WELL_BELOW = 0.25
-"""The share of the gap in question that the curve, or the estimate of the NLL, may leave open."""
 
 
 class Verdict(StrEnum):
@@ -47,6 +28,16 @@ class Verdict(StrEnum):
     NOT_RUN = "not run"
 
 
+PRECEDENCE = (
+    Verdict.NOT_REPRODUCED,
+    Verdict.NOT_RUN,
+    Verdict.NOT_COMPARABLE,
+    Verdict.TOO_CLOSE,
+    Verdict.REPRODUCED,
+)
+"""What is said of several parts together: the first of these that one of them has."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """A verdict, the difference it rests on, and in a few words why, where the numbers do not say it."""
@@ -55,74 +46,18 @@ class Finding:
     unit: Unit | None = None
     estimate: Estimate | None = None
     reason: str = ""
+    source: str = ""
+    """The sweep and protocol whose records were judged, where that is not plain from the place."""
 
     @property
     def evidence(self) -> str:
-        """The difference with its interval and seeds, and the reason."""
+        """The difference with its interval and seeds, the reason, and where the records are from."""
         parts = []
         if self.estimate and self.unit:
             shown = self.unit.show_interval(self.estimate.mean, self.estimate.interval())
             parts.append(f"{shown} {self.unit.name}, {self.estimate.count} seed{'s'[: self.estimate.count != 1]}")
-        return "; ".join([*parts, *([self.reason] if self.reason else [])])
-
-
-def why_not_comparable(cells: Sequence[CellRuns], score: str, gap: float) -> str:
-    """Why records of these cells decide no question about a gap (in their unit); "" if they do."""
-    runs = [run for each in cells for run in each.completed]
-    protocols = [protocol for run in runs if (protocol := protocol_of(run))]
-    if len({digest(protocol.content()) for protocol in protocols}) > 1:
-        return "the cells ran under different protocols"
-    protocol, paper = protocols[0], load_protocol("paper")
-    if protocol.base == "smoke":
-        return "smoke tests the machinery alone"
-    if protocol.train_images is not None:
-        return f"trained on {protocol.train_images} of the training images"
-    if protocol.elbo_images < paper.elbo_images:
-        return f"{protocol.elbo_images} of {paper.elbo_images} test images"
-    unit = unit_of(cells[0].cell.dataset)
-    bar = WELL_BELOW * abs(gap)
-    if overfitted := [run for run in runs if run.overfits and not run.record.metrics.test_at_best_epoch]:
-        best = overfitted[0].record.metrics.validation
-        return f"it overfits: validation was lowest after epoch {best.best_epoch if best else '?'}"
-    if protocol.epochs < PAPER_EPOCHS:
-        open_ = max(_left_open_by_curve(each) for each in cells)
-        if not open_ < bar:
-            state = f"leaves {unit.show(open_)} {unit.name} open" if math.isfinite(open_) else "is too short to say"
-            return f"{protocol.epochs} epochs, and the validation curve {state}"
-    as_paper = protocol.importance_samples >= paper.importance_samples and protocol.nll_images >= paper.nll_images
-    if score == "nll" and not as_paper:
-        open_ = max(_left_open_by_estimate(each) for each in cells)
-        if not open_ < bar:
-            return f"the NLL with K = {protocol.importance_samples} is only known to {unit.show(open_)} {unit.name}"
-    return ""
-
-
-def _left_open_by_curve(cell: CellRuns) -> float:
-    """How much further validation would fall, mean over seeds; infinite if it cannot be told."""
-    if not cell.trained:
-        return 0.0
-    nats = statistics.fmean(_range_at_the_end(run) for run in cell.completed) * (1 - LAST) / LAST
-    return unit_of(cell.cell.dataset).of_nats(nats, cell.cell.dataset)
-
-
-def _range_at_the_end(run: Run) -> float:
-    """The range of the validation curve, in nats, over the last part of the learning rate spent."""
-    curve = run.record.curve.validation_neg_elbo_nats
-    linear = run.record.hyperparameters.get("schedule") == "linear"
-    # The rate of `linear` at time t of 1 is 1 - t: the stretch that spends LAST of it all is sqrt(LAST) long.
-    stretch = max(1, round(len(curve) * (math.sqrt(LAST) if linear else LAST)))
-    if len(curve) <= stretch:
-        return math.inf
-    last = [math.inf if value is None else value for value in curve[-1 - stretch :]]
-    return max(last) - min(last) if all(map(math.isfinite, last)) else math.inf
-
-
-def _left_open_by_estimate(cell: CellRuns) -> float:
-    if cell.exact:
-        return 0.0
-    error, bias = cell.metric("nll_standard_error_nats"), cell.metric("nll_bias_nats")
-    nats = (error.mean if error else math.inf) + (bias.mean if bias else math.inf)
-    return unit_of(cell.cell.dataset).of_nats(nats, cell.cell.dataset)
+        said = "; ".join([*parts, *([self.reason] if self.reason else [])])
+        return f"{said} ({self.source})" if self.source else said
 
 
 def below(estimate: Estimate, bound: float = 0.0, alternatives: int = 1, choices: int = 1) -> Verdict:
@@ -172,12 +107,89 @@ def judge_cell(cell: CellRuns, score: str) -> Finding | None:
     table = _table_of(cell)
     estimate = difference_to_printed(summary, printed, table.runs)
     gap = max(abs(estimate.mean), table.margin)
-    reason = _other_network(cell) or why_not_comparable([cell], score, gap)
+    reason = _most_diverged(cell) or _other_network(cell) or why_not_comparable([cell], score, gap)
     if reason:
         return Finding(Verdict.NOT_COMPARABLE, unit, estimate, reason)
     reasons = ["one seed has no interval"] if estimate.interval() is None else []
     reasons += [f"{cell.diverged} more diverged"] if cell.diverged else []
-    return Finding(within(estimate, table.margin), unit, estimate, "; ".join(reasons))
+    return Finding(within(estimate, table.margin), unit, estimate, "; ".join([*reasons, *remarks([cell])]))
+
+
+def _most_diverged(cell: CellRuns) -> str:
+    """Numbers of the few seeds that stayed finite are those of a chosen few."""
+    return f"{cell.diverged} of {len(cell.runs)} seeds diverged" if 2 * cell.diverged >= len(cell.runs) else ""
+
+
+@dataclass(frozen=True)
+class Summand:
+    """A cell in a difference: its weight, its runs and the score of each seed."""
+
+    weight: float
+    cell: CellRuns
+    by_seed: Mapping[int, float]
+
+
+def judge_sum(
+    summands: Sequence[Summand],
+    score: str,
+    unit: Unit,
+    *,
+    bound: float = 0.0,
+    gap: float | None = None,
+    alternatives: int = 1,
+    choices: int = 1,
+) -> Finding:
+    """The verdict on a weighted sum of scores being below a bound, within each seed that all its cells have.
+
+    `gap` is what the records have to tell apart, where it is not the sum's distance from its bound.
+    """
+    seeds = sorted(set.intersection(*(set(each.by_seed) for each in summands)))
+    if not seeds:
+        return Finding(Verdict.NOT_RUN, reason="no seed that all cells have")
+    cells = [each.cell for each in summands]
+    estimate = mean_of([sum(each.weight * each.by_seed[seed] for each in summands) for seed in seeds])
+    distance = estimate.mean - bound if gap is None else gap
+    if reason := why_unequal(cells) or why_not_comparable(cells, score, distance):
+        return Finding(Verdict.NOT_COMPARABLE, unit, estimate, reason)
+    most = max(len(each.by_seed) for each in summands)
+    reasons = [f"of {most}, those that all cells have"] if len(seeds) < most else []
+    reasons += ["one seed has no interval"] if len(seeds) == 1 else []
+    verdict = below(estimate, bound, alternatives, choices)
+    return Finding(verdict, unit, estimate, "; ".join([*reasons, *remarks(cells)]))
+
+
+def judge_order(row: Row, rows: Sequence[Row], score: str) -> Finding | None:
+    """Our order of a row and the table's others with as many latents, beside that of the paper's printed numbers.
+
+    None where the paper prints no other number, or the same one. A margin that is wider than the paper's gap lets both
+    numbers be "the paper's" with their order turned.
+    """
+    found = [(other, _order(row, other, score)) for other in rows if _are_ordered(row, other, score)]
+    if len(found) < 2:
+        return found[0][1] if found else None
+    counts = Counter(finding.verdict for _, finding in found)
+    reason = "; ".join(f"beside {other.method}: {finding.verdict}" for other, finding in found)
+    return Finding(next(each for each in PRECEDENCE if counts[each]), reason=reason)
+
+
+def _are_ordered(row: Row, other: Row, score: str) -> bool:
+    if row is other or row.quoted or other.quoted or not (row.published and other.published):
+        return False
+    numbers = [getattr(each.published, score) for each in (row, other)]
+    return row.published.latents == other.published.latents and all(numbers) and numbers[0].value != numbers[1].value
+
+
+def _order(row: Row, other: Row, score: str) -> Finding:
+    better, worse = sorted((row, other), key=lambda each: float(getattr(each.published, score).value))
+    if absent := [each for each in (better, worse) if not (each.ran and each.ran.completed)]:
+        return Finding(Verdict.NOT_RUN, reason=f"no run of {absent[0].name}")
+    assert better.ran and worse.ran
+    unit = unit_of(better.ran.cell.dataset)
+    summands = [
+        Summand(weight, each, each.by_seed(score, unit)) for weight, each in ((1.0, better.ran), (-1.0, worse.ran))
+    ]
+    finding = judge_sum(summands, score, unit)
+    return replace(finding, reason="; ".join(filter(None, [f"{better.method} less {worse.method}", finding.reason])))
 
 
 def _table_of(cell: CellRuns) -> PublishedTable:
@@ -186,7 +198,7 @@ def _table_of(cell: CellRuns) -> PublishedTable:
 
 def _other_network(cell: CellRuns) -> str:
     used = cell.completed[0].record.hyperparameters
-    for each in declared_by(cell.cell.method):
+    for each in declared_by(cell.cell.method, dict(cell.cell.options)):
         name, value = each.name, each.default
         if name not in PAPER_SEARCHED and used.get(name, value) != value:
             return f"{name} {used[name]}, {value} in the paper"

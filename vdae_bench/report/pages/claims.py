@@ -14,17 +14,23 @@ from vdae_bench.report.numbers.verdict import Verdict
 from vdae_bench.report.sections.claims import claims_table, in_bold
 from vdae_bench.report.style.markdown import bullets, escape, table
 from vdae_bench.system import strict_json
+from vdae_bench.system.untrusted import content_of
 
 FILE = "claims.json"
 REASONS = 2
 """Why parts are undecided: so many different reasons the terminal shows of a claim."""
+UNDECIDED = 3
+"""Parts that have numbers and are undecided all the same: so many of a claim the terminal shows."""
 
 HOW = (
     "A difference is a sum of scores within each seed (cells share the validation and test draws; order and noise of "
     "training come from the seed), then a mean over seeds with its 95% Student interval. A claim of several parts is "
     "reproduced when all are, and not reproduced when one is against it (with the level shared among the parts). Where "
-    "the best of several cells is taken, the level for `reproduced` is shared among them. Only runs as long as the "
-    "paper's decide, or runs whose validation curve leaves less than a quarter of the difference open: nine times what "
+    "the best of several cells is taken, all have to be there, and the level for `reproduced` is shared among them. "
+    "Cells are compared where no seed diverged, under one protocol, with hyper-parameters that all were given alike or "
+    "that one sweep's searches chose; samples in equal numbers and by one classifier. An NLL with ten effective "
+    "samples or fewer decides nothing. Only runs as long as the paper's decide, in epochs and in steps, or runs whose "
+    "validation curve leaves less than a quarter of the difference open: nine times what "
     "it ranged over the last tenth of the learning rate spent, as if its excess fell as one over that."
 )
 
@@ -51,8 +57,8 @@ def in_short(judged: Sequence[Judgement]) -> str:
     )
 
 
-def claims_json(judged: Sequence[Judgement], protocol: str) -> str:
-    """The verdicts as JSON; numbers to six digits, so that another machine writes the same text."""
+def claims_json(judged: Sequence[Judgement], protocol: str | None) -> str:
+    """The verdicts as JSON, null for all protocols; numbers to six digits, so that another machine writes the same."""
     content = {"protocol": protocol, "claims": [_content(each) for each in judged]}
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
@@ -61,6 +67,7 @@ def _content(each: Judgement) -> dict[str, Any]:
     parts = []
     for label, finding in each.parts:
         part: dict[str, Any] = {"part": label, "verdict": finding.verdict, "reason": finding.reason}
+        part |= {"records": finding.source} if finding.source else {}
         if finding.estimate and finding.unit:
             interval = finding.estimate.interval()
             part |= {
@@ -85,7 +92,7 @@ def changed_verdicts(judged: Sequence[Judgement], committed: Path) -> list[str]:
         UserError: the file is damaged.
     """
     try:
-        content = strict_json.loads(committed.read_bytes())
+        content = strict_json.loads(content_of(committed))
         before = {each["claim"]: each["verdict"] for each in content["claims"]}
     except FileNotFoundError:
         before = {}
@@ -100,7 +107,7 @@ def changed_verdicts(judged: Sequence[Judgement], committed: Path) -> list[str]:
 
 
 def claims_text(judged: Sequence[Judgement]) -> str:
-    """The verdicts for the terminal: each claim with the parts that have numbers, the others by their reasons."""
+    """The verdicts for the terminal: each claim with parts that have numbers, decided or not, others by the reason."""
     lines = []
     for each in judged:
         lines.append(f"{each.claim.id:>3}  {each.verdict:<18} {each.claim.text}")
@@ -112,10 +119,14 @@ def _lines(each: Judgement) -> Iterator[str]:
     if each.why:
         yield each.why
     undecided = (Verdict.NOT_RUN, Verdict.NOT_COMPARABLE)
-    reasons = Counter(finding.reason for _, finding in each.parts if finding.verdict in undecided)
-    for label, finding in each.parts:
-        if finding.verdict not in undecided:
-            yield f"{label}: {finding.verdict}, {finding.evidence}"
+    decided = [part for part in each.parts if part[1].verdict not in undecided]
+    others = [part for part in each.parts if part[1].verdict in undecided]
+    measured = [part for part in others if part[1].estimate]
+    reasons = Counter(finding.reason for _, finding in others if not finding.estimate)
+    for label, finding in (*decided, *measured[:UNDECIDED]):
+        yield f"{label}: {finding.verdict}, {finding.evidence}"
+    if len(measured) > UNDECIDED:
+        yield f"and {len(measured) - UNDECIDED} more parts with numbers that decide nothing"
     for reason, count in list(reasons.items())[:REASONS]:
         yield f"{reason} ({count} of {len(each.parts)} parts)" if len(each.parts) > 1 else reason
     if len(reasons) > REASONS:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, ValidationError
 
 from vdae_bench.errors import UserError
 from vdae_bench.report.style.markdown import code, commit_in_short, escape, table
+from vdae_bench.store.layout import not_hidden
 from vdae_bench.store.records import Store
 from vdae_bench.system import atomic
+from vdae_bench.system.redact import redacted_command
+from vdae_bench.system.untrusted import content_of
+from vdae_bench.system.words import counted
 
 NAME = "reliability"
 
@@ -30,7 +35,7 @@ class ChaosRun(BaseModel):
     platform: str
     python: str
     torch: str
-    command: str
+    command: Annotated[str, AfterValidator(redacted_command)]
 
 
 def write(results: Path, name: str, run: ChaosRun) -> None:
@@ -46,14 +51,14 @@ def read(path: Path) -> ChaosRun:
         UserError: it is no such file.
     """
     try:
-        return ChaosRun.model_validate_json(path.read_text(encoding="utf-8"))
+        return ChaosRun.model_validate_json(content_of(path))
     except (OSError, ValueError, ValidationError) as error:
         raise UserError(f"{path} holds no figures of `make chaos`; move it away and run that again") from error
 
 
 def render_reliability(results: Path, reports: Path) -> dict[Path, bytes]:
     """The page by its path, with nothing written; nothing where there are no raw files."""
-    runs = [read(path) for path in sorted(Store(results).chaos.glob("*.json"))]
+    runs = [read(path) for path in not_hidden(Store(results).chaos.glob("*.json"))]
     return {reports / f"{NAME}.md": page(runs).encode()} if runs else {}
 
 
@@ -69,7 +74,9 @@ LEFTOVERS = (
 def page(runs: Sequence[ChaosRun]) -> str:
     """The page about these runs."""
     faults = sum(sum(each.faults.values()) for each in runs)
-    verdict = "Nothing was lost, and nothing was wrong." if not faults else f"**{faults} faults were found.**"
+    verdict = "Nothing was lost, and nothing was wrong."
+    if faults:
+        verdict = f"**{counted(faults, 'fault')} {'was' if faults == 1 else 'were'} found.**"
     parts = [part for each in runs for part in _section(each)]
     return "\n\n".join(["# Reliability", verdict, LEFTOVERS, *parts]) + "\n"
 
@@ -82,6 +89,6 @@ def _section(run: ChaosRun) -> Iterator[str]:
     yield table(["what", "count"], rows, right=["count"])
     commit = commit_in_short(run.git_commit, run.git_dirty)
     yield (
-        f"{code(run.command)}, {run.seconds:.0f} s; {run.started_at}; {commit}; {escape(run.platform)}; "
-        f"torch {run.torch}, Python {run.python}"
+        f"{code(run.command)}, {run.seconds:.0f} s; {escape(run.started_at)}; {commit}; {escape(run.platform)}; "
+        f"torch {escape(run.torch)}, Python {escape(run.python)}"
     )

@@ -11,16 +11,19 @@ from pathlib import Path
 
 from vdae_bench.report.numbers.chapters import Chapter, Paired, Part, seconds_of
 from vdae_bench.report.numbers.columns import Output
+from vdae_bench.report.numbers.comparable import why_unequal
 from vdae_bench.report.numbers.layout import lay_out
 from vdae_bench.report.numbers.noise import curves_of
 from vdae_bench.report.numbers.rows import SCORES
-from vdae_bench.report.numbers.runs import load_runs, total_flops, total_seconds
+from vdae_bench.report.numbers.runs import alike, load_runs, total_flops, total_seconds
 from vdae_bench.report.numbers.units import Unit, unit_of
+from vdae_bench.report.sections.curves import old_kind
 from vdae_bench.report.sections.noise import PICTURE, values_and_findings
 from vdae_bench.report.sections.results.tables import outside_table
 from vdae_bench.report.style.markdown import bullets, code, escape, picture, table
+from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.records import Store
-from vdae_bench.system.words import rough_duration
+from vdae_bench.system.words import counted, rough_duration
 
 NAME = "README.md"
 NOTES = "../vdae_bench/paper/README.md"
@@ -76,7 +79,7 @@ def page(chapters: Sequence[Chapter], experiments: Sequence[Chapter] = (), besid
 
 def _leads(chapters: Sequence[Chapter]) -> Iterator[str]:
     """L-VDAE less VAE in every part that has both, ours beside the paper's: its claim in one table."""
-    rows, shown = [], set()
+    rows, shown, apart = [], set(), []
     for chapter in chapters:
         for cell, scores in chapter.leads():
             counts = {each.difference.count for each in scores if each.difference}
@@ -85,10 +88,15 @@ def _leads(chapters: Sequence[Chapter]) -> Iterator[str]:
             shown.add(cell)
             unit, protocol = unit_of(cell.dataset), chapter.spec.protocol
             place = f"[{protocol.name}]({chapter.place}.md)" if chapter.runs else code(protocol.name)
-            row = [escape(cell.dataset), str(cell.latents), f"{place}, {protocol.epochs} epochs"]
+            row = [escape(cell.dataset), str(cell.latents), f"{place}, {counted(protocol.epochs, 'epoch')}"]
             for each in scores:
                 row += [_printed(each, unit), escape(_measured(each, unit))]
             rows.append([*row, unit.name, str(max(counts, default=0))])
+            vae = Cell(cell.dataset, "vae", cell.latents)
+            if counts and (unequal := why_unequal([chapter.ran[cell], chapter.ran[vae]])):
+                apart.append(
+                    escape(f"{cell.dataset}, m = {cell.latents}, {protocol.name}, is no fair pair: {unequal}.")
+                )
     if not rows:
         return
     yield "## L-VDAE less VAE, ours beside the paper's"
@@ -99,6 +107,7 @@ def _leads(chapters: Sequence[Chapter]) -> Iterator[str]:
     )
     headings = [f"{name} {whose}" for name, _ in SCORES for whose in ("paper", "ours")]
     yield table(["data", "latents", "protocol", *headings, "unit", "seeds"], rows, right=["latents", "seeds"])
+    yield from [bullets(apart)] if apart else []
 
 
 def _measured(paired: Paired, unit: Unit) -> str:
@@ -117,15 +126,17 @@ def _head(chapters: Sequence[Chapter]) -> str:
     runs = [run for chapter in chapters for run in chapter.runs]
     wanted, missing = (sum(getattr(each, name) for each in chapters) for name in ("wanted", "missing"))
     dates = sorted(run.started_at[:10] for run in runs)
-    devices = sorted({f"{run.record.cost.device}, {run.record.cost.threads} threads" for run in runs})
+    devices = sorted({f"{run.record.cost.device}, {counted(run.record.cost.threads, 'thread')}" for run in runs})
     search_seconds = sum(each.search_seconds for each in chapters)
     return (
-        f"The long runs that `make evidence` makes: {wanted - missing} of {wanted} are here, from {dates[0]} to "
-        f"{dates[-1]} ({'; '.join(devices)}), {rough_duration(total_seconds(runs))} of training and evaluation and "
+        f"The long runs that `make evidence` makes: {wanted - missing} of {wanted} are here, "
+        f"from {escape(dates[0])} to {escape(dates[-1])} ({escape('; '.join(devices))}), "
+        f"{rough_duration(total_seconds(runs))} of training and evaluation and "
         f"{rough_duration(search_seconds)} of searches. Ours are means over seeds ± their sample standard deviation. "
         "Whether a number may stand beside the paper's is in its own column: runs shorter than the paper's, whose "
         "curves still fall, say nothing of it. Hours and operations are of all seeds of a row; hours are by the clock, "
         "and longer where the machine had other work."
+        + ("" if alike(runs) else " They are of several machines: compare rows by operations.")
     )
 
 
@@ -134,8 +145,9 @@ def _chapter(chapter: Chapter) -> Iterator[str]:
     protocol = chapter.spec.protocol
     yield f"## {escape(chapter.title)}"
     yield (
-        f"Protocol {code(protocol.name)}: {protocol.epochs} epochs of batch {protocol.batch_size}. "
-        f"{chapter.wanted - chapter.missing} of {chapter.wanted} runs are here."
+        f"Protocol {code(protocol.name)}: {counted(protocol.epochs, 'epoch')} of batch {protocol.batch_size}. "
+        f"{chapter.wanted - chapter.missing} of {counted(chapter.wanted, 'run')} "
+        f"{'is' if chapter.wanted == 1 else 'are'} here."
     )
     if not chapter.runs:
         return
@@ -153,6 +165,7 @@ def _chapter(chapter: Chapter) -> Iterator[str]:
 def _figure(chapter: Chapter) -> Iterator[str]:
     if not any("log_sigma" in dict(cell.options) for cell in chapter.ran):
         yield picture("Learning curves", f"{chapter.place}-curves.svg")
+        yield from old_kind(list(chapter.ran.values()))
     elif curves := curves_of(list(chapter.ran.values())):  # one curve alone is not drawn
         yield picture(PICTURE, f"{chapter.place}-noise.svg")
         yield from values_and_findings(curves)
@@ -163,11 +176,12 @@ def _differences(chapter: Chapter) -> Iterator[str]:
     for ran, vae, paired in chapter.differences():
         unit = unit_of(ran.cell.dataset)
         where = f" on {ran.cell.dataset}" if len(chapter.datasets) > 1 else ""
-        seeds = min(len(ran.completed), len(vae.completed))
+        seeds = max(each.difference.count for each in paired if each.difference)
+        unequal = why_unequal([ran, vae])
         shown = ", ".join(_difference(each, unit) for each in paired)
         yield (
             f"L-VDAE less VAE at m = {ran.cell.latents}{where}, {seeds} seed{'s'[: seeds != 1]}, 95% interval: "
-            + escape(f"{shown} {unit.name}.")
+            + escape(f"{shown} {unit.name}{f'; {unequal}' if unequal else ''}.")
         )
 
 
@@ -180,7 +194,8 @@ def _searches(chapter: Chapter) -> Iterator[str]:
     for winner in chapter.winners:
         yield (
             f"Hyper-parameters of {code(str(winner.cell))} and of the same method with other latents: "
-            f"{len(winner.trials)} trials of {winner.epochs} epochs, {rough_duration(seconds_of(winner))}."
+            f"{counted(len(winner.trials), 'trial')} of {counted(winner.epochs, 'epoch')}, "
+            f"{rough_duration(seconds_of(winner))}."
         )
 
 
@@ -225,7 +240,7 @@ def _missing(chapter: Chapter, speed: float) -> str:
 
     def amount(seeds: int | None) -> str:
         runs, flops = chapter.missing_up_to(seeds)
-        return f"{runs} run{'s'[: runs != 1]}, about {rough_duration(flops / speed)}"
+        return f"{counted(runs, 'run')}, about {rough_duration(flops / speed)}"
 
     then = f"{amount(chapter.part.seeds)}; without {code('--seeds')} all " if chapter.part.seeds else ""
     return f"{code(chapter.part.command)}: {then}{amount(None)}, at {speed / 1e9:.0f} GFLOP/s" + (

@@ -27,12 +27,17 @@ def in_bold(verdict: Verdict) -> str:
 
 
 def _short(each: Judgement) -> str:
-    """Why, or the evidence of the part that decides."""
-    deciding = [f"{label}: {finding.evidence}" for label, finding in each.parts if finding.verdict is each.verdict]
+    """Why, or the evidence of the part that decides; where none of these has a number, one that has as well."""
+    deciding = [part for part in each.parts if part[1].verdict is each.verdict]
     if each.claim.count or not deciding:
         return escape(each.why)
+    label, finding = deciding[0]
     more = f", and {len(deciding) - 1} more" if len(deciding) > 1 else ""
-    return escape("; ".join(filter(None, [each.why, f"{deciding[0]}{more}"])))
+    shown = [each.why, f"{label}: {finding.evidence}{more}"]
+    measured = [(label, finding) for label, finding in each.parts if finding.estimate]
+    if measured and not any(finding.estimate for _, finding in deciding):
+        shown.append(f"{measured[0][0]}: {measured[0][1].verdict}, {measured[0][1].evidence}")
+    return escape("; ".join(filter(None, shown)))
 
 
 def _text(subject: Subject, judged: Sequence[Judgement]) -> Iterator[str]:

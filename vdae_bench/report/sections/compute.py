@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -26,34 +26,35 @@ from vdae_bench.report.numbers.compute import (
 from vdae_bench.report.numbers.rows import METHODS
 from vdae_bench.report.numbers.statistics import mean_of
 from vdae_bench.report.numbers.subject import Subject
-from vdae_bench.report.style.figure import STYLES, canvas, drawn, fit
-from vdae_bench.report.style.markdown import as_pixels, bullets, code, picture, table
+from vdae_bench.report.style.figure import MORE_STYLES, STYLES, Style, canvas, drawn, fit, own_styles
+from vdae_bench.report.style.markdown import as_pixels, bullets, code, escape, picture, table
 from vdae_bench.report.style.section import Section
 
-STYLE_OF = {
-    "VAE": STYLES[METHODS.index("vae")],
-    "subset": STYLES[METHODS.index("lvdae")],
-    "exact": STYLES[METHODS.index("vdae-resnet")],
-    "projected": STYLES[METHODS.index("vdae-nice")],
-}
+LOOKS_LIKE = {"subset": "lvdae", "exact": "vdae-resnet", "projected": "vdae-nice"}
+"""The method whose style an estimator of L-VDAE has: those of methods of m = n, beside which it is rarely drawn."""
 CAPTION = (
     "Validation -ELBO after each epoch (beta = 1), mean over seeds, against what a seed's training had cost by then. A "
     "point before the end still has a learning rate that its own schedule would have lowered by a run of that length, "
     "which flatters the method that has finished: the VAE. Differences: L-VDAE - VAE, paired by seed, below 0 is "
-    "better, with 95% intervals; operations and seconds are those of L-VDAE beside the VAE's for the same epochs."
+    "better, with 95% intervals; operations and seconds are those of L-VDAE beside the VAE's for the same epochs. "
+    "Seconds are by the clock, and longer where the machine had other work."
 )
+UNLIKE = "several machines"
+SAY_UNLIKE = "The runs are not all of one device, processor and number of threads, so that seconds are not compared."
 
 
 def _figure(contests: Sequence[Contest]) -> Figure:
     columns = len(contests)
-    figure = canvas(max(2.4 * columns, 5.4), 7.0)
-    places = figure.subplots(len(AXES), columns, squeeze=False)
+    axes_shown = [axis for axis in range(len(AXES)) if any(contest.on(axis) for contest in contests)]
+    figure = canvas(max(2.4 * columns, 5.4), 7.0 * len(axes_shown) / len(AXES))
+    places = figure.subplots(len(axes_shown), columns, squeeze=False)
     several = len({contest.dataset for contest in contests}) > 1
+    styles = _styles(contests)
     for column, contest in enumerate(contests):
-        for row, (label, _) in enumerate(AXES):
+        for row, axis in enumerate(axes_shown):
             axes = places[row, column]
-            _draw(axes, contest, row)
-            axes.set_xlabel(label)
+            _draw(axes, contest, axis, styles)
+            axes.set_xlabel(AXES[axis][0])
             if column == 0 or contest.unit != contests[column - 1].unit:
                 axes.set_ylabel(f"validation -ELBO ({contest.unit.name})")
         places[0, column].set_title(
@@ -66,20 +67,27 @@ def _figure(contests: Sequence[Contest]) -> Figure:
     return figure
 
 
-def _draw(axes: Axes, contest: Contest, axis: int) -> None:
-    for course in (contest.vae, *contest.others):
+def _styles(contests: Sequence[Contest]) -> dict[str, Style]:
+    """The style of each course by its name; estimators of L-VDAE borrow those that no method in the figure has."""
+    courses = [course for contest in contests for course in (contest.vae, *contest.others)]
+    methods = own_styles(METHODS, [course.method for course in courses if course.method != "lvdae"])
+    known = own_styles(METHODS, METHODS)
+    styles = {course.name: methods[course.method] for course in courses if course.method != "lvdae"}
+    for name, estimator in {course.name: course.label for course in courses if course.method == "lvdae"}.items():
+        free = (known[LOOKS_LIKE[estimator]], *STYLES, *MORE_STYLES)
+        styles[name] = next(style for style in free if style not in styles.values())
+    return styles
+
+
+def _draw(axes: Axes, contest: Contest, axis: int, styles: Mapping[str, Style]) -> None:
+    courses = (contest.vae, *contest.on(axis))
+    for course in courses:
         x, y = (np.mean(np.stack(_cut(list(of.values()))), axis=0) for of in (course.costs[axis], course.values))
-        label = "VAE" if course.label == "VAE" else f"L-VDAE, {course.label}"
-        axes.plot(x, y, label=label, **STYLE_OF[course.label].marked(3))
-    settled = [
-        value
-        for course in (contest.vae, *contest.others)
-        for of in course.values.values()
-        for value in of[len(of) // 10 :]
-    ]
+        axes.plot(x, y, label=course.name, **styles[course.name].marked(3))
+    settled = [value for course in courses for of in course.values.values() for value in of[len(of) // 10 :]]
     fit(axes, settled)
     if axis in PRICES:
-        spent = [of[len(of) // 10 :] for course in (contest.vae, *contest.others) for of in course.costs[axis].values()]
+        spent = [of[len(of) // 10 :] for course in courses for of in course.costs[axis].values()]
         _logarithmic(axes, min(map(np.min, spent)), max(map(np.max, spent)))
 
 
@@ -100,12 +108,22 @@ def _cut(curves: list[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
 def findings(contests: Sequence[Contest]) -> Iterator[str]:
     """A table, and in words whether L-VDAE is worth its price at equal compute."""
     rows = [_row(contest, course) for contest in contests for course in contest.others]
-    headers = ["data", "latents", "estimator", "operations", "seconds", "after the same epochs"]
+    titles = list(dict.fromkeys(course.label for contest in contests for course in contest.others if _is_other(course)))
+    headers = [
+        "data",
+        "latents",
+        "estimator or method" if titles else "estimator",
+        "operations",
+        "seconds",
+        "after the same epochs",
+    ]
     headers += ["at the VAE's operations", "at the VAE's seconds", "beside `exact`, same epochs"]
     yield table(headers, rows, right=headers[1:2] + headers[3:])
-    yield bullets([_sentence(contests, name) for name in ESTIMATORS if _with(contests, name)])
+    if any(UNLIKE in row for row in rows):
+        yield SAY_UNLIKE
+    yield bullets([_sentence(contests, name) for name in (*ESTIMATORS, *titles) if _with(contests, name)])
     missing = [name for name in ("subset", "exact") if not _with(contests, name)]
-    if missing:
+    if 0 < len(missing) < 2:
         yield (
             f"There are no records with {code(f'log_det: {missing[0]}')} and all else equal; the sweep with "
             f"{code(f'--set log_det={missing[0]}')} makes them."
@@ -113,24 +131,30 @@ def findings(contests: Sequence[Contest]) -> Iterator[str]:
 
 
 def _row(contest: Contest, course: Course) -> list[str]:
-    ratios = [_total(course, axis) / (_total(contest.vae, axis) or math.nan) for axis in PRICES]
+    compared = [axis for axis in PRICES if course in contest.on(axis)]
+    ratios = {axis: _total(course, axis) / (_total(contest.vae, axis) or math.nan) for axis in compared}
     at_end = mean_of(differences(contest.vae, course))
-    estimates = [at_end, *(at_equal_cost(contest, course, axis) for axis in PRICES)]
     shown = [
         contest.unit.show_interval(each.mean, each.interval()) if each else "before its first epoch"
-        for each in estimates
+        for each in (at_end, *(at_equal_cost(contest, course, axis) for axis in compared))
     ]
+    shown += [UNLIKE] * (len(PRICES) - len(compared))
     exact = next((each for each in contest.others if each.label == "exact"), None)
-    if exact and course is not exact:
+    if exact and course is not exact and not _is_other(course):
         beside = mean_of(differences(exact, course))
         shown.append(contest.unit.show_interval(beside.mean, beside.interval()))
     else:
         shown.append("")
-    return [contest.dataset, str(contest.latents), course.label, *(f"{ratio:.3g} x" for ratio in ratios), *shown]
+    prices = [f"{ratios[axis]:.3g} x" if axis in ratios else UNLIKE for axis in PRICES]
+    return [contest.dataset, str(contest.latents), escape(course.label), *prices, *shown]
 
 
 def _with(contests: Sequence[Contest], estimator: str) -> list[tuple[Contest, Course]]:
     return [(contest, course) for contest in contests for course in contest.others if course.label == estimator]
+
+
+def _is_other(course: Course) -> bool:
+    return course.method != "lvdae"
 
 
 def _sentence(contests: Sequence[Contest], estimator: str) -> str:
@@ -140,7 +164,8 @@ def _sentence(contests: Sequence[Contest], estimator: str) -> str:
         place = f"m = {contest.latents}{f' ({contest.dataset})' if several else ''}"
         found.setdefault(worth(contest, course), []).append(place)
     said = "; ".join(f"{verdict} at {', '.join(places)}" for verdict, places in found.items())
-    return f"L-VDAE with {code(estimator)}, when both have spent the VAE's operations: {said}."
+    who = f"L-VDAE with {code(estimator)}" if estimator in ESTIMATORS else escape(estimator)
+    return f"{who}, when both have spent the VAE's operations: {said}."
 
 
 def _total(course: Course, axis: int) -> float:

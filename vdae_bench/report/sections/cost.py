@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from vdae_bench.report.numbers.runs import Run, grouped, total_flops, total_seconds, validation_seconds
+from vdae_bench.report.numbers.runs import Run, alike, grouped, total_flops, total_seconds, validation_seconds
 from vdae_bench.report.numbers.subject import Subject
 from vdae_bench.report.style.markdown import escape, table
 from vdae_bench.report.style.section import Section
 from vdae_bench.report.style.terminal import wrap
-from vdae_bench.system.words import duration, flops, rough_duration
+from vdae_bench.system.words import counted, duration, flops, rough_duration
 
 
 def costs_table(runs: Sequence[Run]) -> str:
-    """Sums over runs, diverged ones too."""
-    rows = []
-    for (device, threads), members in grouped(
-        runs, lambda run: (run.record.cost.device, run.record.cost.threads)
-    ).items():
+    """Sums over runs, diverged ones too; processors are named where runs differ in nothing else."""
+    rows, machines = [], grouped(runs, lambda run: tuple(sorted(run.machines)))
+    devices = [_device(machine) for machine in machines]
+    for machine, members in machines.items():
+        device, threads = _device(machine)
+        if devices.count((device, threads)) > 1:
+            device += f" ({', then '.join(platform.partition(', ')[2] or platform for *_, platform in machine)})"
         costs = [run.record.cost for run in members]
         rows.append(
             [
                 escape(device),
-                str(threads),
+                threads,
                 str(len(members)),
                 rough_duration(sum(cost.train_seconds for cost in costs)),
                 rough_duration(sum(validation_seconds(run) for run in members)),
@@ -35,14 +37,24 @@ def costs_table(runs: Sequence[Run]) -> str:
     return table(headers, rows, right=headers[1:])
 
 
+def _device(machine: Sequence[tuple[str, ...]]) -> tuple[str, str]:
+    """Device and threads of runs, each one after the other where a run was continued on another."""
+    devices, threads = (", then ".join(dict.fromkeys(part[place] for part in machine)) for place in (0, 1))
+    return devices, threads
+
+
 def _text(subject: Subject, runs: Sequence[Run]) -> Iterator[str]:
     yield "Sums over all runs, diverged ones too."
+    if not alike(runs):
+        yield "Not all runs are of one machine and number of threads, so that rows are compared by operations alone."
     yield costs_table(runs)
 
 
 def _terminal(subject: Subject, runs: Sequence[Run]) -> Iterator[str]:
     yield ""
-    yield from wrap(f"Cost: {duration(total_seconds(runs))} for {len(runs)} runs, {flops(total_flops(runs))}.")
+    yield from wrap(
+        f"Cost: {duration(total_seconds(runs))} for {counted(len(runs), 'run')}, {flops(total_flops(runs))}."
+    )
 
 
 COST = Section("Cost in total", lambda subject: subject.selection.runs, _text, terminal=_terminal)

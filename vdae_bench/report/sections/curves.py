@@ -6,8 +6,10 @@ training light.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +24,8 @@ from vdae_bench.report.numbers.rows import METHODS, title_of
 from vdae_bench.report.numbers.statistics import CellRuns
 from vdae_bench.report.numbers.subject import Subject
 from vdae_bench.report.numbers.units import curve_unit, in_curve_unit
-from vdae_bench.report.style.figure import GREY, STYLES, Style, band, canvas, drawn, fit
-from vdae_bench.report.style.markdown import as_pixels, picture
+from vdae_bench.report.style.figure import GREY, MORE_STYLES, STYLES, Style, band, canvas, drawn, fit, own_styles
+from vdae_bench.report.style.markdown import as_pixels, escape, picture
 from vdae_bench.report.style.section import Section
 from vdae_bench.spec.sweep import Cell
 
@@ -42,6 +44,8 @@ class Line:
     epochs: NDArray[np.int64]
     train: NDArray[np.float64]
     validation: NDArray[np.float64]
+    error: NDArray[np.float64]
+    """Standard error of a validation point from the images without a Jacobian: a mean over seeds, which share them."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ def panels_of(cells: list[CellRuns]) -> list[Panel]:
         if each.trained and each.completed:
             method = each.cell.method if each.cell.options else ""
             groups.setdefault((each.cell.dataset, each.cell.latents, method), []).append(each)
-    styles = _styles([each.cell for members in groups.values() for each in members])
+    looks = _looks([each.cell for members in groups.values() for each in members])
     several = len({dataset for dataset, _, _ in groups}) > 1
     panels = []
     for (dataset, latents, method), members in sorted(groups.items(), key=lambda item: item[0]):
@@ -68,7 +72,7 @@ def panels_of(cells: list[CellRuns]) -> list[Panel]:
         parts += [f"m = {latents}", *([title_of(members[0].cell).partition(" (")[0]] if method else [])]
         unit = curve_unit(dataset)
         ordered = sorted(members, key=lambda each: _place(each.cell))
-        lines = tuple(_line(each, styles[title_of(each.cell)]) for each in ordered)
+        lines = tuple(_line(each, *looks[_kind(each.cell)]) for each in ordered)
         panels.append(Panel(", ".join(parts), unit.name, lines))
     return panels
 
@@ -77,26 +81,40 @@ def _place(cell: Cell) -> tuple[int, str]:
     return METHODS.index(cell.method) if cell.method in METHODS else len(METHODS), cell.slug
 
 
-def _styles(cells: list[Cell]) -> dict[str, Style]:
-    """The style of each label: one for the figure, so that one legend serves all panels."""
-    labels = {title_of(cell): cell for cell in sorted(cells, key=_place)}
-    of_method = {
-        label: STYLES[METHODS.index(cell.method)]
-        for label, cell in labels.items()
-        if cell.method in METHODS and not cell.options
+Kind = tuple[str, tuple[tuple[str, Any], ...]]
+
+
+def _kind(cell: Cell) -> Kind:
+    return cell.method, cell.options
+
+
+def _looks(cells: list[Cell]) -> dict[Kind, tuple[str, Style]]:
+    """(label, style) of each method with its options: one for the figure, so that one legend serves all panels."""
+    kinds = {_kind(cell): cell for cell in sorted(cells, key=_place)}
+    methods = own_styles(METHODS, [method for method, options in kinds if not options])
+    free = [style for style in (*STYLES, *MORE_STYLES) if style not in methods.values()]
+    others = itertools.cycle(free)
+    titles = Counter(title_of(cell) for cell in kinds.values())
+    return {
+        kind: (
+            title_of(cell) + ("" if titles[title_of(cell)] == 1 else f" [{cell.method}]"),
+            next(others) if cell.options else methods[cell.method],
+        )
+        for kind, cell in kinds.items()
     }
-    others = [label for label in labels if label not in of_method]
-    return of_method | {label: STYLES[index % len(STYLES)] for index, label in enumerate(others)}
 
 
-def _line(cell: CellRuns, style: Style) -> Line:
+def _line(cell: CellRuns, label: str, style: Style) -> Line:
     curves = [run.record.curve for run in cell.completed]
     length = min(len(curve.epoch) for curve in curves)
     train, validation = (
         np.array([_in_unit(getattr(curve, name)[:length], cell.cell.dataset) for curve in curves])
         for name in ("train_neg_elbo_nats", "validation_neg_elbo_nats")
     )
-    return Line(title_of(cell.cell), style, np.array(curves[0].epoch[:length]), train, validation)
+    zero, one = (in_curve_unit(nats, cell.cell.dataset) for nats in (0.0, 1.0))
+    errors = [(curve.validation_standard_error_nats or [0.0] * length)[:length] for curve in curves]
+    error = (one - zero) * np.array([[value or 0.0 for value in each] for each in errors]).mean(axis=0)
+    return Line(label, style, np.array(curves[0].epoch[:length]), train, validation, error)
 
 
 def _in_unit(nats: list[float | None], dataset: str) -> list[float]:
@@ -137,6 +155,9 @@ def _draw(axes: Axes, panel: Panel) -> None:
         axes.plot(line.epochs, _mean(line.validation), **WEIGHTS[True], markevery=every, **line.style.marked())
         if len(line.validation) > 1:
             band(axes, line.epochs, np.fmin.reduce(line.validation), np.fmax.reduce(line.validation), line.style)
+        if line.error.any():
+            mean = _mean(line.validation)
+            band(axes, line.epochs, mean - line.error, mean + line.error, line.style)
     axes.set_title(panel.title, loc="left")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     _limit(axes, panel)
@@ -162,7 +183,7 @@ def _legend(figure: Figure, place: Axes | None, panels: list[Panel], title: str)
     lines = {line.label: line.style for panel in panels for line in panel.lines}
     handles = [_handle(label, style) for label, style in lines.items()]
     handles += [
-        _handle("validation (mean, range)", Style(GREY, "-", "")),
+        _handle(f"validation (mean, range{_ERROR if _has_errors(panels) else ''})", Style(GREY, "-", "")),
         _handle("training (mean)", Style(GREY, "-", ""), heavy=False),
     ]
     if place is not None:
@@ -171,6 +192,13 @@ def _legend(figure: Figure, place: Axes | None, panels: list[Panel], title: str)
         columns = 2 if len(panels) <= 2 else 4
         legend = figure.legend(handles=handles, loc="outside upper left", ncols=columns, handlelength=3.4, title=title)
     legend.set_alignment("left")
+
+
+_ERROR = ", ± standard error"
+
+
+def _has_errors(panels: list[Panel]) -> bool:
+    return any(line.error.any() for panel in panels for line in panel.lines)
 
 
 def _handle(label: str, style: Style, heavy: bool = True) -> Line2D:
@@ -193,6 +221,38 @@ def _text(subject: Subject, cells: list[CellRuns]) -> Iterator[str]:
         "epoch; training: mean over the epoch's batches, while the weights change. Diverged seeds are not "
         f"drawn. {as_pixels(name)}."
     )
+    if _has_errors(panels_of(cells)):
+        yield (
+            "Inner bands: ± the standard error of a validation point, from the images whose Jacobian was left out; "
+            "after the last epoch it is 0."
+        )
+    yield from old_kind(cells)
+
+
+def old_kind(cells: Sequence[CellRuns]) -> Iterator[str]:
+    """A sentence on the validation curves of older records, where L-VDAE's have an error that their seeds share."""
+    old = _of_a_fixed_part(cells)
+    if old:
+        yield (
+            f"**{'; '.join(old)}**: log det C and tr C of these validation points are of the same part of the images "
+            "in every epoch and for every seed, one draw that puts a whole curve off by up to some tenths of a nat and "
+            "that no range over seeds shows; test scores are of all images."
+        )
+
+
+def _of_a_fixed_part(cells: Sequence[CellRuns]) -> list[str]:
+    """L-VDAE's rows whose validation points are of the older kind, with Jacobians of one part of the images."""
+    return [
+        escape(f"{title_of(each.cell)}, m = {each.cell.latents}")
+        for each in cells
+        if each.cell.method == "lvdae"
+        and any(
+            run.record.curve.epoch
+            and run.record.curve.validation_part == "fixed"
+            and run.record.cell.options.get("log_det", run.record.protocol.get("log_det")) != "exact"
+            for run in each.completed
+        )
+    ]
 
 
 def _files(subject: Subject, cells: list[CellRuns]) -> dict[str, bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from vdae_bench.report.numbers.rows import title_of
@@ -14,7 +15,6 @@ from vdae_bench.report.style.markdown import code, escape, table
 from vdae_bench.report.style.section import Section
 from vdae_bench.spec.hyperparameters import OPTIMISER
 from vdae_bench.spec.protocol import load_protocol
-from vdae_bench.spec.sweep import Cell
 
 MEANING = {
     "epochs": "passes over the training images",
@@ -57,13 +57,13 @@ def _hyperparameter_rows(selection: Selection) -> list[list[str]]:
     fixed: dict[str, set[Any]] = {each.name: set() for each in OPTIMISER}
     for run in selection.runs:
         values = run.record.hyperparameters
-        for each in declared_by(run.cell.method):
+        for each in declared_by(run.cell.method, dict(run.cell.options)):
             name, value = each.name, values.get(each.name, each.default)
             if value != each.default:
                 there = PAPER_SEARCHED.get(name) or _show(name, each.default)
                 key = (name, _show(name, value), there, escape(each.meaning))
                 titles = differing.setdefault(key, [])
-                title = title_of(Cell(run.cell.dataset, run.cell.method, run.cell.latents))
+                title = title_of(replace(run.cell, options=()))
                 if title not in titles:
                     titles.append(title)
         if run.record.curve.epoch and not run.searched:

@@ -5,20 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from vdae_bench.data.registry import dims_of
 from vdae_bench.paper.published import load_table
+from vdae_bench.report.numbers.comparable import FEW_SAMPLES
 from vdae_bench.report.numbers.rows import Row, Sheet
+from vdae_bench.report.numbers.runs import done_on
 from vdae_bench.report.numbers.subject import Subject
-from vdae_bench.report.numbers.units import NATS, dims_of
+from vdae_bench.report.numbers.units import NATS
 from vdae_bench.report.style.markdown import escape, table
 from vdae_bench.report.style.section import Section
 from vdae_bench.spec.protocol import Protocol
 
-FEW_SAMPLES = 10.0
-"""Effective samples below which the first-order error formulas say too little."""
-
 
 def _text(subject: Subject, sheets: list[Sheet]) -> Iterator[str]:
-    yield _how(subject.selection.protocol)
+    ways = {sheet.dataset: _how(done_on(subject.selection.protocol, [sheet.dataset])) for sheet in sheets}
+    if len(set(ways.values())) > 1:  # data sets of other sizes
+        yield from (f"{escape(dataset)}: {how}" for dataset, how in ways.items())
+    else:
+        yield from dict.fromkeys(ways.values())
     yield (
         "Effective samples: of K, mean over images (and the extremes over seeds). Standard error: of the NLL "
         "as an estimate for this model on this test set; it says nothing of other seeds. Bias: by how much a "
@@ -34,8 +38,9 @@ def _text(subject: Subject, sheets: list[Sheet]) -> Iterator[str]:
         few = [escape(row.name) for row in sheet.rows if _has_few_samples(row)]
         if few:
             yield (
-                f"With fewer than {FEW_SAMPLES:.0f} effective samples the first order is not enough, and NLL "
-                f"may be too high by more than stated: {'; '.join(few)}."
+                f"With fewer than {FEW_SAMPLES:.0f} effective samples (by the mean over images of one over their "
+                "number, which an image with few of them spoils) the first order is not enough: the NLL is an upper "
+                f"bound, decides nothing, and may be too high by more than stated: {'; '.join(few)}."
             )
 
 
@@ -58,8 +63,9 @@ def _how(protocol: Protocol) -> str:
 
 
 def _has_few_samples(row: Row) -> bool:
-    effective = row.ran.metric("effective_sample_size") if row.ran and not row.ran.exact else None
-    return effective is not None and effective.lowest < FEW_SAMPLES
+    if row.ran is None or row.ran.exact:
+        return False
+    return any(run.effective_samples <= FEW_SAMPLES for run in row.ran.completed)
 
 
 def precision_table(sheet: Sheet) -> str:

@@ -13,19 +13,23 @@ from vdae_bench.report.style.markdown import code, escape
 from vdae_bench.report.style.section import Section
 from vdae_bench.report.style.terminal import plain, wrap
 from vdae_bench.spec.protocol import Protocol
+from vdae_bench.system.words import counted
+
+LISTED = 12
+"""Rows that the head of a page names; it counts what are more."""
 
 
 def stamp(selection: Selection, sheets: list[Sheet]) -> str:
     """Complete or partial, and under which protocol; in bold what a reader must not miss."""
     protocol = selection.protocol
     rows = [row for sheet in sheets for row in sheet.everything if not row.quoted]
-    parts = [_completeness(selection, rows)]
+    parts = [_completeness(selection, rows, [row for sheet in sheets for row in sheet.baselines])]
     not_run = [escape(row.name) for row in rows if row.ran is None]
     if not_run:
-        parts.append(f"Not run: {'; '.join(not_run)}.")
+        parts.append(f"Not run: {_listed(not_run)}.")
     short = [f"{escape(row.name)} ({row.finished} of {row.wanted})" for row in rows if row.ran and row.missing]
     if short:
-        parts.append(f"Seeds missing: {'; '.join(short)}.")
+        parts.append(f"Seeds missing: {_listed(short)}.")
     diverged = sum(row.ran.diverged for row in rows if row.ran)
     if diverged:
         parts.append(f"**{diverged} diverged**, and in no mean.")
@@ -37,12 +41,28 @@ def stamp(selection: Selection, sheets: list[Sheet]) -> str:
     return " ".join(parts)
 
 
-def _completeness(selection: Selection, rows: list[Row]) -> str:
+def _listed(names: list[str]) -> str:
+    """Some names; of a grid of noise levels the first, for the table has them all."""
+    more = len(names) - LISTED
+    return "; ".join(names) if more <= 1 else f"{'; '.join(names[:LISTED])} and {more} more"
+
+
+def _completeness(selection: Selection, rows: list[Row], baselines: list[Row]) -> str:
     finished, missing = sum(row.finished for row in rows), sum(row.missing for row in rows)
-    seeds = "1 seed" if selection.protocol.seeds == 1 else f"{selection.protocol.seeds} seeds"
-    # Which cells a sweep of the user's own has is in its spec, not in the records.
-    of = "" if selection.sweep in table_names() else " of the cells that have records"
-    return f"**{'Partial' if missing else 'Complete'}**: {finished} of {finished + missing} runs{of}, {seeds} a row."
+    asked = selection.asked
+    if asked and selection.superseded:
+        since = sum(asked.wanted.values())
+        return (
+            f"**Superseded**: none of the {counted(since, 'run')} asked for since has a record; "
+            f"this is of the {finished} before."
+        )
+    # Which cells a sweep of the user's own has is in its spec; without what was asked for, records alone do not say it.
+    of = "" if asked or selection.sweep in table_names() else " of the cells that have records"
+    wanted = sorted({row.wanted for row in rows if row.wanted and row not in baselines} or {1})
+    seeds = " to ".join(map(str, dict.fromkeys((wanted[0], wanted[-1])))) + f" seed{'s'[: wanted[-1] != 1]} a row"
+    more = f" (the spec has {asked.spec_seeds})" if asked and set(wanted) != {asked.spec_seeds} else ""
+    runs = f"{finished} of {counted(finished + missing, 'run')}{of}"
+    return f"**{'Partial' if missing else 'Complete'}**: {runs}, {seeds}{more}."
 
 
 def _protocol_sentence(protocol: Protocol) -> str:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from vdae_bench.models.hyperparameters import defaults
 from vdae_bench.models.registry import get_method
+from vdae_bench.paper.claims import DECOUPLED, LOG_SIGMAS
 from vdae_bench.report.numbers.noise import (
     COUPLED,
     LABELS,
@@ -28,6 +29,7 @@ from vdae_bench.report.style.csv import csv
 from vdae_bench.report.style.figure import GREY, STYLES, Style, band, canvas, drawn
 from vdae_bench.report.style.markdown import as_pixels, beside, bullets, picture, table
 from vdae_bench.report.style.section import Section
+from vdae_bench.system.words import counted, number
 
 Points = Mapping[float, Summary]
 CONTAINS_COUPLED = "NICE decoder of its own"
@@ -45,7 +47,7 @@ def note(selection: Selection) -> str:
     paper = defaults(get_method(run.cell.method).hyperparameters)
     size, printed = hyper["coupling_hidden_size"], paper["coupling_hidden_size"]
     networks = f"couplings of {size} units" + (f" (paper: {printed})" if size != printed else "")
-    return f"{protocol.name}: {protocol.epochs} epochs (paper: 1000), {networks}"
+    return f"{protocol.name}: {counted(protocol.epochs, 'epoch')} (paper: 1000), {networks}"
 
 
 def pivot(curves: list[NoiseCurve], separator: str = "<br>") -> tuple[list[str], list[list[str]]]:
@@ -54,7 +56,7 @@ def pivot(curves: list[NoiseCurve], separator: str = "<br>") -> tuple[list[str],
     headers = ["log sigma", *(separator.join(textwrap.wrap(curve.label, 12)) for curve in curves), "floor"]
     rows = [
         [
-            f"{level:g}",
+            number(level),
             *(f"{curve.points[level].mean:.3f}" if level in curve.points else "" for curve in curves),
             f"{coupled_floor(level):.3f}",
         ]
@@ -130,18 +132,20 @@ def _beside_coupled(label: str, points: Points, coupled: Points) -> str:
 
 
 def _reading(coupled: Points, others: Mapping[str, Points]) -> str:
-    """Which of claims 7a and 7b the means support."""
-    shared = [level for level in coupled if all(level in points for points in others.values())]
-    all_better = [
-        level for level in shared if all(points[level].mean < coupled[level].mean for points in others.values())
-    ]
-    rest = [level for level in shared if level not in all_better]
-    missing = [level for level in coupled if level not in shared]
-    if missing:
+    """Which of claims 7a and 7b the means support; neither before every decoder has run at every level of the grid."""
+    decoders = [label for label, *_ in DECOUPLED]
+    if missing := [label for label in decoders if label not in others]:
         return (
-            f"Every decoupled decoder is below the coupled one at {_levels(all_better)}, not at {_levels(rest)}; at "
-            f"{_levels(missing)} one has no record, so that 7a and 7b stay open."
+            f"{len(decoders) - len(missing)} of the {len(decoders)} decoupled decoders have run "
+            f"(not: {', '.join(missing)}), so that 7a and 7b stay open."
         )
+    incomplete = [level for level in LOG_SIGMAS if not all(level in points for points in (coupled, *others.values()))]
+    if incomplete:
+        return f"At {_levels(incomplete)} a decoder has no record, so that 7a and 7b stay open."
+    all_better = [
+        level for level in LOG_SIGMAS if all(points[level].mean < coupled[level].mean for points in others.values())
+    ]
+    rest = [level for level in LOG_SIGMAS if level not in all_better]
     if all_better and not rest:
         return 'These means support "any decoupling improves" (7a) at every sigma of the grid.'
     if all_better and min(all_better) > max(rest):
@@ -154,7 +158,7 @@ def _reading(coupled: Points, others: Mapping[str, Points]) -> str:
 
 
 def _levels(levels: list[float]) -> str:
-    return "log sigma = " + ", ".join(f"{level:g}" for level in sorted(levels)) if levels else "no sigma"
+    return "log sigma = " + ", ".join(number(level) for level in sorted(levels)) if levels else "no sigma"
 
 
 PICTURE = "Test -ELBO against the fixed noise level"

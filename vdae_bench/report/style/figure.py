@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -46,6 +47,33 @@ STYLES = (
     Style("#E69F00", (0, (8, 2)), "P"),
     Style("#000000", "-", "x"),
 )
+
+MORE_STYLES = (
+    Style("#882255", (0, (4, 1.2)), "<"),
+    Style("#117733", (0, (2, 1)), "*"),
+    Style("#332288", (0, (7, 1.2, 1.2, 1.2, 1.2, 1.2)), ">"),
+    Style("#999933", (0, (3, 2)), "h"),
+    Style("#AA4499", (0, (1, 0.8)), "X"),
+    Style("#44AA99", (0, (6, 1, 2, 1)), "p"),
+    Style("#661100", (0, (9, 1.5)), "d"),
+    Style("#6699CC", (0, (4, 1, 1, 1)), "8"),
+)
+"""Styles for methods from outside, in Paul Tol's colours: no colour, dashes or marker is one of `STYLES`."""
+
+
+def own_styles(first: Sequence[str], names: Iterable[str]) -> dict[str, Style]:
+    """The style of each name: of the first ones `STYLES` in their order, of any other one of its own by its name.
+
+    Of two that would get the same the later in the alphabet takes the next that is free.
+    """
+    known, wanted = dict(zip(first, STYLES, strict=True)), set(names)
+    styles = {name: style for name, style in known.items() if name in wanted}
+    for name in sorted(wanted - known.keys()):
+        start = zlib.crc32(name.encode()) % len(MORE_STYLES)
+        turn = (*MORE_STYLES[start:], *MORE_STYLES[:start])
+        styles[name] = next((style for style in turn if style not in styles.values()), turn[0])
+    return styles
+
 
 SETTINGS: Any = {
     "font.size": 8.5,
@@ -98,7 +126,8 @@ def saved(make: Callable[[], Figure]) -> dict[str, bytes]:
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(SETTINGS)
-        figure = make()
+        with matplotlib.rc_context({"text.parse_math": False}):  # an odd `$` in a record's text would stop all reports
+            figure = make()
         said = description(figure)
         for ending, metadata in (
             ("svg", {"Date": None, "Creator": None, "Description": said}),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import hashlib
 import html
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -18,8 +19,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
+from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 from markupsafe import Markup
+
+ANCHOR = re.compile(r'<a id="([\w.+-]+)"></a>', re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,10 @@ class _Renderer(RendererHTML):
         if level == 2:
             env["headings"].append((key, text))
         env["title"] = env["title"] or text
-        return f'<h{level + 1} id="{key}">'
+        return f'<h{level + 1} id="{html.escape(key)}">'
+
+    def anchor(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+        return f'<a id="{html.escape(env["key"])}--{tokens[index].attrs["id"]}"></a>'
 
     def heading_close(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
         return f"</h{int(tokens[index].tag[1]) + 1}>\n"
@@ -98,15 +105,27 @@ def _unique(key: str, taken: set[str]) -> str:
 
 def _inline_svg(text: str, prefix: str, alt: str) -> str:
     """The figure without its prologue, its ids made its own: two figures of a page must not share them."""
-    svg = text[text.index("<svg") :].rstrip()
-    svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
-    svg = re.sub(r'href="#', f'href="#{prefix}-', svg).replace("url(#", f"url(#{prefix}-")
+    svg = re.sub(r"<!--.*?-->", "", text[text.index("<svg") :].rstrip(), flags=re.DOTALL)
+    prefix = html.escape(prefix)
+    svg = re.sub(r'\bid="', lambda _: f'id="{prefix}-', svg)
+    svg = svg.replace('href="#', f'href="#{prefix}-').replace("url(#", f"url(#{prefix}-")
     return svg.replace("<svg", f'<svg role="img" aria-label="{alt}"', 1)
 
 
 @functools.cache
 def _markdown() -> MarkdownIt:
-    return MarkdownIt("commonmark", {"html": True}, renderer_cls=_Renderer).enable("table")
+    """The reader of Markdown, in which HTML is text, but for the empty anchors that `sections` put before records."""
+    markdown = MarkdownIt("commonmark", {"html": False}, renderer_cls=_Renderer).enable("table")
+    markdown.inline.ruler.before("autolink", "anchor", _anchor)
+    return markdown
+
+
+def _anchor(state: StateInline, silent: bool) -> bool:
+    found = ANCHOR.match(state.src, state.pos)
+    if found and not silent:
+        state.push("anchor", "a", 0).attrs = {"id": found[1]}
+    state.pos = found.end() if found else state.pos
+    return bool(found)
 
 
 def _section(key: str, text: str, files: Mapping[str, bytes], keys: Collection[str]) -> _Section:
@@ -116,15 +135,22 @@ def _section(key: str, text: str, files: Mapping[str, bytes], keys: Collection[s
     }  # fmt: skip
     body = _markdown().render(text, env)
     # Links within a Markdown page, and to the other pages that are sections here.
-    body = re.sub(r'<a id="', f'<a id="{key}--', body)
-    body = re.sub(r'<a href="#', f'<a href="#{key}--', body)
+    body = body.replace('<a href="#', f'<a href="#{html.escape(key)}--')
     for other in keys:
-        body = re.sub(f'<a href="(?:[^"]*/)?{re.escape(other)}[.]md"', f'<a href="#{other}"', body)
+        to = html.escape(other).replace("\\", "\\\\")
+        body = re.sub(f'<a href="(?:[^"]*/)?{re.escape(other)}[.]md"', f'<a href="#{to}"', body)
     return _Section(key, env["title"], Markup(body), env["headings"])
 
 
 def html_page(title: str, texts: Mapping[str, str], files: Mapping[str, bytes]) -> str:
     """The page: its title, Markdown texts by their keys in addresses (`#key`), and their figures by file name."""
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
+    script = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     sections = [_section(key, text, files, texts.keys()) for key, text in texts.items()]
-    return environment.get_template("page.html.j2").render(title=title, sections=sections) + "\n"
+    return (
+        environment.get_template("page.html.j2").render(
+            title=title, sections=sections, script=Markup(script), script_digest=digest
+        )
+        + "\n"
+    )

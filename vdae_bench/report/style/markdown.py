@@ -6,8 +6,17 @@ import os
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from tabulate import tabulate
+
+from vdae_bench.system.words import visible
+
+MEANT = re.compile(
+    r"[\\`*\[\]<>|]|(?<!\w)_|_(?!\w)|&(?=#?\w+;)"  # anywhere
+    r"|^\s*(?:#(?=#*(?:\s|$))|[+-](?=\s)|~(?=~~)|[=-](?=[=-]+$))|(?<=^\d)[.)](?=\s)"  # at the start of a line
+)
+"""What is obeyed and not shown."""
 
 
 def table(
@@ -18,20 +27,22 @@ def table(
 ) -> str:
     """A table, padded so that it lines up as text; give the columns to align to the right, or all others (`left`)."""
     alignment = ["right" if (header in right if left is None else header not in left) else "left" for header in headers]
-    return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True, colalign=alignment)
+    cells = [[re.sub(r"(?<!\\)\|", r"\|", " ".join(cell.splitlines())) for cell in row] for row in rows]
+    return tabulate(cells, headers, tablefmt="pipe", disable_numparse=True, colalign=alignment)
 
 
 def escape(text: str) -> str:
-    r"""Text that Markdown shows as it is. An underscore inside a word needs nothing.
+    r"""Text that Markdown shows as it is, in one line. An underscore inside a word needs nothing.
 
-    >>> escape("NICE **")
-    'NICE \\*\\*'
+    >>> escape("NICE **"), escape("# a&lt;b")
+    ('NICE \\*\\*', '\\# a\\&lt;b')
     """
-    return re.sub(r"([\\`*\[\]<>|]|(?<!\w)_|_(?!\w))", r"\\\1", text)
+    return MEANT.sub(r"\\\g<0>", visible(text))
 
 
 def code(text: str) -> str:
     """Text in a code span; a fence longer than any run of backticks in it."""
+    text = visible(text)
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
     padding = " " if "`" in text else ""
     return f"{fence}{padding}{text}{padding}{fence}"
@@ -44,7 +55,7 @@ def bullets(items: Sequence[str]) -> str:
 
 def anchor(slug: str) -> str:
     """The name of the place on a page that lists a cell's records."""
-    return slug.replace("+", "-")
+    return slug.replace("+", "plus").replace(" ", "")
 
 
 def picture(text: str, name: str) -> str:
@@ -64,9 +75,9 @@ def beside(name: str) -> str:
 
 def commit_in_short(commit: str | None, dirty: bool | None) -> str:
     """The commit behind raw figures, and whether the code was changed since."""
-    return (commit or "no commit")[:12] + (", changed since" if dirty else "")
+    return escape((commit or "no commit")[:12]) + (", changed since" if dirty else "")
 
 
 def link(target: Path, page: Path, text: str) -> str:
     """A link from a page to a file."""
-    return f"[{text}]({Path(os.path.relpath(target, page.parent)).as_posix().replace(' ', '%20')})"
+    return f"[{text}]({quote(Path(os.path.relpath(target, page.parent)).as_posix(), safe='/+')})"

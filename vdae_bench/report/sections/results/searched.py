@@ -49,7 +49,7 @@ def row_notes(sheet: Sheet, searches: Sequence[Frozen]) -> list[tuple[str, str, 
             continue
         winner = frozen.winner
         said = (
-            f"trial {winner.winner} of {len(winner.trials)} on {code(winner.cell)} ({winner.sampler}), "
+            f"trial {winner.winner} of {len(winner.trials)} on {code(winner.cell)} ({escape(winner.sampler)}), "
             f"{fidelity(winner)}"
         )
         notes.append((names, said, frozen))
@@ -61,7 +61,11 @@ def notes_for_table(sheet: Sheet, searches: Sequence[Frozen], page: Path) -> Ite
     notes = row_notes(sheet, searches)
     if notes:
         searched = sum(names.count(";") + 1 for names, _, _ in notes)
-        others = "; the other rows have those of the spec" if searched < len(sheet.rows) else ""
+        others = (
+            "; the other rows have those of the spec"
+            if searched < sum(row.ran is not None for row in sheet.rows)
+            else ""
+        )
         yield f"Hyper-parameters by search on validation -ELBO{others}:"
         yield bullets(
             [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from vdae_bench.paper.published import outside_numbers
 from vdae_bench.report.numbers.rows import SCORES, Row, Sheet
 from vdae_bench.report.numbers.units import Unit
-from vdae_bench.report.numbers.verdict import judge_row
+from vdae_bench.report.numbers.verdict import judge_order, judge_row
 from vdae_bench.report.style.markdown import escape, table
 
 
@@ -32,14 +32,17 @@ def baselines_table(sheet: Sheet) -> str:
 
 
 def verdicts_table(sheet: Sheet) -> str:
-    """A table of our numbers less the paper's, with intervals and verdicts; "" without records."""
+    """A table of our numbers less the paper's and of our order of methods, with verdicts; "" without records."""
     body = []
     for row in sheet.rows:
         for name, score in SCORES:
-            finding = judge_row(row, score)
+            finding, order = judge_row(row, score), judge_order(row, sheet.rows, score)
             if finding:
-                body.append([row.latents, escape(row.method), name, str(finding.verdict), escape(finding.evidence)])
-    headers = ["latents", "method", "score", "verdict", "ours - paper, 95% interval"]
+                place = [row.latents, escape(row.method), name]
+                beside = [str(order.verdict), escape(order.evidence)] if order else ["-", ""]
+                body.append([*place, str(finding.verdict), escape(finding.evidence), *beside])
+    headers = ["latents", "method", "score", "the paper's number?", "ours - paper, 95% interval"]
+    headers += ["the paper's order?", "better - worse of the paper's, ours, 95% interval"]
     return table(headers, body, right=headers[:1]) if body else ""
 
 

@@ -6,13 +6,14 @@ import math
 import textwrap
 from collections.abc import Iterator
 
+from vdae_bench.data.registry import dims_of
 from vdae_bench.paper.published import PublishedTable, load_table, table_names
 from vdae_bench.report.numbers.columns import Column, Output
 from vdae_bench.report.numbers.layout import lay_out
 from vdae_bench.report.numbers.noise import curves_of
 from vdae_bench.report.numbers.rows import Row, Sheet
 from vdae_bench.report.numbers.subject import Subject
-from vdae_bench.report.numbers.units import NATS, dims_of
+from vdae_bench.report.numbers.units import NATS
 from vdae_bench.report.sections.results.searched import notes_for_table, row_notes
 from vdae_bench.report.sections.results.tables import baselines_table, outside_table, verdicts_table
 from vdae_bench.report.style import terminal
@@ -103,7 +104,8 @@ def _verdicts(sheet: Sheet) -> Iterator[str]:
             f"the paper prints no ±, the rounding of its number) lies within ±{margin:g} {sheet.unit.name}, as far as "
             "faithful implementations differ; `not reproduced`: it lies outside. A number is comparable at the paper's "
             "length, K and images, or where the validation curve leaves less open than a quarter of the difference (or "
-            "of that margin), with the paper's networks."
+            "of that margin), with the paper's networks. That margin is wider than many gaps of the table: beside each "
+            "number stands whether its order among the rows with as many latents is the paper's, paired by seed."
         )
         yield judged
 

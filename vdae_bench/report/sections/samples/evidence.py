@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from vdae_bench.errors import UserError
@@ -157,4 +157,4 @@ def _noise(cell: Cell) -> str:
 
 
 def _without_sigma(cell: Cell) -> Cell:
-    return Cell(cell.dataset, cell.method, cell.latents, tuple(each for each in cell.options if each[0] not in SIGMAS))
+    return replace(cell, options=tuple(each for each in cell.options if each[0] not in SIGMAS))

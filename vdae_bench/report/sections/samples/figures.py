@@ -16,7 +16,7 @@ from vdae_bench.evaluation.pictures import NOISE_MULTIPLES
 from vdae_bench.report.numbers.rows import METHODS, title_of
 from vdae_bench.report.numbers.statistics import CellRuns
 from vdae_bench.report.sections.samples.evidence import Family, SampledCell, by_latents, leveled
-from vdae_bench.report.style.figure import GREY, STYLES, canvas, drawn
+from vdae_bench.report.style.figure import GREY, STYLES, canvas, drawn, own_styles
 
 MEANS, DRAWN = 12, 8
 """Columns of the two halves of the figure of samples."""
@@ -214,7 +214,7 @@ def _lines(axes: Axes, points: Points, label: str) -> None:
         if own:
             means = np.array([np.mean(values) for _, values in own])
             ends = np.array([(min(values), max(values)) for _, values in own]).T
-            style = STYLES[METHODS.index(method)]
+            style = own_styles(METHODS, [method])[method]
             axes.errorbar([m for m, _ in own], means, np.abs(ends - means), label=title, **style.marked())
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_locator(FixedLocator([16, 32, 64, 128]))

@@ -152,7 +152,7 @@ def _latents(sweep: str, families: Sequence[Family]) -> Iterator[str]:
     for family in families:
         for member in family.members:
             active, correlation = member.summary("active_units"), member.summary("mean_absolute_correlation")
-            scales = [f"{name} {value:.2f}" for name, value in sorted(member.evidence.numbers.scales.items())]
+            scales = [f"{escape(name)} {value:.2f}" for name, value in sorted(member.evidence.numbers.scales.items())]
             if active:
                 of = f"{round(active.mean, 1):g} of {member.evidence.numbers.latents}"
                 shown = f"{correlation.mean:.3f}" if correlation else "-"

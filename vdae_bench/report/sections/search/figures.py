@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from vdae_bench.report.numbers.searches import Frozen, Progression, importances
 from vdae_bench.report.style.figure import GREY, STYLES, band, canvas
 from vdae_bench.spec.file import Choices
+from vdae_bench.system.words import counted
 
 HIDDEN_ABOVE = 85
 """Percentile of the values above which points are drawn at the top edge: a bad rate is hundreds of nats away."""
@@ -128,7 +129,7 @@ def comparison_figure(group: Sequence[Frozen]) -> Figure:
         curves: NDArray[np.float64] = np.array([[run.at(float(at)) for at in grid] for run in runs[sampler]])
         shown = np.isfinite(curves).all(0)
         curves = curves[:, shown]
-        label = f"{sampler} ({len(curves)} seeds)"
+        label = f"{sampler} ({counted(len(curves), 'seed')})"
         axes.step(grid[shown], curves.mean(0), where="post", label=label, linewidth=1.6, **style.line)
         band(axes, grid[shown], curves.min(0), curves.max(0), style, step="post")
         means.append(curves.mean(0))

@@ -82,7 +82,7 @@ def _summary(each: Frozen, path: Path) -> list[str]:
     return [
         escape(each.name),
         str(len(winner.serves)) if winner.serves else "compared only",
-        winner.sampler,
+        escape(winner.sampler),
         str(len(states)),
         str(winner.batch),
         f"{3600 * len(states) / seconds:.0f}" if seconds else "-",
@@ -107,7 +107,9 @@ def _flatness(each: Frozen, importance: dict[str, float]) -> list[list[str]]:
             among = ", ".join(f"{value} ({values.count(value)})" for value in sorted(set(values), key=str))
         shown = f"{chosen:.4g}" if isinstance(chosen, float) else str(chosen)
         shown += " (the end of its interval)" if at_the_edge else ""
-        rows.append([code(name), shown, among, f"{importance[name]:.2f}" if name in importance else "-"])
+        rows.append(
+            [code(name), escape(shown), escape(among), f"{importance[name]:.2f}" if name in importance else "-"]
+        )
     return rows
 
 
@@ -137,7 +139,7 @@ def _sampler(sampler: str, bests: Mapping[tuple[str, int], float], unit: Unit) -
     ]
     better = f"{sum(a < b for a, b in pairs)} of {len(pairs)}" if pairs else "-"
     gap = unit.show_difference(statistics.fmean(a - b for a, b in pairs)) if pairs else "-"
-    return [sampler, str(len(own)), unit.show(statistics.fmean(own.values())) + deviation, better, gap]
+    return [escape(sampler), str(len(own)), unit.show(statistics.fmean(own.values())) + deviation, better, gap]
 
 
 def _fidelities(here: Sequence[Frozen]) -> Iterator[str]:

@@ -15,3 +15,12 @@ def bits_per_dim(nats: float, dims: int) -> float:
     (4.36, 8.0)
     """
     return nats / (dims * math.log(2)) + LEVEL_BITS
+
+
+def score_text(nats: float, view: str, dims: int) -> str:
+    """A score as the tables state it, in bits/dim of continuous data and nats an image of binary.
+
+    >>> score_text(-1980.50, "continuous", 784), score_text(81.5, "binary", 784)
+    ('4.356 bits/dim', '81.50 nats')
+    """
+    return f"{bits_per_dim(nats, dims):.3f} bits/dim" if view == "continuous" else f"{nats:.2f} nats"

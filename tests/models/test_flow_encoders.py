@@ -1,0 +1,173 @@
+"""Option `flow` of the methods with a flow as encoder, and a flow from outside the package."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+import torch
+from torch.distributions import Normal
+
+from tests.support.models import DATA_DIM, IMAGE_SHAPE, SMALL, data, noise
+from tests.support.truths import full_jacobians, randn
+from vdae_bench.data.noise import initial_generators
+from vdae_bench.data.views import PixelStatistics
+from vdae_bench.errors import UserError
+from vdae_bench.models import registry
+from vdae_bench.models.flows import FLOWS
+from vdae_bench.models.registry import Problem, get_method, load_plugin
+from vdae_bench.spec.hyperparameters import Vocabulary, hyperparameters_of
+
+SERVED = {
+    method: [name for name, kind in FLOWS.items() if kind.at_every_sample or method == "lvdae-nice"]
+    for method in ("lvdae-nice", "vdae-resnet", "vdae-nice", "vdae-coupled")
+}
+CELLS = [(method, flow) for method, flows in SERVED.items() for flow in flows]
+
+
+def encoder(method, flow, randomise=True, **options):
+    problem = Problem(
+        2,
+        DATA_DIM,
+        DATA_DIM,
+        "continuous",
+        {**SMALL, "ode_steps": 8},
+        {"flow": flow, **options},
+        image_shape=IMAGE_SHAPE,
+    )
+    model = get_method(method).build(problem).double()
+    model.initialise(initial_generators((0, 1)))
+    if randomise:
+        with torch.no_grad():
+            for index, parameter in enumerate(model.posterior.flow.parameters()):
+                parameter += 0.15 * randn(*parameter.shape, seed=index)
+    return model
+
+
+@pytest.mark.parametrize(("method", "flow"), CELLS)
+def test_log_q_has_the_determinant_of_each_sample(method, flow):
+    """VDAE's at x + eps, one a sample; L-VDAE's at x, one an image: by autograd's Jacobian, in training and after."""
+    model = encoder(method, flow)
+    posterior, x, w = model.posterior, data("continuous"), noise(model, 5, samples=3)
+    sigma = posterior.log_sigma.detach().exp()
+    z, log_q = posterior.condition(x, 3)(w)
+    for k in range(3):
+        point = x if method == "lvdae-nice" else x + sigma * w[:, :, k]
+        jacobians = full_jacobians(posterior.flow, point)
+        volume = torch.linalg.slogdet(jacobians).logabsdet
+        at = posterior.flow(point)
+        if method == "lvdae-nice":
+            at = at + (jacobians @ (sigma * w[:, :, k])[..., None])[..., 0]
+        expected = Normal(0.0, sigma).log_prob(sigma * w[:, :, k]).sum(-1) - volume
+        torch.testing.assert_close(z[:, :, k], at, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(log_q[:, :, k], expected, rtol=1e-6, atol=1e-6)
+    many = posterior.condition(x, DATA_DIM + 1)(w)
+    torch.testing.assert_close(many, (z, log_q), rtol=1e-9, atol=1e-9)
+    shared = x[:1].expand(2, -1, -1)  # as in evaluation
+    torch.testing.assert_close(posterior.condition(shared, 3)(w)[0][:1], z[:1], rtol=1e-9, atol=1e-9)
+    divergence = posterior.sample_with_divergence(x, w[:, :, 0], model.prior, 0).divergence
+    expected = (log_q - model.prior.log_prob(z))[:, :, 0].mean(1)
+    torch.testing.assert_close(divergence, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("flow", SERVED["vdae-coupled"])
+def test_a_coupled_decoder_undoes_its_flow(flow):
+    model = encoder("vdae-coupled", flow)
+    x, w = data("continuous"), noise(model, 5, samples=1)
+    z, _ = model.posterior.condition(x)(w)
+    noisy = x + model.posterior.log_sigma.exp() * w[:, :, 0]
+    torch.testing.assert_close(model.decoder(z[:, :, 0]), noisy, rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize(("method", "flow"), CELLS)
+def test_it_starts_from_data_as_with_nice(method, flow):
+    """The same latents, reconstructions and lambda as with NICE, whatever the flow."""
+    statistics = PixelStatistics(
+        torch.linspace(0.2, 0.8, DATA_DIM).double(), torch.linspace(0.01, 0.1, DATA_DIM).double()
+    )
+    mine, nice = (encoder(method, name, randomise=False) for name in (flow, "nice"))
+    for model in (mine, nice):
+        model.initialise_from_data(statistics)
+    x, w = data("continuous"), noise(nice, 5, samples=2)
+    torch.testing.assert_close(mine.condition(x)(w), nice.condition(x)(w), rtol=1e-5, atol=1e-5)
+
+
+def test_wide_flows_take_fewer_images_at_a_time():
+    """64 channels at a quarter of the pixels are 16 rows of n numbers; with NICE all is as it was."""
+    sizes = {**SMALL, "flow_channels": 64, "flow_hidden_size": 40}
+    rows = {}
+    for method in ("vdae-resnet", "lvdae-nice"):
+        for flow in ("nice", "glow"):
+            problem = Problem(1, 16, 16, "continuous", sizes, {"flow": flow})
+            model = get_method(method).build(problem)
+            rows[method, flow] = [model.training_jacobian_rows, *(model.jacobian_rows(k) for k in (1, 16, 17))]
+    assert rows["vdae-resnet", "nice"] == [1, 1, 1, 1] and rows["lvdae-nice", "nice"] == [1, 1, 1, 16]
+    assert rows["vdae-resnet", "glow"] == [16, 16, 16 * 16, 16 * 17]
+    assert rows["lvdae-nice", "glow"] == [16, 16, 16 * 16, 16 * 16]
+    residual = get_method("i-resnet").build(Problem(1, 16, 16, "continuous", sizes))
+    assert residual.jacobian_rows(1) == residual.training_jacobian_rows == 100
+
+
+def test_flows_that_cannot_serve_are_refused():
+    for method, served in SERVED.items():
+        for flow in FLOWS:
+            if flow in served:
+                get_method(method).check("continuous", DATA_DIM, DATA_DIM, {"flow": flow})
+            else:
+                with pytest.raises(UserError, match=f"{method} needs the determinant .* too dear for {flow}; use"):
+                    get_method(method).check("continuous", DATA_DIM, DATA_DIM, {"flow": flow})
+    with pytest.raises(UserError, match="option flow is 'gloww'; use one of nice, couplings"):
+        get_method("vdae-resnet").check("continuous", DATA_DIM, DATA_DIM, {"flow": "gloww"})
+
+
+def test_a_cell_trains_with_the_sizes_of_its_flow_alone():
+    """So that no digest of a NICE cell knows of other flows; a spec may set the sizes of any."""
+    method = get_method("vdae-resnet")
+    plain, glow = (set(hyperparameters_of(method, options)) for options in ({}, {"flow": "glow"}))
+    assert {"coupling_layers", "decoder_hidden_size"} < plain and "flow_scales" not in plain
+    assert {"flow_scales", "decoder_hidden_size"} < glow and "coupling_layers" not in glow
+    assert Vocabulary((method,)).own.keys() > plain | glow
+
+
+PLUGIN = '''
+from torch import Tensor
+from vdae_bench.models.flows import FLOWS
+from vdae_bench.models.flows.base import FlowKind, StandardisedFlow
+
+
+class Affine(StandardisedFlow):
+    """One scale and shift of each dimension, and nothing more."""
+
+    def core(self, y: Tensor):
+        return y, 0 * y[..., 0]
+
+    def core_inverse(self, z: Tensor):
+        return z
+
+
+FLOWS["affine-map"] = FlowKind("affine map", lambda problem: Affine(problem.replicas, problem.data_dim))
+'''
+
+
+def test_a_flow_from_outside_is_one_file_and_one_line(tmp_path, monkeypatch):
+    """It has a row, is an encoder's option, and has every product with its Jacobian."""
+    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+    monkeypatch.setattr(registry, "_plugins", list(registry._plugins))
+    monkeypatch.setattr(registry, "_foreign_flows", {})
+    (tmp_path / "affine.py").write_text(PLUGIN)
+    try:
+        load_plugin(tmp_path / "affine.py")
+        assert get_method("affine-map").title == "affine map" and "affine-map" in registry.method_ids()
+        get_method("vdae-coupled").check("continuous", 20, 20, {"flow": "affine-map"})
+        digest = hashlib.sha256(PLUGIN.encode()).hexdigest()
+        for method, options in (("affine-map", {}), ("vdae-coupled", {"flow": "affine-map"})):
+            assert get_method(method).code_with(options)["flow_sha256"] == digest
+        assert "flow_sha256" not in get_method("vdae-coupled").code_with({})
+        flow = encoder("lvdae-nice", "affine-map").posterior.flow
+        x, tangents = randn(2, 3, DATA_DIM, seed=1), randn(2, 3, 4, DATA_DIM, seed=2)
+        jacobians = full_jacobians(flow, x)
+        _, log_det, pushed = flow.push_forward(x, tangents)
+        torch.testing.assert_close(pushed, tangents @ jacobians.mT)
+        torch.testing.assert_close(log_det, torch.linalg.slogdet(jacobians).logabsdet)
+    finally:
+        FLOWS.pop("affine-map", None)

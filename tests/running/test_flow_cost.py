@@ -1,0 +1,34 @@
+"""Flows are priced and weighed as every method is, alone and as an encoder, on logits too."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.models import SMALL
+from vdae_bench.models.flows import FLOWS
+from vdae_bench.models.hyperparameters import defaults
+from vdae_bench.models.registry import get_method
+from vdae_bench.running.cost import price, train_bytes
+from vdae_bench.running.job import Job
+from vdae_bench.spec.hyperparameters import hyperparameters_of
+from vdae_bench.spec.protocol import load_protocol
+from vdae_bench.spec.sweep import Cell
+
+CELLS = [
+    *((flow, {"space": "logit"}) for flow in FLOWS),
+    *(("lvdae-nice", {"flow": flow}) for flow in FLOWS if flow != "nice"),
+    ("vdae-coupled", {"flow": "glow", "space": "logit"}),
+    ("conditioned", {}),
+]
+
+
+@pytest.mark.parametrize(("method", "options"), CELLS, ids=str)
+def test_a_cell_with_a_flow_has_a_price_and_a_weight(tiny_data, method, options):
+    own = defaults(hyperparameters_of(get_method(method), options).values())
+    own |= {name: value for name, value in SMALL.items() if name in own}
+    latents = 4 if method == "conditioned" else 36
+    cell = Cell("continuous-tiny", method, latents, tuple(sorted(options.items())))
+    job = Job("flows", cell, load_protocol("smoke"), own)
+    cost = price(job)
+    assert cost.train_flops > 0 and cost.evaluation_flops > 0
+    assert train_bytes(job) > 5 * 4 * cost.parameters

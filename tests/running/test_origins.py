@@ -1,0 +1,143 @@
+"""A record says what made it: every code and machine that took part in its run, and the bytes of a plug-in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.support.runs import StopAfter
+from tests.support.specs import PAIR, SEARCHED
+from vdae_bench.models import registry
+from vdae_bench.models.registry import BUILT_IN, get_method, load_plugin
+from vdae_bench.report.explain import explain
+from vdae_bench.report.numbers.runs import Run
+from vdae_bench.report.sections.origin import PROPERTIES
+from vdae_bench.running.group import run_group
+from vdae_bench.running.job import RunGroup
+from vdae_bench.running.plan import plan
+from vdae_bench.running.stop import StopToken
+from vdae_bench.search.studies import studies_of
+from vdae_bench.spec.check import load_spec
+from vdae_bench.store import provenance
+from vdae_bench.training.trainer import Interrupted
+
+CLEAN, DIRTY = ("a" * 40, False, None), ("a" * 40, True, "0123456789ab")
+OTHER = ("b" * 40, False, None)
+
+
+def code_is(monkeypatch, code):
+    commit, dirty, changes = code
+    monkeypatch.setattr(provenance, "code_state", lambda: (commit, dirty))
+    monkeypatch.setattr(provenance, "code_changes", lambda: changes)
+
+
+@pytest.fixture
+def group(tiny_data, tmp_path, context):
+    return plan(load_spec(PAIR.write(tmp_path)), context.store).groups[0]
+
+
+def in_parts(group, context, monkeypatch, *parts):
+    """Run a group by several codes, or with several numbers of threads, each stopped after as many questions."""
+    for code, threads, asked in parts:
+        code_is(monkeypatch, code)
+        here = replace(context, threads=threads)
+        if asked is None:
+            return run_group(group, here, lambda *_: None, StopToken())
+        with pytest.raises(Interrupted):
+            run_group(group, here, lambda *_: None, StopAfter(asked))
+    return None
+
+
+@pytest.mark.parametrize("first", [DIRTY, OTHER])
+def test_each_part_of_a_resumed_run_is_listed_and_a_dirty_or_foreign_one_flagged(group, context, monkeypatch, first):
+    record = in_parts(group, context, monkeypatch, (first, 1, 4), (CLEAN, 1, None))[0]
+    assert [part["from_step"] for part in record.provenance["parts"]] == [0, 4]
+    assert [part["git_commit"] for part in record.provenance["parts"]] == [first[0], CLEAN[0]]
+    assert {"torch", "threads", "device", "git_dirty", "platform"} <= record.provenance["parts"][0].keys()
+    (flag,) = record.flags
+    assert flag.startswith("steps 1 to 4 of 9: by other code or on another machine")
+    assert ("git_dirty True" in flag) == (first is DIRTY) and (OTHER[0] in flag) == (first is OTHER)
+    shown = PROPERTIES["git commit"](Run(context.store.root, "tiny", "smoke", record))
+    assert first[0] in shown and shown.endswith(f", then {CLEAN[0]}") and ("dirty" in shown) == (first is DIRTY)
+
+
+def test_the_same_code_and_machine_are_one_part_however_often_it_stops(group, context, monkeypatch):
+    for record in in_parts(group, context, monkeypatch, (CLEAN, 1, 2), (CLEAN, 1, 2), (CLEAN, 1, None)):
+        assert "parts" not in record.provenance and record.flags == []
+
+
+def test_threads_torch_and_what_was_changed_tell_parts_apart_and_a_part_may_be_of_the_evaluation(
+    group, context, monkeypatch
+):
+    changed = (*DIRTY[:2], "ba9876543210")
+    parts = (DIRTY, 1, 3), (changed, 1, 3), (changed, 2, 4), (DIRTY, 1, None)
+    record = in_parts(group, context, monkeypatch, *parts)[0]
+    assert [(part["from_step"], part["threads"]) for part in record.provenance["parts"]] == [
+        (0, 1), (3, 1), (6, 2), (9, 1),
+    ]  # fmt: skip
+    second, third = record.flags  # the first part is of the last one's code
+    assert second.startswith("steps 4 to 6 of 9") and "git_changes ba9876543210 (then 0123456789ab)" in second
+    assert third.startswith("steps 7 to 9 of 9") and "threads 2 (then 1)" in third
+
+
+PLUGIN = """
+from vdae_bench.models.methods.vae import VAE
+from vdae_bench.models.registry import register
+
+@register
+class Scaled(VAE):
+    id = "scaled-vae"
+    title = "VAE, scaled"
+    scale = 1
+"""
+EDITED = PLUGIN.replace("scale = 1", "scale = 2")  # of the same length, so that Python's own cache would not see it
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    """Write and import the plug-in with that text; whatever is registered is forgotten after the test."""
+    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+    monkeypatch.setattr(registry, "_plugins", list(registry._plugins))
+
+    def load(text):
+        path = tmp_path / "scaled.py"
+        path.write_text(text)
+        load_plugin(path)
+        return get_method("scaled-vae")
+
+    return load
+
+
+def test_the_identity_of_a_plugins_runs_has_its_bytes_and_so_have_its_checkpoint_and_search(
+    plugin, tiny_data, tmp_path, context
+):
+    spec = SEARCHED.but(grid={"method": ["scaled-vae"], "latents": [3]})
+    identities = []
+    for text, scale in ((PLUGIN, 1), (EDITED, 2), (PLUGIN, 1)):
+        assert plugin(text).scale == scale
+        loaded = load_spec(spec.write(tmp_path))
+        job = plan(loaded, context.store).cells[0].job
+        group = RunGroup(((job, 0),))
+        identities.append((job.run_digest(0), group.identity, studies_of(loaded)[0].spec_digest))
+    first, edited, again = identities
+    assert first == again and not set(first) & set(edited)
+
+
+def test_built_in_methods_have_the_identity_that_they_had(sweep, tmp_path, context):
+    assert all(get_method(name).code == {"method_version": get_method(name).version} for name in BUILT_IN)
+
+
+def test_an_edited_plugin_runs_again_and_explain_says_why(plugin, tiny_data, tmp_path, context):
+    plugin(PLUGIN)
+    path = PAIR.but(grid={"method": ["scaled-vae"]}).write(tmp_path)
+    group = plan(load_spec(path), context.store).groups[0]
+    run_group(group, context, lambda *_: None, StopToken())
+    assert "no: its run digest is that of the present spec, data and bytes of its plug-in" in explain(
+        context.store, "binary-tiny_scaled-vae_4", spec=str(path)
+    )
+    old = get_method("scaled-vae").plugin_sha256
+    new = plugin(EDITED).plugin_sha256
+    assert plan(load_spec(path), context.store).groups
+    said = explain(context.store, "binary-tiny_scaled-vae_4", spec=str(path))
+    assert "yes, seed 0" in said and f"the method's code: plug-in {old[:12]} recorded, plug-in {new[:12]} now" in said

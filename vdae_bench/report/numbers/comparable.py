@@ -1,0 +1,247 @@
+"""What keeps records from deciding a question, and what is said of those that do.
+
+Records decide a question only if what they leave open is well below the gap in question:
+
+- `smoke`, and training on a part of the training images, decide nothing;
+- runs as long as the paper's, in epochs and in steps, or runs whose validation curve has flattened: it leaves less than
+  `WELL_BELOW` of the gap open;
+- for the NLL, more than `FEW_SAMPLES` effective samples; then the paper's K on all test images, or bias and standard
+  error of the estimate below the same share;
+- a comparison of cells needs one protocol and one state of the data for all of them, no diverged seed, and
+  hyper-parameters that came to all in the same way.
+
+A schedule that falls to zero flattens any curve in the end, so flatness is measured in learning rate spent u, not in
+epochs: over the last tenth of it, which with the `linear` schedule is the last third of the epochs. That a curve moves
+little there does not say how far it would still go: of an excess that falls as 1 / u, the last tenth takes a ninth of
+what is left. So nine times the range over that stretch is taken as left open; a curve slower than 1 / u leaves more.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from vdae_bench.data.registry import find_dataset, parse_dataset_id
+from vdae_bench.errors import UserError
+from vdae_bench.report.numbers.runs import Run, grouped, protocol_of
+from vdae_bench.report.numbers.settings import declared_by
+from vdae_bench.report.numbers.statistics import CellRuns
+from vdae_bench.report.numbers.units import unit_of
+from vdae_bench.search.winner import Winner, all_winners
+from vdae_bench.spec.hyperparameters import OPTIMISER
+from vdae_bench.spec.protocol import PAPER_EPOCHS, Protocol, load_protocol
+from vdae_bench.store.records import Store
+from vdae_bench.system.strict_json import digest
+
+LAST = 0.1
+"""Part of the learning rate spent over which a curve has to be flat."""
+WELL_BELOW = 0.25
+"""The share of the gap in question that the curve, or the estimate of the NLL, may leave open."""
+FEW_SAMPLES = 10.0
+"""Effective samples up to which an NLL is an upper bound and nothing more."""
+LEFT_AT_MOST = (1 - LAST) / LAST
+"""How many times its last fall a curve, or an NLL as K is doubled, is taken to have yet to fall at most."""
+
+
+def why_not_comparable(cells: Sequence[CellRuns], score: str, gap: float) -> str:
+    """Why records of these cells decide no question about a gap (in their unit); "" if they do."""
+    runs = [run for each in cells for run in each.completed]
+    protocols = [protocol for run in runs if (protocol := protocol_of(run))]
+    if len({digest(protocol.content()) for protocol in protocols}) > 1:
+        return "the cells ran under different protocols"
+    protocol, paper = protocols[0], load_protocol("paper")
+    if protocol.base == "smoke":
+        return "smoke tests the machinery alone"
+    if protocol.train_images is not None:
+        return f"trained on {protocol.train_images} of the training images"
+    if protocol.elbo_images < paper.elbo_images:
+        return f"{protocol.elbo_images} of {paper.elbo_images} test images"
+    unit = unit_of(cells[0].cell.dataset)
+    bar = WELL_BELOW * abs(gap)
+    if overfitted := [run for run in runs if run.overfits and not run.record.metrics.test_at_best_epoch]:
+        best = overfitted[0].record.metrics.validation
+        return f"it overfits: validation was lowest after epoch {best.best_epoch if best else '?'}"
+    if length := _shorter(cells):
+        open_ = max(_left_open_by_curve(each) for each in cells)
+        if not open_ < bar:
+            state = f"leaves {unit.show(open_)} {unit.name} open" if math.isfinite(open_) else "is too short to say"
+            return f"{length}, and the validation curve {state}"
+    if score != "nll":
+        return ""
+    estimated = [each for each in cells if not each.exact]
+    if few := [run for each in estimated for run in each.completed if run.effective_samples <= FEW_SAMPLES]:
+        fewest = min(run.effective_samples for run in few)
+        return (
+            f"the NLL with {fewest:.1f} effective samples of K = {protocol.importance_samples} is an upper bound only"
+        )
+    as_paper = protocol.importance_samples >= paper.importance_samples and protocol.nll_images >= paper.nll_images
+    if estimated and not as_paper:
+        open_ = max(_left_open_by_estimate(each) for each in estimated)
+        if not open_ < bar:
+            return f"the NLL with K = {protocol.importance_samples} is only known to {unit.show(open_)} {unit.name}"
+    return ""
+
+
+def _shorter(cells: Sequence[CellRuns]) -> str:
+    """How long runs are that are shorter than the paper's, in epochs or in steps; "" where they are not."""
+    run = cells[0].completed[0]
+    protocol = protocol_of(run)
+    assert protocol is not None
+    steps, papers = (_steps_an_epoch(each, run.cell.dataset) for each in (protocol, load_protocol("paper")))
+    if protocol.epochs >= PAPER_EPOCHS and protocol.epochs * steps >= PAPER_EPOCHS * papers:
+        return ""
+    length = f"{protocol.epochs} epochs of {steps} step{'s'[: steps != 1]}"
+    return f"{length} (the paper: {PAPER_EPOCHS} of {papers})"
+
+
+def _steps_an_epoch(protocol: Protocol, dataset_id: str) -> int:
+    try:
+        dataset = find_dataset(parse_dataset_id(dataset_id)[1])
+        images = dataset.train_images.shape[0] - dataset.validation_images
+    except UserError:  # nobody registered it here: the paper's
+        images = 50_000
+    return -(-(protocol.train_images or images) // protocol.batch_size)
+
+
+def _left_open_by_curve(cell: CellRuns) -> float:
+    """How much further validation would fall, mean over seeds; infinite if it cannot be told."""
+    if not cell.trained:
+        return 0.0
+    nats = statistics.fmean(_range_at_the_end(run) for run in cell.completed) * LEFT_AT_MOST
+    return unit_of(cell.cell.dataset).of_nats(nats, cell.cell.dataset)
+
+
+def _range_at_the_end(run: Run) -> float:
+    """The range of the validation curve, in nats, over the last part of the learning rate spent."""
+    curve = run.record.curve.validation_neg_elbo_nats
+    linear = run.record.hyperparameters.get("schedule") == "linear"
+    # The rate of `linear` at time t of 1 is 1 - t: the stretch that spends LAST of it all is sqrt(LAST) long.
+    stretch = max(1, round(len(curve) * (math.sqrt(LAST) if linear else LAST)))
+    if len(curve) <= stretch:
+        return math.inf
+    last = [math.inf if value is None else value for value in curve[-1 - stretch :]]
+    return max(last) - min(last) if all(map(math.isfinite, last)) else math.inf
+
+
+def _left_open_by_estimate(cell: CellRuns) -> float:
+    error = cell.metric("nll_standard_error_nats")
+    nats = (error.mean if error else math.inf) + statistics.fmean(map(nll_bias, cell.completed))
+    return unit_of(cell.cell.dataset).of_nats(nats, cell.cell.dataset)
+
+
+def nll_bias(run: Run) -> float:
+    """By how many nats an NLL is too high at most, as far as its own samples tell; infinite with too few effective.
+
+    The first order 0.5 (1/S - 1/K) is below half a nat whatever the posterior, so it is raised by S / (S - 10): to
+    infinity at `FEW_SAMPLES`, where it says nothing. Newer records have the NLL with K/4 and K/2 samples too. If each
+    doubling takes a share r of what the one before took, what is left is r / (1 - r) times the last fall; at most
+    `LEFT_AT_MOST` times, where the falls hardly shrink.
+
+    A Gaussian posterior half as wide as the true one in 16 dimensions, with K = 1000, has S = 10.5 as a mean over
+    images, 4.5 by the mean of 1/S, and a first order of 0.11 nats: its NLL is 1.4 to 1.5 nats too high.
+    """
+    test, effective = run.test, run.effective_samples
+    if test is None or effective <= FEW_SAMPLES:
+        return math.inf
+    bias = test.nll_bias_nats * effective / (effective - FEW_SAMPLES)
+    half, quarter = test.nll_half_samples_nats, test.nll_quarter_samples_nats
+    if half is None or quarter is None:
+        return bias
+    last, before = half - float(getattr(test, "nll_images_nll_nats", test.nll_nats)), quarter - half
+    times = last / (before - last) if before > last else math.inf
+    return max(bias, last * min(times, LEFT_AT_MOST))
+
+
+# -- cells beside each other -----------------------------------------------------------------------------------------
+
+
+def why_unequal(cells: Sequence[CellRuns]) -> str:
+    """Why these cells may not be compared with each other, whatever their numbers are; "" where they may."""
+    for each in cells:
+        if each.diverged:
+            return f"{each.diverged} of {len(each.runs)} seeds of {each.cell.slug} diverged"
+    runs = [run for each in cells for run in each.completed]
+    for dataset, members in grouped(runs, lambda run: run.cell.dataset).items():
+        if len({run.origin("dataset_sha256") for run in members}) > 1:
+            return f"{dataset} is not of the same data in all cells"
+    return _other_versions(runs) or _other_hyperparameters(cells)
+
+
+def _other_versions(runs: Sequence[Run]) -> str:
+    for method, members in grouped(runs, lambda run: run.cell.method).items():
+        versions = {run.record.method_version for run in members if run.record.method_version is not None}
+        if len(versions) > 1:
+            return f"{method} ran in versions {' and '.join(map(str, sorted(versions)))}"
+    return ""
+
+
+def _other_hyperparameters(cells: Sequence[CellRuns]) -> str:
+    """How hyper-parameters came to the cells in different ways, or differ although nothing was searched."""
+    runs = [run for each in cells for run in each.completed]
+    searched = [run for run in runs if run.searched]
+    if not searched:
+        return _set_apart(cells)
+    if len(searched) < len(runs):
+        own = next(run for run in runs if not run.searched)
+        return f"hyper-parameters of {searched[0].cell.slug} were searched, those of {own.cell.slug} were not"
+    if len({(run.sweep, run.protocol) for run in searched}) > 1:
+        return "hyper-parameters are from searches of different sweeps"
+    sizes = {(len(winner.trials), winner.epochs) for each in cells for winner in _winners(each)}
+    if len(sizes) > 1:
+        return "searches of " + " and ".join(f"{trials} trials of {epochs} epochs" for trials, epochs in sorted(sizes))
+    return ""
+
+
+def _winners(cell: CellRuns) -> list[Winner]:
+    """The searches that chose a cell's hyper-parameters, where their files are there."""
+    run = cell.completed[0]
+    if len(run.path.parents) < 4:
+        return []
+    known = all_winners(Store(run.path.parents[3]), run.sweep, run.protocol)
+    return [winner for _, winner in known if winner.source == run.record.hyperparameters.get("source")]
+
+
+def _set_apart(cells: Sequence[CellRuns]) -> str:
+    """A hyper-parameter that the cells share and not all have alike, though not each at its method's default."""
+    used = [each.completed[0].record.hyperparameters for each in cells]
+    for name in sorted(set.intersection(*map(set, used)) - {"source"}):
+        values = [each[name] for each in used]
+        if len(set(map(str, values))) > 1 and not all(
+            each.completed[0].record.hyperparameters[name] == _default(each, name) for each in cells
+        ):
+            shown = ", ".join(f"{each.cell.slug} {value}" for each, value in zip(cells, values, strict=True))
+            return f"unequal {name}: {shown}"
+    return ""
+
+
+def _default(cell: CellRuns, name: str) -> Any:
+    declared = (*OPTIMISER, *declared_by(cell.cell.method, dict(cell.cell.options)))
+    return next((each.default for each in declared if each.name == name), None)
+
+
+def remarks(cells: Sequence[CellRuns]) -> list[str]:
+    """What a reader has to know of records that decide: a length below the paper's, searches, differences of origin."""
+    said = [length] if any(each.trained for each in cells) and (length := _shorter(cells)) else []
+    runs = [run for each in cells for run in each.completed]
+    if len(cells) > 1 and all(run.searched for run in runs):
+        said.append("hyper-parameters searched for each method")
+    for name, value in ORIGINS:
+        values = sorted({value(run) for run in runs})
+        if len(values) > 1:
+            said.append(f"{name} {' and '.join(values)}")
+    return said
+
+
+def _commit(run: Run) -> str:
+    changed = " with changes" if run.record.provenance.get("git_dirty") else ""
+    return run.origin("git_commit")[:8] + changed
+
+
+ORIGINS = (
+    ("commits", _commit),
+    ("torch", lambda run: run.origin("torch")),
+    ("devices", lambda run: str(run.record.cost.device)),
+)
+"""What cells are told to differ in where their records come from: it does not refuse them."""
