@@ -488,8 +488,8 @@ reuse one draw for all images
 -self._at(seed, f"{stream}/{image}", block)
 +self._at(seed, stream, block)
 reuse one block of samples
--f"{stream}/{image}", block)
-+f"{stream}/{image}", 0)
+-generator=self._at(seed, f"{stream}/{image}", block)
++generator=self._at(seed, f"{stream}/{image}", 0)
 start all replicas alike
 -stream_seed(seed, "initialise", 0)
 +stream_seed(0, "initialise", 0)

@@ -15,7 +15,7 @@ from vdae_bench.store.records import Store
 
 @pytest.fixture(scope="session")
 def setting(tmp_path_factory) -> Setting:
-    data = random_bytes(tmp_path_factory.mktemp("random"), train=100, test=10, shape=(12, 12))
+    data = random_bytes(tmp_path_factory.mktemp("random"), train=3000, test=300, shape=(12, 12))
     context = RunContext(Store(tmp_path_factory.mktemp("results")), torch.device("cpu"), 1, data.folder)
     return Setting(context, data, SIZES, least_seconds=0.0)
 

@@ -102,6 +102,7 @@ def test_bfloat16_units_are_worth_a_word(monkeypatch, units):
 
 def test_threads_of_the_environment_are_named(monkeypatch):
     monkeypatch.setattr(doctor, "usable_processors", lambda: 8)
+    monkeypatch.setattr(devices, "usable_processors", lambda: 8)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     found = doctor._threads()
     assert found.state == "note" and found.found.startswith("3 threads by default") and "OMP_NUM_THREADS" in found.found

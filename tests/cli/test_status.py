@@ -78,7 +78,7 @@ def test_status_takes_the_words_of_the_sweep_and_knows_its_checkpoint(here, cont
     out = call(monkeypatch, capsys, "status", path.name, "--set", "epochs=30", "--seeds", "1")[1]
     assert rows(out) == {LVDAE: [0, 1, 0, 1, 0]}
     # Of a folder in which nothing says what was asked for, the checkpoint is named.
-    assert "is left over: its 2 runs are not among those asked for" in call(monkeypatch, capsys, "status")[1]
+    assert "is left over: none of its 2 runs is asked for" in call(monkeypatch, capsys, "status")[1]
     for words in (("--epochs", "30"), ("--seeds", "1"), ("--only", "x")):
         assert call(monkeypatch, capsys, "status", *words)[0] == 2
 
@@ -110,6 +110,6 @@ def test_without_words_everything_in_the_results_is_listed(tmp_path, monkeypatch
 def test_the_committed_evidence_is_listed_and_explained_by_its_own_name(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     code, out = call(monkeypatch, capsys, "status")
-    assert code == 0 and re.search(r"^binary, protocol standard: \d+ of 24 runs are there$", out, re.MULTILINE)
+    assert code == 0 and re.search(r"^binary, protocol standard: \d+ of 24 runs there$", out, re.MULTILINE)
     code, out = call(monkeypatch, capsys, "explain", "binary-mnist_vae_16")
     assert code == 0 and "is not shipped" not in out and out.count("would it run again? no") == out.count("would it")

@@ -348,7 +348,9 @@ def test_the_login_is_taken_out_of_the_url() -> None:
     url, login = package_index._without_login("https://me:p%3Aw@host.test:8443/simple?x=1")
     assert url == "https://host.test:8443/simple?x=1"
     assert login is not None and urlsplit(url).username is None
-    assert package_index._without_login("https://host.test/simple") == ("https://host.test/simple", None)
+    url, login = package_index._without_login("https://host.test/simple")
+    request = requests.Request("GET", url).prepare()
+    assert url == "https://host.test/simple" and "Authorization" not in login(request).headers
 
 
 @pytest.mark.parametrize(

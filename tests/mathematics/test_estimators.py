@@ -197,7 +197,8 @@ def test_mean_gradients_meet_the_exact_one_and_their_extra_variance_is_known():
 # Log weights
 
 
-@pytest.fixture(params=pairs(), ids=lambda pair: "-".join(pair))
+# Training by i-ResNet takes an estimate of the determinant, which `test_flows` has.
+@pytest.fixture(params=[pair for pair in pairs() if pair[0] != "i-resnet"], ids=lambda pair: "-".join(pair))
 def method_and_view(request):
     return request.param
 

@@ -56,7 +56,7 @@ def test_more_seeds_of_an_earlier_spec_are_in_no_number(store: Store, reports: P
     page = page_of(store, reports)
     (row,) = table_with(page, "NLL ours")
     assert (row["NLL ours"], row["seeds"]) == ("80.00", "1 of 1")
-    assert "**Complete**: 1 of 1 runs" in page and "1 seed a row" in page and "**2 left out**" in page
+    assert "**Complete**: 1 of 1 run" in page and "1 seed a row" in page and "**2 left out**" in page
     assert all(f"{VAE.slug}/seed-{seed}.json), " in page.partition("Left out of everything")[2] for seed in (1, 2))
     written = {each.path.name: each.path for each in build_reports(store, reports, formats=("csv", "latex"))}
     assert set(pd.read_csv(written["mini.csv"]).seeds) == {1} and "80.00" in written["mini.tex"].read_text()
@@ -64,7 +64,7 @@ def test_more_seeds_of_an_earlier_spec_are_in_no_number(store: Store, reports: P
     assert table.left_out[0] == "" and all(table.left_out[[1, 2]])
     said = explain(store, VAE.slug)
     (score,) = [line.strip() for line in said.splitlines() if "NLL: " in line]
-    assert score.startswith("NLL: 80.00 nats over 1 seeds")
+    assert score.startswith("NLL: 80.00 nats over 1 seed")
     (rates,) = [line for line in said.splitlines() if "learning_rate 0.5" in line]
     assert "(seeds 1, 2)" in rates and said.count("left out: ") == 2
 

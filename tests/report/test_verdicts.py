@@ -18,6 +18,7 @@ from tests.support.records import QUALITY, made_up_record, publish
 from tests.support.searches import made_up_winner
 from vdae_bench.errors import UserError
 from vdae_bench.evaluation.likelihood import EvaluationSettings, Evaluator
+from vdae_bench.models.model import Model
 from vdae_bench.paper.claims import ARMS, DECOUPLED, LATENTS, LOG_SIGMAS, SAMPLED_LOG_SIGMAS, noise_cell
 from vdae_bench.paper.published import PrintedValue
 from vdae_bench.report.build import build_reports
@@ -155,10 +156,11 @@ def test_the_nll_needs_the_papers_samples_or_a_small_error(store: Store) -> None
 # -- the estimate of the NLL -----------------------------------------------------------------------------------------
 
 
-class WrongWidth:
+class WrongWidth(Model):
     """log weights of p(z) = N(0, I) under q(z) = N(0, s^2 I): log of the true marginal is 0 for every image."""
 
     def __init__(self, dims: int, width: float) -> None:
+        super().__init__()
         self.noise_dim, self.width = dims, width
 
     def jacobian_rows(self, samples: int) -> int:

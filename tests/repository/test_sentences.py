@@ -20,7 +20,8 @@ ALWAYS_MANY = {
     "check.py": {"studies"},
     "estimates.py": {"FEW_SAMPLES", "k", "elbo_images", "nll_images"},
     "text.py": {"paper.runs", "samples", "cost"},
-    "pools.py": {"workers"},
+    "pools.py": {"workers", "wanted"},
+    "claims.py": {"' and '.join(map(str, numbers))"},
 }
 """Numbers that are never 1 by what they mean, or said in the singular beside it, by the file."""
 

@@ -255,11 +255,10 @@ def test_another_machines_lease_is_taken_over_once_its_beats_stop(tmp_path, monk
     assert lease._is_own()
 
 
-def test_a_lease_beats_while_it_is_kept_and_not_once_it_is_lost(tmp_path, monkeypatch):
-    monkeypatch.setattr(lease_module, "SECONDS_BETWEEN_BEATS", 0.01)
+def test_a_lease_beats_while_it_is_kept_and_not_once_it_is_lost(tmp_path):
     lease = Lease(tmp_path / "x.lease")
     lease.take()
-    with lease.kept():
+    with lease.kept(0.01):
         deadline = time.monotonic() + 10
         while json.loads(lease.path.read_text())["beats"] < 3 and time.monotonic() < deadline:
             time.sleep(0.005)
@@ -267,7 +266,7 @@ def test_a_lease_beats_while_it_is_kept_and_not_once_it_is_lost(tmp_path, monkey
     assert not lease.path.exists()
     lease.take()
     lease.path.write_text('{"token": "another"}')
-    with lease.kept():
+    with lease.kept(0.01):
         time.sleep(0.05)
     assert json.loads(lease.path.read_text()) == {"token": "another"}
 

@@ -167,7 +167,8 @@ def test_without_memory_for_a_chunk_of_the_evaluation_smaller_ones_do(sweep, con
         assert record.flags == ["evaluated in chunks of 1/4 of the images for want of memory; changes no number"]
         assert record.cost.replicas == 2
         for name, value in same.metrics.test.model_dump().items():
-            assert getattr(record.metrics.test, name) == (value and pytest.approx(value, rel=1e-5))
+            expected = pytest.approx(value, rel=1e-5) if isinstance(value, float) else value
+            assert getattr(record.metrics.test, name) == expected
 
 
 def test_a_clock_that_jumps_changes_nothing(sweep, context, tmp_path, monkeypatch):
@@ -189,7 +190,7 @@ def test_torn_records_are_named_and_run_again(sweep, context, tiny_data, tmp_pat
     monkeypatch.setattr(sys, "argv", ["vdae-bench", "status", "tiny.yaml"])
     monkeypatch.chdir(tmp_path)
     code, out = call(monkeypatch, capsys, "status", "tiny.yaml")
-    assert code == 0 and "seed-0.json is not read" in out and "its schema is 7, this version knows 1" in out
+    assert code == 0 and "seed-0.json is not read" in out and "seed-1.json is not read: its content is not that" in out
     outcome = run_plan(plan(sweep, context.store), context, Heard(), StopToken())
     assert len(outcome.records) == 2 and len(list(context.store.root.rglob("*superseded-unreadable*"))) == 2
     assert [record.metrics for _, record in context.store.records()] == before

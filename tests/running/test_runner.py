@@ -253,7 +253,7 @@ def test_an_unbounded_loss_is_held_at_the_floor_and_reported(tiny_data, context,
             "seeds": 1,
             "elbo_images": 5,
             "nll_images": 5,
-            "batch_size": 200,
+            "batch_size": 120,
         },
         hyperparameters={"coupling_hidden_size": 4, "coupling_layers": 1, "learning_rate": 1e-2},
     )
@@ -278,7 +278,9 @@ def test_the_validation_of_a_record_is_that_of_the_last_epoch(sweep, context, mo
     """The lowest one is only noted, by its epoch."""
 
     def rising(self):
-        return ValidationPoint(torch.full((len(self.noise.seeds),), float(self.step)), torch.zeros(1))
+        return ValidationPoint(
+            torch.full((len(self.noise.seeds),), float(self.step)), torch.zeros(len(self.noise.seeds))
+        )
 
     monkeypatch.setattr(Trainer, "validate", rising)
     (group, *_) = plan(sweep, context.store).groups

@@ -260,7 +260,7 @@ REFUSED = {
     "storage": (
         SEARCHED,
         ("search", "tiny.yaml", "--storage", "nosuch://u:secret@host/x"),
-        "cannot open the storage host/x",
+        "cannot open the storage nosuch://u:***@host/x",
     ),
     "seeds among those of trials": (SEARCHED, ("sweep", "tiny.yaml", "--seeds", "1001"), "1001"),
 }

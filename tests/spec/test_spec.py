@@ -203,7 +203,7 @@ def test_how_many_seeds_are_asked_for_has_one_home(write, written, settings, see
     spec = load_spec(write(ONE.but(seeds=written)), overrides=settings, seeds=seeds)
     assert (spec.seeds, spec.protocol.seeds, spec.spec_seeds) == (asked, asked, own)
     assert spec.protocol.name == "quick"
-    assert f"small differences: {asked} seeds" in spec.protocol.cannot_show[-1]
+    assert f"small differences: {asked} seed{'s'[: asked != 1]}," in spec.protocol.cannot_show[-1]
 
 
 @pytest.mark.parametrize("seeds", [0, -1, 1001, "three", 1.5])

@@ -28,11 +28,12 @@ def make(tiny_data):
         dtype=torch.float32,
         adam=ADAM,
         initialisation="data",
+        validation_images=20,
     ):
         images = ViewedImages(load_images("tiny", tiny_data[0]), view, torch.device("cpu"))
         latents = images.data_dim if method in FLOWS else 4
         problem = Problem(len(seeds), images.data_dim, latents, view, SMALL, {}, log_det)
-        settings = TrainingSettings(epochs, 50, 10.0, initialisation, 1.0, 20)
+        settings = TrainingSettings(epochs, 50, 10.0, initialisation, 1.0, validation_images)
         model = get_method(method).build(problem)
         return Trainer(model, images, seeds, [adam] * len(seeds), settings, dtype)
 
@@ -151,8 +152,9 @@ def test_validation_images_are_spread_over_those_held_out(make):
     """Files come in the order of their writers or classes: their head is no sample of them."""
     trainer = make("vae")
     held_out = trainer.data.held_out("validation", torch.float32)
-    assert len(held_out) > 20
-    assert torch.equal(trainer._validation[0], held_out[[place * len(held_out) // 20 for place in range(20)]])
+    assert len(held_out) == 20
+    few = make("vae", validation_images=7)
+    assert torch.equal(few._validation[0], held_out[[place * len(held_out) // 7 for place in range(7)]])
 
 
 def test_validation_is_at_beta_one_and_leaves_no_trace(make):

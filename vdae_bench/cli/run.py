@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -48,15 +47,14 @@ def _run_sweeps(names: Sequence[str], command: Command) -> None:
     run = command.run
     stop = stop_token(run)
     shard = parse_shard(run.shard) if run.shard else None
-    for name in names if len(names) > 1 else ():  # a word that is wrong for the last ends it before the first runs
-        changed_spec(name, replace(command.spec, search=None, trials=None))
+    # All are read first: a word that is wrong for the last ends it before the first runs.
+    several = len(names) > 1 and command.spec.search
+    read = [
+        one_of_several(name, command.spec) if several else (changed_spec(name, command.spec), command.spec)
+        for name in names
+    ]
     context = create_context(command.machine, str(command))
-    for name in names:
-        options = command.spec
-        if len(names) > 1 and options.search:
-            spec, options = one_of_several(name, options)
-        else:
-            spec = changed_spec(name, options)
+    for spec, options in read:
         spec = within_budget(spec, options, context, may_calibrate=not run.dry_run)
         if options.search and run.dry_run:
             click.echo(search_text(spec, studies_of(spec), context.store))

@@ -24,6 +24,7 @@ from vdae_bench.spec.sweep import Cell, SweepSpec
 from vdae_bench.store.asked import Asked, read_asked
 from vdae_bench.store.records import Store
 from vdae_bench.system.lease import Lease
+from vdae_bench.system.words import counted
 from vdae_bench.training.checkpoint import Unusable, read_state
 
 PAPERS_TABLES = ("table1", "table2")
@@ -89,7 +90,7 @@ def status_text(
             ]
         )
     there, missing = (sum(row[place] for row in rows for place in places) for places in ((1, 3), (4,)))
-    head = f"{sweep}, protocol {protocol}: {there} of {there + missing} runs are there"
+    head = f"{sweep}, protocol {protocol}: {there} of {counted(there + missing, 'run')} there"
     if searches := sum(1 for _ in all_winners(store, sweep, protocol)):
         notes.append(f"searched: {searches} winner{'s'[: searches != 1]}")
     notes += [f"{path} is not read: {reason}" for path, reason in not_read(store, protocol, sweep)]
@@ -113,7 +114,7 @@ def _begun(store: Store, sweep: str, protocol: str, asked: Asked | None) -> tupl
             continue
         begun |= {known[each] for each in inside if each in known}
         if not known.keys() & set(inside):
-            lines.append(f"{path} is left over: its {len(inside)} runs are not among those asked for")
+            lines.append(f"{path} is left over: none of its {counted(len(inside), 'run')} is asked for")
     return begun, lines
 
 

@@ -22,7 +22,7 @@ from vdae_bench.report.style.terminal import short
 from vdae_bench.running.job import Job
 from vdae_bench.search.space import parameters_text
 from vdae_bench.search.winner import with_winners
-from vdae_bench.spec.check import find_spec, load_spec, shipped_sweeps
+from vdae_bench.spec.check import find_spec, load_spec, shipped_names, shipped_sweeps
 from vdae_bench.spec.protocol import PROTOCOLS, Protocol
 from vdae_bench.spec.sweep import SweepSpec
 from vdae_bench.store.records import Store
@@ -133,7 +133,7 @@ def present_job(store: Store, run: Run, word: str | None = None) -> Job:
     Raises:
         UserError: the sweep is not shipped and no spec is given, or the spec has no such cell.
     """
-    if word is None and run.sweep not in shipped_sweeps():
+    if word is None and run.sweep not in {*shipped_sweeps(), *shipped_names()}:
         raise UserError(f"sweep {run.sweep} is not shipped: give its file with --spec")
     path = find_spec(word or run.sweep)
     recorded = protocol_of(run)

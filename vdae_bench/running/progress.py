@@ -15,7 +15,7 @@ from typing import Any
 from vdae_bench.data.registry import dims_of
 from vdae_bench.data.units import score_text
 from vdae_bench.spec.sweep import Cell
-from vdae_bench.system.words import duration
+from vdae_bench.system.words import counted, duration
 
 
 def scores_text(scores: Iterable[tuple[Cell, float | None]]) -> str:
@@ -31,7 +31,7 @@ def scores_text(scores: Iterable[tuple[Cell, float | None]]) -> str:
     best, worst = (
         score_text(each, dataset.partition("-")[0], dims_of(dataset) or 1) for each in (min(means), max(means))
     )
-    return best if len(means) == 1 else f"{best.partition(' ')[0]} to {worst} over {len(means)} cells"
+    return best if len(means) == 1 else f"{best.partition(' ')[0]} to {worst} over {counted(len(means), 'cell')}"
 
 
 class Progress:

@@ -77,8 +77,8 @@ class TestMetrics(BaseModel):
     nll_bias_nats: float = 0.0
     neg_elbo_standard_error_nats: float | None = None
     nll_standard_error_covers: Literal["gap", "level"] = "gap"
-    """What is in the NLL's standard error: of the gap to -ELBO alone, in older records, or of the -ELBO it is taken
-    from too, on the images with few samples (`level`)."""
+    """Contents of the NLL's standard error: that of the gap to -ELBO alone, in older records, or with that of the -ELBO
+    it is taken from, on the images with few samples (`level`)."""
     nll_half_samples_nats: float | None = None
     """NLL on the images with K samples, with half of them, and (next) a quarter; older records have neither."""
     nll_quarter_samples_nats: float | None = None

@@ -29,7 +29,7 @@ class Field(nn.Module):
 
     layers: Sequence[Linear]
     gates: nn.ParameterList
-    """Of each layer a, d and c, (R, 3, width)."""
+    """Parameters a, d and c of each layer's gate, (R, 3, width)."""
 
     def __init__(self, replicas: int, dims: int, hidden: int) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Field(nn.Module):
         for layer in self.layers[:-1]:
             layer.he_normal_(generators)
 
-    def forward(self, x: Float[Tensor, "R N n"], time: float) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Float[Tensor, "R N n"], time: float | Tensor) -> tuple[Tensor, Tensor]:
         """Return the velocity (R, N, n) and its divergence (R, N)."""
         gates = [torch.sigmoid(gate[:, :1] * time + gate[:, 1:2]) for gate in self.gates]
         h, slopes = x, []

@@ -21,7 +21,7 @@ from vdae_bench.spec.check import find_spec, load_spec, shipped_sweeps
 from vdae_bench.spec.protocol import PROTOCOLS
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.evidence import Quality, read_numbers
-from vdae_bench.system.words import nearest
+from vdae_bench.system.words import counted, nearest
 
 SWEEPS = ("table1", "table2", "figure1", "figure2", "figure3", "figure4", "sample-arms")
 """The paper's sweeps: of several that have all cells of a part of a claim the first of these is taken."""
@@ -276,7 +276,9 @@ def _not_run(part: Inequality, known: ClaimEvidence, missing: Sequence[Cell]) ->
     if diverged:
         return Finding(Verdict.NOT_RUN, reason=f"all seeds of {diverged[0].slug} diverged")
     more = f" nor {len(missing) - 1} more of {cells}" if len(missing) > 1 else ""
-    there = f"; {cells - len(missing)} of {cells} cells {'have them' if of else 'ran'}" if len(missing) < cells else ""
+    there = ""
+    if len(missing) < cells:
+        there = f"; {cells - len(missing)} of {counted(cells, 'cell')} {'have them' if of else 'ran'}"
     reason = f"no {of}{missing[0].slug}{more}{there}"
     return Finding(Verdict.NOT_RUN, reason=reason, source=known.source if there else "")
 

@@ -1,4 +1,4 @@
-"""What keeps records from deciding a question, and what is said of those that do.
+"""Reasons why records do not decide a question, and remarks on those that do.
 
 Records decide a question only if what they leave open is well below the gap in question:
 
@@ -34,6 +34,7 @@ from vdae_bench.spec.hyperparameters import OPTIMISER
 from vdae_bench.spec.protocol import PAPER_EPOCHS, Protocol, load_protocol
 from vdae_bench.store.records import Store
 from vdae_bench.system.strict_json import digest
+from vdae_bench.system.words import counted
 
 LAST = 0.1
 """Part of the learning rate spent over which a curve has to be flat."""
@@ -92,7 +93,7 @@ def _shorter(cells: Sequence[CellRuns]) -> str:
     steps, papers = (_steps_an_epoch(each, run.cell.dataset) for each in (protocol, load_protocol("paper")))
     if protocol.epochs >= PAPER_EPOCHS and protocol.epochs * steps >= PAPER_EPOCHS * papers:
         return ""
-    length = f"{protocol.epochs} epochs of {steps} step{'s'[: steps != 1]}"
+    length = f"{counted(protocol.epochs, 'epoch')} of {counted(steps, 'step')}"
     return f"{length} (the paper: {PAPER_EPOCHS} of {papers})"
 
 
@@ -161,7 +162,7 @@ def why_unequal(cells: Sequence[CellRuns]) -> str:
     """Why these cells may not be compared with each other, whatever their numbers are; "" where they may."""
     for each in cells:
         if each.diverged:
-            return f"{each.diverged} of {len(each.runs)} seeds of {each.cell.slug} diverged"
+            return f"{each.diverged} of {counted(len(each.runs), 'seed')} of {each.cell.slug} diverged"
     runs = [run for each in cells for run in each.completed]
     for dataset, members in grouped(runs, lambda run: run.cell.dataset).items():
         if len({run.origin("dataset_sha256") for run in members}) > 1:
@@ -190,7 +191,8 @@ def _other_hyperparameters(cells: Sequence[CellRuns]) -> str:
         return "hyper-parameters are from searches of different sweeps"
     sizes = {(len(winner.trials), winner.epochs) for each in cells for winner in _winners(each)}
     if len(sizes) > 1:
-        return "searches of " + " and ".join(f"{trials} trials of {epochs} epochs" for trials, epochs in sorted(sizes))
+        shown = (f"{counted(trials, 'trial')} of {counted(epochs, 'epoch')}" for trials, epochs in sorted(sizes))
+        return f"searches of {' and '.join(shown)}"
     return ""
 
 
@@ -222,7 +224,7 @@ def _default(cell: CellRuns, name: str) -> Any:
 
 
 def remarks(cells: Sequence[CellRuns]) -> list[str]:
-    """What a reader has to know of records that decide: a length below the paper's, searches, differences of origin."""
+    """Remarks on records that decide: a length below the paper's, searches, differences of origin."""
     said = [length] if any(each.trained for each in cells) and (length := _shorter(cells)) else []
     runs = [run for each in cells for run in each.completed]
     if len(cells) > 1 and all(run.searched for run in runs):
@@ -244,4 +246,4 @@ ORIGINS = (
     ("torch", lambda run: run.origin("torch")),
     ("devices", lambda run: str(run.record.cost.device)),
 )
-"""What cells are told to differ in where their records come from: it does not refuse them."""
+"""Origins of records that cells are told to differ in, which refuses none of them."""

@@ -16,6 +16,7 @@ from vdae_bench.report.numbers.rows import Row
 from vdae_bench.report.numbers.settings import declared_by
 from vdae_bench.report.numbers.statistics import LEVEL, CellRuns, Estimate, difference_to_printed, mean_of
 from vdae_bench.report.numbers.units import Unit, unit_of
+from vdae_bench.system.words import counted
 
 
 class Verdict(StrEnum):
@@ -35,7 +36,7 @@ PRECEDENCE = (
     Verdict.TOO_CLOSE,
     Verdict.REPRODUCED,
 )
-"""What is said of several parts together: the first of these that one of them has."""
+"""Verdicts on several parts together: the first of these that one of them has."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,8 @@ def judge_cell(cell: CellRuns, score: str) -> Finding | None:
 
 def _most_diverged(cell: CellRuns) -> str:
     """Numbers of the few seeds that stayed finite are those of a chosen few."""
-    return f"{cell.diverged} of {len(cell.runs)} seeds diverged" if 2 * cell.diverged >= len(cell.runs) else ""
+    few = 2 * cell.diverged >= len(cell.runs)
+    return f"{cell.diverged} of {counted(len(cell.runs), 'seed')} diverged" if few else ""
 
 
 @dataclass(frozen=True)

@@ -136,8 +136,8 @@ def _reading(coupled: Points, others: Mapping[str, Points]) -> str:
     decoders = [label for label, *_ in DECOUPLED]
     if missing := [label for label in decoders if label not in others]:
         return (
-            f"{len(decoders) - len(missing)} of the {len(decoders)} decoupled decoders have run "
-            f"(not: {', '.join(missing)}), so that 7a and 7b stay open."
+            f"Only {len(decoders) - len(missing)} of the {len(decoders)} decoupled decoders ran "
+            f"(not: {'; '.join(missing)}), so that 7a and 7b stay open."
         )
     incomplete = [level for level in LOG_SIGMAS if not all(level in points for points in (coupled, *others.values()))]
     if incomplete:

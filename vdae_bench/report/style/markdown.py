@@ -16,7 +16,7 @@ MEANT = re.compile(
     r"[\\`*\[\]<>|]|(?<!\w)_|_(?!\w)|&(?=#?\w+;)"  # anywhere
     r"|^\s*(?:#(?=#*(?:\s|$))|[+-](?=\s)|~(?=~~)|[=-](?=[=-]+$))|(?<=^\d)[.)](?=\s)"  # at the start of a line
 )
-"""What is obeyed and not shown."""
+"""Characters that a terminal or a page obeys and does not show."""
 
 
 def table(

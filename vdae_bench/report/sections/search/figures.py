@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from vdae_bench.report.numbers.searches import Frozen, Progression, importances
@@ -101,6 +101,7 @@ def _slice(axes: Axes, frozen: Frozen, name: str, limits: tuple[float, float]) -
         at = {trial.number: float(trial.parameters[name]) for trial in trials}
         if space.distribution == "log_uniform_values":
             axes.set_xscale("log")
+            axes.xaxis.set_minor_formatter(NullFormatter())  # they would lie over each other
     _points(axes, frozen, at, limits)
     axes.set_title(name, loc="left")
 
