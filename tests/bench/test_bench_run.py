@@ -144,7 +144,7 @@ def test_random_bytes_stand_in_where_mnist_is_not(tmp_path, monkeypatch):
 
 def test_random_bytes_are_split_as_mnist(setting):
     images = setting.data.images
-    assert [len(split) for split in (images.train, images.validation, images.test)] == [84, 16, 10]
+    assert [len(split) for split in (images.train, images.validation, images.test)] == [2500, 500, 300]
     assert images.shape == (12, 12) and 120 < images.train.float().mean() < 135
 
 

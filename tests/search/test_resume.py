@@ -112,7 +112,7 @@ def test_killed_at_any_phase(make_study, context, elsewhere, whole_of, monkeypat
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[", "{}", "null", "[[]]", '{"trials": [{}], "checkpoints": ["../../../kept.pt"]}']
+    "content", ["", "[", "{}", "null", "[[]]", '{"trials": [], "checkpoints": ["../../../kept.pt"]}']
 )
 def test_damaged_results_of_a_batch_are_set_aside_and_nothing_outside_is_touched(
     make_study, context, elsewhere, whole_of, tmp_path, content

@@ -92,7 +92,7 @@ def status_text(
     there, missing = (sum(row[place] for row in rows for place in places) for places in ((1, 3), (4,)))
     head = f"{sweep}, protocol {protocol}: {there} of {counted(there + missing, 'run')} there"
     if searches := sum(1 for _ in all_winners(store, sweep, protocol)):
-        notes.append(f"searched: {searches} winner{'s'[: searches != 1]}")
+        notes.append(f"searched: {counted(searches, 'winner')}")
     notes += [f"{path} is not read: {reason}" for path, reason in not_read(store, protocol, sweep)]
     headers = ["cell", "finished", "checkpoint", "diverged", "missing", "left over"]
     table = [tabulate(rows, headers)] if rows else []

@@ -24,6 +24,7 @@ from vdae_bench.running.stop import StopFile
 from vdae_bench.running.task import Busy, Result, Task, run_leased
 from vdae_bench.running.workers import Load, LocalWorkers
 from vdae_bench.system import atomic, devices
+from vdae_bench.system.words import counted
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -121,7 +122,7 @@ def choose_pool(
 def local_pool(workers: int, context: RunContext, say: Callable[[str], None]) -> Iterator[WorkerPool]:
     """Processes of this machine, which divide its threads."""
     threads = max(1, context.threads // workers)
-    say(f"{workers} workers of {threads} thread{'s'[: threads - 1]} each")
+    say(f"{workers} workers of {counted(threads, 'thread')} each")
     executor = LocalWorkers(workers, threads, say)
     try:
         yield WorkerPool(executor, lambda: workers, replace(context, threads=threads))

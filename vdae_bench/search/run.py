@@ -182,7 +182,10 @@ class _Results:
             content = atomic.read(self._path)
             if content is None:
                 return {}
-            trials = _TRIALS.validate_python(strict_json.unsealed(content)["trials"])
+            results = strict_json.unsealed(content)
+            trials = _TRIALS.validate_python(results.pop("trials"))
+            if results:
+                raise ValueError
         except (ValueError, KeyError):
             keep_aside(self._path, "unreadable")
             return {}

@@ -56,7 +56,7 @@ class Finding:
         parts = []
         if self.estimate and self.unit:
             shown = self.unit.show_interval(self.estimate.mean, self.estimate.interval())
-            parts.append(f"{shown} {self.unit.name}, {self.estimate.count} seed{'s'[: self.estimate.count != 1]}")
+            parts.append(f"{shown} {self.unit.name}, {counted(self.estimate.count, 'seed')}")
         said = "; ".join([*parts, *([self.reason] if self.reason else [])])
         return f"{said} ({self.source})" if self.source else said
 

@@ -180,7 +180,7 @@ def _differences(chapter: Chapter) -> Iterator[str]:
         unequal = why_unequal([ran, vae])
         shown = ", ".join(_difference(each, unit) for each in paired)
         yield (
-            f"L-VDAE less VAE at m = {ran.cell.latents}{where}, {seeds} seed{'s'[: seeds != 1]}, 95% interval: "
+            f"L-VDAE less VAE at m = {ran.cell.latents}{where}, {counted(seeds, 'seed')}, 95% interval: "
             + escape(f"{shown} {unit.name}{f'; {unequal}' if unequal else ''}.")
         )
 

@@ -10,6 +10,7 @@ from vdae_bench.report.numbers.searches import Frozen
 from vdae_bench.report.style.markdown import bullets, code, escape, link
 from vdae_bench.search.winner import Winner
 from vdae_bench.spec.file import Choices
+from vdae_bench.system.words import counted
 
 
 def fidelity(winner: Winner) -> str:
@@ -18,7 +19,7 @@ def fidelity(winner: Winner) -> str:
     A rate that falls to zero has less time to learn in a short trial, so that the schedule is not judged there as it
     would be at full length ("Schedules in short trials" in the fidelity notes).
     """
-    epochs = f"{winner.epochs} epoch{'s'[: winner.epochs != 1]} each"
+    epochs = f"{counted(winner.epochs, 'epoch')} each"
     if winner.epochs == winner.final_epochs:
         return f"{epochs}, as in the final runs"
     relation = "fewer" if winner.epochs < winner.final_epochs else "more"
