@@ -103,7 +103,8 @@ class _Journal(JournalFileBackend):
     """
 
     def __init__(self, journal: Path) -> None:
-        super().__init__(str(journal), _Lock(str(journal)))
+        # of a link with a relative target Optuna cannot tell the age, and would wait for ever for who left it
+        super().__init__(str(journal), _Lock(str(journal.absolute())))
         self._journal, self._torn = journal, False
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
@@ -138,6 +139,7 @@ def open_storage(folder: Path, url: str | None) -> BaseStorage:
         if url is None:
             journal = folder / JOURNAL
             try:
+                repair_journal(journal)
                 return optuna.storages.JournalStorage(_Journal(journal))
             except (OSError, VdaeBenchError):
                 raise
