@@ -14,6 +14,7 @@ from vdae_bench.data.views import ViewedImages
 from vdae_bench.evaluation import classifier
 from vdae_bench.evaluation.classifier import ClassifierSettings, trained_classifier
 from vdae_bench.evaluation.quality import Reference
+from vdae_bench.training.trainer import Interrupted
 
 CPU = torch.device("cpu")
 SETTINGS = ClassifierSettings(channels=(8, 8), features=16, dropout=0.0, epochs=20, batch_size=40, shift=0)
@@ -46,6 +47,28 @@ def test_trained_once_and_found_again(quadrants, cache, monkeypatch):
     assert trained_classifier(*quadrants, SETTINGS, CPU).identity == first.identity
     assert trained_classifier(*quadrants, ClassifierSettings(epochs=1), CPU).identity != first.identity
     assert len(list((cache / "classifiers").iterdir())) == 2
+
+
+@pytest.mark.parametrize("ending", [Interrupted, KeyboardInterrupt])
+def test_stopped_or_killed_at_any_step_it_goes_on_to_the_same_weights(ending, quadrants, cache, monkeypatch):
+    settings = ClassifierSettings(channels=(4, 4), features=8, dropout=0.2, epochs=3, batch_size=60, shift=1)
+    whole = trained_classifier(*quadrants, settings, CPU).identity
+    (cache / "classifiers").rename(cache / "aside")
+    monkeypatch.setattr(classifier.Checkpoint, "due", property(lambda self: ending is KeyboardInterrupt))
+    steps = []
+
+    def report(fraction: float) -> None:
+        steps.append(round(fraction * 18))
+        if len(steps) in (4, 9, 15):
+            raise ending
+
+    for _ in range(3):
+        with pytest.raises(ending):
+            trained_classifier(*quadrants, settings, CPU, report)
+    assert trained_classifier(*quadrants, settings, CPU, report).identity == whole
+    repeated = [4, 8, 13] if ending is KeyboardInterrupt else []  # a kill comes before the checkpoint of its step
+    assert steps == sorted([*range(1, 19), *repeated])
+    assert len(list((cache / "classifiers").iterdir())) == 1
 
 
 def test_without_a_place_to_keep_it_it_is_trained_all_the_same(quadrants, cache):

@@ -213,7 +213,7 @@ def test_the_lease_of_a_dead_process_whose_number_another_has_is_taken_over(tmp_
     assert lease._is_own()
 
 
-def test_temporary_files_of_dead_processes_are_removed_and_no_others(tmp_path):
+def test_temporary_files_of_dead_processes_are_removed_and_no_others(tmp_path, monkeypatch):
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     mine = atomic.temporary_beside(tmp_path / "x.json")
@@ -225,6 +225,10 @@ def test_temporary_files_of_dead_processes_are_removed_and_no_others(tmp_path):
         path.touch()
     os.utime(forgotten, (0, time.time() - 2 * atomic.SECONDS_TO_ABANDONMENT))
     atomic.write(tmp_path / "new.json", b"content")
+    assert set(tmp_path.iterdir()) == {mine, elsewhere, forgotten, *others, tmp_path / "new.json"}
+    now = time.monotonic() + 2 * atomic.SECONDS_OF_WATCH
+    monkeypatch.setattr(atomic.time, "monotonic", lambda: now)
+    atomic.clear(tmp_path)
     assert set(tmp_path.iterdir()) == {mine, elsewhere, *others, tmp_path / "new.json"}
 
 

@@ -45,12 +45,37 @@ def test_a_share_is_the_same_whatever_has_a_record(sweep, context):
 
 @pytest.mark.parametrize(
     ("task", "first", "step", "count", "number"),
-    [("1", "1", "1", "4", 1), ("4", "1", "1", "4", 4), ("0", "0", "1", "3", 1), ("14", "10", "2", "3", 3)],
+    [("1", "1", "1", "4", 1), ("4", "1", "1", "4", 4), ("0", "0", "1", "3", 1), ("5", "1", "2", "3", 3)],
 )
 def test_auto_is_the_place_in_the_array(task, first, step, count, number):
     told = {"ID": task, "MIN": first, "STEP": step, "COUNT": count}
     environment = {f"SLURM_ARRAY_TASK_{name}": value for name, value in told.items()}
     assert parse_shard("auto", environment) == Shard(number, int(count))
+
+
+@pytest.mark.parametrize("array", ["3", "2,5,7", "4-6"])
+def test_auto_is_refused_where_an_array_is_submitted_in_part(array):
+    tasks = [4, 5, 6] if array == "4-6" else [int(task) for task in array.split(",")]
+    told = {"ID": tasks[-1], "MIN": min(tasks), "MAX": max(tasks), "STEP": 1, "COUNT": len(tasks)}
+    with pytest.raises(UserError, match=r"submitted in part .*; give --shard \$SLURM_ARRAY_TASK_ID/N"):
+        parse_shard("auto", {f"SLURM_ARRAY_TASK_{name}": str(value) for name, value in told.items()})
+
+
+def test_a_task_that_is_submitted_again_alone_takes_its_own_share(tmp_path):
+    (tmp_path / "vdae-bench").write_text('#!/bin/bash\necho "$@"\n')
+    (tmp_path / "vdae-bench").chmod(0o755)
+    script = job_array("tiny", Command("sweep", ("tiny",)), 7, 60, 1, gpu=False)
+    told = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "1"}
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env={**os.environ, **told})
+    assert "--shard 3/7 --time-limit 1m" in done.stdout, done.stderr
+
+
+def test_an_array_for_gpus_is_printed_where_there_is_none(shell, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    LONG.write(shell.folder)
+    done = shell.run("plan", "tiny.yaml", "--format", "slurm", "--device", "cuda")
+    assert done.returncode == 0, done.stderr
+    assert "#SBATCH --gres=gpu:1\n" in done.stdout and "--device cuda" in done.stdout
 
 
 @pytest.mark.parametrize("word", ["0/4", "5/4", "1", "a/b", "1/0", "-1/4", "1/4/2", "", "auto", "AUTO", "1/99999999"])
@@ -86,9 +111,9 @@ def test_the_job_array_is_a_script_whose_command_runs(shell):
     subprocess.run(["bash", "-n", path], check=True)
     assert re.search(r"^#SBATCH --array=1-2$", script, re.MULTILINE) and "the longest about" in script
     (command,) = (line for line in script.splitlines() if line.startswith("vdae-bench "))
-    assert "--set hidden_size=4" in command and "--shard auto --time-limit 55m" in command
+    assert "--set hidden_size=4" in command and '--shard "$SLURM_ARRAY_TASK_ID/2" --time-limit 55m' in command
     assert "exit code" not in script and "scontrol requeue" in script
-    done = shell.run(*command.replace("--shard auto", "--shard 1/1").split()[1:])
+    done = shell.run(*command.replace('"$SLURM_ARRAY_TASK_ID/2"', "1/1").split()[1:])
     assert done.returncode == 0, done.stderr
     records = [record for _, record in Store(shell.folder / "results").records()]
     assert [(record.seed, record.cost.replicas) for record in records] == [(0, 1), (1, 1)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from dataclasses import replace
@@ -11,6 +10,7 @@ from pathlib import Path
 import click
 
 from vdae_bench import __version__
+from vdae_bench.cli import streams
 from vdae_bench.cli.lists import list_verb
 from vdae_bench.cli.options import (
     data_option,
@@ -263,9 +263,7 @@ def data_path(dataset: str) -> None:
 
 def main() -> None:
     """Run a verb; turn errors into one sentence and an exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # words and names of files need not be text
+    streams.prepare()
     # Before torch is imported, and for the workers too. A thread may wait for one that has no processor, on a machine
     # with other work, and a thread that spins then burns its own: with seven runnable threads on two cores a step of a
     # small VAE on two threads took 1.9 s, asleep 0.13 s, as on one thread.

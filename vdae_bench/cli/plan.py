@@ -90,7 +90,7 @@ def show_plan(word: str, options: SpecOptions, machine: MachineOptions, asked: P
     """Print what a sweep would run, and for how long: on this device, or on one that achieves so many FLOP/s."""
     if sum(map(bool, (asked.calibrate, asked.flops_per_second, asked.on))) > 1:
         raise UserError("--calibrate times this device, --flops-per-second and --on are for others; give one of them")
-    context = create_context(machine)
+    context = create_context(machine, computes=asked.calibrate)
     resolved = within_budget(changed_spec(word, options), options, context, may_calibrate=asked.calibrate)
     studies = studies_of(resolved) if options.search else []
     resolved = take_winners(resolved, context.store, options.search, quiet=asked.form != "text")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import click
 
 from vdae_bench.cli.plan import plan_text
 from vdae_bench.cli.resolve import changed_spec, one_of_several, stop_token, within_budget
+from vdae_bench.cli.streams import forgive
 from vdae_bench.errors import Failed
 from vdae_bench.running.context import RunContext, create_context
 from vdae_bench.running.cost import group_work
@@ -26,10 +28,22 @@ from vdae_bench.search.winner import all_winners
 from vdae_bench.spec.sweep import SweepSpec
 from vdae_bench.store.records import Store
 from vdae_bench.store.weights import AGAIN, has_weights
+from vdae_bench.system import atomic
 
 
 def run_sweeps(names: Sequence[str], command: Command) -> None:
     """Run sweeps one after the other, then draw and print their reports."""
+    with _undisturbed(command):
+        _run_sweeps(names, command)
+
+
+def _undisturbed(command: Command) -> AbstractContextManager[None]:
+    """Not ended by output that nobody takes, and by a results folder that is moved away only with a sentence."""
+    forgive("stdout")
+    return nullcontext() if command.run.dry_run else atomic.held(command.machine.results)
+
+
+def _run_sweeps(names: Sequence[str], command: Command) -> None:
     run = command.run
     stop = stop_token(run)
     shard = parse_shard(run.shard) if run.shard else None
@@ -58,6 +72,7 @@ def run_sweeps(names: Sequence[str], command: Command) -> None:
         if context.keep_models and (bare := _without_weights(spec, planned, context.store)):
             click.echo(f"{bare} finished runs have no weights, which only a run in training keeps; {AGAIN}", err=True)
         outcome = run_groups(planned, context, run, stop)
+        atomic.check_held(context.store.root)
         report_sweep(spec, context.store, command.machine.reports)
         raise_if_failed(outcome, planned)
 
@@ -83,6 +98,11 @@ def run_groups(planned: Plan, context: RunContext, options: RunOptions, stop: St
 
 def run_search(word: str, command: Command) -> None:
     """Run the studies of a spec, those of its comparison too, and draw them."""
+    with _undisturbed(command):
+        _run_search(word, command)
+
+
+def _run_search(word: str, command: Command) -> None:
     context = create_context(command.machine, str(command))
     spec = within_budget(changed_spec(word, command.spec), command.spec, context)
     studies = studies_to_run(spec, compare=True)

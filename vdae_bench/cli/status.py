@@ -107,8 +107,9 @@ def _begun(store: Store, sweep: str, protocol: str, asked: Asked | None) -> tupl
     lines = []
     for path in store.checkpoint_paths(sweep, protocol):
         try:
-            inside = [str(each) for each in read_state(path)["runs"]]
-        except (Unusable, OSError, KeyError, TypeError):
+            state = read_state(path)
+            inside = [str(each) for each in state["runs"]] if state else []
+        except (Unusable, KeyError, TypeError):
             lines.append(f"{path} is left over: it is no checkpoint of this version")
             continue
         begun |= {known[each] for each in inside if each in known}
@@ -122,5 +123,6 @@ def _leases(store: Store, sweep: str, protocol: str) -> Iterator[str]:
         if note := Lease(path).read_note():
             share = "" if note["fraction"] is None else f", {note['fraction']:.0%}"
             at = f"{note['phase']}{share}" if note["phase"] else "starts"
+            at += ", and is stopped" if note["stopped"] else ""
             dead = " (left over: that process is gone)" if Lease(path).is_dead() else ""
             yield f"process {note['process']} on {note['host']}: {note['label']}: {at}{dead}"

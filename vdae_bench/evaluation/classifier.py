@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -28,6 +28,8 @@ from vdae_bench.system.paths import cache_folder
 from vdae_bench.system.strict_json import digest
 from vdae_bench.system.tensor_file import load_if_fitting, read_tensors, write_tensors
 from vdae_bench.system.untrusted import Unfit
+from vdae_bench.training.checkpoint import Checkpoint
+from vdae_bench.training.trainer import Interrupted
 
 SECONDS_BETWEEN_TRIES = 1.0
 IMAGES_AT_A_TIME = 500
@@ -112,7 +114,10 @@ def trained_classifier(
     device: torch.device,
     report: Callable[[float], None] = lambda fraction: None,
 ) -> Classifier:
-    """The classifier of a data set, from the user's cache or trained and put there; `report(fraction)` as it trains."""
+    """The classifier of a data set, from the user's cache or trained and put there; `report(fraction)` as it trains.
+
+    Where `report` raises `Interrupted`, and after a kill, the next call goes on with its training.
+    """
     identity = digest([asdict(settings), images.name, images.sha256])
     path = None
     with suppress(UserError):  # without a cache, as without a place in it
@@ -121,14 +126,16 @@ def trained_classifier(
         torch.manual_seed(settings.seed)
         classifier = Classifier(images.shape, int(labels.train.max()) + 1, settings).to(device)
         classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if path is None or not _load(classifier, path, identity):
-            with nullcontext() if path is None else _alone(path, report):
-                # Another process may have trained it while this one waited.
-                if path is None or not _load(classifier, path, identity):
-                    _train(classifier, images.train.to(device), labels.train.to(device), settings, report)
+        if path is None:
+            _train(classifier, images.train.to(device), labels.train.to(device), settings, report, None)
+        elif not _load(classifier, path, identity):
+            with _alone(path, report):
+                if not _load(classifier, path, identity):  # another process may have trained it while this one waited
+                    checkpoint = Checkpoint(path.with_suffix(".training.pt"), identity)
+                    _train(classifier, images.train.to(device), labels.train.to(device), settings, report, checkpoint)
                     with suppress(EnvironmentFault):  # without a place to keep it, the next process trains it again
-                        if path is not None:
-                            write_tensors(path, {"identity": identity, "state": classifier.state_dict()})
+                        write_tensors(path, {"identity": identity, "state": classifier.state_dict()})
+                        checkpoint.remove()
     return classifier.eval().requires_grad_(False)
 
 
@@ -166,6 +173,7 @@ def _train(
     labels: Int[Tensor, " N"],
     settings: ClassifierSettings,
     report: Callable[[float], None],
+    checkpoint: Checkpoint | None,
 ) -> None:
     """Train by AdamW under a one-cycle schedule (Smith & Topin, 2018, arXiv:1708.07120), on the cross-entropy."""
     size = min(settings.batch_size, len(pixels))
@@ -179,22 +187,60 @@ def _train(
         -settings.shift, settings.shift + 1, (steps, 2), generator=generator, device=pixels.device
     ).cpu()
     classifier.train()
-    step = 0
-    for _ in range(settings.epochs):
-        order = torch.randperm(len(pixels), generator=generator, device=pixels.device)
-        for batch in order.split(size):
-            if len(batch) < size:
-                continue
-            uniform = torch.rand((size, pixels.shape[1]), generator=generator, device=pixels.device)
-            half = size // 2
-            x = torch.cat(
-                (dequantise(pixels[batch[:half]], uniform[:half]), binarise(pixels[batch[half:]], uniform[half:]))
-            )
-            moved = x.view(-1, *classifier.shape).roll(shifts[step].tolist(), (1, 2)).flatten(1)
-            loss = F.cross_entropy(classifier(moved), labels[batch])
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            step += 1
-            report(step / steps)
+    begun, order = 0, torch.empty(0)
+    parts: dict[str, Any] = {"model": classifier, "optimiser": optimiser, "schedule": schedule}
+
+    def save() -> None:
+        if checkpoint is None:
+            return
+        state = {name: part.state_dict() for name, part in parts.items()}
+        noise = {"generator": generator.get_state(), "dropout": _dropout_state(pixels.device)}
+        checkpoint.save({**state, **noise, "step": step + 1, "order": order})
+
+    state = None
+    with suppress(EnvironmentFault):  # what cannot be read now costs a minute, and no number changes
+        state = checkpoint.load() if checkpoint else None
+    with checkpoint.restoring() if checkpoint else nullcontext():
+        if state:
+            for name, part in parts.items():
+                part.load_state_dict(state[name])
+            generator.set_state(state["generator"])
+            _set_dropout_state(pixels.device, state["dropout"])
+            begun, order = state["step"], state["order"].to(pixels.device)
+    batches = len(pixels) // size
+    for step in range(begun, steps):
+        at = step % batches
+        if at == 0:
+            order = torch.randperm(len(pixels), generator=generator, device=pixels.device)
+        batch = order[at * size : (at + 1) * size]
+        uniform = torch.rand((size, pixels.shape[1]), generator=generator, device=pixels.device)
+        half = size // 2
+        x = torch.cat(
+            (dequantise(pixels[batch[:half]], uniform[:half]), binarise(pixels[batch[half:]], uniform[half:]))
+        )
+        moved = x.view(-1, *classifier.shape).roll(shifts[step].tolist(), (1, 2)).flatten(1)
+        loss = F.cross_entropy(classifier(moved), labels[batch])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        try:
+            report((step + 1) / steps)
+        except Interrupted:
+            save()
+            raise
+        if checkpoint and checkpoint.due:
+            with suppress(EnvironmentFault):  # as with the trained one
+                save()
+
+
+def _dropout_state(device: torch.device) -> Tensor:
+    """State of the generator that dropout draws from."""
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+def _set_dropout_state(device: torch.device, state: Tensor) -> None:
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    else:
+        torch.set_rng_state(state)

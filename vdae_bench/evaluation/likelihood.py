@@ -153,10 +153,8 @@ class Evaluator:
         self.done += 1
 
     def run(self, stop: Callable[[], bool], after_chunk: Callable[[], None]) -> bool:
-        """Score all chunks; False when stopped before the end."""
+        """Score all chunks; False when stopped before the end, after one chunk at least."""
         while self.done < len(self.chunks):
-            if stop():
-                return False
             try:
                 self.run_chunk()
             except (RuntimeError, MemoryError) as error:
@@ -165,6 +163,8 @@ class Evaluator:
                 self._halve_chunks()
                 continue
             after_chunk()
+            if self.done < len(self.chunks) and stop():
+                return False
         return True
 
     def _halve_chunks(self) -> None:

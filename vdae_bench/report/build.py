@@ -221,12 +221,14 @@ class _Folder:
         path = self.path / f"{sweep}.{ending}"
         subject = self._subject(sweep, path)
         text = results_csv(subject.sheets) if ending == "csv" else results_latex(subject.sheets, subject.title, sweep)
-        return RenderedReport(WrittenReport(sweep, self.name, path, short(path)), {path: text.encode()})
+        return RenderedReport(
+            WrittenReport(sweep, self.name, path, short(path)), {path: text.encode(errors="backslashreplace")}
+        )
 
     def _records(self) -> RenderedReport:
         path = self.path / "records.csv"
         runs = [run for members in self.runs.values() for run in members]
-        files = {path: to_csv(frame(runs, left_out_of(runs), self.store.root)).encode()}
+        files = {path: to_csv(frame(runs, left_out_of(runs), self.store.root)).encode(errors="backslashreplace")}
         return RenderedReport(
             WrittenReport("", self.name, path, f"{short(path)}: {counted(len(runs), 'record')}"), files
         )
@@ -237,7 +239,9 @@ class _Folder:
         path, shown = self.path / WEB_PAGE, [*self._claims(), *pages]
         files = {file: content for each in shown for file, content in each.files.items()}
         content = web_page(self.name, [each.report.path for each in shown], files)
-        return RenderedReport(WrittenReport("", self.name, path, short(path)), {path: content.encode()})
+        return RenderedReport(
+            WrittenReport("", self.name, path, short(path)), {path: content.encode(errors="backslashreplace")}
+        )
 
 
 def _nothing(store: Store, protocol: str | None, sweep: str | None) -> str:

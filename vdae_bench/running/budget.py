@@ -17,7 +17,6 @@ from vdae_bench.running.workbench import Workbench
 from vdae_bench.spec.sweep import SweepSpec
 from vdae_bench.system import atomic, strict_json
 from vdae_bench.system.strict_json import digest
-from vdae_bench.system.untrusted import content_of
 from vdae_bench.system.words import duration
 
 CHOSEN = ("epochs", "seeds", "seconds_an_epoch", "seconds_beside")
@@ -38,9 +37,10 @@ def fit_budget(spec: SweepSpec, seconds: float, context: RunContext, *, may_cali
         "threads": context.threads,
     }
     path = context.store.budget(spec.name, f"{spec.protocol.name}-{digest(asked)[:8]}")
-    if path.exists():
+    if atomic.is_there(path):
         try:
-            kept = strict_json.unsealed(content_of(path))
+            content = atomic.read(path) or b""
+            kept = strict_json.unsealed(content)
             if {name: kept[name] for name in asked} != asked:
                 raise ValueError
             return int(kept["epochs"]), int(kept["seeds"])

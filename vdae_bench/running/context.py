@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from vdae_bench.running.cost import GroupLimit
-from vdae_bench.running.job import MAX_REPLICAS
+from vdae_bench.running.job import GROUP_BYTES, MAX_REPLICAS
 from vdae_bench.running.options import MachineOptions
 from vdae_bench.store.provenance import code_state
 from vdae_bench.store.records import Store
@@ -40,10 +40,14 @@ class RunContext:
         return replace(self, store=Store(self.store.root.resolve()), **paths)
 
 
-def create_context(machine: MachineOptions, command: str = "") -> RunContext:
-    """Set this process up as the command line says."""
+def create_context(machine: MachineOptions, command: str = "", *, computes: bool = True) -> RunContext:
+    """Set this process up as the command line says.
+
+    One that computes nothing itself needs no GPU to speak of one, as on the login node of a cluster.
+    """
     code_state()  # now, before the tree can change under a long run
-    device = devices.choose(machine.device)
+    absent = machine.device == "cuda" and not computes and not torch.cuda.is_available()
+    device = torch.device("cuda") if absent else devices.choose(machine.device)
     threads = machine.threads or devices.default_threads()
     devices.prepare(threads)
     return RunContext(
@@ -53,6 +57,6 @@ def create_context(machine: MachineOptions, command: str = "") -> RunContext:
         data_folder=machine.data,
         seconds_between_checkpoints=parse_duration(machine.checkpoint_every),
         keep_models=machine.keep_checkpoints,
-        limit=GroupLimit(devices.group_bytes(device), machine.replicas or MAX_REPLICAS),
+        limit=GroupLimit(GROUP_BYTES if absent else devices.group_bytes(device), machine.replicas or MAX_REPLICAS),
         command=command,
     )

@@ -74,9 +74,10 @@ def _weigh(model: Model, job: Job, images: int, log_det_rows: int) -> int:
     kept: dict[int, Tensor] = {}  # held until they are counted, so that no place is given away twice
 
     def keep(tensor: Tensor) -> Tensor:
+        # Detached: a tensor that its own graph keeps through Python is a circle, which nothing ever frees.
         if not tensor._is_zerotensor():  # the tangent of what has none, in forward mode: no storage
-            kept[tensor.untyped_storage().data_ptr()] = tensor
-        return tensor
+            kept[tensor.untyped_storage().data_ptr()] = tensor.detach()
+        return tensor.detach()
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         model.bound_terms(x, noise, log_det_rows)

@@ -102,7 +102,7 @@ def clear_leftovers(planned: Plan, store: Store) -> None:
         # Under the lease, as its owner may be between publishing records and removing the checkpoint. One with a run
         # that has no record stays: its group may be composed otherwise now (another --replicas), and come back.
         with suppress(Held, EnvironmentFault, Unusable, OSError):  # another process is at it, or it is none of ours
-            runs = read_state(path).get("runs")
+            runs = (read_state(path) or {}).get("runs")
             if isinstance(runs, list) and runs and recorded.issuperset(map(str, runs)):
                 lease.take()
                 with lease.kept():

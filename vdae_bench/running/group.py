@@ -36,6 +36,7 @@ from vdae_bench.store.records import (
     Store,
     TestMetrics,
     ValidationMetrics,
+    to_checked_json,
 )
 from vdae_bench.store.weights import save_model
 from vdae_bench.system.devices import describe
@@ -73,6 +74,32 @@ class _GroupRun:
         """Evaluation so far."""
         self.parts = [this_part(describe(context.device), context.threads)]
         """The code and the machine of each part of the run so far."""
+        for record in self.blank_records():  # else found out after the training, and each time again
+            to_checked_json(record)
+
+    def blank_records(self) -> list[Record]:
+        """The records of the runs with all that is known before they begin."""
+        context, replicas = self.context, len(self.group.runs)
+        machine: dict[str, Any] = {"device": describe(context.device), "threads": context.threads, "replicas": replicas}
+        cost = Cost(train_seconds=0, evaluation_seconds=0, train_flops=0, **machine)
+        return [
+            Record(
+                schema_=RECORD_SCHEMA,
+                status="diverged",
+                cell=RecordedCell(**job.cell.as_record()),
+                seed=seed,
+                protocol=job.protocol.model_dump(mode="json"),
+                hyperparameters={**job.hyperparameters, "source": job.source},
+                metrics=Metrics(test=None, validation=None),
+                curve=Curve(epoch=[], train_neg_elbo_nats=[], validation_neg_elbo_nats=[]),
+                flags=[],
+                cost=cost,
+                method_title=get_method(job.cell.method).title,
+                method_version=get_method(job.cell.method).version,
+                provenance=_provenance(self, job, seed),
+            )
+            for job, seed in self.group.runs
+        ]
 
     @functools.cached_property
     def cost(self) -> Price:
@@ -221,10 +248,10 @@ def _records(
     evaluation_flags: list[str],
     passes: int,
 ) -> list[Record]:
-    group, trainer, context, cost = run.group, run.trainer, run.context, run.cost
+    group, trainer, cost = run.group, run.trainer, run.cost
     replicas = len(group.runs)
     records = []
-    for replica, (job, seed) in enumerate(group.runs):
+    for replica, blank in enumerate(run.blank_records()):
         diverged = trainer.diverged_at()[replica]
         measured, best = metrics[replica], at_best[replica]
         flags = [*trainer.flags()[replica], *evaluation_flags, *foreign_parts(run.parts, trainer.steps)]
@@ -234,43 +261,35 @@ def _records(
             diverged, flags = trainer.steps, [*flags, "test metrics are not finite"]
         finite_best = best is not None and diverged is None and all(map(math.isfinite, best.values()))
         curve = {split: [row[replica] for row in rows] for split, rows in trainer.curve.items()}
-        records.append(
-            Record(
-                schema_=RECORD_SCHEMA,
-                status="completed" if diverged is None else "diverged",
-                cell=RecordedCell(**job.cell.as_record()),
-                seed=seed,
-                protocol=job.protocol.model_dump(mode="json"),
-                hyperparameters={**job.hyperparameters, "source": job.source},
-                metrics=Metrics(
-                    test=_test_metrics(group, measured) if diverged is None else None,
-                    test_at_best_epoch=_test_metrics(group, best) if best and finite_best else None,
-                    validation=_validation_metrics(curve["validation"]),
-                ),
-                curve=Curve(
-                    epoch=list(range(1, len(curve["train"]) + 1)),
-                    train_neg_elbo_nats=[_finite(value) for value in curve["train"]],
-                    validation_neg_elbo_nats=[_finite(value) for value in curve["validation"]],
-                    validation_part="rotating",
-                    validation_standard_error_nats=[_finite(value) for value in curve["validation_error"]],
-                ),
-                flags=flags,
-                cost=Cost(
-                    train_seconds=trainer.seconds["train"] / replicas,
-                    validation_seconds=trainer.seconds["validation"] / replicas,
-                    evaluation_seconds=run.seconds / replicas,
-                    train_flops=cost.train_flops,
-                    evaluation_flops=passes * cost.evaluation_flops,
-                    parameters=cost.parameters,
-                    device=describe(context.device),
-                    threads=context.threads,
-                    replicas=replicas,
-                ),
-                method_title=get_method(job.cell.method).title,
-                provenance=_provenance(run, job, seed),
-                method_version=get_method(job.cell.method).version,
-            )
-        )
+        known: dict[str, Any] = {
+            "status": "completed" if diverged is None else "diverged",
+            "metrics": Metrics(
+                test=_test_metrics(group, measured) if diverged is None else None,
+                test_at_best_epoch=_test_metrics(group, best) if best and finite_best else None,
+                validation=_validation_metrics(curve["validation"]),
+            ),
+            "curve": Curve(
+                epoch=list(range(1, len(curve["train"]) + 1)),
+                train_neg_elbo_nats=[_finite(value) for value in curve["train"]],
+                validation_neg_elbo_nats=[_finite(value) for value in curve["validation"]],
+                validation_part="rotating",
+                validation_standard_error_nats=[_finite(value) for value in curve["validation_error"]],
+            ),
+            "flags": flags,
+            "provenance": _provenance(run, *group.runs[replica]),
+            "cost": Cost(
+                train_seconds=trainer.seconds["train"] / replicas,
+                validation_seconds=trainer.seconds["validation"] / replicas,
+                evaluation_seconds=run.seconds / replicas,
+                train_flops=cost.train_flops,
+                evaluation_flops=passes * cost.evaluation_flops,
+                parameters=cost.parameters,
+                device=blank.cost.device,
+                threads=blank.cost.threads,
+                replicas=replicas,
+            ),
+        }
+        records.append(blank.model_copy(update=known))
     return records
 
 

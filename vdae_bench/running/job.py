@@ -178,8 +178,7 @@ class RunGroup:
 
     def begun(self, store: Store) -> bool:
         """True where there is a checkpoint to go on from."""
-        checkpoint = self.checkpoint(store)
-        return checkpoint.path.exists() or checkpoint.previous.exists()
+        return self.checkpoint(store).is_there
 
     def records(self, store: Store) -> list[Record | None]:
         """Records of the group's runs, in their order; None for a run that has none yet."""

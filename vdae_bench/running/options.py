@@ -7,7 +7,6 @@ Slurm array are all read off these fields, so that a new field is in each of the
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
@@ -19,6 +18,7 @@ from vdae_bench.errors import UserError
 from vdae_bench.running.machines import MACHINES
 from vdae_bench.system.paths import user_path
 from vdae_bench.system.redact import redacted_address
+from vdae_bench.system.words import quoted
 
 TIME = "TIME"
 STORAGE_VARIABLE = "VDAE_BENCH_STORAGE"
@@ -247,7 +247,7 @@ class Command:
     def _line(self, words: Sequence[str]) -> str:
         plugins = [word for plugin in self.plugins for word in ("--plugin", str(plugin))]
         line = ["vdae-bench", *plugins, self.verb, *self.target, *words]
-        return shlex.join(map(redacted_address, line))
+        return " ".join(map(quoted, map(redacted_address, line)))
 
     def _said(self) -> Iterator[tuple[Field[Any], Any]]:
         for part in (self.spec, self.machine, self.run):

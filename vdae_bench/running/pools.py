@@ -68,7 +68,8 @@ class Worker:
             _load_once(plugin)
         learn_prices(self.prices)
         stop = StopFile(self.stop_file)
-        return run_leased(task, self.context, lambda phase, fraction: None, stop, SECONDS_BETWEEN_BEATS)
+        with atomic.held(self.context.store.root):
+            return run_leased(task, self.context, lambda phase, fraction: None, stop, SECONDS_BETWEEN_BEATS)
 
 
 @functools.cache

@@ -8,6 +8,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -62,8 +63,9 @@ class Progress:
         return max(self._reckon(), 1e-9)
 
     def say(self, line: str) -> None:
-        """Print a line of its own."""
-        print(line, file=sys.stderr, flush=True)
+        """Print a line of its own; one that cannot be printed is lost, and no run with it."""
+        with suppress(OSError, ValueError):
+            print(line, file=sys.stderr, flush=True)
 
     def group_started(self, label: str, number: int, groups: int) -> None:
         """Say that a group begins."""

@@ -23,6 +23,7 @@ from vdae_bench.running.progress import Progress
 from vdae_bench.running.stop import StopToken, stop_file
 from vdae_bench.running.task import Busy, CannotWrite, Task, lease_of, run_leased
 from vdae_bench.store.records import Store
+from vdae_bench.system import atomic
 from vdae_bench.system.devices import is_out_of_memory, release_memory
 from vdae_bench.training.trainer import Interrupted
 
@@ -145,6 +146,7 @@ def _run_all(
 ) -> Finished[Result]:
     finished = Finished[Result]()
     waiting, busy_in_a_row = deque(running.order(tasks)), 0
+    said: set[str] = set()
     while waiting or running.futures:
         while waiting and len(running.futures) < running.slots():
             running.submit(waiting.popleft())
@@ -155,8 +157,10 @@ def _run_all(
                 if isinstance(result, Busy):
                     waiting.append(task)  # last: what is free runs first, and by then its records may be there
                     busy_in_a_row += 1
-                    if busy_in_a_row == len(waiting):
-                        display.say(f"waiting for {task.label}: {result.holder}")
+                    line = f"waiting for {task.label}: {result.holder}"
+                    if busy_in_a_row >= len(waiting) and line not in said:  # again once its holder is stopped
+                        said.add(line)
+                        display.say(line)
                     continue
                 finished.results.append(result)
                 if running.pool:  # where it may be over before anybody looked
@@ -180,7 +184,7 @@ def _run_all(
             else:
                 raise error
             busy_in_a_row = 0
-        if stop() and (waiting or running.futures):
+        if (waiting or running.futures) and stop() and (running.moved or stop.told):
             raise Interrupted
         if waiting and busy_in_a_row >= len(waiting):
             time.sleep(SECONDS_BETWEEN_QUESTIONS)
@@ -200,6 +204,8 @@ class _Running(Generic[Result]):
     ) -> None:
         self.context, self.display, self.stop, self.pool, self.stop_path = context, display, stop, pool, stop_path
         self.futures: dict[Future[Result | Busy], Task[Result]] = {}
+        self.moved = pool is None
+        """Whether a task has come further; not before a pool's processes have started. A time limit waits for that."""
 
     def order(self, tasks: Sequence[Task[Result]]) -> list[Task[Result]]:
         """Those with the most work first, where some run beside each other; else as they came."""
@@ -230,14 +236,17 @@ class _Running(Generic[Result]):
         Raises:
             EnvironmentFault: the pool has given them up.
         """
+        atomic.check_held(self.context.store.root)  # its workers would begin the next tasks in a second one
         over = wait(self.futures, SECONDS_BETWEEN_QUESTIONS, FIRST_COMPLETED).done
         if any(future.cancelled() for future in over):
             raise EnvironmentFault(SCHEDULER_GONE)
         found = [(task, future) for future, task in self.futures.items() if future in over]
         self.futures = {future: task for future, task in self.futures.items() if future not in over}
+        self.moved |= bool(found)
         for task in self.futures.values():
             note = lease_of(task, self.context.store).read_note()
             if note:
+                self.moved |= bool(note["phase"])
                 self.display.update(task, note["phase"], note["fraction"])
         return found
 

@@ -67,7 +67,7 @@ def parse_shard(word: str, environment: Mapping[str, str] = os.environ) -> Shard
         UserError: it is neither, or there is no array.
     """
     if word == "auto":
-        names = ("ID", "MIN", "STEP", "COUNT")
+        names = ("ID", "MIN", "MAX", "STEP", "COUNT")
         told = {name: environment.get(f"SLURM_ARRAY_TASK_{name}", "") for name in names}
         if not told["ID"].isdecimal() or not told["COUNT"].isdecimal():
             raise UserError(
@@ -75,6 +75,12 @@ def parse_shard(word: str, environment: Mapping[str, str] = os.environ) -> Shard
                 "submit an array (vdae-bench plan SPEC --format slurm prints one), or give --shard I/N"
             )
         first, step = int(told["MIN"] or 0), int(told["STEP"] or 1) or 1
+        last = int(told["MAX"] or first + step * (int(told["COUNT"]) - 1))
+        if first not in (0, 1) or last != first + step * (int(told["COUNT"]) - 1):
+            raise UserError(
+                f"--shard auto does not know how many shares there are where an array is submitted in part (here "
+                f"{told['COUNT']} tasks from {first} to {last}); give --shard $SLURM_ARRAY_TASK_ID/N"
+            )
         word = f"{(int(told['ID']) - first) // step + 1}/{told['COUNT']}"
     match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", word)
     if not match or not 1 <= int(match[1]) <= int(match[2]):

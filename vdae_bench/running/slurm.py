@@ -22,6 +22,7 @@ TEMPLATE = """\
 # {about}
 # Submit it from the folder that holds results/, on a file system that all nodes share, with vdae-bench on the PATH.
 # Each task goes on from its checkpoints; what has a record is not run again, and records need no merging.
+# Some tasks alone: sbatch --array=2,5 THIS_FILE.
 told=
 trap 'told=yes' TERM  # scancel, preemption: else bash ends at once, and Slurm kills the command before its checkpoint
 {command}
@@ -45,7 +46,7 @@ def job_array(
     >>> script = job_array("table1", Command("sweep", ("table1",)), 4, 3290, 2, gpu=False)
     >>> print(*(line for line in script.splitlines() if "--time" in line), sep="\n")
     #SBATCH --time=60
-    vdae-bench sweep table1 --threads 2 --shard auto --time-limit 3290s -q
+    vdae-bench sweep table1 --threads 2 --shard "$SLURM_ARRAY_TASK_ID/4" --time-limit 3290s -q
     """
     minutes = math.ceil(limit_seconds / 60)
     limit = f"{minutes}m" if limit_seconds == 60 * minutes else f"{limit_seconds:.10g}s"
@@ -64,5 +65,6 @@ def job_array(
         threads=threads,
         gpu="\n#SBATCH --gres=gpu:1" if gpu else "",
         about=about + ".",
-        command=task.array_line(),
+        # The count is the script's own: Slurm's is that of the tasks which were submitted, perhaps again and in part.
+        command=task.array_line().replace("--shard auto", f'--shard "$SLURM_ARRAY_TASK_ID/{shards}"'),
     )

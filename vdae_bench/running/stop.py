@@ -55,6 +55,8 @@ class StopToken:
 
     def __init__(self, seconds: float | None = None) -> None:
         self.signal: int | None = None
+        self.told = False
+        """Whether a signal came, and not the end of the time."""
         self._deadline = None if seconds is None else time.monotonic() + seconds
 
     def __call__(self) -> bool:
@@ -74,7 +76,7 @@ class StopToken:
         def receive(number: int, frame: FrameType | None) -> None:
             if self.signal is not None and number == signal.SIGINT:
                 raise KeyboardInterrupt
-            self.signal = number
+            self.signal, self.told = number, True
 
         heard = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
         before = {each: signal.signal(each, receive) for each in heard}

@@ -10,23 +10,24 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
-from optuna.storages import BaseStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.storages.journal._file import get_lock_file
 from optuna.trial import FrozenTrial, TrialState
 
-from vdae_bench.errors import EnvironmentFault, UserError
+from vdae_bench.errors import EnvironmentFault, UserError, VdaeBenchError
 from vdae_bench.running.options import STORAGE_VARIABLE
 from vdae_bench.search.space import distributions, quiet_optuna
 from vdae_bench.search.studies import Study
 from vdae_bench.search.winner import Trial, best_of
+from vdae_bench.system import atomic
 from vdae_bench.system.lease import SECONDS_TO_DEATH, Held, Lease
 from vdae_bench.system.redact import GONE, redacted, redacted_address, without
-from vdae_bench.system.untrusted import content_of
 
 JOURNAL = "optuna.journal"
 LARGEST_JOURNAL = 2**32
@@ -72,9 +73,11 @@ def repair_journal(journal: Path) -> None:
         lock.unlink()
     except FileNotFoundError:
         pass
-    if not journal.exists():
-        return
-    content = content_of(journal, LARGEST_JOURNAL)
+    _cut_torn_end(journal)
+
+
+def _cut_torn_end(journal: Path) -> None:
+    content = atomic.read(journal, LARGEST_JOURNAL) or b""
     whole = content[: content.rfind(b"\n") + 1]
     if whole:
         last = whole[whole.rfind(b"\n", 0, -1) + 1 :]
@@ -85,6 +88,45 @@ def repair_journal(journal: Path) -> None:
     if len(whole) < len(content):
         with journal.open("r+b") as file:
             file.truncate(len(whole))
+
+
+class _Lock(JournalFileSymlinkLock):
+    def release(self) -> None:
+        with suppress(RuntimeError):  # of a process that was stopped for long, the next search removed it
+            super().release()
+
+
+class _Journal(JournalFileBackend):
+    """Optuna's journal file. What a write left in part, on a full disk say, is cut off before anybody writes on.
+
+    Optuna itself glues the next line to it, perhaps of another study, after which nothing reads the file.
+    """
+
+    def __init__(self, journal: Path) -> None:
+        # of a link with a relative target Optuna cannot tell the age, and would wait for ever for who left it
+        super().__init__(str(journal), _Lock(str(journal.absolute())))
+        self._journal, self._torn = journal, False
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Write log entries, all or none.
+
+        Raises:
+            EnvironmentFault: they cannot be written.
+        """
+        try:
+            self._mend()
+            super().append_logs(logs)
+        except OSError as error:
+            self._torn = True
+            with suppress(OSError, EnvironmentFault):  # else before the next write
+                self._mend()
+            raise atomic.fault(self._journal, error) from error
+
+    def _mend(self) -> None:
+        if self._torn:
+            with get_lock_file(self._lock):
+                _cut_torn_end(self._journal)
+            self._torn = False
 
 
 def open_storage(folder: Path, url: str | None) -> BaseStorage:
@@ -98,11 +140,11 @@ def open_storage(folder: Path, url: str | None) -> BaseStorage:
             journal = folder / JOURNAL
             try:
                 repair_journal(journal)
-                return optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
-            except OSError:
+                return optuna.storages.JournalStorage(_Journal(journal))
+            except (OSError, VdaeBenchError):
                 raise
             except Exception as error:  # of what is no journal; on hostile files Optuna fails in any way
-                raise damaged(journal, error) from None
+                raise _damaged(journal, error, "delete it") from None
         if GONE in url:
             raise UserError(
                 f"--storage has {GONE} where its password was, which no record keeps: give the whole address as "
@@ -115,10 +157,48 @@ def open_storage(folder: Path, url: str | None) -> BaseStorage:
             raise UserError(f"cannot open the storage {redacted_address(url)}: {reason}") from None
 
 
-def damaged(what: object, error: Exception) -> UserError:
+def _damaged(what: object, error: Exception, otherwise: str) -> UserError:
     """Error that names a storage whose content makes no sense, with a remedy."""
     reason = redacted(f"{type(error).__name__}: {error}".splitlines()[0])
-    return UserError(f"{what} is damaged ({reason}); take it from a backup, or delete it: frozen winners are kept")
+    return UserError(f"{what} is damaged ({reason}); take it from a backup, or {otherwise}: frozen winners are kept")
+
+
+@contextmanager
+def answering(study: Study, storage: BaseStorage) -> Iterator[None]:
+    """Run a block that uses a study's storage, of a database that may stop to answer at any time.
+
+    Raises:
+        EnvironmentFault: it does not answer, or cannot be written. Nothing is wrong with what it holds.
+    """
+    try:
+        yield
+    except Exception as error:
+        module = type(error).__module__.partition(".")[0]
+        if isinstance(storage, JournalStorage) or module not in ("sqlalchemy", "optuna"):
+            raise
+        reason = redacted(str(error.__cause__ or error).splitlines()[0])
+        raise EnvironmentFault(
+            f"the storage of study {study.name} does not answer ({reason}); what it holds is kept: "
+            "give the same command again once it does"
+        ) from error
+
+
+@contextmanager
+def making_sense(study: Study, storage: BaseStorage) -> Iterator[None]:
+    """Run a block that reads a study's storage, which a person may have changed.
+
+    Raises:
+        UserError: its content makes no sense.
+        EnvironmentFault: it does not answer.
+    """
+    try:
+        with answering(study, storage):
+            yield
+    except (OSError, VdaeBenchError):
+        raise
+    except Exception as error:  # Optuna fails in any way
+        otherwise = "delete it" if isinstance(storage, JournalStorage) else "give another --storage"
+        raise _damaged(f"the storage of study {study.name}", error, otherwise) from None
 
 
 class Ledger:
@@ -128,6 +208,8 @@ class Ledger:
 
         self._space = distributions(study.space)
         self._of, self._storage = study, storage
+        self._begun: dict[int, int] = {}
+        """Optuna's id of the entry of each trial that this process began, by the trial's number."""
         with quiet_optuna():
             self._study = optuna.create_study(
                 storage=storage, study_name=study.name, direction="minimize", load_if_exists=True
@@ -145,8 +227,11 @@ class Ledger:
         """Tell FAIL for what a kill left running, and ask it again."""
         for each in self._trials():
             if each.state == TrialState.RUNNING:
-                self._attribute(each, "stale", True)
-                self._study.tell(each.number, state=TrialState.FAIL)
+                self._release(each)
+
+    def _release(self, trial: FrozenTrial) -> None:
+        self._attribute(trial, "stale", True)
+        self._study.tell(trial.number, state=TrialState.FAIL)
 
     def _attribute(self, trial: FrozenTrial, name: str, value: Any) -> None:
         self._storage.set_trial_user_attr(trial._trial_id, name, value)
@@ -189,20 +274,30 @@ class Ledger:
     def begin(self, members: Mapping[int, dict[str, Any]]) -> None:
         """Enter trials as running, in their order: each at once, with all it has."""
         for number, parameters in members.items():
-            self._study.add_trial(
-                optuna.trial.create_trial(
-                    state=TrialState.RUNNING,
-                    params=parameters,
-                    distributions=self._space,
-                    user_attrs={"number": number, "seed": self._of.trial_seed(number)},
-                )
+            entry = optuna.trial.create_trial(
+                state=TrialState.RUNNING,
+                params=parameters,
+                distributions=self._space,
+                user_attrs={"number": number, "seed": self._of.trial_seed(number)},
             )
+            self._begun[number] = self._storage.create_new_trial(self._study._study_id, entry)
 
     def tell(self, trials: Sequence[Trial]) -> None:
-        """Tell how running trials ended, in their order."""
-        running = {each.user_attrs["number"]: each for each in self._trials() if each.state == TrialState.RUNNING}
+        """Tell how trials that were begun here ended, in their order; each is told once, whoever else works on it.
+
+        Another search may: of another results folder on one storage, or of a process that took this one for dead, as it
+        was stopped for long. It has called the entries of this one stale, and perhaps told the same trials itself.
+        """
+        ended = self.ended()
         for trial in trials:
-            entry = running[trial.number]
+            entry = self._storage.get_trial(self._begun[trial.number])
+            if trial.number in ended:
+                if entry.state == TrialState.RUNNING:
+                    self._release(entry)
+                continue
+            if entry.state != TrialState.RUNNING:
+                self.begin({trial.number: trial.parameters})
+                entry = self._storage.get_trial(self._begun[trial.number])
             for epoch, value in trial.curve:
                 self._storage.set_trial_intermediate_value(entry._trial_id, epoch, value)
             self._attribute(entry, "epochs", trial.epochs)

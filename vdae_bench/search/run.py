@@ -15,7 +15,7 @@ from vdae_bench.running.pools import WorkerPool
 from vdae_bench.running.progress import Progress, scores_text
 from vdae_bench.running.schedule import shared_out
 from vdae_bench.running.stop import StopToken
-from vdae_bench.search.ledger import Ledger, damaged
+from vdae_bench.search.ledger import Ledger, answering, making_sense
 from vdae_bench.search.propose import Pruner, propose
 from vdae_bench.search.space import parameters_text
 from vdae_bench.search.studies import Study
@@ -24,7 +24,6 @@ from vdae_bench.search.winner import Trial, Winner, freeze, own_winner, trials_f
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.records import Store, keep_aside
 from vdae_bench.system import atomic, strict_json
-from vdae_bench.system.untrusted import content_of
 from vdae_bench.system.words import counted, duration
 
 _TRIALS = TypeAdapter(list[Trial])
@@ -76,14 +75,19 @@ def run_study(
     path = study.path(context.store)
     there = own_winner(study, context.store)
     if there and len(there.trials) >= study.trials:
+        for batch in range(-(-study.trials // study.batch)):
+            _Results(study, batch, context).remove()  # of a search that another one overtook
         return SearchResult(there, study.cell, 0, 0.0)
-    ledger = _open(study, storage(), there)
-    trained = 0
-    for batch in range(-(-study.trials // study.batch)):
-        trained += _run_batch(study, batch, ledger, context, progress, stop, pool)
-    ended = ledger.ended()
-    winner = freeze(study, [ended[number] for number in range(study.trials)])
-    write_winner(path, winner)
+    opened, trained = storage(), 0
+    ledger = _open(study, opened, there)
+    with answering(study, opened):
+        for batch in range(-(-study.trials // study.batch)):
+            trained += _run_batch(study, batch, ledger, context, progress, stop, pool)
+        ended = ledger.ended()
+    winner = own_winner(study, context.store)  # of a process that took this one for dead, say
+    if winner is None or len(winner.trials) < study.trials:
+        winner = freeze(study, [ended[number] for number in range(study.trials)])
+        write_winner(path, winner)
     return SearchResult(winner, study.cell, trained, time.monotonic() - started)
 
 
@@ -92,8 +96,9 @@ def _open(study: Study, storage: BaseStorage, there: Winner | None) -> Ledger:
 
     Raises:
         UserError: it does not.
+        EnvironmentFault: the storage does not answer.
     """
-    try:
+    with making_sense(study, storage):
         ledger = Ledger(study, storage)
         if there:
             ledger.restore(there.trials)
@@ -102,10 +107,6 @@ def _open(study: Study, storage: BaseStorage, there: Winner | None) -> Ledger:
         wrong = [number for number, parameters in known.items() if not study.has(parameters)]
         if wrong:
             raise ValueError(f"parameters of trial {wrong[0]} are not of its space")
-    except OSError:
-        raise
-    except Exception as error:  # of a storage that someone has changed; Optuna fails in any way
-        raise damaged(f"the storage of study {study.name}", error) from None
     return ledger
 
 
@@ -178,12 +179,13 @@ class _Results:
     def read(self) -> dict[int, Trial]:
         """The trials by number; none where there is no file, or one that is damaged, which is set aside."""
         try:
-            content = strict_json.unsealed(content_of(self._path))
-            trials = _TRIALS.validate_python(content.pop("trials"))
-            if content:
+            content = atomic.read(self._path)
+            if content is None:
+                return {}
+            results = strict_json.unsealed(content)
+            trials = _TRIALS.validate_python(results.pop("trials"))
+            if results:
                 raise ValueError
-        except FileNotFoundError:
-            return {}
         except (ValueError, KeyError):
             keep_aside(self._path, "unreadable")
             return {}

@@ -81,7 +81,7 @@ def run_studies(studies: Sequence[Study], context: RunContext, options: RunOptio
                 future.result()
             except UserError:
                 raise
-            except (VdaeBenchError, RuntimeError, MemoryError) as error:
+            except (VdaeBenchError, RuntimeError, MemoryError, OSError) as error:
                 failures.append(f"{study.slug}: {error}")
     if failures:
         raise Failed("not all searches came to a result:\n  " + "\n  ".join(failures))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -27,7 +28,7 @@ from vdae_bench.store.records import Store, keep_aside
 from vdae_bench.system import atomic, strict_json
 from vdae_bench.system.atomic import is_plain
 from vdae_bench.system.strict_json import digest
-from vdae_bench.system.untrusted import content_of
+from vdae_bench.system.untrusted import Unfit
 from vdae_bench.system.words import counted
 
 _SPACE: TypeAdapter[dict[str, Range | Choices]] = TypeAdapter(dict[str, Range | Choices])
@@ -192,24 +193,33 @@ def read_winner(path: Path) -> Winner | None:
 
     Raises:
         UserError: the file is damaged.
+        EnvironmentFault: it cannot be read.
     """
+    with suppress(Unfit):
+        file = atomic.read(path)
+        found = None if file is None else _parse(file, path.name)
+        if file is None or found:
+            return found
+    raise UserError(f"{path} is damaged; take it from a backup, or delete it and search again")
+
+
+def _parse(file: bytes, name: str) -> Winner | None:
+    """The winner in the content of a file of that name; None where it makes no sense."""
     try:
-        content = strict_json.unsealed(content_of(path))
+        content = strict_json.unsealed(file)
         found = Winner.model_validate({"schema_": content.pop("schema"), **content})
         best = best_of(found.trials)
-        if best is None or (best.number, best.parameters, best.value) != (found.winner, found.chosen, found.value):
-            raise ValueError("its winner is not its best trial")
-        if not is_plain(path.name) or not path.name.startswith((f"{found.slug}.json", f"{found.slug}.superseded-")):
-            raise ValueError("it is of another study")
-        if any(each.faults for each in found.searched.values()):
-            raise ValueError("its space has an interval that is none")
-        if not all(is_point_of(found.searched, each.parameters) for each in found.trials):
-            raise ValueError("a trial is not of its space")
-        return found
-    except FileNotFoundError:
+        sensible = (
+            best is not None
+            and (best.number, best.parameters, best.value) == (found.winner, found.chosen, found.value)
+            and is_plain(name)
+            and name.startswith((f"{found.slug}.json", f"{found.slug}.superseded-"))
+            and not any(each.faults for each in found.searched.values())
+            and all(is_point_of(found.searched, each.parameters) for each in found.trials)
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError):
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError):
-        raise UserError(f"{path} is damaged; take it from a backup, or delete it and search again") from None
+    return found if sensible else None
 
 
 def all_winners(store: Store, sweep: str | None = None, protocol: str | None = None) -> Iterator[tuple[Path, Winner]]:
@@ -233,9 +243,16 @@ def _every(store: Store, sweep: str | None, protocol: str | None) -> Iterator[tu
 
 
 def write_winner(path: Path, winner: Winner) -> None:
-    """Put the file in place at once; another that lies there is set aside."""
+    """Put the file in place at once; another that lies there is set aside.
+
+    Raises:
+        EnvironmentFault: it cannot be written, or would not be read again.
+    """
+    content = winner_json(winner).encode()
+    if _parse(content, path.name) is None:
+        raise EnvironmentFault(f"{path} would not be read again; change the values of the search's parameters")
     set_aside(path)
-    atomic.write(path, winner_json(winner).encode())
+    atomic.write(path, content)
 
 
 def set_aside(path: Path) -> None:

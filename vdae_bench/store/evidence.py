@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
 import math
 import zipfile
 from dataclasses import dataclass
@@ -22,9 +23,11 @@ from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt, Valid
 from vdae_bench.data.views import View
 from vdae_bench.store.layout import evidence_paths
 from vdae_bench.system import atomic, strict_json
-from vdae_bench.system.untrusted import LARGEST_TENSORS, content_of
+from vdae_bench.system.untrusted import LARGEST_TENSORS
 
 EVIDENCE_SCHEMA = 1
+
+_log = logging.getLogger(__name__)
 IMAGE_ARRAYS = ("data", "means", "drawn", "interpolations", "reconstructions")
 
 
@@ -78,6 +81,8 @@ class Evidence:
 def write_evidence(record: Path, evidence: Evidence) -> None:
     """Put the evidence of the run with that record in place: the arrays first, then the numbers that vouch for them.
 
+    Evidence that would not be read again is left out with a warning.
+
     Raises:
         EnvironmentFault: it cannot be written.
     """
@@ -85,7 +90,12 @@ def write_evidence(record: Path, evidence: Evidence) -> None:
     np.savez_compressed(buffer, allow_pickle=False, **evidence.arrays)
     arrays = buffer.getvalue()
     numbers = evidence.numbers.model_copy(update={"arrays_sha256": hashlib.sha256(arrays).hexdigest()})
-    text = json.dumps(strict_json.sealed(numbers.model_dump()), indent=1, allow_nan=False) + "\n"
+    try:
+        text = json.dumps(strict_json.sealed(numbers.model_dump()), indent=1, allow_nan=False) + "\n"
+        Numbers.model_validate(strict_json.unsealed(text))
+    except ValueError as error:  # samples that are not finite, say; the run itself is whole
+        _log.warning("%s: its samples leave no evidence: %s", record, str(error).splitlines()[0])
+        return
     for path, written in zip(evidence_paths(record), (arrays, text.encode()), strict=True):
         atomic.write(path, written)
 
@@ -96,22 +106,22 @@ def read_evidence(record: Path, run_digest: str) -> Evidence | None:
     if numbers is None:
         return None
     try:
-        content = content_of(evidence_paths(record)[0], LARGEST_TENSORS)
+        content = atomic.read(evidence_paths(record)[0], LARGEST_TENSORS) or b""
         if hashlib.sha256(content).hexdigest() != numbers.arrays_sha256:
             return None
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             found = Evidence(numbers, dict(arrays))
         return found if found.fits else None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except (ValueError, KeyError, zipfile.BadZipFile):
         return None
 
 
 def read_numbers(record: Path, run_digest: str) -> Numbers | None:
     """Numbers of a run's evidence, without the arrays; None where there are none of that run."""
     try:
-        text = content_of(evidence_paths(record)[1])
+        text = atomic.read(evidence_paths(record)[1]) or b""
         numbers = Numbers.model_validate(strict_json.unsealed(text))
-    except (OSError, ValueError, ValidationError):
+    except (ValueError, ValidationError):
         return None
     return numbers if numbers.run_digest == run_digest and numbers.schema_version == EVIDENCE_SCHEMA else None
 

@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from vdae_bench.data.registry import dims_of
 from vdae_bench.data.units import bits_per_dim
+from vdae_bench.errors import EnvironmentFault
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.layout import Layout
 from vdae_bench.system import atomic, strict_json
@@ -200,6 +201,24 @@ def to_json(record: Record) -> str:
     return json.dumps(strict_json.sealed(content), indent=1, allow_nan=False) + "\n"
 
 
+def to_checked_json(record: Record) -> str:
+    """The record as the text of its file, once it was read as a later call will read it.
+
+    Raises:
+        EnvironmentFault: it would not be found again.
+    """
+    text = to_json(record)
+    try:
+        parse(text)
+    except ValueError as error:
+        raise EnvironmentFault(
+            f"the record of {record.cell.dataset} {record.cell.method} {record.cell.latents}, seed {record.seed}, "
+            f"would not be read again ({_reason(error)}); change what makes it so in the command, the spec or the "
+            "plug-in"
+        ) from None
+    return text
+
+
 def parse(text: str) -> Record:
     """The record in the text of a file; `ValueError` when it is none, or of a schema that this version does not know.
 
@@ -224,11 +243,16 @@ class Store(Layout):
     """A results folder: its records, read and put in place."""
 
     def read(self, path: Path) -> Record | None:
-        """The record in a file; None when there is none or it is not whole."""
+        """The record in a file; None when there is none or it is not whole.
+
+        Raises:
+            EnvironmentFault: it cannot be read; it may be whole, and the run is not to be done again.
+        """
         try:
-            return _record(content_of(path))
-        except (OSError, Unfit):
+            content = atomic.read(path)
+        except Unfit:
             return None
+        return None if content is None else _record(content)
 
     def find(self, sweep: str, protocol: str, cell: str, seed: int, run_digest: str) -> Record | None:
         """The record of a run, if it is there and of that identity."""
@@ -242,14 +266,21 @@ class Store(Layout):
         spec or method version) or torn is set aside, never deleted.
 
         Raises:
-            EnvironmentFault: the disk is full, say; no record is there in part.
+            EnvironmentFault: the disk is full, say; no record is there in part. Or one is not found where it was put.
         """
         staged: list[tuple[Path, Record, Path]] = []
         try:
             for path, record in records:
-                staged.append((path, record, atomic.stage(path, to_json(record).encode())))
+                staged.append((path, record, atomic.stage(path, to_checked_json(record).encode())))
             for path, record, temporary in staged:
                 self._put(path, record, temporary)
+            for path, record, _ in staged:
+                there = self.read(path)
+                if not there or there.run_digest != record.run_digest:
+                    raise EnvironmentFault(
+                        f"{path} was published and is not found there; see what else writes or moves {self.root}, "
+                        "and give the same command again"
+                    )
         finally:
             for _, _, temporary in staged:
                 atomic.discard(temporary)
@@ -265,7 +296,11 @@ class Store(Layout):
             raise atomic.fault(path, error) from error
 
     def records(self, protocol: str | None = None, sweep: str | None = None) -> Iterator[tuple[Path, Record]]:
-        """All readable records, in the order of their paths, of one protocol or sweep where asked."""
+        """All records that are whole, in the order of their paths, of one protocol or sweep where asked.
+
+        Raises:
+            EnvironmentFault: one cannot be read; pages without it would be wrong in silence.
+        """
         for path in self.record_paths(protocol, sweep):
             record = self.read(path)
             if record:
@@ -275,8 +310,8 @@ class Store(Layout):
         """The files in the places of records that are none, and why."""
         for path in self.record_paths(protocol, sweep):
             try:
-                parse(content_of(path).decode())
-            except (OSError, ValueError) as error:
+                parse((atomic.read(path) or b"").decode())
+            except (EnvironmentFault, ValueError) as error:
                 yield path, _reason(error)
 
 
@@ -295,7 +330,7 @@ def _put_where_nothing_is(path: Path, staged: Path) -> bool:
         return False
     except OSError:  # without hard links nothing puts a whole file in place and fails where one is
         with alone_at(path):
-            if path.exists():
+            if atomic.is_there(path):
                 return False
             staged.replace(path)
     return True
@@ -316,6 +351,10 @@ def _move_aside(path: Path, run_digest: str) -> None:
     except Unfit as error:
         _log.warning("%s is not used, for %s; it is kept as %s", path, error, moved.name)
         return
+    except OSError:  # then back with it: it may be a good one
+        if _put_where_nothing_is(path, moved):
+            atomic.discard(moved)
+        raise
     old = _record(content)
     if not old or old.run_digest != run_digest:
         moved.replace(_aside(path, content, old.run_digest[:8] if old else "unreadable"))
@@ -345,6 +384,4 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         return f"{'.'.join(map(str, first['loc'])).replace('schema_', 'schema')}: {first['msg']}"
-    if isinstance(error, OSError):
-        return str(error.strerror)
     return str(error)

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 import os
 import re
 import secrets
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vdae_bench.errors import EnvironmentFault
 from vdae_bench.system import processes
+from vdae_bench.system.untrusted import LARGEST_JSON, content_of
 
 SECONDS_TO_ABANDONMENT = 24 * 3600.0
-"""A temporary file that is older by this than its neighbours was left behind, on whatever machine."""
+"""A temporary file that is older by this than its neighbours may be left behind by another machine."""
+SECONDS_OF_WATCH = 600.0
+"""It is, where this process has known it for this long by its own clock; a write takes seconds."""
 
 
 def temporary_beside(path: Path) -> Path:
@@ -30,23 +36,30 @@ def _place() -> str:
 def clear(folder: Path) -> None:
     """Remove the temporary files that dead processes left in a folder.
 
-    On this machine they are known by the process in their names; from any machine, by being older by a day than the
-    newest file there. That is by the file system's clock: no two machines' own need to agree.
+    On this machine they are known by the process in their names. Those of other machines are older by a day than the
+    newest file there, and are still there after minutes of this process's own time: a clock that is days ahead makes
+    files in use look old.
     """
+    now = time.monotonic()
+    _cleared[folder] = now
     times: dict[Path, float] = {}
     with suppress(OSError):
         for path in folder.iterdir():
             with suppress(OSError):
                 times[path] = path.lstat().st_mtime
-    for path, time in times.items():
+    for path, changed in times.items():
         owner = re.search(r"\.tmp-([0-9a-f]{8})-(\d{1,10})-[0-9a-f]{8}$", path.name)
         if owner:
             dead = owner[1] == _place() and processes.lives(int(owner[2]), None) is False
-            if dead or max(times.values()) - time > SECONDS_TO_ABANDONMENT:
+            old = max(times.values()) - changed > SECONDS_TO_ABANDONMENT
+            if dead or (old and now - _seen.setdefault((path, changed), now) > SECONDS_OF_WATCH):
                 discard(path)
 
 
-_clear_once = functools.cache(clear)
+_seen: dict[tuple[Path, float], float] = {}
+"""When this process first saw an old temporary file of another machine, by its monotonic clock."""
+_cleared: dict[Path, float] = {}
+"""When it last looked through a folder."""
 
 
 def stage(path: Path, content: bytes, option: str = "--results") -> Path:
@@ -56,9 +69,11 @@ def stage(path: Path, content: bytes, option: str = "--results") -> Path:
         EnvironmentFault: it cannot be written; `option` is what names another folder on the command line.
     """
     temporary = temporary_beside(path)
+    check_held(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _clear_once(path.parent)
+        if time.monotonic() - _cleared.get(path.parent, -math.inf) > SECONDS_OF_WATCH:
+            clear(path.parent)
         with temporary.open("xb") as file:
             file.write(content)
             file.flush()
@@ -68,6 +83,58 @@ def stage(path: Path, content: bytes, option: str = "--results") -> Path:
         discard(temporary)
         raise fault(path, error, option) from error
     return temporary
+
+
+_held: dict[Path, int] = {}
+"""Folders that must stay where they are, each with an open descriptor: so its inode's number is not given away."""
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Have writing into a folder fail while the block runs if it is moved away; else a second one would be begun.
+
+    Raises:
+        EnvironmentFault: there is no such folder, and none can be made.
+    """
+    place = folder.absolute()
+    if place in _held:
+        yield
+        return
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(place, os.O_RDONLY)
+    except OSError as error:
+        if os.name == "nt":  # where a folder that is in use cannot be moved
+            yield
+            return
+        raise fault(folder, error) from error
+    _held[place] = descriptor
+    try:
+        yield
+    finally:
+        del _held[place]
+        os.close(descriptor)
+
+
+def check_held(path: Path) -> None:
+    """Check that the folder that is held around a path is where it was.
+
+    Raises:
+        EnvironmentFault: it was moved away, or another lies in its place.
+    """
+    for folder, descriptor in list(_held.items()):
+        if path.absolute().is_relative_to(folder):
+            try:
+                same = os.path.samestat(folder.stat(), os.fstat(descriptor))
+            except (FileNotFoundError, NotADirectoryError):
+                same = False
+            except OSError as error:
+                raise cannot_read(folder, error) from error
+            if not same:
+                raise EnvironmentFault(
+                    f"{folder} was moved or replaced while this command worked in it; "
+                    "move it back, and give the same command again"
+                )
 
 
 def write(path: Path, content: bytes, option: str = "--results") -> None:
@@ -82,6 +149,44 @@ def write(path: Path, content: bytes, option: str = "--results") -> None:
     except OSError as error:
         discard(temporary)
         raise fault(path, error, option) from error
+
+
+def read(path: Path, largest: int = LARGEST_JSON) -> bytes | None:
+    """Content of a file; None where there is none, which is another answer than that it cannot be read.
+
+    Raises:
+        Unfit: it is no regular file, or larger than that.
+        EnvironmentFault: it is there and cannot be read, or nobody can say: of such a file nothing may be concluded.
+    """
+    try:
+        return content_of(path, largest)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise cannot_read(path, error) from error
+
+
+def is_there(path: Path) -> bool:
+    """Tell if there is a file; unlike `Path.exists` never False because nobody can say.
+
+    Raises:
+        EnvironmentFault: nobody can say.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise cannot_read(path, error) from error
+    return True
+
+
+def cannot_read(path: Path, error: OSError) -> EnvironmentFault:
+    """The error that a user reads about a file that is there and cannot be read."""
+    return EnvironmentFault(
+        f"cannot read {path}: {error.strerror}; it stays as it is: permit it, or wait for the disk, "
+        "and give the same command again"
+    )
 
 
 def discard(path: Path) -> None:

@@ -75,8 +75,19 @@ class Lease:
             self._break(other)
             if self._create():
                 return
-        place = str(other.get("host", "another machine")).partition(" ")[0]
-        raise Held(f"process {other.get('process', '?')} on {place} works on it", lives is True)
+        raise Held(self._holder(other), lives is True)
+
+    def _holder(self, other: dict[str, Any]) -> str:
+        number, place = other.get("process", "?"), str(other.get("host", "another machine")).partition(" ")[0]
+        if self._is_here(other) and processes.is_stopped(number):
+            return (
+                f"process {number} on {place} holds it and is stopped; `kill -CONT {number}` lets it go on, "
+                f"`kill -KILL {number}` gives its work free"
+            )
+        return f"process {number} on {place} works on it"
+
+    def _is_here(self, other: dict[str, Any]) -> bool:
+        return other.get("host") == self._own["host"] and isinstance(other.get("process"), int)
 
     def is_dead(self) -> bool:
         """True where the owner is known to be gone."""
@@ -111,7 +122,9 @@ class Lease:
         note = content.get("note")
         if not isinstance(note, dict) or not {"label", "phase", "fraction"} <= note.keys():
             return None
-        return {**note, "host": str(content.get("host", "")).partition(" ")[0], "process": content.get("process")}
+        stopped = self._is_here(content) and processes.is_stopped(content["process"])
+        host = str(content.get("host", "")).partition(" ")[0]
+        return {**note, "host": host, "process": content.get("process"), "stopped": stopped}
 
     def _create(self) -> bool:
         temporary = atomic.stage(self.path, self._content())
@@ -140,9 +153,9 @@ class Lease:
 
         It is dead if its process is gone from this machine, or if its beats have stopped for long.
         """
-        number, start = other.get("process"), other.get("started")
-        if other.get("host") == self._own["host"] and isinstance(number, int):
-            lives = processes.lives(number, start if isinstance(start, int | float) else None)
+        start = other.get("started")
+        if self._is_here(other):
+            lives = processes.lives(other["process"], start if isinstance(start, int | float) else None)
             if lives is not None:
                 return lives
         # The time of the last change is this process's own: the file's times are by another machine's clock.
@@ -165,7 +178,8 @@ class Lease:
             atomic.discard(grave)
 
     def _is_own(self) -> bool:
-        return _read(self.path).get("token") == self._own["token"]
+        # A lease that cannot be read at the moment is not lost: nobody else has been seen to have it.
+        return _read(self.path, self._own).get("token") == self._own["token"]
 
     def _beat(self, over: threading.Event, seconds_between: float) -> None:
         while not over.wait(seconds_between) and self._is_own():
@@ -188,10 +202,12 @@ def alone_at(path: Path) -> Iterator[None]:
         yield
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """The content of a lease; empty where there is none, or it is torn."""
+def _read(path: Path, unreadable: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The content of a lease; empty where there is none, or it is torn; `unreadable` where it cannot be read."""
     try:
         content = json.loads(content_of(path, LARGEST_LEASE))
-    except (OSError, ValueError, RecursionError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return {}
+    except OSError:
+        return unreadable or {}
     return content if isinstance(content, dict) else {}

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 
 CLOCK_SECONDS = 2.0
-"""Largest difference between two readings of a process's start: it depends on the time of day, which may be set."""
+"""Largest difference between two readings of a process's start."""
 
 
 @functools.cache
@@ -24,11 +24,23 @@ def place() -> str:
 
 
 def started(number: int) -> float | None:
-    """Time at which a process of this place started, in seconds since 1970; None where that is not known."""
+    """Time at which a process of this place started, in seconds since the boot; None where that is not known."""
     with suppress(psutil.Error, ValueError, OverflowError):
-        created: float = psutil.Process(number).create_time()
-        return created
+        return _started(psutil.Process(number))
     return None
+
+
+def _started(process: psutil.Process) -> float:
+    # Since the boot, and not since 1970: whoever sets the clock would else have killed every process for us.
+    created: float = process.create_time() - psutil.boot_time()
+    return created
+
+
+def is_stopped(number: int) -> bool:
+    """Tell if a process of this place is stopped, by SIGSTOP, Ctrl-Z or a debugger: it lives and does nothing."""
+    with suppress(psutil.Error, ValueError, OverflowError):
+        return psutil.Process(number).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+    return False
 
 
 def lives(number: int, start: float | None) -> bool | None:
@@ -43,7 +55,7 @@ def lives(number: int, start: float | None) -> bool | None:
         process = psutil.Process(number)
         if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
             return False
-        found = process.create_time()
+        found = _started(process)
     except (psutil.NoSuchProcess, OverflowError):
         return False
     except psutil.AccessDenied:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 import unicodedata
 from collections.abc import Iterable
 from typing import Any
@@ -38,6 +39,22 @@ def parse_duration(text: str) -> float:
     if not match or float(match[1]) <= 0:
         raise UserError(f"a time is written 90s, 30m or 8h, not {text!r}")
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+
+
+def quoted(word: str) -> str:
+    r"""A word as bash, zsh and ksh read it, in text that is Unicode and prints: other bytes are escaped.
+
+    >>> print(quoted("a b"), quoted("caf\udce9"), quoted("a\nb"))
+    'a b' $'caf\xe9' $'a\x0ab'
+    """
+    if word.isprintable():
+        return shlex.quote(word)
+    parts = (each if each.isprintable() and each not in "'\\" else _escaped(each) for each in word)
+    return f"$'{''.join(parts)}'"
+
+
+def _escaped(character: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in character.encode(errors="surrogateescape"))
 
 
 def number(value: float) -> str:

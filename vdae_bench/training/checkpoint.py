@@ -16,7 +16,7 @@ import torch
 from vdae_bench.errors import EnvironmentFault
 from vdae_bench.system import atomic
 from vdae_bench.system.devices import is_out_of_memory
-from vdae_bench.system.untrusted import LARGEST_TENSORS, Unfit, content_of
+from vdae_bench.system.untrusted import LARGEST_TENSORS, Unfit
 
 FORMAT = 7
 """Number of the format of a checkpoint's content; one of another format is not used."""
@@ -71,15 +71,23 @@ class Checkpoint:
         self._due = now + max(self.seconds_between, (now - started) / COST_SHARE)
 
     def load(self) -> dict[str, Any] | None:
-        """Return the newest state that is whole and of this identity, or None."""
+        """Return the newest state that is whole and of this identity, or None.
+
+        Raises:
+            EnvironmentFault: there is one that cannot be read, which says nothing against it.
+        """
         for path in (self.path, self.previous):
             try:
-                return read_state(path, self.identity)
-            except FileNotFoundError:
-                continue
-            except (Unusable, OSError) as error:
+                if state := read_state(path, self.identity):
+                    return state
+            except Unusable as error:
                 _set_aside(path, error)
         return None
+
+    @property
+    def is_there(self) -> bool:
+        """True where there is a state to go on from."""
+        return atomic.is_there(self.path) or atomic.is_there(self.previous)
 
     @contextmanager
     def restoring(self) -> Iterator[None]:
@@ -93,7 +101,7 @@ class Checkpoint:
         except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             if is_out_of_memory(error):
                 raise
-            path = self.path if self.path.exists() else self.previous
+            path = self.path if atomic.is_there(self.path) else self.previous
             _set_aside(path, Unusable("of another form"))
             raise EnvironmentFault(
                 f"{path} was of another form and is set aside; give the same command again"
@@ -101,8 +109,8 @@ class Checkpoint:
 
     def remove(self) -> None:
         """Remove the files, once the records of the runs are published."""
-        self.path.unlink(missing_ok=True)
-        self.previous.unlink(missing_ok=True)
+        atomic.discard(self.path)
+        atomic.discard(self.previous)
 
 
 class Unusable(Exception):
@@ -116,24 +124,28 @@ def _set_aside(path: Path, reason: Exception) -> None:
         _log.warning("%s is not used, for it is %s; it is kept as %s", path, reason, aside.name)
 
 
-def read_state(path: Path, identity: str | None = None) -> dict[str, Any]:
-    """Read the state in a checkpoint, of that identity or of any.
+def read_state(path: Path, identity: str | None = None) -> dict[str, Any] | None:
+    """Read the state in a checkpoint, of that identity or of any; None where there is no file.
 
     Raises:
         Unusable: the file is none, or of another identity or format.
-        OSError: it is not there or cannot be read.
+        EnvironmentFault: it cannot be read.
     """
     try:
-        file = content_of(path, LARGEST_TENSORS)
+        file = atomic.read(path, LARGEST_TENSORS)
     except Unfit as error:
         raise Unusable(str(error)) from None
+    if file is None:
+        return None
     content, checksum = file[:-DIGEST_BYTES], file[-DIGEST_BYTES:]
     if hashlib.sha256(content).digest() != checksum:
         raise Unusable("torn, changed or of an older version")
     try:
         loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         found, state = (loaded["format"], loaded["identity"]), dict(loaded["state"])
-    except Exception:  # of what is no checkpoint; on hostile files torch's reader fails in any way
+    except Exception as error:  # of what is no checkpoint; on hostile files torch's reader fails in any way
+        if is_out_of_memory(error):
+            raise
         raise Unusable("no checkpoint") from None
     if found[0] != FORMAT or identity not in (None, found[1]):
         raise Unusable("of another run or version")

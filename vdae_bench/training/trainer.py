@@ -254,7 +254,10 @@ class Trainer:
         stop: Callable[[], bool],
         progress: Callable[[Trainer], None],
     ) -> None:
-        """Train to the end; `save` the state when `due` or when asked to `stop`, which raises `Interrupted`."""
+        """Train to the end; `save` the state when `due` or when asked to `stop`, which raises `Interrupted`.
+
+        At least one step is taken: a time limit shorter than the start of a process would else never come further.
+        """
         started = time.perf_counter()
 
         def clock() -> None:
@@ -265,19 +268,18 @@ class Trainer:
             started = now
 
         while self.step < self.steps:
-            if stop():
-                clock()
-                save(self.state())
-                raise Interrupted
             self.train_step()
             if self.step % self.steps_per_epoch == 0:
                 clock()
                 self._end_epoch()
                 started = time.perf_counter()
             progress(self)
-            if due():
+            stopped = stop()
+            if stopped or due():
                 clock()
                 save(self.state())
+            if stopped:
+                raise Interrupted
         clock()
 
     def flags(self) -> list[list[str]]:

@@ -89,4 +89,4 @@ def _page(subject: S, sections: Sequence[Section[S, Any]]) -> Page:
         paragraphs += [f"## {section.title}"] if section.title else []
         paragraphs += section.text(subject, found)
         files |= {f"{subject.name}-{ending}": content for ending, content in section.files(subject, found).items()}
-    return {subject.path.name: ("\n\n".join(paragraphs) + "\n").encode(), **files}
+    return {subject.path.name: ("\n\n".join(paragraphs) + "\n").encode(errors="backslashreplace"), **files}
