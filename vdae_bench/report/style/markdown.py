@@ -80,4 +80,5 @@ def commit_in_short(commit: str | None, dirty: bool | None) -> str:
 
 def link(target: Path, page: Path, text: str) -> str:
     """A link from a page to a file."""
-    return f"[{text}]({quote(Path(os.path.relpath(target, page.parent)).as_posix(), safe='/+', errors='surrogateescape')})"
+    path = Path(os.path.relpath(target, page.parent)).as_posix()
+    return f"[{text}]({quote(path, safe='/+', errors='surrogateescape')})"
