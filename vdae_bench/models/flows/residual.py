@@ -27,7 +27,7 @@ def spectral_bound(weight: Float[Tensor, "R D H"]) -> Float[Tensor, "R 1 1"]:
 
     .. math:: \| W \|_2 = \| G^p \|_2^{1 / 2 p} \le \| G^p \|_F^{1 / 2 p}, \qquad p = 2^k
 
-    A power iteration would approach the norm from below, from a start to be kept; this needs none, and holds to rounding.
+    To rounding. A power iteration would approach the norm from below, from a start to be kept; this needs none.
 
     >>> round(spectral_bound(torch.diag(torch.tensor([3.0, 1.0]))[None]).item(), 3)
     3.0
