@@ -56,6 +56,14 @@ ADDRESSES = [
     "redis://:HUNTER2@host:6379/0",
     "https://HUNTER2@host/simple",
     "https://host/simple?access_token=HUNTER2",
+    *(f"postgresql://host/db?{key}=HUNTER2" for key in ("AccountKey", "private_key", "db_pw", "auth", "x-jwt")),
+    "postgresql://host/db?%2570%2561%2573%2573=HUNTER2",
+    "postgresql://host/db?password%3DHUNTER2",
+    *(f"postgresql://host/db?password=a{sign}HUNTER2&sslmode=require" for sign in "'\"&;#= "),
+    "postgresql://me:HUNTER2",
+    "//me:HUNTER2@host/db",
+    "postgresql:/me:HUNTER2@host/db",
+    "me:HUNTER2@host/db",
 ]
 
 
@@ -85,6 +93,8 @@ def test_what_has_no_secret_stays_as_it_is():
         "vdae-bench sweep 'a b.yaml' --set learning_rate=1e-3 --scheduler tcp://host:8786",
         "vdae-bench search s.yaml --storage postgresql://me@host/db?passfile=/home/me/.pgpass",
         "vdae-bench search s.yaml --storage sqlite:///study.db",
+        "vdae-bench search s.yaml --storage 'postgresql://me@host:5432/db?sslkey=/home/me/key.pem'",
+        "vdae-bench sweep s --scheduler tls://host:8786 --tls-key=key.pem --data C:/x",
         'an odd " quote',
     ):
         assert redacted(text) == redacted_command(text) == text
