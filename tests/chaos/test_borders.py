@@ -24,10 +24,13 @@ from tests.support.records import made_up_record, publish, small_record
 from tests.support.specs import TINY
 from vdae_bench.cli.resolve import parse_settings
 from vdae_bench.errors import UserError
+from vdae_bench.models.registry import load_plugin
 from vdae_bench.report.build import FORMATS, build_reports
 from vdae_bench.report.style.csv import csv
 from vdae_bench.report.style.figure import canvas, saved
 from vdae_bench.running.options import Command, RunOptions
+from vdae_bench.running.pools import choose_pool
+from vdae_bench.running.workers import Load
 from vdae_bench.search.ledger import open_storage
 from vdae_bench.spec.check import load_spec
 from vdae_bench.spec.sweep import Cell
@@ -249,6 +252,22 @@ def test_only_regular_files_of_bounded_size_are_read(tmp_path, kind):
     publish_over = small_record(0)
     store.publish([(path, publish_over)])
     assert store.read(path) == publish_over and len(list(path.parent.iterdir())) == 2
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "huge"])
+def test_plugins_and_certificates_are_regular_files_of_bounded_size(tmp_path, context, kind):
+    path = tmp_path / "own.py"
+    try:
+        special(kind, path)
+    except OSError:
+        pytest.skip("this file system has no such file")
+    with pytest.raises(UserError, match=r"is not a file|bytes"):
+        load_plugin(path)
+    certificates = dict.fromkeys(("tls_ca", "tls_cert", "tls_key"), path)
+    with pytest.raises(UserError, match=r"cannot read .*own.py"):
+        options = RunOptions(scheduler="tls://127.0.0.1:1", **certificates)
+        with choose_pool(options, context, Load(1, [0], [0.0]), print):
+            pass
 
 
 def test_a_spec_is_bounded_before_it_is_read_and_its_cells_before_they_are_made(tmp_path):
