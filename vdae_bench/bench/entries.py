@@ -47,7 +47,7 @@ class Profile(BaseModel):
 
 
 class Noise(BaseModel):
-    """Noise of an estimated gradient of log det C of one image; variances are in units of the mean gradient's square."""
+    """Noise of an estimated gradient of log det C of one image, variances over the square of the mean gradient."""
 
     latents: int
     lanczos_steps: int

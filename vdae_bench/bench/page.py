@@ -439,9 +439,9 @@ def _noise(entries: Sequence[Entry]) -> Iterator[str]:
         return
     yield "### Noise of the gradient of log det C"
     yield (
-        "L-VDAE's encoder after a few steps of training on binary images. Variances of the gradient of one image's "
-        "log det C over the square of its mean: between images, and what one probe of `lanczos` adds. Then the variance "
-        "of `lanczos` over that of `subset` for as many rows of Jacobian, and for as many FLOPs: above 1, `subset` is "
+        "L-VDAE's encoder after a few steps of training on binary images. Variances of the gradient of one image's log "
+        "det C over the square of its mean: between images, and what one probe of `lanczos` adds. Then the variance of "
+        "`lanczos` over that of `subset` for as many rows of Jacobian, and for as many FLOPs: above 1, `subset` is "
         "better. Bias: what k steps add to log det C, in nats."
     )
     headers = ["m", "k", "steps of training", "images", "variance of images", "of a probe", "equal rows", "equal FLOPs"]
