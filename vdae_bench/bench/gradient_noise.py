@@ -15,7 +15,7 @@ from vdae_bench.bench.timing import count_flops
 from vdae_bench.models.log_det import gram_cholesky, log_det_gram
 from vdae_bench.models.posteriors import LinearisedFlow
 
-TRAINED_STEPS, BATCH, IMAGES = 100, 100, 24
+TRAINED_STEPS, BATCH, IMAGES = 50, 100, 24
 """Steps of training and images of each before the noise is measured, and on how many images that is."""
 LANCZOS_STEPS = (5, 10, 20)
 SUBJECT = "gradient noise"
@@ -59,10 +59,12 @@ class GradientNoise:
         entries = []
         for steps in sorted({min(steps, m) for steps in LANCZOS_STEPS}):
             posterior.lanczos_steps = steps
-            distances, biases = [], []
-            for x, probe, gradient, (eigenvalues, vectors) in zip(images, probes, gradients, spectra, strict=True):
+            distances, errors, biases = [], [], []
+            for x, probe, value, gradient, spectrum in zip(images, probes, values, gradients, spectra, strict=True):
                 term, mine = _term_and_gradient(posterior, lambda x=x, v=probe: _probed(posterior, x, v))  # type: ignore[misc]
                 distances.append((mine - gradient).square().sum() / scale)
+                errors.append((term - value).square())
+                eigenvalues, vectors = spectrum
                 limit = ((probe.double() @ vectors).square() * eigenvalues.log()).sum()  # v^T log(C) v
                 biases.append(term.double() - limit)
             probed = torch.stack(distances).mean().item()
@@ -87,6 +89,8 @@ class GradientNoise:
                         images=len(images),
                         images_variance=between,
                         probe_variance=probed,
+                        images_deviation_nats=torch.stack(values).std().item(),
+                        probe_deviation_nats=torch.stack(errors).mean().sqrt().item(),
                         equal_flops=worse * theirs / flops,
                         bias_nats=torch.stack(biases).mean().item(),
                         condition=conditions.median().item(),

@@ -442,25 +442,25 @@ def _noise(entries: Sequence[Entry]) -> Iterator[str]:
         "L-VDAE's encoder after a few steps of training on binary images. Variances of the gradient of one image's log "
         "det C over the square of its mean: between images, and what one probe of `lanczos` adds. Then the variance of "
         "`lanczos` over that of `subset` for as many rows of Jacobian, and for as many FLOPs: above 1, `subset` is "
-        "better. Bias: what k steps add to log det C, in nats."
+        "better. Of log det C itself, in nats: deviation between images, of a probe, and bias of k steps."
     )
     headers = ["m", "k", "steps of training", "images", "variance of images", "of a probe", "equal rows", "equal FLOPs"]
+    headers += ["log det C: images", "a probe", "bias", "condition of C"]
     rows = [
         [
-            noise.latents,
-            noise.lanczos_steps,
-            noise.trained_steps,
-            noise.images,
+            *map(str, (noise.latents, noise.lanczos_steps, noise.trained_steps, noise.images)),
             f"{noise.images_variance:.2g}",
             f"{noise.probe_variance:.2g}",
             f"{entry.ratio:.2g}",
             f"{noise.equal_flops:.2g}",
-            f"{noise.bias_nats:.2g}",
+            f"{noise.images_deviation_nats:.2g}",
+            f"{noise.probe_deviation_nats:.2g}",
+            f"{noise.bias_nats:.1g}",
             f"{noise.condition:.2g}",
         ]
         for entry, noise in found
     ]
-    yield table([*headers, "bias", "condition of C"], rows, right=[*headers, "bias", "condition of C"])
+    yield table(headers, rows, right=headers)
 
 
 def _workers(entries: Sequence[Entry]) -> Iterator[str]:

@@ -131,4 +131,5 @@ def log_quadrature(rows: Float[Tensor, "R N k n"]) -> Float[Tensor, "R N"]:
         shifted = identity + (-t).exp()[:, None, None] * (gram / scale[..., None, None])[:, :, None]
         factor = torch.linalg.cholesky_ex(shifted, check_errors=False)[0]
         solved = torch.linalg.solve_triangular(factor, identity[:, :1], upper=False)[..., 0]
-    return scale.log() + (t.sigmoid() - solved.square().sum(-1)).sum(-1)
+    value: Tensor = scale.log() + (t.sigmoid() - solved.square().sum(-1)).sum(-1)
+    return value
