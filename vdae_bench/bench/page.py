@@ -449,14 +449,14 @@ def _noise(entries: Sequence[Entry]) -> Iterator[str]:
     rows = [
         [
             *map(str, (noise.latents, noise.lanczos_steps, noise.trained_steps, noise.images)),
-            f"{noise.images_variance:.2g}",
-            f"{noise.probe_variance:.2g}",
-            f"{entry.ratio:.2g}",
-            f"{noise.equal_flops:.2g}",
+            f"{noise.images_variance:.3g}",
+            f"{noise.probe_variance:.3g}",
+            f"{entry.ratio:.3g}",
+            f"{noise.equal_flops:.3g}",
             f"{noise.images_deviation_nats:.2g}",
             f"{noise.probe_deviation_nats:.2g}",
             f"{noise.bias_nats:.1g}",
-            f"{noise.condition:.2g}",
+            f"{noise.condition:.3g}",
         ]
         for entry, noise in found
     ]
