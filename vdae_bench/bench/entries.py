@@ -56,11 +56,11 @@ class Noise(BaseModel):
     images_variance: float
     """Total variance of the exact gradient between images."""
     probe_variance: float
-    """What a probe of `lanczos` adds to it."""
+    """Variance that a probe of `lanczos` adds to that."""
     images_deviation_nats: float
     """Standard deviation of log det C itself between images."""
     probe_deviation_nats: float
-    """Root mean square of what a probe is off it."""
+    """Root mean square of the error of a probe's log det C."""
     equal_flops: float
     """Variance of `lanczos` over that of `subset` for as many FLOPs; the entry's ratio is for as many rows."""
     bias_nats: float

@@ -14,6 +14,7 @@ from vdae_bench.bench.ours import Setting, Timed
 from vdae_bench.bench.timing import count_flops
 from vdae_bench.models.log_det import gram_cholesky, log_det_gram
 from vdae_bench.models.posteriors import LinearisedFlow
+from vdae_bench.system.words import counted
 
 TRAINED_STEPS, BATCH, IMAGES = 50, 100, 24
 """Steps of training and images of each before the noise is measured, and on how many images that is."""
@@ -72,9 +73,10 @@ class GradientNoise:
                 lambda: _term_and_gradient(posterior, lambda: _probed(posterior, images[0], probes[0]))
             )
             worse = (between + probed) / between
+            taken = counted(steps, "step")
             entries.append(
                 Entry(
-                    name=f"Gradient of log det C, m = {m}, `lanczos` of {steps} steps for as many rows as `subset`",
+                    name=f"Gradient of log det C, m = {m}, `lanczos` of {taken} for as many rows as `subset`",
                     peer="lanczos",
                     ratio=worse * 2 * steps / m,
                     case=self.name,
