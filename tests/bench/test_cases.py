@@ -81,6 +81,12 @@ def test_each_case_runs(entries_of, name):
         if entry.skipped:
             assert not {"pythae", "zuko", "normflows"} <= INSTALLED
             continue
+        if noise := entry.noise:
+            share = 2 * noise.lanczos_steps / noise.latents  # rows of `lanczos` for one of `subset`
+            assert entry.ratio == pytest.approx(share * (1 + noise.probe_variance / noise.images_variance))
+            assert noise.equal_flops / entry.ratio == pytest.approx(entry.peer_flops / entry.flops / share)
+            assert noise.bias_nats > -1e-4 and noise.condition > 1  # the quadrature errs upwards
+            continue
         assert entry.ours_seconds > 0
         if entry.profile:
             parts = [entry.profile.matrix_products, entry.profile.rest, *entry.profile.outside.values()]
