@@ -6,13 +6,15 @@ import os
 from pathlib import Path
 
 import pytest
-from jaxtyping import install_import_hook
+from jaxtyping import config, install_import_hook
 
 import tests.support.typecheck  # noqa: F401 - named below
 
-# Shapes such as Float[Tensor, "R N n"] are checked at every call in the tests: before any of these is imported.
+# Shapes such as Float[Tensor, "R N n"] are checked at every call in most tests: before any of these is imported.
 CHECKED = ["models", "training", "evaluation", "data.noise", "data.views"]
 install_import_hook([f"vdae_bench.{module}" for module in CHECKED], "tests.support.typecheck.checked")
+UNCHECKED = {"bench", "chaos", "cli", "report", "running", "search", "store"}
+"""Rooms whose tests run whole sweeps, of models whose shapes other rooms' tests check: a step takes four times as long checked."""
 
 import torch  # noqa: E402
 
@@ -21,9 +23,22 @@ from tests.support.shell import ROOT, Shell  # noqa: E402
 from vdae_bench.models.registry import load_plugin  # noqa: E402
 from vdae_bench.running.context import RunContext  # noqa: E402
 from vdae_bench.store.records import Store  # noqa: E402
+from vdae_bench.system.devices import usable_processors  # noqa: E402
 
 torch.set_num_threads(1)  # the models are tiny
 os.environ["OMP_NUM_THREADS"] = "1"  # the default of --threads: runs of tests are in one process, unless they say more
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Check shapes in this test or not, its fixtures included."""
+    config.update("jaxtyping_disable", item.path.parent.name in UNCHECKED)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Read `-n auto` as one worker for each processor that a container leaves to us."""
+    return usable_processors()
 
 
 @pytest.fixture(scope="session")
