@@ -14,7 +14,7 @@ import tests.support.typecheck  # noqa: F401 - named below
 CHECKED = ["models", "training", "evaluation", "data.noise", "data.views"]
 install_import_hook([f"vdae_bench.{module}" for module in CHECKED], "tests.support.typecheck.checked")
 UNCHECKED = {"bench", "chaos", "cli", "report", "running", "search", "store"}
-"""Rooms whose tests run whole sweeps, of models whose shapes other rooms' tests check: a step takes four times as long checked."""
+"""Rooms whose tests run whole sweeps of models that other rooms check: a checked step takes three times as long."""
 
 import torch  # noqa: E402
 
