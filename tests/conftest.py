@@ -61,3 +61,9 @@ def shell(tiny_data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.Monk
     """The command line in a folder of the test's own; what the test itself starts finds the package too."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     return Shell(tmp_path, tiny_data)
+
+
+@pytest.fixture
+def no_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare verbs in this process and in its forks the pages, which take longer than runs of a tiny model."""
+    monkeypatch.setattr("vdae_bench.cli.run.report_sweep", lambda *_: None)

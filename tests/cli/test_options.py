@@ -201,6 +201,7 @@ def test_a_verb_reads_each_spec_once(monkeypatch, tmp_path, words):
     assert words != ("--budget", "1h") or set(planned) == {(3, 1)}
 
 
+@pytest.mark.usefixtures("no_pages")
 def test_the_line_of_a_stopped_run_and_of_its_records_is_the_command(shell):
     LONG.but(protocol={"epochs": 2}).write(shell.folder)
     words = ["sweep", "tiny.yaml", "-q", "--threads", "1"]
