@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import re
@@ -52,6 +53,7 @@ class Forked:
     def __init__(self, words: list[str], folder: Path, environment: dict[str, str]) -> None:
         self._said = [tempfile.TemporaryFile("w+") for _ in range(2)]  # noqa: SIM115 - until the test is over
         work = words, folder, environment
+        importlib.import_module("torch._dynamo")  # counting FLOPs takes it, in each fork anew
         self._process = multiprocessing.get_context("fork").Process(target=self._work, args=work, daemon=True)
         self._process.start()
         self.pid = self._process.pid
