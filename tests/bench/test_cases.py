@@ -133,6 +133,7 @@ def test_without_a_library_its_rows_are_skipped(setting, monkeypatch):
     assert all(entry.skipped for entry in CASES["nice"].run(setting, rounds=1, run=RUN))
 
 
+@pytest.mark.slow
 def test_a_run_is_compared_with_what_was_foretold(setting):
     (entry,) = Prediction("plan").run(setting, rounds=1, run=RUN)
     ((foretold,), (taken,)) = entry.ours_rounds, entry.peer_rounds
@@ -140,6 +141,7 @@ def test_a_run_is_compared_with_what_was_foretold(setting):
     assert entry.ratio == max(foretold / taken, taken / foretold) and entry.met == (entry.ratio <= 1.25)
 
 
+@pytest.mark.slow
 def test_start_up_times_the_real_command(setting):
     entries = StartUp("start-up").run(setting, rounds=1, run=RUN)
     first, between, torch_alone, plan_alone = (entry.ours_seconds for entry in entries)
