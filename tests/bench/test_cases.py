@@ -159,8 +159,14 @@ def test_workers_are_timed_beside_this_process(setting, monkeypatch):
 
     monkeypatch.setattr(workers, "local_pool", local_pool)
     monkeypatch.setattr(workers, "SPEC", workers.SPEC.replace("[16, 24, 32, 64]", "[4]"))
+    monkeypatch.setattr(workers, "EQUAL", workers.EQUAL.replace("[32]", "[4]").replace("16", "2"))
     entries = Workers("workers").run(setting, rounds=1, run=RUN)
-    assert [entry.peer for entry in entries] == ["one worker", "this process", "this process"]
+    assert [entry.peer for entry in entries] == [
+        "one worker",
+        "this process",
+        "this process",
+        "this process on one thread",
+    ]
     for entry in entries:
         assert entry.ours_seconds > 0 and entry.ratio == pytest.approx(entry.peer_seconds / entry.ours_seconds)
     assert entries[2].ours_seconds < entries[1].ours_seconds
