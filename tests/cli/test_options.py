@@ -208,6 +208,7 @@ def test_the_whole_paper_ends_with_its_claims(monkeypatch, tmp_path, capsys, par
     assert ("The bound tightens to the flow's likelihood" in capsys.readouterr().out) is ends
 
 
+@pytest.mark.usefixtures("no_pages")
 def test_the_line_of_a_stopped_run_and_of_its_records_is_the_command(shell):
     LONG.but(protocol={"epochs": 2}).write(shell.folder)
     words = ["sweep", "tiny.yaml", "-q", "--threads", "1"]
