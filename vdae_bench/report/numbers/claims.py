@@ -229,9 +229,11 @@ def _best(part: Inequality, known: Sequence[ClaimEvidence], alternatives: int) -
     """The finding under the first protocol whose records decide, else the first that has any: never by what it says."""
     found = [find(part, each, alternatives) for each in sorted(known, key=lambda each: len(each.lacks(part)))]
     for undecided in ((Verdict.NOT_RUN, Verdict.NOT_COMPARABLE), (Verdict.NOT_RUN,), ()):
-        for each in found:
+        for place, each in enumerate(found):
             if each.verdict not in undecided:
-                return each
+                refused = [other for other in found[:place] if other.verdict is Verdict.NOT_COMPARABLE]
+                passed = [f"passed over: {other.reason} ({other.source})" for other in refused]
+                return replace(each, reason="; ".join(filter(None, [each.reason, *passed])))
     return Finding(Verdict.NOT_RUN, reason="there are no records")
 
 
@@ -274,7 +276,7 @@ def _not_run(part: Inequality, known: ClaimEvidence, missing: Sequence[Cell]) ->
     cells = sum(len(term.cells) for term in part.terms)
     diverged = [cell for cell in missing if cell in known.cells and not known.cells[cell].completed]
     if diverged:
-        return Finding(Verdict.NOT_RUN, reason=f"all seeds of {diverged[0].slug} diverged")
+        return Finding(Verdict.NOT_COMPARABLE, reason=f"all seeds of {diverged[0].slug} diverged", source=known.source)
     more = f" nor {len(missing) - 1} more of {cells}" if len(missing) > 1 else ""
     there = ""
     if len(missing) < cells:
