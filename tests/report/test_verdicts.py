@@ -679,7 +679,8 @@ def test_code_changed_after_its_commit_and_earlier_parts_are_said(store: Store) 
 
 
 def test_better_evidence_that_is_refused_is_not_passed_over_in_silence(store: Store) -> None:
-    put_both_tables(store, protocol=LONG)
+    put(store, VAE, 87.0, LONG)
+    put(store, LVDAE, 86.0, LONG)
     put_pair(store)
     for lost, said in ((5, "5 of 6 seeds of"), (6, "all seeds of")):
         diverged = [made_up_record(LVDAE, seed, PAPER, diverged=True) for seed in range(lost)]

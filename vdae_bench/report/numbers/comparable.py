@@ -193,7 +193,7 @@ def _other_hyperparameters(cells: Sequence[CellRuns]) -> str:
     runs = [run for each in cells for run in each.completed]
     searched = [run for run in runs if run.searched]
     if not searched:
-        return _set_apart(cells)
+        return _set_apart(cells) if cells else ""
     if len(searched) < len(runs):
         own = next(run for run in runs if not run.searched)
         return f"hyper-parameters of {searched[0].cell.slug} were searched, those of {own.cell.slug} were not"
