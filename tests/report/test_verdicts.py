@@ -383,6 +383,14 @@ def test_both_numbers_can_be_the_papers_and_their_order_turned(store: Store) -> 
     assert order and order.verdict is Verdict.REPRODUCED
 
 
+def test_rows_with_unequal_hyperparameters_have_no_order(store: Store) -> None:
+    put(store, VAE, 87.0)
+    put(store, LVDAE, 86.0, hyperparameters={"learning_rate": 1e-5})
+    (sheet,) = sheets_of(select(load_runs(store)))
+    order = judge_order(sheet.rows[0], sheet.rows, "neg_elbo")
+    assert order and order.verdict is Verdict.NOT_COMPARABLE and "unequal learning_rate" in order.reason
+
+
 def test_wherever_a_number_is_judged_its_order_stands_beside_it(store: Store, reports: Path) -> None:
     put(store, VAE, 86.6)
     put(store, LVDAE, 86.7)
