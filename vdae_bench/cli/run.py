@@ -12,16 +12,11 @@ from vdae_bench.cli.plan import plan_text
 from vdae_bench.cli.resolve import changed_spec, one_of_several, stop_token, within_budget
 from vdae_bench.cli.streams import forgive
 from vdae_bench.errors import Failed
-from vdae_bench.running.context import RunContext, create_context
-from vdae_bench.running.cost import group_work
-from vdae_bench.running.execute import Outcome, clear_leftovers, run_plan
-from vdae_bench.running.options import Command, RunOptions
+from vdae_bench.running.context import create_context
+from vdae_bench.running.execute import Outcome, run_groups
+from vdae_bench.running.options import Command
 from vdae_bench.running.plan import Plan, note_asked, plan
-from vdae_bench.running.pools import choose_pool
-from vdae_bench.running.progress import choose_progress
 from vdae_bench.running.shards import parse_shard
-from vdae_bench.running.stop import StopToken
-from vdae_bench.running.workers import Load
 from vdae_bench.search.searches import run_studies, search_sweep, search_text, take_winners
 from vdae_bench.search.studies import studies_of, studies_to_run
 from vdae_bench.search.winner import all_winners
@@ -81,19 +76,6 @@ def _without_weights(spec: SweepSpec, planned: Plan, store: Store) -> int:
     """How many completed runs of a sweep have no weights that `api.load` could read."""
     completed = [(each.job.cell.slug, seed) for each in planned.cells for seed in {*each.done} - {*each.diverged}]
     return sum(not has_weights(store.path(spec.name, spec.protocol.name, *place)) for place in completed)
-
-
-def run_groups(planned: Plan, context: RunContext, options: RunOptions, stop: StopToken) -> Outcome:
-    """Run what has no record; a signal ends it after a checkpoint."""
-    clear_leftovers(planned, context.store)
-    if not planned.groups:
-        return Outcome()
-    with (
-        stop.listening(context.command),
-        choose_progress(lambda: sum(map(group_work, planned.groups)), options.quiet) as progress,
-        choose_pool(options, context, Load.of(planned.groups), progress.say) as pool,
-    ):
-        return run_plan(planned, context, progress, stop, pool)
 
 
 def run_search(word: str, command: Command) -> None:
