@@ -33,7 +33,7 @@ from vdae_bench.evaluation.pictures import sample_batches
 from vdae_bench.models.model import Model
 from vdae_bench.models.registry import get_method
 from vdae_bench.models.registry import load_plugin as _load_plugin
-from vdae_bench.report.numbers.runs import Run, left_out_of, load_runs
+from vdae_bench.report.numbers.runs import Run, left_out_of, load_runs, runs_there
 from vdae_bench.report.pages.files import curves_frame, frame
 from vdae_bench.running.context import create_context
 from vdae_bench.running.execute import run_groups
@@ -217,7 +217,7 @@ def records(results: Path | str = "results", protocol: str | None = None, sweep:
         True
     """
     store = Store(user_path(results))
-    return _table(_runs(store, protocol, sweep), store)
+    return _table(runs_there(store, protocol, sweep), store)
 
 
 def curves(results: Path | str = "results", protocol: str | None = None, sweep: str | None = None) -> Records:
@@ -240,21 +240,7 @@ def curves(results: Path | str = "results", protocol: str | None = None, sweep: 
         True
     """
     store = Store(user_path(results))
-    return Records(curves_frame(_runs(store, protocol, sweep), store.root))
-
-
-def _runs(store: Store, protocol: str | None, sweep: str | None) -> list[Run]:
-    """The runs of a protocol and sweep; a word that names none of what is there is an error."""
-    runs = load_runs(store, protocol, sweep)
-    if not runs and (places := store.places()):
-        for kind, word, known in (
-            ("sweep", sweep, sorted({place[0] for place in places})),
-            ("protocol", protocol, sorted({place[1] for place in places})),
-        ):
-            if word is not None and word not in known:
-                hint = nearest(word, known)
-                raise UserError(f"{store.root} has no {kind} {word!r}{hint}; it has {', '.join(known)}")
-    return runs
+    return Records(curves_frame(runs_there(store, protocol, sweep), store.root))
 
 
 def _table(runs: list[Run], store: Store) -> Records:

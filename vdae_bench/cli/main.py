@@ -170,6 +170,23 @@ def compare_verb(first: Path, second: Path, form: str) -> None:
     commands.show_comparison(first, second, form)
 
 
+@cli.command("export")
+@plugin_option
+@click.argument("sweep", required=False)
+@click.option("--to", type=click.Choice(["parquet", "wandb", "mlflow", "tensorboard"]), required=True, help="Where to.")
+@click.option("--protocol", help="Only this protocol's folder.")
+@click.option("--out", type=FOLDER, help="Folder; default: exports/ and the word of --to.")
+@results_option
+def export_verb(sweep: str | None, to: str, protocol: str | None, out: Path | None, results: Path) -> None:
+    """Write records (settings, metrics, curves, images, provenance) for other dashboards; nothing is sent.
+
+    Each needs its library: pip install 'vdae-bench[parquet]', and so on. Exported again, runs are there once.
+    """
+    from vdae_bench.cli import results as commands
+
+    commands.export_records(to, results, out, protocol, sweep)
+
+
 @cli.command()
 @click.option("--out", type=FOLDER, default=Path("reports/illustration"), show_default=True, help="Folder.")
 @click.option("--steps", type=click.IntRange(1), help="Training steps of each stage; few are fast and fit badly.")
