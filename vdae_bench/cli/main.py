@@ -78,7 +78,7 @@ def sweep(spec: str | None, noise_grid: bool, options: SpecOptions, machine: Mac
 
 @cli.command("search")
 @click.argument("spec")
-@takes(options=SpecOptions, machine=MachineOptions, run=RunOptions, without=("search", "shard"))
+@takes(options=SpecOptions, machine=MachineOptions, run=RunOptions, without=("search", "shard", "train_again"))
 def search_verb(spec: str, options: SpecOptions, machine: MachineOptions, run: RunOptions) -> None:
     """Run the hyper-parameter search of a spec alone and freeze its winners; continues where it was stopped."""
     from vdae_bench.cli import run as commands

@@ -22,7 +22,7 @@ from vdae_bench.store.evidence import read_evidence
 from vdae_bench.store.layout import half_weights_path
 from vdae_bench.store.records import Store
 
-RESULTS = Path(__file__).parents[1] / "results"
+RESULTS = Path(__file__).parents[2] / "results"
 SHARED = [path for path in Store(RESULTS).record_paths() if half_weights_path(path).is_file()]
 
 
