@@ -121,7 +121,7 @@ drop m from the KL
 -variance_terms - m)
 +variance_terms)
 take the first image's C for the whole batch
--images = x.shape[1] if
+-images = batch if
 +images = 1 if
 drop the 1/2 of the VAE's KL
 -kl = 0.5 * (log_variance.exp()
@@ -154,6 +154,31 @@ give all images the first one's context
 forget the 2 of log det C
 -return 2 * factor
 +return factor
+
+=== models/log_det.py tests/mathematics/test_estimators.py
+keep what is there already in the basis of Lanczos
+-following - (following @ basis.mT) @ basis
++following
+take the trace of log T for what the probe sees of it
+-identity[:, :1], upper=False)[..., 0]
++identity, upper=False).diagonal(dim1=-2, dim2=-1)
+forget the scale in the logarithm by Lanczos
+-value: Tensor = scale.log() + (
++value: Tensor = (
+
+=== models/posteriors.py tests/mathematics/test_estimators.py
+forget the length of the probe in log det C
+-self.noise_dim * log_quadrature(rows)
++log_quadrature(rows)
+forget the length of the probe in tr C
+-self.noise_dim * rows[:, :, 0].square()
++rows[:, :, 0].square()
+take probes in validation
+-self.log_det == "lanczos" and training
++self.log_det == "lanczos"
+give all images the first one's probe
+-noise[:, :images, self.data_dim :] < 0
++noise[:, :1, self.data_dim :].expand(-1, images, -1) < 0
 
 === models/flows/base.py tests/mathematics/test_jacobians.py tests/models/test_flows.py
 drop the scaling layer's log-determinant

@@ -296,6 +296,7 @@ def test_progress_that_cannot_be_written_loses_no_run(broken, sweep, context, mo
     assert len(outcome.records) == 2 and not outcome.failures
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", ["2>&- >/dev/full", "2>&1 | true"])
 def test_a_command_of_paths_that_are_no_text_whose_output_nobody_takes_comes_to_its_records(closed, shell):
     if not Path("/dev/full").exists():

@@ -77,7 +77,10 @@ def test_a_pair_that_may_not_be_compared_is_named(store, reports):
         records = [made_up_record(cell, s, spec.protocol, hyperparameters={"learning_rate": rate}) for s in (0, 1)]
         publish(store, spec.name, spec.protocol.name, cell.slug, records)
     (content,) = render_story(store, reports, parts=parts).values()
-    assert content.decode().count("unequal learning_rate") == 2  # in the first table's notes, and in the chapter's
+    lines = [line for line in content.decode().splitlines() if "unequal learning_rate" in line]
+    assert sum("is no fair pair" in line for line in lines) == 1  # under the first table
+    assert sum(line.startswith("- L-VDAE less VAE at m = 16") for line in lines) == 1  # in the chapter
+    assert any(line.startswith("| 1 ") for line in lines)  # claim 1
 
 
 def test_the_lead_of_l_vdae_stands_first_for_every_m(text):

@@ -90,6 +90,8 @@ def test_shares_by_hand_come_to_the_records_of_one_process(sweep, context, whole
     assert numbers(context.store.root) == numbers(whole[0].root)
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_pages")
 def test_at_its_time_limit_a_run_stops_after_a_checkpoint_and_goes_on(shell):
     LONG.but(protocol={"epochs": 30}).write(shell.folder)
     words = ["--results", "whole", "--shard", "1/1"]
@@ -101,6 +103,8 @@ def test_at_its_time_limit_a_run_stops_after_a_checkpoint_and_goes_on(shell):
     assert numbers(shell.folder / "results") == numbers(shell.folder / "whole")
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_pages")
 def test_the_job_array_is_a_script_whose_command_runs(shell):
     LONG.but(protocol={"epochs": 2}).write(shell.folder)
     words = ["plan", "tiny.yaml", "--format", "slurm", "--set", "hidden_size=4", "--flops-per-second", "1e12"]

@@ -205,7 +205,7 @@ class _Running(Generic[Result]):
         self.context, self.display, self.stop, self.pool, self.stop_path = context, display, stop, pool, stop_path
         self.futures: dict[Future[Result | Busy], Task[Result]] = {}
         self.moved = pool is None
-        """Whether a task has come further; not before a pool's processes have started. A time limit waits for that."""
+        """True once a task has come further, after a pool's processes have started. A time limit waits for that."""
 
     def order(self, tasks: Sequence[Task[Result]]) -> list[Task[Result]]:
         """Those with the most work first, where some run beside each other; else as they came."""

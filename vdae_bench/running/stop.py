@@ -56,7 +56,7 @@ class StopToken:
     def __init__(self, seconds: float | None = None) -> None:
         self.signal: int | None = None
         self.told = False
-        """Whether a signal came, and not the end of the time."""
+        """True once a signal came, and not the end of the time."""
         self._deadline = None if seconds is None else time.monotonic() + seconds
 
     def __call__(self) -> bool:

@@ -21,7 +21,7 @@ from vdae_bench.report.numbers.units import Unit, curve_unit, in_curve_unit
 from vdae_bench.store.records import Record
 from vdae_bench.system.strict_json import digest
 
-ESTIMATORS = ("subset", "projected", "exact")
+ESTIMATORS = ("subset", "projected", "lanczos", "exact")
 NOT_WORTH_IT = "not worth its price at this length"
 AXES: tuple[tuple[str, Callable[[Record], float]], ...] = (
     ("training operations (FLOP)", lambda record: float(record.cost.train_flops)),

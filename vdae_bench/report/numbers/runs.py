@@ -29,6 +29,7 @@ from vdae_bench.system.strict_json import digest
 from vdae_bench.system.words import nearest
 from vdae_bench.training.overfitting import rise_since_lowest
 
+Item = TypeVar("Item")
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -221,11 +222,11 @@ def order_of(cell: Cell) -> tuple[str, str, int, tuple[tuple[str, float, str], .
     return cell.dataset, cell.method, cell.latents, tuple(options)
 
 
-def grouped(runs: Iterable[Run], key: Callable[[Run], Key]) -> dict[Key, list[Run]]:
-    """Runs by a key, in the order in which they come."""
-    groups: dict[Key, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(key(run), []).append(run)
+def grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
+    """Runs or cells by a key, in the order in which they come."""
+    groups: dict[Key, list[Item]] = {}
+    for each in items:
+        groups.setdefault(key(each), []).append(each)
     return groups
 
 

@@ -9,15 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from vdae_bench.report.numbers.chapters import Chapter, Paired, Part, seconds_of
+from vdae_bench.paper.published import find_published, table_names
+from vdae_bench.report.numbers.chapters import Chapter, Part, seconds_of
+from vdae_bench.report.numbers.claims import Judgement, judge_claims
 from vdae_bench.report.numbers.columns import Output
 from vdae_bench.report.numbers.comparable import why_unequal
 from vdae_bench.report.numbers.layout import lay_out
 from vdae_bench.report.numbers.noise import curves_of
+from vdae_bench.report.numbers.pairs import Paired
 from vdae_bench.report.numbers.rows import SCORES
 from vdae_bench.report.numbers.runs import alike, load_runs, total_flops, total_seconds
 from vdae_bench.report.numbers.units import Unit, unit_of
+from vdae_bench.report.sections.claims import claims_table
 from vdae_bench.report.sections.curves import old_kind
+from vdae_bench.report.sections.forest import PICTURE as FOREST_PICTURE
 from vdae_bench.report.sections.noise import PICTURE, values_and_findings
 from vdae_bench.report.sections.results.tables import outside_table
 from vdae_bench.report.style.markdown import bullets, code, escape, picture, table
@@ -61,12 +66,17 @@ def render_story(
     chapters, tried = ([Chapter(part, store, runs) for part in each] for each in (parts, experiments))
     if not any(chapter.runs for chapter in chapters):
         return {}
-    return {reports / NAME: page(chapters, tried, [path.name for path in beside]).encode()}
+    return {reports / NAME: page(chapters, tried, judge_claims(runs), [path.name for path in beside]).encode()}
 
 
-def page(chapters: Sequence[Chapter], experiments: Sequence[Chapter] = (), beside: Sequence[str] = ()) -> str:
+def page(
+    chapters: Sequence[Chapter],
+    experiments: Sequence[Chapter] = (),
+    judged: Sequence[Judgement] = (),
+    beside: Sequence[str] = (),
+) -> str:
     """The page about all parts."""
-    paragraphs = ["# What was run, and what came of it", *_leads(chapters), _head(chapters)]
+    paragraphs = ["# What was run, and what came of it", *_leads(chapters), *_claims(judged), _head(chapters)]
     for chapter in chapters:
         paragraphs += _chapter(chapter)
     paragraphs += _experiments(experiments)
@@ -100,6 +110,7 @@ def _leads(chapters: Sequence[Chapter]) -> Iterator[str]:
     if not rows:
         return
     yield "## L-VDAE less VAE, ours beside the paper's"
+    yield from (picture(FOREST_PICTURE, f"{each.place}-forest.svg") for each in chapters if _has_forest(each))
     yield (
         "Below zero where L-VDAE is better. Ours are paired by seed, with the 95% interval of the mean from two seeds "
         "up; ± is the standard deviation of the paper's difference between two single runs, where it prints both "
@@ -108,6 +119,12 @@ def _leads(chapters: Sequence[Chapter]) -> Iterator[str]:
     headings = [f"{name} {whose}" for name, _ in SCORES for whose in ("paper", "ours")]
     yield table(["data", "latents", "protocol", *headings, "unit", "seeds"], rows, right=["latents", "seeds"])
     yield from [bullets(apart)] if apart else []
+
+
+def _has_forest(chapter: Chapter) -> bool:
+    """True where the page of a table has numbers of ours to show beside the paper's."""
+    ran = [each for each in chapter.ran.values() if each.completed and find_published(each.cell)]
+    return chapter.spec.name in table_names() and bool(ran)
 
 
 def _measured(paired: Paired, unit: Unit) -> str:
@@ -120,6 +137,17 @@ def _printed(paired: Paired, unit: Unit) -> str:
         return "-"
     spread = "" if paired.deviation is None else f" ± {unit.show(paired.deviation)}"
     return unit.show_difference(paired.printed) + spread
+
+
+def _claims(judged: Sequence[Judgement]) -> Iterator[str]:
+    """Every claim with its verdict, from all records that are here."""
+    if judged:
+        yield "## The paper's claims"
+        yield (
+            "Each judged from the records that bear on it, whatever their protocol; where they are from stands in the "
+            "evidence. The rules, and every part of each claim, are on the pages of claims beside the tables."
+        )
+        yield claims_table(judged)
 
 
 def _head(chapters: Sequence[Chapter]) -> str:

@@ -30,7 +30,7 @@ from vdae_bench.report.style.figure import MORE_STYLES, STYLES, Style, canvas, d
 from vdae_bench.report.style.markdown import as_pixels, bullets, code, escape, picture, table
 from vdae_bench.report.style.section import Section
 
-LOOKS_LIKE = {"subset": "lvdae", "exact": "vdae-resnet", "projected": "vdae-nice"}
+LOOKS_LIKE = {"subset": "lvdae", "exact": "vdae-resnet", "projected": "vdae-nice", "lanczos": "vdae-coupled"}
 """The method whose style an estimator of L-VDAE has: those of methods of m = n, beside which it is rarely drawn."""
 CAPTION = (
     "Validation -ELBO after each epoch (beta = 1), mean over seeds, against what a seed's training had cost by then. A "
