@@ -714,7 +714,7 @@ count the samples of a half as those of a quarter
 -whole + math.log(PARTS / len(half_sums))
 +whole
 
-=== report/numbers/chapters.py tests/report/test_story.py
+=== report/numbers/pairs.py tests/report/test_story.py
 pair the story's seeds by rank
 -values = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
 +values = [one - other for (_, one), (_, other) in zip(sorted(ours.items()), sorted(theirs.items()), strict=False)]
@@ -738,14 +738,20 @@ leave the bias out of the NLL's gate
 - + statistics.fmean(map(nll_bias, cell.completed))
 +
 decide on an NLL with few effective samples
--if run.effective_samples <= FEW_SAMPLES]:
-+if run.effective_samples <= 0]:
+-fewest.effective_samples > FEW_SAMPLES:
++fewest.effective_samples > 0:
 count length in epochs alone
 -if protocol.epochs >= PAPER_EPOCHS and protocol.epochs * steps >= PAPER_EPOCHS * papers:
 +if protocol.epochs >= PAPER_EPOCHS:
 pass over diverged seeds
 -if each.diverged:
 +if not each.completed:
+pass over seeds that are left out of a cell
+-for reason, count in Counter(other.reason for other in each.left_out).items():
++for reason, count in ():
+compare plug-ins of different bytes
+-if len({run.record.provenance.get("plugin_sha256") for run in members}) > 1:
++if not members:
 
 === report/numbers/runs.py tests/report/test_verdicts.py
 take effective samples as their mean over images

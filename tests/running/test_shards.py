@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.support.runs import numbers, run, wait_for
 from tests.support.specs import LONG
 from vdae_bench.errors import UserError
-from vdae_bench.running.options import Command
+from vdae_bench.running.options import Command, MachineOptions
 from vdae_bench.running.plan import plan
 from vdae_bench.running.shards import Shard, parse_shard, shares
 from vdae_bench.running.slurm import job_array
@@ -68,6 +68,12 @@ def test_a_task_that_is_submitted_again_alone_takes_its_own_share(tmp_path):
     told = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "1"}
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env={**os.environ, **told})
     assert "--shard 3/7 --time-limit 1m" in done.stdout, done.stderr
+
+
+def test_the_words_of_a_share_in_a_path_stay_its_own():
+    machine = MachineOptions(data=Path("a --shard auto b"))
+    script = job_array("tiny", Command("sweep", ("tiny",), machine=machine), 7, 60, 1, gpu=False)
+    assert "--data 'a --shard auto b'" in script and script.count('--shard "$SLURM_ARRAY_TASK_ID/7"') == 1
 
 
 def test_an_array_for_gpus_is_printed_where_there_is_none(shell, monkeypatch):

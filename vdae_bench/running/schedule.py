@@ -138,7 +138,7 @@ def _as_begun(task: Task[Result], store: Store) -> list[Task[Result]]:
 
 def _begun(task: Task[Result], store: Store) -> bool:
     path = task.checkpoint_path(store)
-    return path.exists() or path.with_suffix(f".previous{path.suffix}").exists()
+    return atomic.is_there(path) or atomic.is_there(path.with_suffix(f".previous{path.suffix}"))
 
 
 def _run_all(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from vdae_bench.paper.published import find_published
-from vdae_bench.report.numbers.comparable import FEW_SAMPLES, why_unequal
+from vdae_bench.report.numbers.comparable import few_samples, why_unequal
 from vdae_bench.report.numbers.rows import SCORES, title_of
 from vdae_bench.report.numbers.runs import grouped
 from vdae_bench.report.numbers.statistics import LEVEL, CellRuns, Estimate, mean_of
@@ -118,9 +118,4 @@ def _both(first: CellRuns, second: CellRuns) -> list[Paired]:
 def _apart(first: CellRuns, second: CellRuns, score: str) -> str:
     """Why these two may not be compared in a score."""
     cells = [first, second]
-    if reason := why_unequal(cells):
-        return reason
-    effective = [run.effective_samples for each in cells if not each.exact for run in each.completed]
-    if score == "nll" and effective and min(effective) <= FEW_SAMPLES:
-        return f"an NLL with {min(effective):.1f} effective samples is an upper bound only"
-    return ""
+    return why_unequal(cells) or (few_samples(cells) if score == "nll" else "")

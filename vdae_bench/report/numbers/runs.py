@@ -331,6 +331,12 @@ def _trained_with(run: Run) -> str:
     return digest({name: value for name, value in run.record.hyperparameters.items() if name != "source"})
 
 
+def _method_code(run: Run) -> str:
+    """The method's version and its plug-in, which older records do not say; those asked for agree by their identity."""
+    said = (run.record.method_version, run.record.provenance.get("plugin_sha256"))
+    return "" if is_asked_for(run) else str(said)
+
+
 FOREIGN = "its protocol is of another version of vdae-bench"
 AGREEMENTS: tuple[tuple[Callable[[Run], str], Callable[[Run], str], str], ...] = (
     (lambda run: "", _content_digest, "another content of the protocol under the same name"),
@@ -340,6 +346,7 @@ AGREEMENTS: tuple[tuple[Callable[[Run], str], Callable[[Run], str], str], ...] =
         "other data under the same name",
     ),
     (lambda run: run.cell.slug, _trained_with, "other hyper-parameters than the cell's other seeds"),
+    (lambda run: run.cell.slug, _method_code, "another version of its method than the cell's other seeds"),
 )
 """(scope, property, what is said of a run that differs): within a scope, runs drawn agree on the property."""
 

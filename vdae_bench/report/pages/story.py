@@ -13,7 +13,7 @@ from vdae_bench.paper.published import find_published, table_names
 from vdae_bench.report.numbers.chapters import Chapter, Part, seconds_of
 from vdae_bench.report.numbers.claims import Judgement, judge_claims
 from vdae_bench.report.numbers.columns import Output
-from vdae_bench.report.numbers.comparable import why_unequal
+from vdae_bench.report.numbers.comparable import FEW_SAMPLES, few_samples, why_unequal
 from vdae_bench.report.numbers.layout import lay_out
 from vdae_bench.report.numbers.noise import curves_of
 from vdae_bench.report.numbers.pairs import Paired
@@ -89,7 +89,7 @@ def page(
 
 def _leads(chapters: Sequence[Chapter]) -> Iterator[str]:
     """L-VDAE less VAE in every part that has both, ours beside the paper's: its claim in one table."""
-    rows, shown, apart = [], set(), []
+    rows, shown, apart, bounds = [], set(), [], []
     for chapter in chapters:
         for cell, scores in chapter.leads():
             counts = {each.difference.count for each in scores if each.difference}
@@ -107,6 +107,8 @@ def _leads(chapters: Sequence[Chapter]) -> Iterator[str]:
                 apart.append(
                     escape(f"{cell.dataset}, m = {cell.latents}, {protocol.name}, is no fair pair: {unequal}.")
                 )
+            if counts and few_samples([chapter.ran[cell], chapter.ran[vae]]):
+                bounds.append(f"{cell.dataset}, m = {cell.latents}, {protocol.name}")
     if not rows:
         return
     yield "## L-VDAE less VAE, ours beside the paper's"
@@ -118,6 +120,11 @@ def _leads(chapters: Sequence[Chapter]) -> Iterator[str]:
     )
     headings = [f"{name} {whose}" for name, _ in SCORES for whose in ("paper", "ours")]
     yield table(["data", "latents", "protocol", *headings, "unit", "seeds"], rows, right=["latents", "seeds"])
+    if bounds:
+        apart.append(
+            f"NLLs with {FEW_SAMPLES:.0f} effective samples or fewer are upper bounds, and their differences no more "
+            f"than those of bounds: {escape('; '.join(bounds))}."
+        )
     yield from [bullets(apart)] if apart else []
 
 
@@ -205,11 +212,11 @@ def _differences(chapter: Chapter) -> Iterator[str]:
         unit = unit_of(ran.cell.dataset)
         where = f" on {ran.cell.dataset}" if len(chapter.datasets) > 1 else ""
         seeds = max(each.difference.count for each in paired if each.difference)
-        unequal = why_unequal([ran, vae])
         shown = ", ".join(_difference(each, unit) for each in paired)
+        doubts = "; ".join(filter(None, [f"{shown} {unit.name}", why_unequal([ran, vae]), few_samples([ran, vae])]))
         yield (
             f"L-VDAE less VAE at m = {ran.cell.latents}{where}, {counted(seeds, 'seed')}, 95% interval: "
-            + escape(f"{shown} {unit.name}{f'; {unequal}' if unequal else ''}.")
+            + escape(f"{doubts}.")
         )
 
 

@@ -162,7 +162,7 @@ def _sentence(contests: Sequence[Contest], estimator: str) -> str:
     several = len({contest.dataset for contest in contests}) > 1
     for contest, course in _with(contests, estimator):
         place = f"m = {contest.latents}{f' ({contest.dataset})' if several else ''}"
-        found.setdefault(worth(contest, course), []).append(place)
+        found.setdefault(escape(worth(contest, course)), []).append(place)
     said = "; ".join(f"{verdict} at {', '.join(places)}" for verdict, places in found.items())
     who = f"L-VDAE with {code(estimator)}" if estimator in ESTIMATORS else escape(estimator)
     return f"{who}, when both have spent the VAE's operations: {said}."
