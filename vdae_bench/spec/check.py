@@ -77,21 +77,22 @@ def shipped_names() -> dict[str, str]:
 
 
 def load_spec(
-    path: Path,
+    source: Path | Mapping[str, Any],
     protocol: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     seeds: int | None = None,
     search: Mapping[str, Any] | None = None,
 ) -> SweepSpec:
-    """Read and check a spec; `protocol`, `overrides` (fields or hyper-parameters) and `seeds` replace the file's.
+    """Read and check a spec; `protocol`, `overrides` (fields or hyper-parameters) and `seeds` replace its own.
 
-    `search` replaces keys of its search section.
+    `search` replaces keys of its search section. A spec is a file, or the mapping that such a file holds.
 
     Raises:
         UserError: with one line for each fault, naming its place in the file.
     """
     faults: list[Fault] = []
-    return _Checker(YamlFile.read(path, faults), faults).spec(protocol, overrides or {}, seeds, search or {})
+    file = YamlFile.read(source, faults) if isinstance(source, Path) else YamlFile.of(source, faults)
+    return _Checker(file, faults).spec(protocol, overrides or {}, seeds, search or {})
 
 
 STAND_INS: Mapping[Location, Any] = {("version",): 1, ("name",): "unnamed", ("search", "trials"): 1}
