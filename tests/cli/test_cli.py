@@ -12,7 +12,7 @@ import time
 import pytest
 
 from tests.support.runs import numbers
-from tests.support.shell import blocks, call
+from tests.support.shell import block, call
 from tests.support.specs import LONG, TINY, Spec
 
 
@@ -84,9 +84,9 @@ def test_a_signal_ends_it_after_a_checkpoint_and_says_how_to_go_on(shell, number
     assert list(shell.folder.glob("results/*/*/checkpoints/*.pt"))
 
 
-def test_the_method_of_the_readme_runs_like_any_other(shell):
+def test_the_method_of_the_pages_runs_like_any_other(shell):
     plugin = shell.folder / "outside.py"
-    plugin.write_text(blocks("python")[0])
+    plugin.write_text(block("python", "class HomoscedasticVAE(Method)"))
     grid = {"dataset": ["binary-tiny"], "method": ["homoscedastic-vae"], "latents": [4]}
     Spec(grid=grid, protocol={"base": "smoke", "train_images": None}).write(shell.folder)
     done = shell.run("sweep", "tiny.yaml", "-q", plugins=(plugin,))
@@ -97,8 +97,8 @@ def test_the_method_of_the_readme_runs_like_any_other(shell):
     assert test["nll_nats"] <= test["neg_elbo_nats"]
 
 
-def test_the_spec_of_the_readme_is_valid(tmp_path, monkeypatch, capsys):
-    (tmp_path / "mine.yaml").write_text(blocks("yaml")[0])
+def test_the_spec_of_the_pages_is_valid(tmp_path, monkeypatch, capsys):
+    (tmp_path / "mine.yaml").write_text(block("yaml", "`exclude` takes cells away"))
     code, out = call(monkeypatch, capsys, "validate", str(tmp_path / "mine.yaml"))
     assert code == 0 and "5 cells, 3 seeds" in out
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.support.runs import StopAfter, run, without_time
-from tests.support.shell import blocks
+from tests.support.shell import block
 from tests.support.specs import PAIR, Spec
 from vdae_bench import api
 from vdae_bench.errors import EnvironmentFault, UserError
@@ -150,13 +150,12 @@ def test_a_loaded_model_has_the_scores_of_its_record(tmp_path, context, tiny_dat
         np.testing.assert_array_equal(shown.to(torch.uint8), evidence.arrays["drawn"][:4])
 
 
-def test_the_example_of_the_readme(tmp_path, context, tiny_data, monkeypatch, capsys):
+def test_the_example_of_the_pages(tmp_path, context, tiny_data, monkeypatch, capsys):
     run(spec(tmp_path, samples=0), replace(context, keep_models=True))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VDAE_BENCH_DATA", str(tiny_data[0]))
-    (example,) = [block for block in blocks("python") if "vdae_bench import api" in block]
     names: dict[str, object] = {}
-    exec(example, names)
+    exec(block("python", "best = records"), names)
     assert names["drawn"].shape == (16, 36) and names["log_w"].shape[1] == 50
     test = names["model"].record.metrics.test
     assert names["again"]["nll_nats"] == pytest.approx(test.nll_nats, rel=1e-6)

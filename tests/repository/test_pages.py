@@ -45,8 +45,17 @@ def links(page: Path) -> list[str]:
 def test_actions_are_pinned_and_scripts_are_there(path: Path) -> None:
     steps = [step for job in YamlFile.read(path).content["jobs"].values() for step in job["steps"]]
     assert [step["uses"] for step in steps if not re.fullmatch(r"[\w/-]+@v\d+", step.get("uses", "a@v1"))] == []
-    scripts = [step["run"] for step in steps if step.get("run", "").startswith(".ci/")]
-    assert len(scripts) == 1 and os.access(ROOT / scripts[0], os.X_OK)
+    scripts = [step["run"].split()[0] for step in steps if step.get("run", "").startswith(".ci/")]
+    assert scripts and all(os.access(ROOT / script, os.X_OK) for script in scripts)
+
+
+def test_each_part_that_a_job_asks_for_is_one_that_the_script_runs() -> None:
+    jobs = YamlFile.read(ROOT / ".github" / "workflows" / "ci.yml").content["jobs"]
+    asked = [
+        step["run"].split()[1:] for job in jobs.values() for step in job["steps"] if ".ci/run" in step.get("run", "")
+    ]
+    script = (ROOT / ".ci" / "run").read_text()
+    assert sorted(asked) == [[part] for part in sorted(re.findall(r"^(\w+)\(\)", script, re.MULTILINE))]
 
 
 def test_what_git_ignores_is_every_page_for_a_browser_and_nothing_else_of_the_reports() -> None:

@@ -15,12 +15,25 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-README = ROOT / "README.md"
+FLAGS = re.DOTALL | re.MULTILINE
+FENCE = r"^```{}\n(.*?)^```"
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "vdae_bench/paper/README.md")),
+    *(page for page in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in page.parts),
+]
+"""Pages that people read: what they are told to type has to work."""
 
 
-def blocks(language: str) -> list[str]:
-    """The README's code blocks of a language."""
-    return re.findall(rf"```{language}\n(.*?)```", README.read_text(), re.DOTALL)
+def blocks(language: str, page: Path | None = None) -> list[str]:
+    """The code blocks of a language on a page, or on all of them, each text once."""
+    texts = [each.read_text() for each in ([page] if page else PAGES)]
+    return list(dict.fromkeys(block for text in texts for block in re.findall(FENCE.format(language), text, FLAGS)))
+
+
+def block(language: str, words: str) -> str:
+    """The one code block that has these words, whichever page it is on."""
+    (found,) = [each for each in blocks(language) if words in each]
+    return found
 
 
 class Shell:

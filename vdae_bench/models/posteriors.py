@@ -547,7 +547,7 @@ class FlowPosterior(Posterior):
         return self.flow.activation_rows
 
     def log_q(self, w: Float[Tensor, "R N K n"], log_det: Float[Tensor, "R #N #K"]) -> Float[Tensor, "R N K"]:
-        """Return log q(z|x) of the latents that come of the noise w, given log |det J| of each."""
+        """Return log q(z|x) of the latents that come of the noise w, given `log |det J|` of each."""
         return normal_log_prob(w) - self.noise_dim * self.log_sigma - log_det
 
 

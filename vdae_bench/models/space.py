@@ -42,7 +42,7 @@ class Logits:
         return log_p - log_q
 
     def log_det(self, x: Float[Tensor, "*rows n"]) -> Float[Tensor, "*rows"]:
-        """Return log |det dy/dx| of each row of pixels, in nats."""
+        """Return `log |det dy/dx|` of each row of pixels, in nats."""
         log_p, log_q = self._logs(x)
         return x.shape[-1] * math.log1p(-2 * self.alpha) - (log_p + log_q).sum(-1)
 

@@ -83,7 +83,7 @@ class Flow(Layer):
     """Rows of n numbers that an image takes at the widest place: they bound how many are worked on at a time."""
 
     def forward_and_log_det(self, x: Float[Tensor, "R N n"]) -> tuple[Float[Tensor, "R N n"], Float[Tensor, "R #N"]]:
-        """Return z = f(x) and log |det df/dx| at each x: exact, and of one column where it is the same everywhere."""
+        """Return z = f(x) and `log |det df/dx|` at each x: exact, and of one column where it is the same everywhere."""
         raise NotImplementedError
 
     def forward_and_estimate(

@@ -1,0 +1,57 @@
+"""Sphinx's settings: `make docs` builds the site from these pages and from the package, without a network."""
+
+import os
+import sys
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent / "_ext"), str(Path(__file__).parents[1])]
+os.environ["COLUMNS"] = "100"
+
+import click
+from sphinx.application import Sphinx
+
+from vdae_bench import __version__
+
+project = "vdae-bench"
+author = "the vdae-bench authors"
+copyright = "the vdae-bench authors, MIT licence"
+release = version = __version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_click",
+    "sphinx_copybutton",
+    "mathml",
+    "outside_links",
+    "tables",
+    "verdicts_picture",
+]
+exclude_patterns = ["_build", "_ext", "_generated"]
+
+html_theme = "furo"
+html_title = f"vdae-bench {release}"
+html_math_renderer = "mathml"
+html_copy_source = False
+
+myst_enable_extensions = ["dollarmath", "deflist"]
+myst_heading_anchors = 4
+myst_links_external_new_tab = False
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+default_role = "code"  # docstrings have `names` in single backticks
+napoleon_use_rtype = False
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+
+def setup(app: Sphinx) -> None:
+    """Let a star in the help of an option be a star."""
+
+    def escape(app: Sphinx, context: click.Context, lines: list[str]) -> None:
+        lines[:] = [line.replace("*", r"\*") for line in lines]
+
+    app.connect("sphinx-click-process-options", escape)
