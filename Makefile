@@ -61,7 +61,7 @@ $(VENV)/installed-docs: $(VENV)/installed
 
 docs: $(VENV)/installed-docs
 	$(BIN)/python -m pytest tests/repository/test_documentation.py vdae_bench/api.py vdae_bench/models
-	$(BIN)/python -m sphinx -q --fail-on-warning --keep-going -b html docs docs/_build/html
+	$(BIN)/python -m sphinx -q --fail-on-warning --keep-going --fresh-env --write-all -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 report: install

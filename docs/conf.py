@@ -1,6 +1,7 @@
 """Sphinx's settings: `make docs` builds the site from these pages and from the package, without a network."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -34,6 +35,8 @@ html_theme = "furo"
 html_title = f"vdae-bench {release}"
 html_math_renderer = "mathml"
 html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["math.css"]
 
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 4
@@ -49,9 +52,9 @@ copybutton_prompt_is_regexp = True
 
 
 def setup(app: Sphinx) -> None:
-    """Let a star in the help of an option be a star."""
+    """Let a star in the help of an option be a star, and a folder its name."""
 
     def escape(app: Sphinx, context: click.Context, lines: list[str]) -> None:
-        lines[:] = [line.replace("*", r"\*") for line in lines]
+        lines[:] = [re.sub(r"PosixPath\('(.*?)'\)", r"\1", line).replace("*", r"\*") for line in lines]
 
     app.connect("sphinx-click-process-options", escape)

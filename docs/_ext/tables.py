@@ -39,9 +39,15 @@ class Listing(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return the table."""
-        rows = LISTINGS[self.arguments[0]]()
-        shown = [{key: value for key, value in row.items() if key not in NOT_IN_TABLE} for row in rows]
-        return self.parse_text_to_nodes(table(shown))
+        rows = [
+            {key: value for key, value in row.items() if key not in NOT_IN_TABLE}
+            for row in LISTINGS[self.arguments[0]]()
+        ]
+        trained = [method.id for method in known_methods() if method.trains]
+        for row in rows:
+            if row.get("methods") == trained:
+                row["methods"] = []
+        return self.parse_text_to_nodes(table(rows))
 
 
 class Methods(SphinxDirective):
@@ -138,6 +144,8 @@ def table(rows: Iterable[Row]) -> str:
 
 
 def _cell(key: str, value: Any) -> str:
+    if key == "methods" and not value:
+        return "all that train"
     if isinstance(value, list):
         return ", ".join(_cell(key, each) for each in value)
     if isinstance(value, bool):

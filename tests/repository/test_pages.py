@@ -19,6 +19,9 @@ MAKEFILE = """\
 report:
 > @mkdir -p reports/quick reports/standard+0123abcd
 > @echo '<a href="../../results/seed-0.json">' | tee reports/quick/index.html > reports/standard+0123abcd/index.html
+docs:
+> @mkdir -p docs/_build/html
+> @echo '<a href="../reports/quick/index.html">' > docs/_build/html/index.html
 """
 
 
@@ -32,7 +35,7 @@ def test_the_site_leads_to_every_page_and_from_there_to_the_records(tmp_path: Pa
         subprocess.run([tmp_path / ".ci" / "pages"], check=True)
     site = tmp_path / "site"
     pages = [site / link for link in links(site / "index.html")]
-    assert [page.parent.name for page in pages] == ["quick", "standard+0123abcd"]
+    assert [page.parent.name for page in pages] == ["docs", "quick", "standard+0123abcd"]
     for page in pages:
         assert [(page.parent / link).is_file() for link in links(page)] == [True]
 

@@ -24,8 +24,11 @@ class Range(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     distribution: Literal["log_uniform_values", "uniform", "int_uniform"]
+    """How values are drawn: evenly in the logarithm, evenly, or evenly among whole numbers."""
     min: float = Field(allow_inf_nan=False)
+    """Lower end, which is included."""
     max: float = Field(allow_inf_nan=False)
+    """Upper end, which is included."""
 
     @property
     def faults(self) -> list[str]:
@@ -52,6 +55,7 @@ class Choices(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     values: list[Any] = Field(min_length=1)
+    """The values to choose from."""
     faults: ClassVar[tuple[str, ...]] = ()
     """Empty: a set cannot be wrong in itself, where an interval can (`Range.faults`)."""
 
@@ -105,9 +109,11 @@ class SearchSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     method: Literal["bayes", "random"] = "bayes"
+    """`bayes` proposes by a sampler that learns from earlier trials, `random` draws evenly."""
     sampler: Literal["gp", "tpe"] = "gp"
     """Sampler of method `bayes`: Optuna's Gaussian process, or its tree-structured Parzen estimator."""
     metric: Metric = Metric(name="validation_elbo", goal="maximize")
+    """The one quantity that a search maximises."""
     trials: Whole = Field(ge=1, le=MAX_TRIALS)
     """Number of trials in total, across resumes."""
     epochs: Whole | None = Field(default=None, ge=1)
@@ -115,13 +121,17 @@ class SearchSpec(BaseModel):
     batch: Whole = Field(default=8, ge=1, le=256)
     """Trials asked together, before any of them is told; those of one architecture train as replicas of one model."""
     pruning: bool = True
+    """Trials that fall behind the median of the others are stopped early."""
     seed: Whole = Field(default=0, ge=0, le=MAX_SEEDS)
+    """Seed of the proposals and of the trials."""
     share: list[Any] = []
     """Axes over which cells share one study, run on the first of them."""
     cell: str | None = None
     """Slug of the one cell whose study serves all."""
     compare: StudyGrid = StudyGrid()
+    """More studies beside this one, to compare samplers and lengths."""
     parameters: dict[str, Space] = Field(min_length=1)
+    """The hyper-parameters that are searched, each with its interval or set."""
 
 
 class CellPattern(BaseModel):
@@ -130,15 +140,20 @@ class CellPattern(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     dataset: str | None = None
+    """Id of the data set, as `binary-mnist`."""
     method: str | None = None
+    """Id of the method, as `lvdae`."""
     latents: Whole | None = None
+    """Number m of latents; 784, all pixels of MNIST, for methods with a flow for an encoder."""
     options: dict[str, Any] = {}
+    """Options of the method that are not the default."""
 
 
 class CellSpec(CellPattern):
     """A cell written out under `include`."""
 
     hyperparameters: dict[str, Any] = {}
+    """Hyper-parameters of this cell alone; they win over those of the sweep."""
 
 
 NOT_SWEEPS = ("bench", "chaos", "records", "claims", "index")
@@ -157,13 +172,22 @@ class SpecFile(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     version: Literal[1]
+    """Version of this format."""
     name: Annotated[str, AfterValidator(_plain_name)] = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+    """Name of the sweep, and of its folder of results: lower-case letters, digits, `.`, `_`, `-`."""
     description: str = ""
+    """A line on what the sweep is for, which its page and `vdae-bench list sweeps` show."""
     grid: list[dict[str, Annotated[list[Any], Field(min_length=1)]]] = []
+    """Lists of `dataset`, `method`, `latents` and any option, multiplied out to cells; or a list of such grids."""
     include: list[CellSpec] = Field(default=[], max_length=MAX_CELLS)
+    """Cells beside the grid."""
     exclude: list[CellPattern] = Field(default=[], max_length=MAX_CELLS // 10)
+    """Patterns of cells that are taken away from the grid."""
     protocol: Any = None
     """A name, or a mapping of the fields that differ."""
     hyperparameters: dict[str, Any] = {}
+    """Hyper-parameters of all cells whose methods have them; others keep their defaults."""
     search: SearchSpec | None = None
+    """The hyper-parameter search, which runs with `--search` or by `vdae-bench search`."""
     seeds: Whole | None = Field(default=None, ge=1, le=1000)
+    """How many seeds each cell has, from seed 0; None takes the protocol's."""

@@ -51,9 +51,13 @@ class RecordedCell(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     dataset: Name
+    """Id of the data set, as `binary-mnist`."""
     method: Name
+    """Id of the method, as `lvdae`."""
     latents: int
+    """Number m of latents."""
     options: dict[Name, Name | int | float | bool | None] = {}
+    """Options that are not the default."""
 
     def as_cell(self, method_title: str = "") -> Cell:
         """The cell, with the title of its method where it is known."""
@@ -69,13 +73,21 @@ class TestMetrics(BaseModel):
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
     neg_elbo_nats: float | None
+    """-ELBO on the test images, in nats an image; null for a flow, whose log p(x) is exact."""
     nll_nats: float
+    """NLL in nats an image: importance-sampled with K samples, or exact for a flow."""
     neg_elbo_bits_per_dim: float | None
+    """The same -ELBO in bits for each pixel; null for binary data."""
     nll_bits_per_dim: float | None
+    """The same NLL in bits for each pixel; null for binary data."""
     effective_sample_size: float
+    """How many of the K samples count, mean over images."""
     nll_standard_error_nats: float = 0.0
+    """Standard error of the NLL over images."""
     nll_bias_nats: float = 0.0
+    """First-order estimate of how much too high the NLL is, for K is finite."""
     neg_elbo_standard_error_nats: float | None = None
+    """Standard error of the -ELBO over images."""
     nll_standard_error_covers: Literal["gap", "level"] = "gap"
     """Contents of the NLL's standard error: that of the gap to -ELBO alone, in older records, or with that of the -ELBO
     it is taken from, on the images with few samples (`level`)."""
@@ -106,6 +118,7 @@ class ValidationMetrics(BaseModel):
 
     neg_elbo_nats: float
     best_epoch: int
+    """The first epoch with the lowest validation -ELBO."""
 
 
 class Metrics(BaseModel):
@@ -114,7 +127,9 @@ class Metrics(BaseModel):
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
     test: TestMetrics | None
+    """Metrics on the test images with the parameters after the last epoch; null where the run diverged."""
     validation: ValidationMetrics | None
+    """Metrics on the validation images; null where the run diverged."""
     test_at_best_epoch: TestMetrics | None = None
     """Test metrics with the parameters of the lowest validation -ELBO; only in a run that overfits."""
 
@@ -150,14 +165,23 @@ class Cost(BaseModel):
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
     train_seconds: float = Field(ge=0)
+    """Seconds of training by the clock, validation aside."""
     evaluation_seconds: float = Field(ge=0)
+    """Seconds of the test by the clock."""
     train_flops: int = Field(ge=0)
+    """FLOPs of training, of matrix products and convolutions."""
     validation_seconds: float = Field(default=0.0, ge=0)
+    """Seconds of validation during training by the clock."""
     evaluation_flops: int = Field(default=0, ge=0)
+    """FLOPs of the test."""
     parameters: int = 0
+    """How many numbers the model trains."""
     device: str
+    """The processor or GPU."""
     threads: int
+    """Threads of the process."""
     replicas: int
+    """Runs that trained together in its group."""
 
 
 class Record(BaseModel):
@@ -166,16 +190,27 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
     schema_: int
+    """Version of this format."""
     status: Literal["completed", "diverged"]
+    """`diverged` where the loss was not finite; a flag then says where."""
     cell: RecordedCell
+    """Data set, method, latents and options."""
     seed: int
+    """Seed of the initial parameters, the order of the images and all noise."""
     protocol: dict[str, Any]
+    """The resolved protocol, field by field."""
     hyperparameters: dict[str, str | int | float | bool | None]
+    """Values it trained with, and in `source` where they are from: the spec, or a search by its digest."""
     metrics: Metrics
+    """Scores."""
     curve: Curve
+    """-ELBO by epoch."""
     flags: list[str]
+    """Sentences on what was out of the ordinary: a jitter, a floor that was touched, a change of code on the way."""
     cost: Cost
+    """Time, FLOPs and machine."""
     provenance: dict[str, Any]
+    """Where it is from: commit, libraries, machine, data checksum, command, start, and `run_digest`, its identity."""
     method_version: int | None = None
     """The version of the method that ran, which its identity has too; older records do not say it."""
     method_title: str | None = None
