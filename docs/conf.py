@@ -36,7 +36,7 @@ html_title = f"vdae-bench {release}"
 html_math_renderer = "mathml"
 html_copy_source = False
 html_static_path = ["_static"]
-html_css_files = ["math.css"]
+html_css_files = ["site.css"]
 
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 4
