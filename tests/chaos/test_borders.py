@@ -12,6 +12,7 @@ import shlex
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -37,10 +38,11 @@ from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.provenance import provenance
 from vdae_bench.store.records import Store, parse, to_json
 from vdae_bench.system.lease import Held, Lease
-from vdae_bench.system.redact import redacted, redacted_command
+from vdae_bench.system.redact import redacted, redacted_command, without
 from vdae_bench.system.strict_json import SEAL
 from vdae_bench.system.tensor_file import load_if_fitting, read_tensors, write_tensors
 from vdae_bench.system.untrusted import LARGEST_SPEC, Unfit, content_of
+from vdae_bench.system.words import visible
 
 VAE = Cell("binary-mnist", "vae", 16)
 CONTINUOUS = Cell("continuous-mnist", "vae", 16)
@@ -64,6 +66,11 @@ ADDRESSES = [
     "postgresql://host/db?password%3DHUNTER2",
     *(f"postgresql://host/db?password=a{sign}HUNTER2&sslmode=require" for sign in "'\"&;#= "),
     "postgresql://me:HUNTER2",
+    *(f"postgresql://me:a{sign}HUNTER2" for sign in "/?:#"),
+    *(f"postgresql://me:a{sign}HUNTER2@host/db" for sign in ("\\", "\n", "'", "%", "\\n")),
+    "host=h password='a'HUNTER2'",
+    "password='it's HUNTER2' host=h",
+    "password='never closed HUNTER2",
     "//me:HUNTER2@host/db",
     "postgresql:/me:HUNTER2@host/db",
     "me:HUNTER2@host/db",
@@ -91,6 +98,15 @@ def test_no_password_is_in_the_error_of_a_storage(tmp_path, address):
     assert "HUNTER2" not in str(raised.value)
 
 
+@pytest.mark.parametrize("sign", ["\\", "\n", "\udce9", "'", "%", "\\n", "\u00e9", "/", "?"])
+def test_a_password_is_in_no_message_however_a_driver_writes_it(sign):
+    password = f"HUN{sign}TER2"
+    written = (password, repr(password), visible(password), repr(os.fsencode(password)), quote(os.fsencode(password)))
+    for each in written:
+        said = without(f"{each} is wrong", f"postgresql://me:{password}@host/db")
+        assert "HUN" not in said and "TER2" not in said and "is wrong" in said
+
+
 def test_what_has_no_secret_stays_as_it_is():
     for text in (
         "vdae-bench sweep 'a b.yaml' --set learning_rate=1e-3 --scheduler tcp://host:8786",
@@ -99,6 +115,7 @@ def test_what_has_no_secret_stays_as_it_is():
         "vdae-bench search s.yaml --storage 'postgresql://me@host:5432/db?sslkey=/home/me/key.pem'",
         "vdae-bench sweep s --scheduler tls://host:8786 --tls-key=key.pem --data C:/x",
         'an odd " quote',
+        "vdae-bench sweep s --set token_dim=64 --set passes=3 --set=bearer_scale=-1.5e-3",
     ):
         assert redacted(text) == redacted_command(text) == text
 

@@ -153,7 +153,7 @@ def open_storage(folder: Path, url: str | None) -> BaseStorage:
         try:
             return optuna.storages.get_storage(url)
         except Exception as error:  # SQLAlchemy's and drivers' own, of any kind
-            reason = without(f"{error}".partition("\n")[0], url)
+            reason = without(f"{error}", url).partition("\n")[0]  # a password may have an end of line
             raise UserError(f"cannot open the storage {redacted_address(url)}: {reason}") from None
 
 
