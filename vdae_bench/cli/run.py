@@ -29,6 +29,7 @@ from vdae_bench.spec.sweep import SweepSpec
 from vdae_bench.store.records import Store
 from vdae_bench.store.weights import AGAIN, has_weights
 from vdae_bench.system import atomic
+from vdae_bench.system.words import counted
 
 
 def run_sweeps(names: Sequence[str], command: Command) -> None:
@@ -70,7 +71,8 @@ def _run_sweeps(names: Sequence[str], command: Command) -> None:
             click.echo(plan_text(spec, planned))
             continue
         if context.keep_models and (bare := _without_weights(spec, planned, context.store)):
-            click.echo(f"{bare} finished runs have no weights, which only a run in training keeps; {AGAIN}", err=True)
+            which = f"{counted(bare, 'finished run')} {'has' if bare == 1 else 'have'} no weights"
+            click.echo(f"{which}, which only a run in training keeps; {AGAIN}", err=True)
         outcome = run_groups(planned, context, run, stop)
         atomic.check_held(context.store.root)
         report_sweep(spec, context.store, command.machine.reports)

@@ -28,6 +28,7 @@ from vdae_bench.search.winner import Trial, best_of
 from vdae_bench.system import atomic
 from vdae_bench.system.lease import SECONDS_TO_DEATH, Held, Lease
 from vdae_bench.system.redact import GONE, redacted, redacted_address, without
+from vdae_bench.system.words import first_line
 
 JOURNAL = "optuna.journal"
 LARGEST_JOURNAL = 2**32
@@ -176,7 +177,7 @@ def answering(study: Study, storage: BaseStorage) -> Iterator[None]:
         module = type(error).__module__.partition(".")[0]
         if isinstance(storage, JournalStorage) or module not in ("sqlalchemy", "optuna"):
             raise
-        reason = redacted(str(error.__cause__ or error).splitlines()[0])
+        reason = redacted(first_line(error.__cause__ or error))
         raise EnvironmentFault(
             f"the storage of study {study.name} does not answer ({reason}); what it holds is kept: "
             "give the same command again once it does"

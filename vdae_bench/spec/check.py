@@ -357,7 +357,8 @@ def sentence_about(fault: ErrorDetails, model: type[BaseModel], prefix: str = ""
         return f"unknown key {path!r}{hint}"
     if kind == "missing":
         return f"the key {path!r} is missing{MISSING.get(str(at[-1]), '')}"
-    said = KINDS.get(kind) or f"{fault['msg'][0].lower()}{fault['msg'][1:]}"
+    message = fault["msg"].removeprefix("Value error, ")
+    said = KINDS.get(kind) or f"{message[0].lower()}{message[1:]}"
     words = re.findall(r"'([^']*)'", str(fault.get("ctx", {}).get("expected", "")))
     return f"{path}: {said}, not {shown(given)}{nearest(given, words) if isinstance(given, str) else ''}"
 

@@ -28,10 +28,12 @@ from vdae_bench.system.yaml_file import Location, YamlFile, listed
 
 PROTOCOLS = ("smoke", "quick", "standard", "paper-mixed", "paper")
 """The shipped protocols, files in `sweeps/protocols/`: the longest and most exact last."""
-Whole = Annotated[int, BeforeValidator(whole)]
-"""A whole number, which may be written 1e2; nothing else is taken for one."""
+Whole = Annotated[int, BeforeValidator(whole), Field(le=10**12)]
+"""A whole number, which may be written 1e2; nothing else is taken for one, nor a number that no run reaches."""
 NOT_PROTOCOLS = ("budgets", "illustration")
 """Folders beside those of protocols, in results/<sweep>/ and in reports/."""
+PAGES = (".md", ".html", ".png", ".svg", ".json", ".csv")
+"""Endings of files that lie beside the folders of protocols in reports/."""
 NOT_IN_CONTENT = ("name", "base", "seeds", "description", "cannot_show", "quality_samples")
 SPLIT_OF = {
     "train_images": "train",
@@ -171,8 +173,8 @@ def _from_file(path: Path) -> Protocol:
     file, name = YamlFile.read(path), path.stem
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name) or not is_plain(name):
         raise UserError(f"{path}: a protocol is named as its file is, with small letters, digits, '.', '_' and '-'")
-    if name in NOT_PROTOCOLS:
-        raise UserError(f"{path}: {name} is the name of another folder; give the file another one")
+    if name in NOT_PROTOCOLS or Path(name).suffix in PAGES:
+        raise UserError(f"{path}: {name} is the name of another folder, or of a page; give the file another one")
     if name in PROTOCOLS:
         raise UserError(f"{path}: {name} is a shipped protocol; give the file another name")
     if not isinstance(file.content, dict) or file.content.get("base") not in PROTOCOLS:

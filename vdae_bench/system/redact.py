@@ -132,4 +132,6 @@ def _secrets(address: str) -> Iterator[str]:
         for form in (each, unquote(each), meant):
             escaped = form.encode("unicode_escape").decode()  # as `repr` and `visible` show what does not print
             yield from (form, escaped, repr(form)[1:-1], repr(os.fsencode(form))[2:-1], escaped.replace("\\\\", "\\"))
-        yield from (quote(meant, safe, errors=errors) for safe in ("", "/") for errors in ("replace", "surrogateescape"))
+        yield from (
+            quote(meant, safe, errors=errors) for safe in ("", "/") for errors in ("replace", "surrogateescape")
+        )
