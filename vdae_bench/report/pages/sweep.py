@@ -14,6 +14,7 @@ from vdae_bench.report.sections.compute import COMPUTE
 from vdae_bench.report.sections.cost import COST
 from vdae_bench.report.sections.curves import CURVES
 from vdae_bench.report.sections.deviations import DEVIATIONS
+from vdae_bench.report.sections.encoders import ENCODERS
 from vdae_bench.report.sections.estimates import ESTIMATES
 from vdae_bench.report.sections.head import HEAD, SEARCH_HEAD
 from vdae_bench.report.sections.limits import LIMITS
@@ -35,6 +36,7 @@ SECTIONS: tuple[Section[Subject, Any], ...] = (
     HEAD,
     NOISE,
     RESULTS,
+    ENCODERS,
     SAMPLES,
     CLAIMS,
     ESTIMATES,
