@@ -22,6 +22,7 @@ from vdae_bench.report.sections.noise import NOISE
 from vdae_bench.report.sections.origin import ORIGIN
 from vdae_bench.report.sections.overfitting import OVERFITTING
 from vdae_bench.report.sections.records import FLAGS, RECORDS
+from vdae_bench.report.sections.representations import REPRESENTATIONS
 from vdae_bench.report.sections.results.text import RESULTS
 from vdae_bench.report.sections.samples.text import SAMPLES
 from vdae_bench.report.sections.search.text import SEARCH
@@ -36,6 +37,7 @@ SECTIONS: tuple[Section[Subject, Any], ...] = (
     HEAD,
     NOISE,
     RESULTS,
+    REPRESENTATIONS,
     ENCODERS,
     SAMPLES,
     CLAIMS,
