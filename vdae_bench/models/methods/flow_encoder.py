@@ -133,6 +133,10 @@ class FlowEncoderMethod(Method):
         if options.get("decoder_variance") == "tied" and options.get("log_lambda") is not None:
             raise UserError("option log_lambda fixes what decoder_variance: tied ties to sigma; give one of the two")
 
+    def check_sizes(self, shape: tuple[int, int], options: Mapping[str, Any], sizes: Mapping[str, Any]) -> None:
+        """Raise `UserError` where images of that shape cannot pass the encoder's flow."""
+        FLOWS[options.get("flow", "nice")].check(shape, sizes)
+
     def check_latents(self, latents: int, data_dim: int) -> None:
         """Raise `UserError` unless m = n: a flow keeps the dimension."""
         if latents != data_dim:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
 from vdae_bench.paper.claims import ADDITIVE, ADDITIVE_SEES_X, AFFINE, CONVOLUTIONAL, DIAGONAL, SEES_X, encoders
 from vdae_bench.report.numbers.compute import AXES, Contest, at_equal_cost, course_of, differences
@@ -56,10 +57,12 @@ def _figure(contests: Sequence[Contest]) -> Figure:
                 axes.plot(x, y, label=course.label, **STYLE_OF[course.label].marked(3))
             fit(axes, [value for each in courses for of in each.values.values() for value in of[len(of) // 5 :]])
             axes.set_xlabel(AXES[axis][0])
+            axes.xaxis.set_major_formatter(EngFormatter(sep=""))
             axes.set_ylabel(f"validation -ELBO ({contest.unit.name})")
         places[0, column].set_title(f"{contest.dataset}, m = {contest.latents}", loc="left")
     lines = {line.get_label(): line for axes in places.flat for line in axes.lines}
-    figure.legend(lines.values(), lines.keys(), loc="outside upper left", ncols=3, handlelength=3.4)
+    ordered = [label for label in STYLE_OF if label in lines]
+    figure.legend([lines[label] for label in ordered], ordered, loc="outside upper left", ncols=3, handlelength=3.4)
     return figure
 
 

@@ -19,6 +19,8 @@ from vdae_bench.spec.sweep import Cell
 
 SPACES = ("pixels", "logit")
 TITLE = "Pixels and logits of pixels"
+CEILING = 9.0
+"""Bits/dim up to which the figure shows; a uniform density has 8."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def _figure(found: Sequence[Pairs]) -> Figure:
                 place = (SPACES.index(space) + 0.12, lowest)
                 axes.annotate("quoted:\n" + "\n".join(said), place, fontsize=7, color=GREY, va="center")
         axes.set_xlim(-0.3, 1.75)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, min(CEILING, axes.get_ylim()[1]))
         axes.set_xticks([0, 1], ["pixels", "logits of pixels"])
         axes.set_ylabel("test NLL (bits/dim of pixels)")
         axes.set_title(each.dataset, loc="left")
@@ -119,7 +121,7 @@ def _text(subject: Subject, found: Sequence[Pairs]) -> Iterator[str]:
     yield picture("Test NLL of each method on pixels and on logits of pixels", f"{name}.svg")
     yield (
         "Both columns are densities of pixels, in bits/dim, at equal length: on logits the volume of logit(alpha + "
-        "(1 - 2 alpha) x) is counted. "
+        f"(1 - 2 alpha) x) is counted. What is above {CEILING:g} bits/dim runs off the top. "
         f"{as_pixels(name)}."
     )
     yield pairs_table(found)
