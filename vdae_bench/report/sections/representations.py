@@ -87,6 +87,8 @@ def _figure(found: Sequence[Pairs]) -> Figure:
         for space in SPACES:
             # One column of names for the lines that lie too near each other to be named apart.
             said = [f"{', '.join(who)} {value:g}" for (of, value), who in sorted(names.items()) if of == space]
+            if any("(?)" in each for each in said):
+                said.append("(?) units differ, or may")
             if said:
                 lowest = min(value for of, value in names if of == space)
                 place = (SPACES.index(space) + 0.12, lowest)
