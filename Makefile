@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PROTOCOL ?= quick
+# A worker for each processor; who runs out of tests takes some of another's.
+PARALLEL ?= -n auto --dist worksteal
 
-.PHONY: help install reproduce evidence test check report report-check bench gpu mutants chaos lock audit clean
+.PHONY: help install reproduce evidence test test-fast check report report-check bench gpu mutants chaos lock audit clean
 
 help:
 	@echo "make reproduce   Table 1 on real MNIST at protocol quick (PROTOCOL=smoke|quick|standard|paper)"
 	@echo "make evidence    the long runs behind reports/README.md, or go on with them; stop it at any time"
-	@echo "make test        the tests"
+	@echo "make test        the tests, on all processors"
+	@echo "make test-fast   the same without those marked slow: processes that are killed, clusters, databases"
 	@echo "make check       lint, format and types"
 	@echo "make mutants     break the mathematics on purpose, over 100 ways: a test must catch each (a quarter of an hour)"
 	@echo "make bench       time our steps beside other ways of taking them (10 minutes on two quiet cores)"
@@ -41,7 +44,10 @@ evidence: install
 	$(BIN)/vdae-bench sweep evidence/noise
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
+
+test-fast: install
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 check: install
 	$(BIN)/ruff check .

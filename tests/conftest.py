@@ -6,13 +6,15 @@ import os
 from pathlib import Path
 
 import pytest
-from jaxtyping import install_import_hook
+from jaxtyping import config, install_import_hook
 
 import tests.support.typecheck  # noqa: F401 - named below
 
-# Shapes such as Float[Tensor, "R N n"] are checked at every call in the tests: before any of these is imported.
+# Shapes such as Float[Tensor, "R N n"] are checked at every call in most tests: before any of these is imported.
 CHECKED = ["models", "training", "evaluation", "data.noise", "data.views"]
 install_import_hook([f"vdae_bench.{module}" for module in CHECKED], "tests.support.typecheck.checked")
+UNCHECKED = {"bench", "chaos", "cli", "report", "running", "search", "store"}
+"""Rooms whose tests run whole sweeps of models that other rooms check: a checked step takes three times as long."""
 
 import torch  # noqa: E402
 
@@ -21,9 +23,22 @@ from tests.support.shell import ROOT, Shell  # noqa: E402
 from vdae_bench.models.registry import load_plugin  # noqa: E402
 from vdae_bench.running.context import RunContext  # noqa: E402
 from vdae_bench.store.records import Store  # noqa: E402
+from vdae_bench.system.devices import usable_processors  # noqa: E402
 
 torch.set_num_threads(1)  # the models are tiny
 os.environ["OMP_NUM_THREADS"] = "1"  # the default of --threads: runs of tests are in one process, unless they say more
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Check shapes in this test or not, its fixtures included."""
+    config.update("jaxtyping_disable", item.path.parent.name in UNCHECKED)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Read `-n auto` as one worker for each processor that a container leaves to us."""
+    return usable_processors()
 
 
 @pytest.fixture(scope="session")
@@ -46,3 +61,9 @@ def shell(tiny_data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.Monk
     """The command line in a folder of the test's own; what the test itself starts finds the package too."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     return Shell(tmp_path, tiny_data)
+
+
+@pytest.fixture
+def no_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare verbs in this process and in its forks the pages, which take longer than runs of a tiny model."""
+    monkeypatch.setattr("vdae_bench.cli.run.report_sweep", lambda *_: None)

@@ -121,7 +121,7 @@ drop m from the KL
 -variance_terms - m)
 +variance_terms)
 take the first image's C for the whole batch
--images = x.shape[1] if
+-images = batch if
 +images = 1 if
 drop the 1/2 of the VAE's KL
 -kl = 0.5 * (log_variance.exp()
@@ -154,6 +154,31 @@ give all images the first one's context
 forget the 2 of log det C
 -return 2 * factor
 +return factor
+
+=== models/log_det.py tests/mathematics/test_estimators.py
+keep what is there already in the basis of Lanczos
+-following - (following @ basis.mT) @ basis
++following
+take the trace of log T for what the probe sees of it
+-identity[:, :1], upper=False)[..., 0]
++identity, upper=False).diagonal(dim1=-2, dim2=-1)
+forget the scale in the logarithm by Lanczos
+-value: Tensor = scale.log() + (
++value: Tensor = (
+
+=== models/posteriors.py tests/mathematics/test_estimators.py
+forget the length of the probe in log det C
+-self.noise_dim * log_quadrature(rows)
++log_quadrature(rows)
+forget the length of the probe in tr C
+-self.noise_dim * rows[:, :, 0].square()
++rows[:, :, 0].square()
+take probes in validation
+-self.log_det == "lanczos" and training
++self.log_det == "lanczos"
+give all images the first one's probe
+-noise[:, :images, self.data_dim :] < 0
++noise[:, :1, self.data_dim :].expand(-1, images, -1) < 0
 
 === models/flows/base.py tests/mathematics/test_jacobians.py tests/models/test_flows.py
 drop the scaling layer's log-determinant
@@ -689,7 +714,7 @@ count the samples of a half as those of a quarter
 -whole + math.log(PARTS / len(half_sums))
 +whole
 
-=== report/numbers/chapters.py tests/report/test_story.py
+=== report/numbers/pairs.py tests/report/test_story.py
 pair the story's seeds by rank
 -values = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
 +values = [one - other for (_, one), (_, other) in zip(sorted(ours.items()), sorted(theirs.items()), strict=False)]
@@ -713,14 +738,20 @@ leave the bias out of the NLL's gate
 - + statistics.fmean(map(nll_bias, cell.completed))
 +
 decide on an NLL with few effective samples
--if run.effective_samples <= FEW_SAMPLES]:
-+if run.effective_samples <= 0]:
+-fewest.effective_samples > FEW_SAMPLES:
++fewest.effective_samples > 0:
 count length in epochs alone
 -if protocol.epochs >= PAPER_EPOCHS and protocol.epochs * steps >= PAPER_EPOCHS * papers:
 +if protocol.epochs >= PAPER_EPOCHS:
 pass over diverged seeds
 -if each.diverged:
 +if not each.completed:
+pass over seeds that are left out of a cell
+-for reason, count in Counter(other.reason for other in each.left_out).items():
++for reason, count in ():
+compare plug-ins of different bytes
+-if len({run.record.provenance.get("plugin_sha256") for run in members}) > 1:
++if not members:
 
 === report/numbers/runs.py tests/report/test_verdicts.py
 take effective samples as their mean over images

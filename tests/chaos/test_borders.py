@@ -24,10 +24,13 @@ from tests.support.records import made_up_record, publish, small_record
 from tests.support.specs import TINY
 from vdae_bench.cli.resolve import parse_settings
 from vdae_bench.errors import UserError
+from vdae_bench.models.registry import load_plugin
 from vdae_bench.report.build import FORMATS, build_reports
 from vdae_bench.report.style.csv import csv
 from vdae_bench.report.style.figure import canvas, saved
 from vdae_bench.running.options import Command, RunOptions
+from vdae_bench.running.pools import choose_pool
+from vdae_bench.running.workers import Load
 from vdae_bench.search.ledger import open_storage
 from vdae_bench.spec.check import load_spec
 from vdae_bench.spec.sweep import Cell
@@ -56,6 +59,14 @@ ADDRESSES = [
     "redis://:HUNTER2@host:6379/0",
     "https://HUNTER2@host/simple",
     "https://host/simple?access_token=HUNTER2",
+    *(f"postgresql://host/db?{key}=HUNTER2" for key in ("AccountKey", "private_key", "db_pw", "auth", "x-jwt")),
+    "postgresql://host/db?%2570%2561%2573%2573=HUNTER2",
+    "postgresql://host/db?password%3DHUNTER2",
+    *(f"postgresql://host/db?password=a{sign}HUNTER2&sslmode=require" for sign in "'\"&;#= "),
+    "postgresql://me:HUNTER2",
+    "//me:HUNTER2@host/db",
+    "postgresql:/me:HUNTER2@host/db",
+    "me:HUNTER2@host/db",
 ]
 
 
@@ -85,6 +96,8 @@ def test_what_has_no_secret_stays_as_it_is():
         "vdae-bench sweep 'a b.yaml' --set learning_rate=1e-3 --scheduler tcp://host:8786",
         "vdae-bench search s.yaml --storage postgresql://me@host/db?passfile=/home/me/.pgpass",
         "vdae-bench search s.yaml --storage sqlite:///study.db",
+        "vdae-bench search s.yaml --storage 'postgresql://me@host:5432/db?sslkey=/home/me/key.pem'",
+        "vdae-bench sweep s --scheduler tls://host:8786 --tls-key=key.pem --data C:/x",
         'an odd " quote',
     ):
         assert redacted(text) == redacted_command(text) == text
@@ -239,6 +252,22 @@ def test_only_regular_files_of_bounded_size_are_read(tmp_path, kind):
     publish_over = small_record(0)
     store.publish([(path, publish_over)])
     assert store.read(path) == publish_over and len(list(path.parent.iterdir())) == 2
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "huge"])
+def test_plugins_and_certificates_are_regular_files_of_bounded_size(tmp_path, context, kind):
+    path = tmp_path / "own.py"
+    try:
+        special(kind, path)
+    except OSError:
+        pytest.skip("this file system has no such file")
+    with pytest.raises(UserError, match=r"is not a file|bytes"):
+        load_plugin(path)
+    certificates = dict.fromkeys(("tls_ca", "tls_cert", "tls_key"), path)
+    with pytest.raises(UserError, match=r"cannot read .*own.py"):
+        options = RunOptions(scheduler="tls://127.0.0.1:1", **certificates)
+        with choose_pool(options, context, Load(1, [0], [0.0]), print):
+            pass
 
 
 def test_a_spec_is_bounded_before_it_is_read_and_its_cells_before_they_are_made(tmp_path):

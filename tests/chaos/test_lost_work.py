@@ -34,16 +34,20 @@ from vdae_bench.running import cost
 from vdae_bench.running.execute import run_plan
 from vdae_bench.running.job import Job
 from vdae_bench.running.options import Command, MachineOptions
-from vdae_bench.running.plan import plan
+from vdae_bench.running.plan import note_asked, plan
 from vdae_bench.running.progress import Progress
 from vdae_bench.running.stop import StopToken
 from vdae_bench.search import run as search_module
 from vdae_bench.search.ledger import JOURNAL, open_storage
 from vdae_bench.search.studies import Study, studies_of
 from vdae_bench.spec.check import load_spec
+from vdae_bench.store.asked import read_asked
+from vdae_bench.store.layout import weights_path
 from vdae_bench.store.records import Store
+from vdae_bench.store.weights import share_model
 from vdae_bench.system import atomic, processes
 from vdae_bench.system.lease import Held, Lease
+from vdae_bench.system.tensor_file import write_tensors
 from vdae_bench.training import checkpoint as checkpoint_module
 from vdae_bench.training.checkpoint import Checkpoint, Unusable, read_state
 from vdae_bench.training.trainer import Interrupted, Trainer
@@ -125,6 +129,24 @@ def test_publishing_over_a_record_that_cannot_be_read_at_any_time_keeps_it(read,
     monkeypatch.undo()
     assert sorted(store.read(each).run_digest[0] for each in path.parent.iterdir()) == ["a", "b"]
     assert store.read(path) == new
+
+
+@pytest.mark.parametrize("number", PASSING, ids=errno.errorcode.get)
+def test_what_was_asked_for_and_weights_that_cannot_be_read_are_not_called_missing(
+    number, sweep, context, monkeypatch, tmp_path
+):
+    planned = plan(sweep, context.store)
+    note_asked(sweep, planned, context.store)
+    asked = read_asked(context.store, sweep.name, sweep.protocol.name)
+    record = tmp_path / "cell" / "seed-0.json"
+    write_tensors(weights_path(record), {"run_digest": "a", "state": {}})
+    fail_reading(monkeypatch, number, once("asked.json", ".pt"))
+    with pytest.raises(EnvironmentFault, match=r"cannot read .*asked\.json"):
+        note_asked(sweep, planned, context.store)
+    assert read_asked(context.store, sweep.name, sweep.protocol.name) == asked
+    fail_reading(monkeypatch, number, once(".pt"))
+    with pytest.raises(EnvironmentFault, match=r"cannot read .*\.pt"):
+        share_model(record, "a")
 
 
 def test_memory_that_is_short_while_a_checkpoint_is_read_says_nothing_against_it(tmp_path, monkeypatch):
@@ -296,6 +318,7 @@ def test_progress_that_cannot_be_written_loses_no_run(broken, sweep, context, mo
     assert len(outcome.records) == 2 and not outcome.failures
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", ["2>&- >/dev/full", "2>&1 | true"])
 def test_a_command_of_paths_that_are_no_text_whose_output_nobody_takes_comes_to_its_records(closed, shell):
     if not Path("/dev/full").exists():

@@ -201,6 +201,14 @@ def test_a_verb_reads_each_spec_once(monkeypatch, tmp_path, words):
     assert words != ("--budget", "1h") or set(planned) == {(3, 1)}
 
 
+@pytest.mark.parametrize(("part", "ends"), [("all", True), ("table1", False)])
+def test_the_whole_paper_ends_with_its_claims(monkeypatch, tmp_path, capsys, part, ends):
+    monkeypatch.setattr(commands, "run_sweeps", lambda *_: None)
+    cli.main(["reproduce", part, "--results", str(tmp_path)], standalone_mode=False)
+    assert ("The bound tightens to the flow's likelihood" in capsys.readouterr().out) is ends
+
+
+@pytest.mark.usefixtures("no_pages")
 def test_the_line_of_a_stopped_run_and_of_its_records_is_the_command(shell):
     LONG.but(protocol={"epochs": 2}).write(shell.folder)
     words = ["sweep", "tiny.yaml", "-q", "--threads", "1"]

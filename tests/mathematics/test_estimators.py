@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from tests.support.references import Reference
 from tests.support.truths import LINEAR_GAUSSIAN, full_jacobians, gauss_hermite, quadratic_nodes, randn
 from vdae_bench.data.noise import NoiseSource
 from vdae_bench.evaluation.likelihood import score_images
+from vdae_bench.models.log_det import lanczos_rows, log_quadrature
 from vdae_bench.models.posteriors import LinearisedFlow
 from vdae_bench.models.registry import Problem, get_method
 
@@ -89,6 +91,90 @@ def test_log_det_rows_set_the_size_of_the_part(monkeypatch):
     assert images == [1, 1, 2, 8]
 
 
+# Stochastic Lanczos quadrature
+
+
+def all_signs(m):
+    """Every probe of m random signs, (2^m, m)."""
+    return torch.tensor(list(itertools.product((-1.0, 1.0), repeat=m)), dtype=torch.float64)
+
+
+def test_with_m_steps_lanczos_is_unbiased_over_all_probes():
+    """Value and every gradient average to those of `exact`, tr C with log det C; one probe alone is far from them."""
+    exact, lanczos = build("lvdae", log_det="exact"), build("lvdae", log_det="lanczos")
+    assert lanczos.posterior.lanczos_steps == LATENTS  # no more than there are
+    x, probes = pixels(BATCH), all_signs(LATENTS)
+    zero = torch.zeros(2, BATCH, DATA_DIM, dtype=torch.float64)
+    expected = exact.posterior.sample_with_divergence(x, zero[..., :LATENTS], exact.prior, 1).divergence
+    expected.sum().backward()
+
+    def with_probes(x, probes):
+        noise = torch.cat((x.new_zeros(x.shape), probes.expand(2, -1, -1)), -1)
+        return lanczos.posterior.sample_with_divergence(x, noise, lanczos.prior, 10**6).divergence
+
+    found = with_probes(x.repeat(1, len(probes), 1), probes.repeat_interleave(BATCH, 0))
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+    assert (with_probes(x, probes[:1].expand(BATCH, -1)) - expected).abs().min() > 1e-3
+    found.sum().backward()
+    for mine, theirs in zip(lanczos.posterior.parameters(), exact.posterior.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4, 7])
+@pytest.mark.parametrize("condition", [9.0, 160.0])
+def test_the_bias_of_lanczos_is_as_stated(steps, condition):
+    """Against slogdet, over all probes: each is too high by at most 2 m r^2k / (k (1 - r)); none is at k = m."""
+    m, replicas = 7, 3
+    frame = torch.linalg.qr(randn(replicas, 12, m, seed=130))[0].mT
+    turn = torch.linalg.qr(randn(replicas, m, m, seed=131))[0]
+    spectrum = torch.logspace(0, math.log10(condition), m, dtype=torch.float64)
+    jacobian = (turn * spectrum.sqrt()) @ frame  # C has that spectrum, in other directions in each replica
+    log_c = (turn * spectrum.log()) @ turn.mT
+    probes = all_signs(m).expand(replicas, -1, -1)
+    rows = lanczos_rows(
+        lambda g: (g.flatten(1, 2) @ jacobian)[:, :, None],
+        lambda t: (t.flatten(1, 2) @ jacobian.mT)[:, :, None],
+        probes,
+        steps,
+    )
+    values = m * log_quadrature(rows)
+    bias = values - ((probes @ log_c) * probes).sum(-1)
+    root = math.sqrt(condition)
+    r = (root - 1) / (root + 1)
+    assert bias.min() > -1e-6 and bias.max() < 2 * m * r ** (2 * steps) / (steps * (1 - r)) + 1e-6
+    off = values.mean(1) - torch.linalg.slogdet(jacobian @ jacobian.mT).logabsdet
+    torch.testing.assert_close(off, bias.mean(1), rtol=1e-9, atol=1e-9)  # the probes themselves are unbiased
+    assert (off.abs().max() < 1e-6) if steps == m else (off.min() > 1e-5)
+
+
+def test_lanczos_starts_where_c_is_the_identity_and_its_basis_ends_at_once():
+    """As training does, where projections are orthonormal: the value is 0, and the gradient that of one step."""
+    weight = torch.eye(5, 8, requires_grad=True)
+    probe = torch.tensor([[[1.0, -1.0, 1.0, 1.0, -1.0]]])
+    log_det = 5 * log_quadrature(lanczos_rows(lambda g: g @ weight, lambda t: t @ weight.mT, probe, 4))
+    assert abs(log_det.item()) < 1e-5
+    log_det.sum().backward()
+    expected = torch.zeros(5, 8)
+    expected[:, :5] = 2 * probe[0].mT @ probe[0]
+    torch.testing.assert_close(weight.grad, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_replicas_of_lanczos_and_its_validation_are_apart():
+    """A replica's terms are those it has alone; without gradients C is exact, on the part that `subset` has."""
+    model, subset = build("lvdae", log_det="lanczos"), build("lvdae", log_det="subset")
+    x, noise = pixels(BATCH), randn(2, BATCH, DATA_DIM + LATENTS, seed=132)
+    both = model.posterior.sample_with_divergence(x, noise, model.prior, 10**6)
+    changed = x.clone()
+    changed[1] = 0.5
+    one = model.posterior.sample_with_divergence(changed, noise, model.prior, 10**6)
+    assert torch.equal(both.divergence[0], one.divergence[0]) and both.divergence[1] != one.divergence[1]
+    assert (both.divergence_variance > 0).all()  # though all images have a probe
+    with torch.no_grad():
+        mine = model.posterior.sample_with_divergence(x, noise, model.prior, 2 * LATENTS)
+        theirs = subset.posterior.sample_with_divergence(x, noise[..., :DATA_DIM], subset.prior, 2 * LATENTS)
+    assert torch.equal(mine.divergence, theirs.divergence) and torch.equal(mine.z, theirs.z)
+
+
 # The sample f(x) + sigma J w
 
 
@@ -155,6 +241,7 @@ ESTIMATORS = {
     "exact": ("exact", 1),
     "projected": ("projected", 10**6),
     "J w": ("subset", 10**6),
+    "lanczos": ("lanczos", 10**6),
     "half": ("subset", IMAGES // 2 * M),
 }
 """Estimator and rows of Jacobian for the log-determinant: 10^6 is all images, the last half of them."""
@@ -183,7 +270,7 @@ def test_mean_gradients_meet_the_exact_one_and_their_extra_variance_is_known():
         assert score.abs().max() < 4 and score.square().mean() < 2, name
         variance[name] = draws.var(0).sum().item()
     assert variance["exact"] < variance["J w"] < 2 * variance["exact"]
-    assert variance["projected"] < variance["J w"]
+    assert variance["projected"] < variance["J w"] < variance["lanczos"]
     one = copies(1, "subset", "sigmoid")
     no_noise = torch.zeros(1, IMAGES, N, dtype=torch.float64)
     halves = [

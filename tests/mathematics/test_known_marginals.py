@@ -149,7 +149,7 @@ def test_lvdae_kl_is_the_gaussian_one(lvdae, log_det):
     assert torch.equal(variance, torch.zeros_like(variance))  # no image was left out
 
 
-@pytest.mark.parametrize("log_det", ["exact", "subset", "projected", "evaluation"])
+@pytest.mark.parametrize("log_det", ["exact", "subset", "projected", "lanczos", "evaluation"])
 def test_lvdae_samples_have_the_gaussian_mean_and_covariance(lvdae, log_det):
     """z = f(x) + sigma L eta or f(x) + sigma J w is affine in the noise, so nodes have its moments exactly."""
     make, x = lvdae

@@ -146,3 +146,12 @@ def test_sums_are_of_each_machine(store: Store, reports: Path, blank_pictures: N
     page = build_reports(store, reports)[0].path.read_text()
     rows = table_with(page, "threads")
     assert sorted(row["device"] for row in rows) == ["cpu (a processor)", "cpu (another)"]
+
+
+def test_a_pair_with_diverged_seeds_gets_no_verdict(store: Store) -> None:
+    put(store, "vae", [120.0, 110.0, 105.0, 102.0], flops=400)
+    put(store, "lvdae", [112.0, 104.0, 100.0, 99.0], flops=400)
+    lost = made_up_record(Cell("binary-mnist", "lvdae", 16), 3, FOUR, diverged=True)
+    publish(store, "mini", "quick", "binary-mnist_lvdae_16", [lost])
+    (contest,) = contests_of(select(load_runs(store)), [])
+    assert worth(contest, contest.others[0]) == "not comparable (1 of 4 seeds of binary-mnist_lvdae_16 diverged)"

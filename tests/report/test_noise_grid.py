@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -13,7 +15,8 @@ from vdae_bench.data.units import bits_per_dim
 from vdae_bench.paper.claims import DECOUPLED, LOG_SIGMAS
 from vdae_bench.report.build import WrittenReport, build_reports
 from vdae_bench.report.numbers.noise import COUPLED, NoiseCurve, coupled_floor
-from vdae_bench.report.numbers.statistics import Summary
+from vdae_bench.report.numbers.runs import Run
+from vdae_bench.report.numbers.statistics import CellRuns, Summary
 from vdae_bench.report.sections.noise import findings
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.records import Store
@@ -156,3 +159,12 @@ def test_sweeps_without_noise_levels_have_no_such_figure(store, reports):
     publish(store, "mini", "quick", cell.slug, [made_up_record(cell, 0)])
     written = build_reports(store, reports)[0]
     assert not list(written.path.parent.glob("*noise*"))
+
+
+def test_a_grid_with_diverged_seeds_supports_neither_claim():
+    cell = Cell("continuous-mnist", "vdae-resnet", 784, (("log_sigma", 1.0),))
+    lost = CellRuns(cell, (Run(Path("seed-0.json"), "figure1", "quick", made_up_record(cell, diverged=True)),))
+    curves = [curve(label, coupled if label == COUPLED else lambda _: 1.0) for label in (COUPLED, *NAMES)]
+    assert "These means support" in "\n".join(findings(curves))
+    text = "\n".join(findings([*curves[:-1], replace(curves[-1], cells=(lost,))]))
+    assert "1 of 1 seed of" in text and "diverged, so that 7a and 7b stay open." in text and "support" not in text

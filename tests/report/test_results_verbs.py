@@ -279,6 +279,15 @@ def test_chance_alone_moves_no_score_in_most_comparisons() -> None:
     assert sum(moved(42) for _ in range(200)) < 20
 
 
+def test_compare_names_the_seeds_that_diverged_on_one_side(call: Any, tmp_path: Path) -> None:
+    for name, lost in (("a", 0), ("b", 3)):
+        records = [made_up_record(VAE, seed, diverged=seed < lost) for seed in range(3)]
+        publish(Store(tmp_path / name), "table2", "quick", VAE.slug, records)
+    out = call("compare", "a", "b")[1]
+    assert f"diverged, and in no score: table2/quick/{VAE.slug}: 0 of 3 seeds in A, 3 of 3 seeds in B" in out
+    assert len(json.loads(call("compare", "a", "b", "--format", "json")[1])["diverged"]) == 1
+
+
 def test_compare_counts_the_scores_and_says_so(call: Any, tmp_path: Path) -> None:
     """A change that is beyond chance for one score and not beyond it for eight."""
     stores = [Store(tmp_path / name) for name in "ab"]

@@ -77,7 +77,24 @@ def test_a_pair_that_may_not_be_compared_is_named(store, reports):
         records = [made_up_record(cell, s, spec.protocol, hyperparameters={"learning_rate": rate}) for s in (0, 1)]
         publish(store, spec.name, spec.protocol.name, cell.slug, records)
     (content,) = render_story(store, reports, parts=parts).values()
-    assert content.decode().count("unequal learning_rate") == 2  # in the first table's notes, and in the chapter's
+    lines = [line for line in content.decode().splitlines() if "unequal learning_rate" in line]
+    assert sum("is no fair pair" in line for line in lines) == 1  # under the first table
+    assert sum(line.startswith("- L-VDAE less VAE at m = 16") for line in lines) == 1  # in the chapter
+    assert any(line.startswith("| 1 ") for line in lines)  # claim 1
+
+
+def test_differences_of_nlls_with_few_effective_samples_are_named_as_of_bounds(store, reports, text):
+    parts = [Part("evidence/binary")]
+    spec = parts[0].resolved
+    for method in ("lvdae", "vae"):
+        cell = Cell("binary-mnist", method, 16)
+        test = {"effective_sample_size": 9.0, "nll_bias_nats": 0.04}
+        publish(store, spec.name, spec.protocol.name, cell.slug, [made_up_record(cell, 0, spec.protocol, test=test)])
+    (content,) = render_story(store, reports, parts=parts).values()
+    table, _, sentence = content.decode().partition("L-VDAE less VAE at m = 16")
+    assert "no more than those of bounds: binary-mnist, m = 16, standard." in table
+    assert "with 9.0 effective samples" in sentence
+    assert "those of bounds" not in text
 
 
 def test_the_lead_of_l_vdae_stands_first_for_every_m(text):

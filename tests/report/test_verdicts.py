@@ -383,6 +383,14 @@ def test_both_numbers_can_be_the_papers_and_their_order_turned(store: Store) -> 
     assert order and order.verdict is Verdict.REPRODUCED
 
 
+def test_rows_with_unequal_hyperparameters_have_no_order(store: Store) -> None:
+    put(store, VAE, 87.0)
+    put(store, LVDAE, 86.0, hyperparameters={"learning_rate": 1e-5})
+    (sheet,) = sheets_of(select(load_runs(store)))
+    order = judge_order(sheet.rows[0], sheet.rows, "neg_elbo")
+    assert order and order.verdict is Verdict.NOT_COMPARABLE and "unequal learning_rate" in order.reason
+
+
 def test_wherever_a_number_is_judged_its_order_stands_beside_it(store: Store, reports: Path) -> None:
     put(store, VAE, 86.6)
     put(store, LVDAE, 86.7)
@@ -635,6 +643,59 @@ def test_methods_at_their_own_defaults_are_alike(store: Store) -> None:
 def test_another_origin_is_said_and_decides_all_the_same(store: Store, origin: dict[str, Any], said: str) -> None:
     put_pair(store, provenance=origin)
     assert pair(store).verdict is Verdict.REPRODUCED and said in pair(store).evidence
+
+
+@pytest.mark.parametrize("own", [{"hyperparameters": {"learning_rate": 1e-4}}, {"provenance": {"plugin_sha256": "a"}}])
+def test_seeds_that_may_not_stand_with_a_cells_others_are_in_no_verdict_and_named(
+    store: Store, own: dict[str, Any]
+) -> None:
+    put_pair(store)
+    started = {"started_at": "2020-01-01T00:00:00+00:00"}
+    own = {**own, "provenance": {**own.get("provenance", {}), **started}}
+    odd = [made_up_record(LVDAE, seed, PAPER, nll_nats=99.0, **own) for seed in (4, 5)]
+    publish(store, "table2", "paper", LVDAE.slug, odd)
+    number = judge_cell(cell_of(store, LVDAE, "paper"), "neg_elbo")
+    assert pair(store).estimate and pair(store).estimate.count == 4 and number and number.estimate.count == 4
+    assert all(f"2 seeds of {LVDAE.slug} left out: " in finding.reason for finding in (pair(store), number))
+
+
+def test_seeds_of_several_versions_of_a_method_are_in_no_mean_together(store: Store) -> None:
+    put(store, VAE, 87.0)
+    newer = [made_up_record(VAE, seed, PAPER).model_copy(update={"method_version": 2}) for seed in (4, 5)]
+    publish(store, "table2", "paper", VAE.slug, newer)
+    assert [len(each) for each in (select(load_runs(store)).runs, select(load_runs(store)).left_out)] == [2, 4]
+
+
+def test_plug_ins_of_different_bytes_on_two_sides_are_not_compared() -> None:
+    cells = [
+        CellRuns(
+            cell, (Run(Path("x"), "a", "b", made_up_record(cell, 0, PAPER, provenance={"plugin_sha256": digest})),)
+        )
+        for cell, digest in ((VAE, "a"), (Cell("binary-mnist", "vae", 32), "b"))
+    ]
+    assert why_unequal(cells) == "vae is from plug-ins of different bytes"
+
+
+def test_code_changed_after_its_commit_and_earlier_parts_are_said(store: Store) -> None:
+    put(store, VAE, 87.0, provenance={"git_dirty": True})
+    put(store, LVDAE, 86.0, provenance={"git_dirty": True})
+    assert pair(store).reason == "commit 01234567 with changes"
+    whole = {"git_commit": "0123456789", "torch": "2.11.0", "device": "cpu"}
+    put_pair(store, provenance={"parts": [{**whole, "git_commit": "e" * 40, "device": "cuda"}, whole]})
+    put(store, VAE, 87.0)
+    assert pair(store).reason == "commits 01234567 and eeeeeeee; devices cpu and cuda"
+
+
+def test_better_evidence_that_is_refused_is_not_passed_over_in_silence(store: Store) -> None:
+    put(store, VAE, 87.0, LONG)
+    put(store, LVDAE, 86.0, LONG)
+    put_pair(store)
+    for lost, said, where in ((5, "5 of 6 seeds of", "table2/paper"), (6, "all seeds of", "paper")):
+        diverged = [made_up_record(LVDAE, seed, PAPER, diverged=True) for seed in range(lost)]
+        publish(store, "table2", "paper", LVDAE.slug, diverged)
+        finding = part_of(store, "1", "binary-mnist, m = 16", None)
+        assert finding.source == "table2/standard"
+        assert f"passed over: {said} {LVDAE.slug} diverged ({where})" in finding.reason
 
 
 def test_another_version_or_other_data_refuse(store: Store) -> None:

@@ -27,6 +27,7 @@ from vdae_bench.store.records import Store
 from vdae_bench.training.trainer import Interrupted
 
 
+@pytest.mark.slow
 def test_any_executor_will_do(sweep, context, whole):
     alone, expected = whole
     heard = Heard()
@@ -44,6 +45,7 @@ def found(store: Store):
         yield str(path.relative_to(store.root)), without_time(record)
 
 
+@pytest.mark.slow
 def test_a_stop_reaches_other_processes_which_write_checkpoints(context, tiny_data, tmp_path):
     planned, stop = plan(load_spec(LONG.but(protocol={"epochs": 100_000}).write(tmp_path)), context.store), StopToken()
     long = replace(context, seconds_between_checkpoints=1e9)
@@ -130,6 +132,7 @@ def cluster(tmp_path):
     found.stop()
 
 
+@pytest.mark.slow
 def test_workers_of_a_cluster_one_killed_one_late_and_the_scheduler_lost(shell, cluster):
     PAIR.but(protocol={"epochs": 40}).write(shell.folder)
     assert shell.run("sweep", "tiny.yaml", "--results", "whole", "-q", "--threads", "1").returncode == 0

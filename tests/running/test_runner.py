@@ -182,7 +182,7 @@ def test_a_group_fits_the_memory_that_it_is_given(sweep, tmp_path):
 
 
 @pytest.mark.parametrize("method", ["vae", "lvdae", "lvdae-nice", "nice", "vdae-resnet"])
-@pytest.mark.parametrize("log_det", ["subset", "exact"])
+@pytest.mark.parametrize("log_det", ["subset", "exact", "lanczos"])
 def test_the_memory_of_a_step_is_what_the_whole_step_keeps(sweep, method, log_det):
     latents = 36 if "nice" in method or "resnet" in method else 4
     job = plan(sweep, Store(Path())).groups[0].job

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.support.runs import numbers, run, wait_for
 from tests.support.specs import LONG
 from vdae_bench.errors import UserError
-from vdae_bench.running.options import Command
+from vdae_bench.running.options import Command, MachineOptions
 from vdae_bench.running.plan import plan
 from vdae_bench.running.shards import Shard, parse_shard, shares
 from vdae_bench.running.slurm import job_array
@@ -70,6 +70,12 @@ def test_a_task_that_is_submitted_again_alone_takes_its_own_share(tmp_path):
     assert "--shard 3/7 --time-limit 1m" in done.stdout, done.stderr
 
 
+def test_the_words_of_a_share_in_a_path_stay_its_own():
+    machine = MachineOptions(data=Path("a --shard auto b"))
+    script = job_array("tiny", Command("sweep", ("tiny",), machine=machine), 7, 60, 1, gpu=False)
+    assert "--data 'a --shard auto b'" in script and script.count('--shard "$SLURM_ARRAY_TASK_ID/7"') == 1
+
+
 def test_an_array_for_gpus_is_printed_where_there_is_none(shell, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     LONG.write(shell.folder)
@@ -90,6 +96,8 @@ def test_shares_by_hand_come_to_the_records_of_one_process(sweep, context, whole
     assert numbers(context.store.root) == numbers(whole[0].root)
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_pages")
 def test_at_its_time_limit_a_run_stops_after_a_checkpoint_and_goes_on(shell):
     LONG.but(protocol={"epochs": 30}).write(shell.folder)
     words = ["--results", "whole", "--shard", "1/1"]
@@ -101,6 +109,8 @@ def test_at_its_time_limit_a_run_stops_after_a_checkpoint_and_goes_on(shell):
     assert numbers(shell.folder / "results") == numbers(shell.folder / "whole")
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_pages")
 def test_the_job_array_is_a_script_whose_command_runs(shell):
     LONG.but(protocol={"epochs": 2}).write(shell.folder)
     words = ["plan", "tiny.yaml", "--format", "slurm", "--set", "hidden_size=4", "--flops-per-second", "1e12"]

@@ -45,6 +45,7 @@ def submit(shell, monkeypatch):
     ask("scancel", *jobs)
 
 
+@pytest.mark.slow
 def test_a_job_array_that_is_requeued_at_its_limit_then_cancelled_then_finished(shell, submit):
     PAIR.but(protocol={"epochs": 40}).write(shell.folder)
     assert shell.run("sweep", "tiny.yaml", "--results", "whole", "-q", "--threads", "1").returncode == 0

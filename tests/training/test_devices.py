@@ -70,6 +70,7 @@ ALONE = "VDAE_BENCH_DEVICES_ALONE"
 """Set in the process that pretends: autograd knows only the kinds of device that there were when it began."""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(ALONE in os.environ, reason="this is that process")
 def test_in_a_process_of_its_own():
     environment = {**os.environ, ALONE: "1"}

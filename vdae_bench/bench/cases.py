@@ -16,6 +16,7 @@ from typing import Literal, Protocol
 
 from vdae_bench.bench import ours, peers
 from vdae_bench.bench.entries import Entry, Environment
+from vdae_bench.bench.gradient_noise import GradientNoise
 from vdae_bench.bench.ours import Setting, Sizes, Timed
 from vdae_bench.bench.plain import PapersWay, PlainLVDAE, VmapJacrev
 from vdae_bench.bench.prediction import predicted_and_actual
@@ -244,6 +245,7 @@ def declared(sizes: Sizes | None = None) -> list[Case]:
         _whole_steps(),
         *_growth(sizes),
         Profiles("profile", tuple(_profiled())),
+        *(GradientNoise(f"gradient-noise-{m}", m) for m in (64, 784)),
         StartUp("start-up"),
         Prediction("plan"),
         Workers("workers"),

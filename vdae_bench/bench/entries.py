@@ -46,6 +46,28 @@ class Profile(BaseModel):
     rest: float
 
 
+class Noise(BaseModel):
+    """Noise of an estimated gradient of log det C of one image, variances over the square of the mean gradient."""
+
+    latents: int
+    lanczos_steps: int
+    trained_steps: int
+    images: int
+    images_variance: float
+    """Total variance of the exact gradient between images."""
+    probe_variance: float
+    """Variance that a probe of `lanczos` adds to that."""
+    images_deviation_nats: float
+    """Standard deviation of log det C itself between images."""
+    probe_deviation_nats: float
+    """Root mean square of the error of a probe's log det C."""
+    equal_flops: float
+    """Variance of `lanczos` over that of `subset` for as many FLOPs; the entry's ratio is for as many rows."""
+    bias_nats: float
+    condition: float
+    """Median over the images of the condition of C."""
+
+
 class Entry(BaseModel):
     """One line of the raw file; seconds are medians over rounds of one `per`."""
 
@@ -81,6 +103,7 @@ class Entry(BaseModel):
     """Place on an axis of growth, such as m."""
     memory_bytes: int | None = None
     profile: Profile | None = None
+    noise: Noise | None = None
     skipped: str | None = None
     """Reason why nothing was measured; None where something was."""
     run: Environment

@@ -99,7 +99,11 @@ def _machine(entries: Sequence[Entry]) -> Iterator[str]:
     others = [
         entry
         for entry in measured
-        if entry.target is None and not entry.axis and not entry.profile and entry.subject != WORKERS
+        if entry.target is None
+        and not entry.axis
+        and not entry.profile
+        and not entry.noise
+        and entry.subject != WORKERS
     ]
     if others:
         yield "### Without a target"
@@ -111,6 +115,7 @@ def _machine(entries: Sequence[Entry]) -> Iterator[str]:
     yield from _growth(measured)
     yield from _replicas(measured)
     yield from _profiles(measured)
+    yield from _noise(measured)
     yield from _workers([entry for entry in measured if entry.subject == WORKERS])
 
 
@@ -426,6 +431,36 @@ def _logarithmic(axes: Axes, title: str, unit: str) -> None:
     axes.margins(y=0.25)
     axes.set_xlabel(title)
     axes.set_ylabel(unit)
+
+
+def _noise(entries: Sequence[Entry]) -> Iterator[str]:
+    found = [(entry, entry.noise) for entry in entries if entry.noise]
+    if not found:
+        return
+    yield "### Noise of the gradient of log det C"
+    yield (
+        "L-VDAE's encoder after a few steps of training on binary images. Variances of the gradient of one image's log "
+        "det C over the square of its mean: between images, and what one probe of `lanczos` adds. Then the variance of "
+        "`lanczos` over that of `subset` for as many rows of Jacobian, and for as many FLOPs: above 1, `subset` is "
+        "better. Of log det C itself, in nats: deviation between images, of a probe, and bias of k steps."
+    )
+    headers = ["m", "k", "steps of training", "images", "variance of images", "of a probe", "equal rows", "equal FLOPs"]
+    headers += ["log det C: images", "a probe", "bias", "condition of C"]
+    rows = [
+        [
+            *map(str, (noise.latents, noise.lanczos_steps, noise.trained_steps, noise.images)),
+            f"{noise.images_variance:.3g}",
+            f"{noise.probe_variance:.3g}",
+            f"{entry.ratio:.3g}",
+            f"{noise.equal_flops:.3g}",
+            f"{noise.images_deviation_nats:.2g}",
+            f"{noise.probe_deviation_nats:.2g}",
+            f"{noise.bias_nats:.1g}",
+            f"{noise.condition:.3g}",
+        ]
+        for entry, noise in found
+    ]
+    yield table(headers, rows, right=headers)
 
 
 def _workers(entries: Sequence[Entry]) -> Iterator[str]:

@@ -89,6 +89,9 @@ def line(entry: Entry) -> str:
     """An entry for the terminal."""
     if entry.skipped:
         return f"{entry.name}: skipped, {entry.skipped}"
+    if entry.noise:
+        noise = entry.noise
+        return f"{entry.name}: variance {entry.ratio:.3g} times, {noise.equal_flops:.3g} times for as many FLOPs"
     if entry.profile:
         return f"{entry.name}: {1 - entry.profile.matrix_products:.0%} outside matrix products"
     parts = [f"{entry.ours_seconds:.4g} s"]

@@ -59,6 +59,10 @@ def reproduce(part: str, options: SpecOptions, machine: MachineOptions, run: Run
 
     sweeps = list(dict.fromkeys(SWEEP_OF_PART.values())) if part == "all" else [SWEEP_OF_PART[part]]
     commands.run_sweeps(sweeps, typed_command("reproduce", part, options, machine, run))
+    if part == "all" and not run.dry_run:
+        from vdae_bench.cli.results import show_claims
+
+        show_claims(machine.results, machine.reports, None, "text", check=False)
 
 
 @cli.command()

@@ -59,6 +59,8 @@ class Model(nn.Module):
     """Dimensions of a sample's normal noise in training."""
     training_jacobian_rows: int = 1
     """Rows of Jacobian that an image costs in training."""
+    log_det_image_rows: int = 1
+    """Rows of Jacobian that one image's log-determinant takes in training, where a part of the batch has one."""
     kl_weight: Tensor | float = 1.0
     """Factor of beta in training, one for all or one a replica (R,); evaluation never sees it."""
     latent_dim: int | None = None
@@ -173,6 +175,7 @@ class LatentVariableModel(Model):
         self.noise_dim = posterior.noise_dim
         self.training_noise_dim = posterior.training_noise_dim
         self.training_jacobian_rows = posterior.training_jacobian_rows
+        self.log_det_image_rows = posterior.log_det_image_rows
         self.latent_dim = posterior.latent_dim
 
     def initialise(self, generators: Generators) -> None:

@@ -28,6 +28,7 @@ from vdae_bench.models.hyperparameters import Hyperparameter
 from vdae_bench.models.model import Model
 from vdae_bench.models.problem import Problem as Problem  # where methods look for it
 from vdae_bench.models.space import Logits, OnLogits
+from vdae_bench.system.untrusted import LARGEST_CODE, content_of
 from vdae_bench.system.words import nearest
 
 BUILT_IN = {
@@ -300,7 +301,7 @@ def load_plugin(path: Path) -> None:
         try:
             # The bytes that are digested are those that run: a file can change in between, and Python's cache of
             # compiled files tells an edit within one second from none by its length alone.
-            content = path.read_bytes()
+            content = content_of(path, LARGEST_CODE)
             _loading.append(hashlib.sha256(content).hexdigest())
             before = dict(FLOWS)
             exec(spec.loader.source_to_code(content, str(path)), vars(module))
@@ -331,4 +332,6 @@ def _package_sha256(name: str) -> str:
     files = [file for folder in getattr(package, "__path__", ()) for file in sorted(Path(folder).rglob("*.py"))]
     if not files and getattr(package, "__file__", None):
         files = [Path(str(package.__file__))]
-    return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()
+    return hashlib.sha256(
+        b"".join(hashlib.sha256(content_of(file, LARGEST_CODE)).digest() for file in files)
+    ).hexdigest()

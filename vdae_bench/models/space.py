@@ -66,6 +66,7 @@ class OnLogits(Model):
         self.on_logits, self.space = model, space
         self.noise_dim, self.training_noise_dim = model.noise_dim, model.training_noise_dim
         self.training_jacobian_rows, self.latent_dim = model.training_jacobian_rows, model.latent_dim
+        self.log_det_image_rows = model.log_det_image_rows
         self.kl_weight = model.kl_weight
 
     @property

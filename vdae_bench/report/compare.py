@@ -56,6 +56,8 @@ class Comparison:
     only_second: tuple[str, ...]
     left_out: tuple[str, ...]
     """Runs that no table shows and nothing here counts, with the reason."""
+    diverged: tuple[str, ...] = ()
+    """Cells of both with seeds that have no scores, in one folder or both."""
 
 
 def compare(first: Store, second: Store) -> Comparison:
@@ -73,7 +75,16 @@ def compare(first: Store, second: Store) -> Comparison:
         tuple(place for place in here if place not in there),
         tuple(place for place in there if place not in here),
         (*(f"A: {each}" for each in out_here), *(f"B: {each}" for each in out_there)),
+        tuple(
+            f"{place}: {_diverged(here[place])} in A, {_diverged(there[place])} in B"
+            for place in here
+            if place in there and (here[place].diverged or there[place].diverged)
+        ),
     )
+
+
+def _diverged(cell: CellRuns) -> str:
+    return f"{cell.diverged} of {counted(len(cell.runs), 'seed')}"
 
 
 def _cells(store: Store) -> tuple[dict[str, CellRuns], list[str]]:
@@ -130,6 +141,7 @@ def compare_text(found: Comparison) -> str:
     lines = [table(headers, rows, left=("cell", "score", ""))] if rows else []
     lines += [f"only in A: {place}" for place in found.only_first]
     lines += [f"only in B: {place}" for place in found.only_second]
+    lines += [f"diverged, and in no score: {each}" for each in found.diverged]
     lines += [f"left out of {each}" for each in found.left_out]
     places, scores = len({move.place for move in found.moves}), found.moves[0].scores if found.moves else 0
     lines.append(
@@ -161,4 +173,5 @@ def compare_content(found: Comparison) -> dict[str, Any]:
         "only_first": list(found.only_first),
         "only_second": list(found.only_second),
         "left_out": list(found.left_out),
+        "diverged": list(found.diverged),
     }

@@ -55,15 +55,15 @@ def train_bytes(job: Job) -> int:
 
 
 def _kept_bytes(model: Model, job: Job) -> int:
-    latents = job.cell.latents
+    rows_each = model.log_det_image_rows
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.uniform_(-0.1, 0.1)  # none is zero, so that C = J J^T needs no jitter
     base, more_images, more_jacobians = (
-        _weigh(model, job, images, rows) for images, rows in ((2, latents), (4, latents), (4, 2 * latents))
+        _weigh(model, job, images, rows) for images, rows in ((2, rows_each), (4, rows_each), (4, 2 * rows_each))
     )
     images = _micro_batch(model, job)
-    jacobians = max(1, round(job.protocol.log_det_rows * images / latents)) if more_jacobians > more_images else 1
+    jacobians = max(1, round(job.protocol.log_det_rows * images / rows_each)) if more_jacobians > more_images else 1
     return round(base + (images - 2) / 2 * (more_images - base) + (jacobians - 1) * (more_jacobians - more_images))
 
 

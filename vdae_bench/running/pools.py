@@ -24,6 +24,7 @@ from vdae_bench.running.stop import StopFile
 from vdae_bench.running.task import Busy, Result, Task, run_leased
 from vdae_bench.running.workers import Load, LocalWorkers
 from vdae_bench.system import atomic, devices
+from vdae_bench.system.untrusted import LARGEST_CERTIFICATES, Unfit, content_of
 from vdae_bench.system.words import counted
 
 if TYPE_CHECKING:
@@ -141,15 +142,23 @@ def _cluster(
     from distributed import Client
     from distributed.security import Security
 
+    for path in filter(None, tls):
+        try:
+            content_of(path, LARGEST_CERTIFICATES)
+        except (OSError, Unfit) as error:
+            raise UserError(f"cannot read {path}: {getattr(error, 'strerror', error)}") from None
     try:
         ca, cert, key = (str(path) if path else None for path in tls)
         security = Security(tls_ca_file=ca, tls_client_cert=cert, tls_client_key=key, require_encryption=True)
         client = Client(address, timeout=SECONDS_TO_CONNECT, security=security if ca else None)
     except (OSError, ValueError, TypeError, RuntimeError) as error:
-        raise EnvironmentFault(
-            f"no Dask scheduler answers at {address} ({type(error).__name__}); start one with `dask scheduler`, and "
-            "workers with `dask worker ADDRESS --nthreads 1 --resources CPU=1`"
-        ) from error
+        remedy = (
+            "see that it runs, and that --tls-ca, --tls-cert and --tls-key are of the CA that it trusts"
+            if address.startswith("tls")
+            else "start one with `dask scheduler`, and workers with "
+            "`dask worker ADDRESS --nthreads 1 --resources CPU=1`"
+        )
+        raise EnvironmentFault(f"no Dask scheduler answers at {address} ({type(error).__name__}); {remedy}") from error
     with client:
         resource = "GPU" if context.device.type == "cuda" or _places(client, "GPU") else "CPU"
         if not address.startswith("tls"):

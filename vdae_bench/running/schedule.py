@@ -138,7 +138,7 @@ def _as_begun(task: Task[Result], store: Store) -> list[Task[Result]]:
 
 def _begun(task: Task[Result], store: Store) -> bool:
     path = task.checkpoint_path(store)
-    return path.exists() or path.with_suffix(f".previous{path.suffix}").exists()
+    return atomic.is_there(path) or atomic.is_there(path.with_suffix(f".previous{path.suffix}"))
 
 
 def _run_all(
@@ -205,7 +205,7 @@ class _Running(Generic[Result]):
         self.context, self.display, self.stop, self.pool, self.stop_path = context, display, stop, pool, stop_path
         self.futures: dict[Future[Result | Busy], Task[Result]] = {}
         self.moved = pool is None
-        """Whether a task has come further; not before a pool's processes have started. A time limit waits for that."""
+        """True once a task has come further, after a pool's processes have started. A time limit waits for that."""
 
     def order(self, tasks: Sequence[Task[Result]]) -> list[Task[Result]]:
         """Those with the most work first, where some run beside each other; else as they came."""

@@ -16,6 +16,7 @@ from vdae_bench.running.cost import group_work
 from vdae_bench.running.job import RunGroup
 from vdae_bench.running.plan import Plan
 from vdae_bench.store.records import Store
+from vdae_bench.system.words import counted
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def parse_shard(word: str, environment: Mapping[str, str] = os.environ) -> Shard
         if first not in (0, 1) or last != first + step * (int(told["COUNT"]) - 1):
             raise UserError(
                 f"--shard auto does not know how many shares there are where an array is submitted in part (here "
-                f"{told['COUNT']} tasks from {first} to {last}); give --shard $SLURM_ARRAY_TASK_ID/N"
+                f"{counted(int(told['COUNT']), 'task')} from {first} to {last}); give --shard $SLURM_ARRAY_TASK_ID/N"
             )
         word = f"{(int(told['ID']) - first) // step + 1}/{told['COUNT']}"
     match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", word)

@@ -58,6 +58,8 @@ def job_array(
     about = f"{shards} shares of about the same cost"
     if longest_seconds is not None:
         about += f", the longest about {duration(longest_seconds)}"
+    # The count is the script's own: Slurm's is that of the tasks which were submitted, perhaps again and in part.
+    before, _, after = task.array_line().rpartition("--shard auto")  # the last: a path may have these words too
     return TEMPLATE.format(
         name=name,
         shards=shards,
@@ -65,6 +67,5 @@ def job_array(
         threads=threads,
         gpu="\n#SBATCH --gres=gpu:1" if gpu else "",
         about=about + ".",
-        # The count is the script's own: Slurm's is that of the tasks which were submitted, perhaps again and in part.
-        command=task.array_line().replace("--shard auto", f'--shard "$SLURM_ARRAY_TASK_ID/{shards}"'),
+        command=f'{before}--shard "$SLURM_ARRAY_TASK_ID/{shards}"{after}',
     )

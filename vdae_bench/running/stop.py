@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -33,7 +33,9 @@ class StopFile:
         """True once the stop file is there, or nobody is left to put it there."""
         now = time.monotonic()
         if not self._there and now - self._looked >= SECONDS_BETWEEN_LOOKS:
-            self._looked, self._there = now, self.path.exists()
+            self._looked = now
+            with suppress(OSError):  # a folder that fails for a moment stops nobody
+                self._there = self.path.exists()
         return self._there or orphaned.is_set()
 
 
@@ -56,7 +58,7 @@ class StopToken:
     def __init__(self, seconds: float | None = None) -> None:
         self.signal: int | None = None
         self.told = False
-        """Whether a signal came, and not the end of the time."""
+        """True once a signal came, and not the end of the time."""
         self._deadline = None if seconds is None else time.monotonic() + seconds
 
     def __call__(self) -> bool:

@@ -16,7 +16,6 @@ from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.layout import Layout
 from vdae_bench.store.records import RecordedCell
 from vdae_bench.system import atomic, strict_json
-from vdae_bench.system.untrusted import content_of
 
 ASKED_SCHEMA = 1
 
@@ -60,16 +59,23 @@ class Asked(BaseModel):
 
 
 def read_asked(store: Layout, sweep: str, protocol: str) -> Asked | None:
-    """The runs asked for last; None where nothing says so, or what does is damaged (`damaged_asked`)."""
+    """The runs asked for last; None where nothing says so, or what does is damaged (`damaged_asked`).
+
+    Raises:
+        EnvironmentFault: what says so cannot be read; without it other runs would count.
+    """
     try:
-        return Asked.model_validate(strict_json.unsealed(content_of(store.asked(sweep, protocol))))
-    except (OSError, ValueError):
+        content = atomic.read(store.asked(sweep, protocol))
+        if content is None:
+            return None
+        return Asked.model_validate(strict_json.unsealed(content))
+    except ValueError:
         return None
 
 
 def damaged_asked(store: Layout, sweep: str, protocol: str) -> Iterator[str]:
     """A sentence about a file of runs asked for that cannot be read."""
-    if store.asked(sweep, protocol).exists() and read_asked(store, sweep, protocol) is None:
+    if atomic.is_there(store.asked(sweep, protocol)) and read_asked(store, sweep, protocol) is None:
         yield "it does not say which runs were asked for; give the sweep's command again, or delete it"
 
 
@@ -77,7 +83,7 @@ def write_asked(store: Layout, sweep: str, protocol: str, asked: Asked) -> None:
     """Keep the runs asked for, unless the same stand there already.
 
     Raises:
-        EnvironmentFault: it cannot be written.
+        EnvironmentFault: it cannot be written, or what stands there cannot be read.
     """
     if asked != read_asked(store, sweep, protocol):
         content = json.dumps(strict_json.sealed(asked.model_dump(by_alias=True)), indent=1) + "\n"

@@ -10,6 +10,7 @@ from vdae_bench.models.model import Model
 from vdae_bench.models.registry import Problem, get_method
 from vdae_bench.store.half_weights import read_half, write_half
 from vdae_bench.store.layout import half_weights_path, weights_path
+from vdae_bench.system import atomic
 from vdae_bench.system.tensor_file import load_if_fitting, read_tensors, write_tensors
 from vdae_bench.system.untrusted import Unfit
 
@@ -29,7 +30,7 @@ def save_model(record: Path, run_digest: str, model: Model, replica: int) -> Non
 
 def has_weights(record: Path) -> bool:
     """True where there are weights of the run with that record, whole or in half precision."""
-    return weights_path(record).is_file() or half_weights_path(record).is_file()
+    return atomic.is_there(weights_path(record)) or atomic.is_there(half_weights_path(record))
 
 
 def share_model(record: Path, run_digest: str) -> Path:
@@ -47,9 +48,10 @@ def load_model(record: Path, run_digest: str, method: str, problem: Problem) -> 
 
     Raises:
         UserError: its weights were not kept, are those of another run, or not what was written.
+        EnvironmentFault: they cannot be read.
     """
     path = weights_path(record)
-    half = not path.exists() and half_weights_path(record).exists()
+    half = not atomic.is_there(path) and atomic.is_there(half_weights_path(record))
     path = half_weights_path(record) if half else path
     model = get_method(method).model(problem)
     if not load_if_fitting(model, _state(path, run_digest, half=half)):
@@ -61,8 +63,10 @@ def _state(path: Path, run_digest: str, *, half: bool) -> Any:
     """The parameters and buffers in a file of a run's weights."""
     try:
         content = read_half(path) if half else read_tensors(path)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"there are no weights in {path}, which only a run in training keeps; {AGAIN}") from None
+    except OSError as error:
+        raise atomic.cannot_read(path, error) from error
     except Unfit as error:
         raise UserError(f"{path} is not used, for it is {error}; {AGAIN}") from None
     if content.get("run_digest") != run_digest:

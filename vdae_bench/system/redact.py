@@ -9,16 +9,25 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from urllib.parse import unquote, unquote_plus
+from urllib.parse import quote, unquote, unquote_plus
 
 GONE = "***"
 """Stands where a secret was."""
 
-_KEY = r"[\w.%+-]*(?:pass(?!file)|pwd|secret|token|credential|signature|api-?_?key|access-?_?key)[\w.%+-]*"
-_ASSIGNED = re.compile(rf"({_KEY})(\s*=\s*)('[^']*'|\"[^\"]*\"|[^\s&;,'\"]+)", re.IGNORECASE)
-_ADDRESS = re.compile(r"([A-Za-z][\w+.-]*://)([^\s<>]*@)")
-_QUERY = re.compile(r"([?&;])([^\s=&;?#'\"]+)=([^\s&;'\"]*)")
-_SHORT_KEYS = ("key", "sig", "pw", "auth")
+_SECRET = (
+    "(?:pass(?!file)|pwd|secret|token|credential|signature|authorization|bearer|"
+    "(?:api|access|account|private|master)[-_]*key)"
+)
+_KEY = rf"[\w.%+-]*{_SECRET}[\w.%+-]*"
+_SHORT_KEY = re.compile("(?:(?<!ssl)key|sig|pw|auth|jwt|sas|psk)$")
+_EQUALS = "(=|%(?:25)*3d)"
+_ASSIGNED = re.compile(rf"(?<![?&;\w.%+-])({_KEY})(\s*=\s*)('(?:[^'\\]|\\.)*'|\"[^\"]*\"|\S+)", re.IGNORECASE)
+_ADDRESS = re.compile(r"((?:[A-Za-z][\w+.-]*:)?//)([^\s<>]*@)")
+_LOGIN = re.compile(r"(?<![^\s'\"=])([\w.+-]+:)(?!//)\S+(?=@[\w\[])")
+"""Name and password of an address whose `//`, or all before it, was forgotten."""
+_QUERY = re.compile(rf"([?&;])([^\s=&;?#'\"]+?){_EQUALS}([^\s&;'\"]*)", re.IGNORECASE)
+_WHOLE_QUERY = re.compile(rf"([?&;])([^=&;?]+?){_EQUALS}((?:(?![&;][^=&;]+?{_EQUALS}).)*)", re.IGNORECASE | re.DOTALL)
+"""The same in an address that ends with its text: a value has whatever comes before the next key."""
 
 
 def redacted(text: str) -> str:
@@ -29,9 +38,8 @@ def redacted(text: str) -> str:
     >>> redacted("postgresql://me@host/db"), redacted("https://token@host/simple")
     ('postgresql://me@host/db', 'https://***@host/simple')
     """
-    text = _ADDRESS.sub(_without_password, text)
-    text = _QUERY.sub(lambda found: f"{found[1]}{found[2]}={_value(found[2], found[3])}", text)
-    return _ASSIGNED.sub(lambda found: f"{found[1]}{found[2]}{GONE}", text)
+    text = _LOGIN.sub(rf"\1{GONE}", _ADDRESS.sub(_without_password, text))
+    return _ASSIGNED.sub(rf"\1\2{GONE}", _QUERY.sub(_without_value, text))
 
 
 def redacted_command(line: str) -> str:
@@ -56,9 +64,17 @@ def without(text: str, address: str) -> str:
 
 
 def redacted_address(word: str) -> str:
-    """An address, or a word with one at its end, without its secrets: all up to its last @ may be a password."""
-    whole = re.fullmatch(r"((?:--?[\w-]+=)?[A-Za-z][\w+.-]*://)(.*@)(.*)", word, re.DOTALL)
-    return redacted(_without_password(whole) + whole[3] if whole else word)
+    """An address, or a word with one at its end, without its secrets: all up to its last @ may be a password.
+
+    >>> redacted_address("postgresql://me:my pass"), redacted_address("mysql://host/db?pw=a&b;c&charset=x")
+    ('postgresql://me:***', 'mysql://host/db?pw=***&charset=x')
+    """
+    whole = re.fullmatch(r"((?:--?[\w-]+=)?(?:[A-Za-z][\w+.-]*:)?//)(.*@)?(.*)", word, re.DOTALL)
+    if not whole:
+        return redacted(word)
+    login = _without_password(whole) if whole[2] else whole[1]
+    rest = whole[3] if whole[2] else _without_odd_port(whole[3])
+    return redacted(_WHOLE_QUERY.sub(_without_value, login + rest))
 
 
 def _without_password(found: re.Match[str]) -> str:
@@ -67,17 +83,34 @@ def _without_password(found: re.Match[str]) -> str:
     return found[1] + (f"{name}:{GONE}@" if colon else f"{GONE}@" if web else found[2])
 
 
-def _value(key: str, value: str) -> str:
-    plain = unquote_plus(unquote(key)).lower()
-    secret = re.fullmatch(_KEY, plain) or plain in _SHORT_KEYS
-    return GONE if value and (secret or re.search(rf"{_KEY}\s*=", unquote_plus(value), re.IGNORECASE)) else value
+def _without_odd_port(rest: str) -> str:
+    """An address without what stands for its port and is no number: a password whose host was forgotten."""
+    return re.sub(r"^([^/?:\[]*:)(?!\d+(?!\w))[^/?]+", rf"\1{GONE}", rest)
+
+
+def _without_value(found: re.Match[str]) -> str:
+    return f"{found[1]}{found[2]}{found[3]}{GONE if _is_secret(found[2], found[4]) else found[4]}"
+
+
+def _is_secret(key: str, value: str) -> bool:
+    plain = _plain(key).lower()
+    named = re.search(_SECRET, plain) or _SHORT_KEY.search(plain)
+    return bool(value and (named or re.search(rf"{_KEY}\s*=", _plain(value), re.IGNORECASE)))
+
+
+def _plain(text: str) -> str:
+    """A text that was percent-encoded, perhaps several times, as it is meant."""
+    while (meant := unquote_plus(text)) != text:
+        text = meant
+    return text
 
 
 def _secrets(address: str) -> Iterator[str]:
-    """The secrets of an address, as they are written and as they are meant."""
+    """The secrets of an address, as they are written, as they are meant, and as they may be written again."""
     rest = address.partition("://")[2]
-    user, at, _ = rest.rpartition("@")
-    found = [user.partition(":")[2]] if at else []
-    found += [each[3] for each in _QUERY.finditer(address) if _value(each[2], each[3]) == GONE]
+    user, at, host = rest.rpartition("@")
+    found = [user.partition(":")[2]] if at else [host.partition(":")[2]] if _without_odd_port(host) != host else []
+    found += [each[4] for each in _WHOLE_QUERY.finditer(address) if _is_secret(each[2], each[4])]
     for each in found:
-        yield from (form for form in (each, unquote(each), unquote_plus(each)) if form)
+        encoded = (quote(_plain(each), safe, errors="replace") for safe in ("", "/"))
+        yield from (form for form in (each, unquote(each), _plain(each), *encoded) if form)

@@ -15,6 +15,9 @@ LARGEST_JSON = 64 * 2**20
 LARGEST_LEASE = 64 * 2**10
 LARGEST_SPEC = 256 * 2**10
 """Bytes of a sweep or protocol at most: a hundred times the longest that is shipped."""
+LARGEST_CODE = 4 * 2**20
+"""Bytes of a file of Python at most."""
+LARGEST_CERTIFICATES = 4 * 2**20
 LARGEST_TENSORS = 64 * 2**30
 """Bytes of weights, checkpoints or arrays at most."""
 CHECKSUM_BYTES = hashlib.sha256().digest_size

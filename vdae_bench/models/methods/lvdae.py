@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, get_args
 
-from vdae_bench.models.log_det import Estimator
+from vdae_bench.models.log_det import LANCZOS_STEPS, Estimator
 from vdae_bench.models.methods.resnet_pair import (
     RESNET_PAIR_HYPERPARAMETERS,
     RESNET_PAIR_OPTIONS,
@@ -48,6 +48,9 @@ class LVDAE(Method):
             (None, *get_args(Estimator)),
             meaning="log-determinant in training, of all images or of a part of each batch; null: the protocol's",
         ),
+        "lanczos_steps": Option(
+            LANCZOS_STEPS, (5, LANCZOS_STEPS, 20, 40), meaning="steps of Lanczos where log_det is `lanczos`, at most m"
+        ),
     }
 
     def build(self, problem: Problem) -> Model:
@@ -61,5 +64,6 @@ class LVDAE(Method):
             problem.latents,
             problem.log_det,
             fixed_log_sigma=None if None in log_sigma else log_sigma,  # learned and fixed ones are never mixed
+            lanczos_steps=self.option(problem, "lanczos_steps"),
         )
         return ResNetPair(problem, encoder, posterior, self.option(problem, "decoder_output"))

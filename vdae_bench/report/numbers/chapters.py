@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from vdae_bench.paper.published import find_published
-from vdae_bench.report.numbers.rows import SCORES, Row, Sheet, place_of, title_of
+from vdae_bench.report.numbers.pairs import Paired, paired, vae_beside
+from vdae_bench.report.numbers.rows import Row, Sheet, place_of, title_of
 from vdae_bench.report.numbers.runs import Run, select, total_flops, total_seconds
-from vdae_bench.report.numbers.statistics import CellRuns, Estimate, cells_of, mean_of
+from vdae_bench.report.numbers.statistics import CellRuns, cells_of
 from vdae_bench.report.numbers.units import unit_of
 from vdae_bench.running.cost import price
 from vdae_bench.running.plan import CellPlan, cell_plans, named_cells
@@ -21,18 +21,6 @@ from vdae_bench.spec.check import find_spec, load_spec
 from vdae_bench.spec.sweep import Cell, SweepSpec
 from vdae_bench.store.records import Store
 from vdae_bench.system.strict_json import digest
-
-
-@dataclass(frozen=True)
-class Paired:
-    """A score of L-VDAE less the VAE's with the same latents, paired by seed, and what the paper prints of the same."""
-
-    score: str
-    difference: Estimate | None
-    """None until both ran with the same seed."""
-    printed: float | None
-    deviation: float | None
-    """Standard deviation of the paper's difference between two single runs, where it prints those of both."""
 
 
 @dataclass(frozen=True)
@@ -167,44 +155,21 @@ class Chapter:
         """(L-VDAE's cell, its scores less those of the VAE with the same latents) for each pair that the spec has."""
         cells = [each.job.cell for each in self.plans]
         for cell in cells:
-            vae = _vae_beside(cell)
+            vae = vae_beside(cell)
             if vae in cells:
-                yield cell, self._paired(cell, vae)
+                yield cell, paired(self.ran, cell, vae)
 
     def differences(self) -> Iterator[tuple[CellRuns, CellRuns, list[Paired]]]:
         """(L-VDAE, the VAE with the same latents, their scores less each other) wherever both ran with equal seeds."""
         for cell, ran in self.ran.items():
-            vae = _vae_beside(cell)
-            paired = [each for each in self._paired(cell, vae) if each.difference] if vae in self.ran else []
-            if vae and paired:
-                yield ran, self.ran[vae], paired
-
-    def _paired(self, cell: Cell, vae: Cell) -> list[Paired]:
-        unit = unit_of(cell.dataset)
-        found = []
-        for name, score in SCORES:
-            ours, theirs = (self.ran[each].by_seed(score, unit) if each in self.ran else {} for each in (cell, vae))
-            values = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
-            found.append(Paired(name, mean_of(values) if values else None, *_printed_difference(cell, vae, score)))
-        return found
-
-
-def _vae_beside(cell: Cell) -> Cell | None:
-    """The VAE with as many latents as an L-VDAE; None of every other method."""
-    return Cell(cell.dataset, "vae", cell.latents) if cell.method == "lvdae" and not cell.options else None
+            vae = vae_beside(cell)
+            found = [each for each in paired(self.ran, cell, vae) if each.difference] if vae in self.ran else []
+            if vae and found:
+                yield ran, self.ran[vae], found
 
 
 def _architecture(each: CellPlan) -> str:
     return digest([each.job.architecture.cell.slug, each.job.hyperparameters])
-
-
-def _printed_difference(cell: Cell, other: Cell, score: str) -> tuple[float | None, float | None]:
-    """The difference that the paper prints, and its deviation between single runs."""
-    numbers = [getattr(found, score) for found in map(find_published, (cell, other)) if found]
-    if len(numbers) < 2 or not all(numbers):
-        return None, None
-    deviations = [number.plus_minus for number in numbers if number.plus_minus]
-    return numbers[0].value - numbers[1].value, math.hypot(*deviations) if len(deviations) == 2 else None
 
 
 def seconds_of(winner: Winner) -> float:

@@ -227,11 +227,15 @@ def _verdict(claim: Claim, parts: Sequence[tuple[str, Finding]], why: str = "") 
 
 def _best(part: Inequality, known: Sequence[ClaimEvidence], alternatives: int) -> Finding:
     """The finding under the first protocol whose records decide, else the first that has any: never by what it says."""
-    found = [find(part, each, alternatives) for each in sorted(known, key=lambda each: len(each.lacks(part)))]
+    by_lack = sorted(enumerate(known), key=lambda item: len(item[1].lacks(part)))
+    found = {rank: find(part, each, alternatives) for rank, each in by_lack}
     for undecided in ((Verdict.NOT_RUN, Verdict.NOT_COMPARABLE), (Verdict.NOT_RUN,), ()):
-        for each in found:
+        for rank, each in found.items():
             if each.verdict not in undecided:
-                return each
+                better = [found[other] for other in range(rank)]
+                refused = [other for other in better if other.verdict is Verdict.NOT_COMPARABLE]
+                passed = [f"passed over: {other.reason} ({other.source})" for other in refused]
+                return replace(each, reason="; ".join(filter(None, [each.reason, *passed])))
     return Finding(Verdict.NOT_RUN, reason="there are no records")
 
 
@@ -270,12 +274,12 @@ def find(part: Inequality, known: ClaimEvidence, alternatives: int) -> Finding:
 
 def _not_run(part: Inequality, known: ClaimEvidence, missing: Sequence[Cell]) -> Finding:
     if reasons := [f"{cell.slug}: {known.left_out[cell]}" for cell in missing if cell in known.left_out]:
-        return Finding(Verdict.NOT_COMPARABLE, reason=reasons[0])
+        return Finding(Verdict.NOT_COMPARABLE, reason=reasons[0], source=known.source)
     of = "samples of " if part.score in SAMPLE_UNITS else ""
     cells = sum(len(term.cells) for term in part.terms)
     diverged = [cell for cell in missing if cell in known.cells and not known.cells[cell].completed]
     if diverged:
-        return Finding(Verdict.NOT_RUN, reason=f"all seeds of {diverged[0].slug} diverged")
+        return Finding(Verdict.NOT_COMPARABLE, reason=f"all seeds of {diverged[0].slug} diverged", source=known.source)
     more = f" nor {len(missing) - 1} more of {cells}" if len(missing) > 1 else ""
     there = ""
     if len(missing) < cells:

@@ -20,12 +20,13 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vdae_bench.data.registry import find_dataset, parse_dataset_id
 from vdae_bench.errors import UserError
-from vdae_bench.report.numbers.runs import Run, grouped, protocol_of
+from vdae_bench.report.numbers.runs import Run, grouped, is_asked_for, protocol_of
 from vdae_bench.report.numbers.settings import declared_by
 from vdae_bench.report.numbers.statistics import CellRuns
 from vdae_bench.report.numbers.units import unit_of
@@ -71,18 +72,25 @@ def why_not_comparable(cells: Sequence[CellRuns], score: str, gap: float) -> str
             return f"{length}, and the validation curve {state}"
     if score != "nll":
         return ""
+    if few := few_samples(cells):
+        return few
     estimated = [each for each in cells if not each.exact]
-    if few := [run for each in estimated for run in each.completed if run.effective_samples <= FEW_SAMPLES]:
-        fewest = min(run.effective_samples for run in few)
-        return (
-            f"the NLL with {fewest:.1f} effective samples of K = {protocol.importance_samples} is an upper bound only"
-        )
     as_paper = protocol.importance_samples >= paper.importance_samples and protocol.nll_images >= paper.nll_images
     if estimated and not as_paper:
         open_ = max(_left_open_by_estimate(each) for each in estimated)
         if not open_ < bar:
             return f"the NLL with K = {protocol.importance_samples} is only known to {unit.show(open_)} {unit.name}"
     return ""
+
+
+def few_samples(cells: Sequence[CellRuns]) -> str:
+    """How few effective samples an NLL of these cells rests on, where these are too few for it; else ""."""
+    estimated = [run for each in cells if not each.exact for run in each.completed]
+    fewest = min(estimated, key=lambda run: run.effective_samples, default=None)
+    if fewest is None or fewest.effective_samples > FEW_SAMPLES:
+        return ""
+    samples = fewest.record.protocol.get("importance_samples")
+    return f"the NLL with {fewest.effective_samples:.1f} effective samples of K = {samples} is an upper bound only"
 
 
 def _shorter(cells: Sequence[CellRuns]) -> str:
@@ -175,6 +183,8 @@ def _other_versions(runs: Sequence[Run]) -> str:
         versions = {run.record.method_version for run in members if run.record.method_version is not None}
         if len(versions) > 1:
             return f"{method} ran in versions {' and '.join(map(str, sorted(versions)))}"
+        if len({run.record.provenance.get("plugin_sha256") for run in members}) > 1:
+            return f"{method} is from plug-ins of different bytes"
     return ""
 
 
@@ -183,7 +193,7 @@ def _other_hyperparameters(cells: Sequence[CellRuns]) -> str:
     runs = [run for each in cells for run in each.completed]
     searched = [run for run in runs if run.searched]
     if not searched:
-        return _set_apart(cells)
+        return _set_apart(cells) if cells else ""
     if len(searched) < len(runs):
         own = next(run for run in runs if not run.searched)
         return f"hyper-parameters of {searched[0].cell.slug} were searched, those of {own.cell.slug} were not"
@@ -224,26 +234,36 @@ def _default(cell: CellRuns, name: str) -> Any:
 
 
 def remarks(cells: Sequence[CellRuns]) -> list[str]:
-    """Remarks on records that decide: a length below the paper's, searches, differences of origin."""
+    """Remarks on records that decide: their length, searches, origins that differ, records that are not among them."""
     said = [length] if any(each.trained for each in cells) and (length := _shorter(cells)) else []
     runs = [run for each in cells for run in each.completed]
     if len(cells) > 1 and all(run.searched for run in runs):
-        said.append("hyper-parameters searched for each method")
+        lost = [each.cell.slug for each in cells if not _winners(each)]
+        lacks = f" (no file of a search of {lost[0]})" if lost else ""
+        said.append(f"hyper-parameters searched for each method{lacks}")
+    parts = [part for run in runs for part in run.parts]
     for name, value in ORIGINS:
-        values = sorted({value(run) for run in runs})
-        if len(values) > 1:
-            said.append(f"{name} {' and '.join(values)}")
+        values = sorted({value(part) for part in parts})
+        if len(values) > 1 or any(each.endswith(CHANGED) for each in values):
+            said.append(f"{name}{'s' * (len(values) > 1 and name != 'torch')} {' and '.join(values)}")
+    for each in cells:
+        for reason, count in Counter(other.reason for other in each.left_out).items():
+            said.append(f"{counted(count, 'seed')} of {each.cell.slug} left out: {reason}")
+    if any(run.asked and not is_asked_for(run) for run in runs):
+        said.append("superseded: other runs were asked for since")
     return said
 
 
-def _commit(run: Run) -> str:
-    changed = " with changes" if run.record.provenance.get("git_dirty") else ""
-    return run.origin("git_commit")[:8] + changed
+CHANGED = " with changes"
 
 
-ORIGINS = (
-    ("commits", _commit),
-    ("torch", lambda run: run.origin("torch")),
-    ("devices", lambda run: str(run.record.cost.device)),
+def _commit(part: Mapping[str, Any]) -> str:
+    return str(part.get("git_commit") or "unknown")[:8] + (CHANGED if part.get("git_dirty") else "")
+
+
+ORIGINS: tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...] = (
+    ("commit", _commit),
+    ("torch", lambda part: str(part.get("torch") or "unknown")),
+    ("device", lambda part: str(part.get("device"))),
 )
-"""Origins of records that cells are told to differ in, which refuses none of them."""
+"""Origins that records are told to differ in, or to be in doubt by, which refuses none of them."""

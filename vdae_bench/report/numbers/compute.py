@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from vdae_bench.report.numbers.comparable import why_unequal
 from vdae_bench.report.numbers.rows import title_of
 from vdae_bench.report.numbers.runs import Run, Selection, alike, by_folder, protocol_of, select
 from vdae_bench.report.numbers.statistics import CellRuns, Estimate, cells_of, mean_of
@@ -21,7 +22,7 @@ from vdae_bench.report.numbers.units import Unit, curve_unit, in_curve_unit
 from vdae_bench.store.records import Record
 from vdae_bench.system.strict_json import digest
 
-ESTIMATORS = ("subset", "projected", "exact")
+ESTIMATORS = ("subset", "projected", "lanczos", "exact")
 NOT_WORTH_IT = "not worth its price at this length"
 AXES: tuple[tuple[str, Callable[[Record], float]], ...] = (
     ("training operations (FLOP)", lambda record: float(record.cost.train_flops)),
@@ -43,8 +44,12 @@ class Course:
     costs: tuple[dict[int, NDArray[np.float64]], ...]
     """One for each of `AXES`."""
     values: dict[int, NDArray[np.float64]]
-    runs: tuple[Run, ...]
-    method: str
+    cell: CellRuns
+
+    @property
+    def method(self) -> str:
+        """The method of the cell."""
+        return self.cell.cell.method
 
     @property
     def name(self) -> str:
@@ -109,7 +114,7 @@ def contests_of(selection: Selection, others: Sequence[Selection]) -> list[Conte
             ordered = tuple(courses[name] for name in places if name in courses)
             contests.append(Contest(dataset, latents, course_of("VAE", vae), ordered, timed=True))
     courses_of = [course for contest in contests for course in (contest.reference, *contest.others)]
-    if not alike(run for course in courses_of for run in course.runs):
+    if not alike(run for course in courses_of for run in course.cell.completed):
         contests = [replace(contest, timed=False) for contest in contests]
     return sorted(contests, key=lambda contest: (contest.dataset, contest.latents))
 
@@ -136,7 +141,7 @@ def course_of(label: str, cell: CellRuns) -> Course:
         share = np.arange(1, len(nats) + 1) / len(nats)
         for each, (_, total) in zip(costs, AXES, strict=True):
             each[run.seed] = share * total(run.record)
-    return Course(label, costs, values, tuple(cell.completed), cell.cell.method)
+    return Course(label, costs, values, cell)
 
 
 def at_equal_cost(contest: Contest, course: Course, axis: int) -> Estimate | None:
@@ -152,6 +157,8 @@ def at_equal_cost(contest: Contest, course: Course, axis: int) -> Estimate | Non
 
 def worth(contest: Contest, course: Course) -> str:
     """The verdict on L-VDAE beside the VAE when both have spent the VAE's operations."""
+    if unequal := why_unequal([contest.reference.cell, course.cell]):
+        return f"not comparable ({unequal})"
     equal = at_equal_cost(contest, course, 0)
     # Where it has not finished an epoch by then, it is taken for no better than after that epoch.
     judged = equal or mean_of(differences(contest.reference, course, epoch=0))

@@ -27,6 +27,8 @@ class NoiseCurve:
 
     label: str
     points: dict[float, Summary]
+    cells: tuple[CellRuns, ...] = ()
+    """All that ran at a level, with points or without."""
 
 
 def coupled_floor(log_sigma: float) -> float:
@@ -43,21 +45,22 @@ def coupled_floor(log_sigma: float) -> float:
 
 def curves_of(cells: list[CellRuns]) -> list[NoiseCurve]:
     """The curves that cells with a fixed log sigma make, in the order of `LABELS`; one alone compares no decoders."""
-    found: dict[str, dict[float, Summary]] = {}
+    found: dict[str, dict[float, CellRuns]] = {}
     for each in cells:
         options = dict(each.cell.options)
         log_sigma = options.get("log_sigma")
-        score = each.score("neg_elbo", BITS_PER_DIM)
-        if log_sigma is None or score is None:
+        if log_sigma is None:
             continue
         output = None if each.cell.method == "vdae-coupled" else options.get("decoder_output", "sigmoid")
         label = LABELS.get((each.cell.method, options.get("decoder_variance", "learned"), output))
         if label:
-            found.setdefault(label, {})[float(log_sigma)] = score
-    if len(found) < 2:
-        return []
-    order = list(LABELS.values())
-    return [NoiseCurve(label, dict(sorted(found[label].items()))) for label in sorted(found, key=order.index)]
+            found.setdefault(label, {})[float(log_sigma)] = each
+    curves = []
+    for label in sorted(found, key=list(LABELS.values()).index):
+        scores = {level: each.score("neg_elbo", BITS_PER_DIM) for level, each in sorted(found[label].items())}
+        points = {level: score for level, score in scores.items() if score}
+        curves += [NoiseCurve(label, points, tuple(found[label].values()))] if points else []
+    return curves if len(curves) > 1 else []
 
 
 def reference_nll(cells: list[CellRuns]) -> float | None:

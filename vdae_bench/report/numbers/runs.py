@@ -28,6 +28,7 @@ from vdae_bench.store.records import Record, Store, TestMetrics
 from vdae_bench.system.strict_json import digest
 from vdae_bench.training.overfitting import rise_since_lowest
 
+Item = TypeVar("Item")
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -205,11 +206,11 @@ def order_of(cell: Cell) -> tuple[str, str, int, tuple[tuple[str, float, str], .
     return cell.dataset, cell.method, cell.latents, tuple(options)
 
 
-def grouped(runs: Iterable[Run], key: Callable[[Run], Key]) -> dict[Key, list[Run]]:
-    """Runs by a key, in the order in which they come."""
-    groups: dict[Key, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(key(run), []).append(run)
+def grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
+    """Runs or cells by a key, in the order in which they come."""
+    groups: dict[Key, list[Item]] = {}
+    for each in items:
+        groups.setdefault(key(each), []).append(each)
     return groups
 
 
@@ -314,6 +315,12 @@ def _trained_with(run: Run) -> str:
     return digest({name: value for name, value in run.record.hyperparameters.items() if name != "source"})
 
 
+def _method_code(run: Run) -> str:
+    """The method's version and its plug-in, which older records do not say; those asked for agree by their identity."""
+    said = (run.record.method_version, run.record.provenance.get("plugin_sha256"))
+    return "" if is_asked_for(run) else str(said)
+
+
 FOREIGN = "its protocol is of another version of vdae-bench"
 AGREEMENTS: tuple[tuple[Callable[[Run], str], Callable[[Run], str], str], ...] = (
     (lambda run: "", _content_digest, "another content of the protocol under the same name"),
@@ -323,6 +330,7 @@ AGREEMENTS: tuple[tuple[Callable[[Run], str], Callable[[Run], str], str], ...] =
         "other data under the same name",
     ),
     (lambda run: run.cell.slug, _trained_with, "other hyper-parameters than the cell's other seeds"),
+    (lambda run: run.cell.slug, _method_code, "another version of its method than the cell's other seeds"),
 )
 """(scope, property, what is said of a run that differs): within a scope, runs drawn agree on the property."""
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from scipy.special import stdtrit  # Student's t quantile; scipy.stats would take a second to load
 
 from vdae_bench.paper.published import PrintedValue
-from vdae_bench.report.numbers.runs import Run, Selection, grouped
+from vdae_bench.report.numbers.runs import LeftOut, Run, Selection, grouped
 from vdae_bench.report.numbers.units import Unit
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.records import TestMetrics
@@ -111,6 +111,8 @@ class CellRuns:
 
     cell: Cell
     runs: tuple[Run, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    """Other records of the cell that may not stand with these."""
 
     @property
     def completed(self) -> list[Run]:
@@ -156,5 +158,6 @@ class CellRuns:
 
 def cells_of(selection: Selection) -> list[CellRuns]:
     """The cells of a selection, in order of their slugs."""
-    groups = grouped(selection.runs, lambda run: run.cell.slug).values()
-    return [CellRuns(runs[0].cell, tuple(runs)) for runs in groups]
+    groups = grouped(selection.runs, lambda run: run.cell.slug)
+    others = {slug: tuple(each for each in selection.left_out if each.run.cell.slug == slug) for slug in groups}
+    return [CellRuns(runs[0].cell, tuple(runs), others[slug]) for slug, runs in groups.items()]

@@ -153,7 +153,7 @@ def judge_sum(
     distance = estimate.mean - bound if gap is None else gap
     if reason := why_unequal(cells) or why_not_comparable(cells, score, distance):
         return Finding(Verdict.NOT_COMPARABLE, unit, estimate, reason)
-    most = max(len(each.by_seed) for each in summands)
+    most = max(len(each.cell.completed) for each in summands)
     reasons = [f"of {most}, those that all cells have"] if len(seeds) < most else []
     reasons += ["one seed has no interval"] if len(seeds) == 1 else []
     verdict = below(estimate, bound, alternatives, choices)

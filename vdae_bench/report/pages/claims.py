@@ -13,8 +13,7 @@ from vdae_bench.report.numbers.claims import Judgement
 from vdae_bench.report.numbers.verdict import Verdict
 from vdae_bench.report.sections.claims import claims_table, in_bold
 from vdae_bench.report.style.markdown import bullets, escape, table
-from vdae_bench.system import strict_json
-from vdae_bench.system.untrusted import content_of
+from vdae_bench.system import atomic, strict_json
 
 FILE = "claims.json"
 REASONS = 2
@@ -90,13 +89,12 @@ def changed_verdicts(judged: Sequence[Judgement], committed: Path) -> list[str]:
 
     Raises:
         UserError: the file is damaged.
+        EnvironmentFault: it cannot be read.
     """
     try:
-        content = strict_json.loads(content_of(committed))
-        before = {each["claim"]: each["verdict"] for each in content["claims"]}
-    except FileNotFoundError:
-        before = {}
-    except (OSError, ValueError, KeyError, TypeError):
+        content = atomic.read(committed)
+        before = {each["claim"]: each["verdict"] for each in strict_json.loads(content)["claims"]} if content else {}
+    except (ValueError, KeyError, TypeError):
         raise UserError(f"{committed} is damaged; write it anew with `vdae-bench report`") from None
     now = {each.claim.id: str(each.verdict) for each in judged}
     return [

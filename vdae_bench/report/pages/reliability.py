@@ -15,7 +15,6 @@ from vdae_bench.store.layout import not_hidden
 from vdae_bench.store.records import Store
 from vdae_bench.system import atomic
 from vdae_bench.system.redact import redacted_command
-from vdae_bench.system.untrusted import content_of
 from vdae_bench.system.words import counted
 
 NAME = "reliability"
@@ -49,10 +48,11 @@ def read(path: Path) -> ChaosRun:
 
     Raises:
         UserError: it is no such file.
+        EnvironmentFault: it cannot be read.
     """
     try:
-        return ChaosRun.model_validate_json(content_of(path))
-    except (OSError, ValueError, ValidationError) as error:
+        return ChaosRun.model_validate_json(atomic.read(path) or b"")
+    except (ValueError, ValidationError) as error:
         raise UserError(f"{path} holds no figures of `make chaos`; move it away and run that again") from error
 
 

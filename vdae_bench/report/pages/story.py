@@ -9,15 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from vdae_bench.report.numbers.chapters import Chapter, Paired, Part, seconds_of
+from vdae_bench.paper.published import find_published, table_names
+from vdae_bench.report.numbers.chapters import Chapter, Part, seconds_of
+from vdae_bench.report.numbers.claims import Judgement, judge_claims
 from vdae_bench.report.numbers.columns import Output
-from vdae_bench.report.numbers.comparable import why_unequal
+from vdae_bench.report.numbers.comparable import FEW_SAMPLES, few_samples, why_unequal
 from vdae_bench.report.numbers.layout import lay_out
 from vdae_bench.report.numbers.noise import curves_of
+from vdae_bench.report.numbers.pairs import Paired
 from vdae_bench.report.numbers.rows import SCORES
 from vdae_bench.report.numbers.runs import alike, load_runs, total_flops, total_seconds
 from vdae_bench.report.numbers.units import Unit, unit_of
+from vdae_bench.report.sections.claims import claims_table
 from vdae_bench.report.sections.curves import old_kind
+from vdae_bench.report.sections.forest import PICTURE as FOREST_PICTURE
 from vdae_bench.report.sections.noise import PICTURE, values_and_findings
 from vdae_bench.report.sections.results.tables import outside_table
 from vdae_bench.report.style.markdown import bullets, code, escape, picture, table
@@ -61,12 +66,17 @@ def render_story(
     chapters, tried = ([Chapter(part, store, runs) for part in each] for each in (parts, experiments))
     if not any(chapter.runs for chapter in chapters):
         return {}
-    return {reports / NAME: page(chapters, tried, [path.name for path in beside]).encode()}
+    return {reports / NAME: page(chapters, tried, judge_claims(runs), [path.name for path in beside]).encode()}
 
 
-def page(chapters: Sequence[Chapter], experiments: Sequence[Chapter] = (), beside: Sequence[str] = ()) -> str:
+def page(
+    chapters: Sequence[Chapter],
+    experiments: Sequence[Chapter] = (),
+    judged: Sequence[Judgement] = (),
+    beside: Sequence[str] = (),
+) -> str:
     """The page about all parts."""
-    paragraphs = ["# What was run, and what came of it", *_leads(chapters), _head(chapters)]
+    paragraphs = ["# What was run, and what came of it", *_leads(chapters), *_claims(judged), _head(chapters)]
     for chapter in chapters:
         paragraphs += _chapter(chapter)
     paragraphs += _experiments(experiments)
@@ -79,7 +89,7 @@ def page(chapters: Sequence[Chapter], experiments: Sequence[Chapter] = (), besid
 
 def _leads(chapters: Sequence[Chapter]) -> Iterator[str]:
     """L-VDAE less VAE in every part that has both, ours beside the paper's: its claim in one table."""
-    rows, shown, apart = [], set(), []
+    rows, shown, apart, bounds = [], set(), [], []
     for chapter in chapters:
         for cell, scores in chapter.leads():
             counts = {each.difference.count for each in scores if each.difference}
@@ -97,9 +107,12 @@ def _leads(chapters: Sequence[Chapter]) -> Iterator[str]:
                 apart.append(
                     escape(f"{cell.dataset}, m = {cell.latents}, {protocol.name}, is no fair pair: {unequal}.")
                 )
+            if counts and few_samples([chapter.ran[cell], chapter.ran[vae]]):
+                bounds.append(f"{cell.dataset}, m = {cell.latents}, {protocol.name}")
     if not rows:
         return
     yield "## L-VDAE less VAE, ours beside the paper's"
+    yield from (picture(FOREST_PICTURE, f"{each.place}-forest.svg") for each in chapters if _has_forest(each))
     yield (
         "Below zero where L-VDAE is better. Ours are paired by seed, with the 95% interval of the mean from two seeds "
         "up; ± is the standard deviation of the paper's difference between two single runs, where it prints both "
@@ -107,7 +120,18 @@ def _leads(chapters: Sequence[Chapter]) -> Iterator[str]:
     )
     headings = [f"{name} {whose}" for name, _ in SCORES for whose in ("paper", "ours")]
     yield table(["data", "latents", "protocol", *headings, "unit", "seeds"], rows, right=["latents", "seeds"])
+    if bounds:
+        apart.append(
+            f"NLLs with {FEW_SAMPLES:.0f} effective samples or fewer are upper bounds, and their differences no more "
+            f"than those of bounds: {escape('; '.join(bounds))}."
+        )
     yield from [bullets(apart)] if apart else []
+
+
+def _has_forest(chapter: Chapter) -> bool:
+    """True where the page of a table has numbers of ours to show beside the paper's."""
+    ran = [each for each in chapter.ran.values() if each.completed and find_published(each.cell)]
+    return chapter.spec.name in table_names() and bool(ran)
 
 
 def _measured(paired: Paired, unit: Unit) -> str:
@@ -120,6 +144,17 @@ def _printed(paired: Paired, unit: Unit) -> str:
         return "-"
     spread = "" if paired.deviation is None else f" ± {unit.show(paired.deviation)}"
     return unit.show_difference(paired.printed) + spread
+
+
+def _claims(judged: Sequence[Judgement]) -> Iterator[str]:
+    """Every claim with its verdict, from all records that are here."""
+    if judged:
+        yield "## The paper's claims"
+        yield (
+            "Each judged from the records that bear on it, whatever their protocol; where they are from stands in the "
+            "evidence. The rules, and every part of each claim, are on the pages of claims beside the tables."
+        )
+        yield claims_table(judged)
 
 
 def _head(chapters: Sequence[Chapter]) -> str:
@@ -177,11 +212,11 @@ def _differences(chapter: Chapter) -> Iterator[str]:
         unit = unit_of(ran.cell.dataset)
         where = f" on {ran.cell.dataset}" if len(chapter.datasets) > 1 else ""
         seeds = max(each.difference.count for each in paired if each.difference)
-        unequal = why_unequal([ran, vae])
         shown = ", ".join(_difference(each, unit) for each in paired)
+        doubts = "; ".join(filter(None, [f"{shown} {unit.name}", why_unequal([ran, vae]), few_samples([ran, vae])]))
         yield (
             f"L-VDAE less VAE at m = {ran.cell.latents}{where}, {counted(seeds, 'seed')}, 95% interval: "
-            + escape(f"{shown} {unit.name}{f'; {unequal}' if unequal else ''}.")
+            + escape(f"{doubts}.")
         )
 
 

@@ -16,11 +16,13 @@ from vdae_bench.report.sections.curves import CURVES
 from vdae_bench.report.sections.deviations import DEVIATIONS
 from vdae_bench.report.sections.encoders import ENCODERS
 from vdae_bench.report.sections.estimates import ESTIMATES
+from vdae_bench.report.sections.forest import FOREST
 from vdae_bench.report.sections.head import HEAD, SEARCH_HEAD
 from vdae_bench.report.sections.limits import LIMITS
 from vdae_bench.report.sections.noise import NOISE
 from vdae_bench.report.sections.origin import ORIGIN
 from vdae_bench.report.sections.overfitting import OVERFITTING
+from vdae_bench.report.sections.pairs import PAIRS
 from vdae_bench.report.sections.records import FLAGS, RECORDS
 from vdae_bench.report.sections.representations import REPRESENTATIONS
 from vdae_bench.report.sections.results.text import RESULTS
@@ -35,10 +37,12 @@ Page = dict[str, bytes]
 
 SECTIONS: tuple[Section[Subject, Any], ...] = (
     HEAD,
+    FOREST,
     NOISE,
     RESULTS,
     REPRESENTATIONS,
     ENCODERS,
+    PAIRS,
     SAMPLES,
     CLAIMS,
     ESTIMATES,
@@ -54,7 +58,7 @@ SECTIONS: tuple[Section[Subject, Any], ...] = (
     FLAGS,
     RECORDS,
 )
-TERMINAL: tuple[Section[Subject, Any], ...] = (HEAD, RESULTS, NOISE, COST, LIMITS)
+TERMINAL: tuple[Section[Subject, Any], ...] = (HEAD, RESULTS, PAIRS, NOISE, COST, LIMITS)
 """The sections that the terminal shows at the end of a run, in its order."""
 SEARCH_SECTIONS: tuple[Section[SearchSubject, Any], ...] = (SEARCH_HEAD, SEARCH)
 """The page of a sweep of which so far only the search has run."""

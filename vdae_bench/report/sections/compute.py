@@ -30,7 +30,7 @@ from vdae_bench.report.style.figure import MORE_STYLES, STYLES, Style, canvas, d
 from vdae_bench.report.style.markdown import as_pixels, bullets, code, escape, picture, table
 from vdae_bench.report.style.section import Section
 
-LOOKS_LIKE = {"subset": "lvdae", "exact": "vdae-resnet", "projected": "vdae-nice"}
+LOOKS_LIKE = {"subset": "lvdae", "exact": "vdae-resnet", "projected": "vdae-nice", "lanczos": "vdae-coupled"}
 """The method whose style an estimator of L-VDAE has: those of methods of m = n, beside which it is rarely drawn."""
 CAPTION = (
     "Validation -ELBO after each epoch (beta = 1), mean over seeds, against what a seed's training had cost by then. A "
@@ -162,7 +162,7 @@ def _sentence(contests: Sequence[Contest], estimator: str) -> str:
     several = len({contest.dataset for contest in contests}) > 1
     for contest, course in _with(contests, estimator):
         place = f"m = {contest.latents}{f' ({contest.dataset})' if several else ''}"
-        found.setdefault(worth(contest, course), []).append(place)
+        found.setdefault(escape(worth(contest, course)), []).append(place)
     said = "; ".join(f"{verdict} at {', '.join(places)}" for verdict, places in found.items())
     who = f"L-VDAE with {code(estimator)}" if estimator in ESTIMATORS else escape(estimator)
     return f"{who}, when both have spent the VAE's operations: {said}."

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from vdae_bench.models.hyperparameters import defaults
 from vdae_bench.models.registry import get_method
 from vdae_bench.paper.claims import DECOUPLED, LOG_SIGMAS
+from vdae_bench.report.numbers.comparable import why_unequal
 from vdae_bench.report.numbers.noise import (
     COUPLED,
     LABELS,
@@ -27,7 +28,7 @@ from vdae_bench.report.numbers.subject import Subject
 from vdae_bench.report.style import terminal
 from vdae_bench.report.style.csv import csv
 from vdae_bench.report.style.figure import GREY, STYLES, Style, band, canvas, drawn
-from vdae_bench.report.style.markdown import as_pixels, beside, bullets, picture, table
+from vdae_bench.report.style.markdown import as_pixels, beside, bullets, escape, picture, table
 from vdae_bench.report.style.section import Section
 from vdae_bench.system.words import counted, number
 
@@ -112,7 +113,8 @@ def findings(curves: list[NoiseCurve]) -> Iterator[str]:
         yield "Nothing can be said yet about decoupling: the coupled model or every decoupled one is missing."
         return
     yield bullets([_beside_coupled(label, points, coupled) for label, points in others.items()])
-    yield _reading(coupled, others)
+    unequal = why_unequal([cell for curve in curves for cell in curve.cells])
+    yield f"{escape(unequal)}, so that 7a and 7b stay open." if unequal else _reading(coupled, others)
     own = others.get(CONTAINS_COUPLED, {})
     lost = [level for level in own if level in coupled and own[level].mean > coupled[level].mean]
     if lost:

@@ -1,0 +1,120 @@
+"""Every two methods beside each other, and the headline figure: what they say follows from the records alone."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from tests.support.markdown_tables import table_with
+from tests.support.records import made_up_record, publish, publish_table
+from vdae_bench.report.build import build_reports
+from vdae_bench.report.numbers.pairs import pairs_of
+from vdae_bench.report.numbers.runs import load_runs, select
+from vdae_bench.report.numbers.statistics import cells_of
+from vdae_bench.report.numbers.subject import Subject
+from vdae_bench.report.numbers.verdict import Verdict
+from vdae_bench.report.sections import forest
+from vdae_bench.spec.protocol import load_protocol
+from vdae_bench.spec.sweep import Cell
+from vdae_bench.store.records import Store
+
+SCORES = {"vae": (90.0, 90.3, 90.1), "lvdae": (88.0, 88.2, 88.2), "mine": (87.9, 88.4, 88.0)}
+
+
+def put(store: Store, scores=SCORES, name="mini", **words) -> None:
+    for method, values in scores.items():
+        cell = Cell("binary-mnist", method, 16)
+        records = [made_up_record(cell, seed, nll_nats=nll, **words.get(method, {})) for seed, nll in enumerate(values)]
+        publish(store, name, "quick", cell.slug, records)
+
+
+def pairs(store: Store):
+    return pairs_of(cells_of(select(load_runs(store))))
+
+
+def test_a_difference_has_students_interval_for_all_pairs_together(store):
+    put(store)
+    found = {(each.first.cell.method, each.second.cell.method, each.score): each for each in pairs(store)}
+    assert len(found) == 6
+    each = found["vae", "mine", "NLL"] if ("vae", "mine", "NLL") in found else found["mine", "vae", "NLL"]
+    differences = np.subtract(SCORES[each.first.cell.method], SCORES[each.second.cell.method])
+    expected = stats.ttest_1samp(differences, 0.0).confidence_interval(1 - 0.05 / 6)
+    assert each.estimate.mean == pytest.approx(differences.mean())
+    assert each.interval == pytest.approx((expected.low, expected.high))
+
+
+def test_one_is_better_only_where_the_interval_says_so(store):
+    put(store)
+    found = {frozenset((each.first.cell.method, each.second.cell.method)): each for each in pairs(store)}
+    clear, close = found[frozenset(("vae", "lvdae"))], found[frozenset(("mine", "lvdae"))]
+    assert clear.better and clear.better.cell.method == "lvdae" and clear.answer == "L-VDAE is better"
+    assert close.better is None and close.answer == "too close to call"
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ({"mine": {"test": {"effective_sample_size": 3.0}}}, "3.0 effective samples"),
+        ({"mine": {"hyperparameters": {"learning_rate": 0.5}}}, "unequal learning_rate"),
+        ({"mine": {"provenance": {"dataset_sha256": "0" * 64}}}, "not of the same data"),
+    ],
+)
+def test_an_unfair_pair_has_no_better_one_and_says_why(store, words, why):
+    put(store, **words)
+    for each in pairs(store):
+        if each.score == "NLL" and "mine" in (each.first.cell.method, each.second.cell.method):
+            assert why in each.answer and each.better is None
+        elif each.score == "NLL":
+            assert each.better
+
+
+def test_other_latents_other_data_and_one_seed_alone_decide_nothing(store):
+    put(store, {"vae": (90.0,), "lvdae": (80.0,)})
+    cell = Cell("binary-mnist", "mine", 32)
+    publish(store, "mini", "quick", cell.slug, [made_up_record(cell, 0)])
+    found = pairs(store)
+    assert {frozenset((each.first.cell.method, each.second.cell.method)) for each in found} == {
+        frozenset(("vae", "lvdae"))
+    }
+    assert {each.answer for each in found} == {"one seed has no interval"} and not any(each.better for each in found)
+
+
+@pytest.mark.usefixtures("blank_pictures")
+def test_page_console_csv_and_latex_have_them(store, reports):
+    put(store)
+    written = {each.path.name: each for each in build_reports(store, reports, formats=("md",))}
+    page = (reports / "quick" / "mini.md").read_text()
+    rows = table_with(page, "first - second")
+    assert len(rows) == 6 and sum(row["answer"] == "L-VDAE is better" for row in rows) == 2
+    assert page.count("**88.13 ± 0.12**") == 1 and "**90.13" not in page
+    frame = pd.read_csv(io.StringIO((reports / "quick" / "mini-pairs.csv").read_text()))
+    assert sorted(frame["difference"].abs().round(6)) == sorted(round(abs(e.estimate.mean), 6) for e in pairs(store))
+    assert frame["better"].notna().sum() == sum(each.better is not None for each in pairs(store))
+    assert "\\begin{tabular}" in (reports / "quick" / "mini-pairs.tex").read_text()
+    assert "L-VDAE is better." in written["mini.md"].console
+
+
+def test_the_figure_has_each_number_beside_the_papers_with_its_verdict(store):
+    protocol = load_protocol("paper")
+    publish_table(store, "table2", protocol, seeds=3)
+    selection = select(load_runs(store))
+    page = store.root / "reports" / "paper" / "table2.md"
+    found = forest.forest_of(Subject(page, [], selection, selection.runs, [], page))
+    assert found and len(found.rows) == 16 and found.printed == 20 and len(found.leads) == 8
+    figure = forest._figure(found, "said")
+    upper, lower = figure.axes
+    drawn = [line.get_xdata()[0] for line in upper.lines if len(line.get_xdata()) == 1 and line.get_marker() != "None"]
+    assert [value for value in drawn if value] == pytest.approx([estimate.mean for *_, estimate in found.rows])
+    assert {finding.verdict for _, finding, _ in found.rows} <= {*forest.LOOKS}
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts == [*(str(v) for v in forest.LOOKS if v in {f.verdict for _, f, _ in found.rows}), "ours", "paper"]
+    assert len(lower.get_yticklabels()) == 8
+
+
+def test_verdicts_are_told_apart_without_colour():
+    looks = [(look.marker, look.filled) for look in forest.LOOKS.values()]
+    assert len(set(looks)) == len(looks) and set(forest.LOOKS) == set(Verdict) - {Verdict.NOT_RUN}

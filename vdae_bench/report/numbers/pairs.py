@@ -1,0 +1,121 @@
+"""Pairs of cells with the same data and latents: their scores less each other by seed, beside what the paper prints."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+from vdae_bench.paper.published import find_published
+from vdae_bench.report.numbers.comparable import few_samples, why_unequal
+from vdae_bench.report.numbers.rows import SCORES, title_of
+from vdae_bench.report.numbers.runs import grouped
+from vdae_bench.report.numbers.statistics import LEVEL, CellRuns, Estimate, mean_of
+from vdae_bench.report.numbers.units import Unit, unit_of
+from vdae_bench.spec.sweep import Cell
+
+
+@dataclass(frozen=True)
+class Paired:
+    """A score of a cell less another one's, paired by seed, and what the paper prints of the same."""
+
+    score: str
+    difference: Estimate | None
+    """None until both ran with the same seed."""
+    printed: float | None
+    deviation: float | None
+    """Standard deviation of the paper's difference between two single runs, where it prints those of both."""
+
+
+def paired(ran: Mapping[Cell, CellRuns], cell: Cell, other: Cell) -> list[Paired]:
+    """Each score of a cell less that of another one on the same data."""
+    unit = unit_of(cell.dataset)
+    found = []
+    for name, score in SCORES:
+        ours, theirs = (ran[each].by_seed(score, unit) if each in ran else {} for each in (cell, other))
+        values = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
+        found.append(Paired(name, mean_of(values) if values else None, *_printed_difference(cell, other, score)))
+    return found
+
+
+def vae_beside(cell: Cell) -> Cell | None:
+    """The VAE with as many latents as an L-VDAE; None of every other method."""
+    return Cell(cell.dataset, "vae", cell.latents) if cell.method == "lvdae" and not cell.options else None
+
+
+def _printed_difference(cell: Cell, other: Cell, score: str) -> tuple[float | None, float | None]:
+    """The difference that the paper prints, and its deviation between single runs."""
+    numbers = [getattr(found, score) for found in map(find_published, (cell, other)) if found]
+    if len(numbers) < 2 or not all(numbers):
+        return None, None
+    deviations = [number.plus_minus for number in numbers if number.plus_minus]
+    return numbers[0].value - numbers[1].value, math.hypot(*deviations) if len(deviations) == 2 else None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two cells of a sweep with the same data and latents in one score: the first less the second, by seed."""
+
+    score: str
+    metric: str
+    first: CellRuns
+    second: CellRuns
+    estimate: Estimate
+    family: int
+    """How many such differences on the same data have an interval: they share the level (Bonferroni)."""
+    apart: str
+    """Why neither may be called better, whatever the difference is; "" where one may."""
+
+    @property
+    def unit(self) -> Unit:
+        """The unit of the score."""
+        return unit_of(self.first.cell.dataset)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The interval of the difference, with the level shared among all pairs; None of one seed."""
+        return self.estimate.interval(1 - (1 - LEVEL) / max(1, self.family))
+
+    @property
+    def better(self) -> CellRuns | None:
+        """The cell with the lower score, where the interval says so."""
+        if self.apart or self.interval is None or self.interval[0] <= 0 <= self.interval[1]:
+            return None
+        return self.first if self.estimate.mean < 0 else self.second
+
+    @property
+    def answer(self) -> str:
+        """The answer in words: which is better, or why that is not known."""
+        if self.apart:
+            return f"no fair pair: {self.apart}"
+        if self.interval is None:
+            return "one seed has no interval"
+        return f"{title_of(self.better.cell)} is better" if self.better else "too close to call"
+
+
+def pairs_of(cells: Sequence[CellRuns]) -> list[Pair]:
+    """Every two of these cells with the same data and latents and a seed in common, in each score that both have.
+
+    Points of a grid of noise levels have their own figure, and what is not trained has no seeds.
+    """
+    standing = [each for each in cells if each.trained and "log_sigma" not in dict(each.cell.options)]
+    found = []
+    for members in grouped(standing, lambda each: (each.cell.dataset, each.cell.latents)).values():
+        for second, first in combinations(members, 2):
+            for (name, score), each in zip(SCORES, _both(first, second), strict=True):
+                if each.difference:
+                    found.append(Pair(name, score, first, second, each.difference, 0, _apart(first, second, score)))
+    counted = Counter(each.first.cell.dataset for each in found if each.estimate.count > 1)
+    return [replace(each, family=counted[each.first.cell.dataset]) for each in found]
+
+
+def _both(first: CellRuns, second: CellRuns) -> list[Paired]:
+    return paired({each.cell: each for each in (first, second)}, first.cell, second.cell)
+
+
+def _apart(first: CellRuns, second: CellRuns, score: str) -> str:
+    """Why these two may not be compared in a score."""
+    cells = [first, second]
+    return why_unequal(cells) or (few_samples(cells) if score == "nll" else "")

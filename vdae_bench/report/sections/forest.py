@@ -1,0 +1,182 @@
+"""The headline: ours less the paper's for every number of a table, and L-VDAE less VAE, ours beside the paper's."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from vdae_bench.paper.published import load_table, table_names
+from vdae_bench.report.numbers.pairs import Paired, paired, vae_beside
+from vdae_bench.report.numbers.rows import SCORES, Sheet
+from vdae_bench.report.numbers.statistics import Estimate
+from vdae_bench.report.numbers.subject import Subject
+from vdae_bench.report.numbers.verdict import Finding, Verdict, judge_row
+from vdae_bench.report.style.figure import GREY, canvas, drawn
+from vdae_bench.report.style.markdown import as_pixels, picture
+from vdae_bench.report.style.section import Section
+from vdae_bench.spec.protocol import PAPER_EPOCHS
+from vdae_bench.system.words import counted
+
+
+class Look(NamedTuple):
+    """The look of a verdict: colour, marker, and whether the marker is filled."""
+
+    colour: str
+    marker: str
+    filled: bool
+
+
+LOOKS = {
+    Verdict.REPRODUCED: Look("#009E73", "o", True),
+    Verdict.NOT_REPRODUCED: Look("#D55E00", "X", True),
+    Verdict.TOO_CLOSE: Look("#0072B2", "D", False),
+    Verdict.NOT_COMPARABLE: Look("0.45", "s", False),
+}
+"""Told apart by shape and filling where there is no colour."""
+OURS, PAPER = Look("#0072B2", "o", True), Look("0.15", "d", False)
+ROW = 0.19
+"""Height of a line of the figure, in inches."""
+
+
+@dataclass(frozen=True)
+class Forest:
+    """The lines of the figure: the numbers of the paper's table that have one of ours, and the pairs of L-VDAE and VAE.
+
+    `printed` are all numbers of the table that anybody here can run.
+    """
+
+    sheet: Sheet
+    margin: float
+    printed: int
+    rows: Sequence[tuple[str, Finding, Estimate]]
+    leads: Sequence[tuple[str, Paired, Estimate]]
+
+
+def forest_of(subject: Subject) -> Forest | None:
+    """Return the figure's lines; None where the page is no table of the paper's, or nothing of it ran."""
+    if subject.name not in table_names():
+        return None
+    table = load_table(subject.name)
+    sheet = next((each for each in subject.sheets if each.dataset == table.dataset), None)
+    if sheet is None:
+        return None
+    judged = [(f"{row.name}  {name}", judge_row(row, score)) for row in sheet.rows for name, score in SCORES]
+    rows = [(label, finding, finding.estimate) for label, finding in judged if finding and finding.estimate]
+    if not rows:
+        return None
+    ran = {row.ran.cell: row.ran for row in sheet.rows if row.ran}
+    leads = [
+        (f"m = {cell.latents}  {each.score}", each, each.difference)
+        for cell in ran
+        if (vae := vae_beside(cell))
+        for each in paired(ran, cell, vae)
+        if each.difference
+    ]
+    return Forest(sheet, table.margin, sum(finding is not None for _, finding in judged), rows, leads)
+
+
+def _figure(forest: Forest, said: str) -> Figure:
+    lines = [len(forest.rows), *([len(forest.leads)] if forest.leads else [])]
+    figure = canvas(7.2, ROW * sum(lines) + 0.7 * len(lines) + 0.6)
+    panels = figure.subplots(len(lines), 1, squeeze=False, height_ratios=[each + 1.5 for each in lines])[:, 0]
+    _rows(panels[0], forest)
+    panels[0].set_title(f"Ours less the paper's, {said}", loc="left")
+    if forest.leads:
+        _leads(panels[1], forest)
+        panels[1].set_title("L-VDAE less VAE", loc="left")
+    verdicts = {finding.verdict for _, finding, _ in forest.rows}
+    handles = [_handle(str(verdict), look) for verdict, look in LOOKS.items() if verdict in verdicts]
+    handles += [_handle("ours", OURS), _handle("paper", PAPER)] if forest.leads else []
+    figure.legend(handles=handles, loc="outside lower left", ncols=len(handles), fontsize=7.5, handletextpad=0.2)
+    return figure
+
+
+def _rows(axes: Axes, forest: Forest) -> None:
+    """Each number of ours less the paper's, with the margin as a band."""
+    unit = forest.sheet.unit
+    axes.axvspan(-forest.margin, forest.margin, color="#009E73", alpha=0.13, linewidth=0)
+    for place, (_, finding, estimate) in enumerate(forest.rows):
+        _line(axes, place, estimate, LOOKS[finding.verdict])
+        _say(axes, place, unit.show_interval(estimate.mean, estimate.interval()))
+    what = f"ours - paper ({unit.name}; band: the margin ±{forest.margin:g})"
+    _frame(axes, [label for label, *_ in forest.rows], what)
+
+
+def _leads(axes: Axes, forest: Forest) -> None:
+    """Each difference of L-VDAE and VAE, the paper's under it."""
+    unit = forest.sheet.unit
+    for place, (_, lead, ours) in enumerate(forest.leads):
+        _line(axes, place - 0.15, ours, OURS)
+        said = unit.show_interval(ours.mean, ours.interval())
+        if lead.printed is not None:
+            half = lead.deviation or 0.0
+            axes.plot([lead.printed - half, lead.printed + half], [place + 0.15] * 2, color=PAPER.colour, linewidth=1)
+            _mark(axes, lead.printed, place + 0.15, PAPER)
+            said += f", paper {unit.show_difference(lead.printed)}"
+        _say(axes, place, said)
+    what = f"L-VDAE - VAE ({unit.name}; left of 0: L-VDAE is better)"
+    _frame(axes, [label for label, *_ in forest.leads], what)
+
+
+def _say(axes: Axes, place: float, text: str) -> None:
+    """Write a line's numbers beside it, right of the axes."""
+    where: Any = {"xycoords": ("axes fraction", "data"), "annotation_clip": False}
+    axes.annotate(text, (1.01, place), va="center", fontsize=7, color=GREY, **where)
+
+
+def _frame(axes: Axes, labels: Sequence[str], what: str) -> None:
+    """A line for each label from the top down, zero marked."""
+    axes.axvline(0, color="0.2", linewidth=0.8)
+    axes.set_yticks(range(len(labels)), ["\n".join(textwrap.wrap(label, 40)) for label in labels], fontsize=7)
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel(what, fontsize=7.5)
+
+
+def _line(axes: Axes, place: float, estimate: Estimate, look: Look) -> None:
+    """A difference with its interval, where it has one."""
+    if interval := estimate.interval():
+        axes.plot(interval, [place] * 2, color=look.colour, linewidth=1.4)
+    _mark(axes, estimate.mean, place, look)
+
+
+def _mark(axes: Axes, x: float, y: float, look: Look) -> None:
+    face = look.colour if look.filled else "white"
+    axes.plot([x], [y], look.marker, markersize=5, color=look.colour, markerfacecolor=face, zorder=3)
+
+
+def _handle(label: str, look: Look) -> Line2D:
+    face = look.colour if look.filled else "white"
+    return Line2D(
+        [], [], label=label, marker=look.marker, color=look.colour, markerfacecolor=face, linestyle="", markersize=5
+    )
+
+
+PICTURE = "Ours less the paper's for every number of the table, and L-VDAE less VAE beside the paper's"
+
+
+def _text(subject: Subject, forest: Forest) -> Iterator[str]:
+    name = f"{subject.name}-forest"
+    yield picture(PICTURE, f"{name}.svg")
+    yield (
+        f"{len(forest.rows)} of the table's {counted(forest.printed, 'number')}. "
+        "Lines: 95% intervals over seeds, where there are two or more; in the lower part the paper's line is one "
+        "standard deviation between single runs, where it prints both. The rules of the verdicts stand below. "
+        f"{as_pixels(name)}."
+    )
+
+
+def _files(subject: Subject, forest: Forest) -> dict[str, bytes]:
+    protocol = subject.selection.protocol
+    said = f"{protocol.name}: {counted(protocol.epochs, 'epoch')} (paper: {PAPER_EPOCHS})"
+    return drawn("forest", lambda: _figure(forest, said))
+
+
+FOREST = Section("", forest_of, _text, _files)

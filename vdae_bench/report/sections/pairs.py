@@ -1,0 +1,105 @@
+"""Every two methods of a sweep beside each other: the user's own one beside the paper's, too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from vdae_bench.report.numbers.pairs import Pair, pairs_of
+from vdae_bench.report.numbers.rows import title_of
+from vdae_bench.report.numbers.statistics import CellRuns
+from vdae_bench.report.numbers.subject import Subject
+from vdae_bench.report.style import latex, terminal
+from vdae_bench.report.style.csv import csv
+from vdae_bench.report.style.markdown import escape, link, table
+from vdae_bench.report.style.section import Section
+from vdae_bench.system.words import counted
+
+LEFT = ("data", "score", "first", "second", "answer")
+HEADINGS = ("data", "m", "score", "first", "", "second", "", "first - second", "seeds", "answer")
+FIRST_SCORE, SECOND_SCORE = 4, 6
+HOW = (
+    "Below zero where the first is better. Paired by seed, which shares the draws of validation and test; Student's "
+    "intervals at 95% for all pairs on the same data together (Bonferroni). The better of two is in bold where its "
+    "interval says so, and never otherwise."
+)
+
+
+def _cells(pair: Pair) -> list[str]:
+    """A pair as cells of a table."""
+    names = [text for each in (pair.first, pair.second) for text in (title_of(each.cell), _score(pair, each))]
+    difference = pair.unit.show_interval(pair.estimate.mean, pair.interval)
+    place = [pair.first.cell.dataset, str(pair.first.cell.latents), f"{pair.score}, {pair.unit.name}"]
+    return [*place, *names, difference, str(pair.estimate.count), pair.answer]
+
+
+def _score(pair: Pair, each: CellRuns) -> str:
+    summary = each.score(pair.metric, pair.unit)
+    return summary.show(pair.unit) if summary else "-"
+
+
+def _marked(pair: Pair) -> list[str]:
+    """The same in Markdown, the better of two in bold."""
+    cells = list(map(escape, _cells(pair)))
+    if pair.better:
+        place = FIRST_SCORE if pair.better is pair.first else SECOND_SCORE
+        cells[place] = f"**{cells[place]}**"
+    return cells
+
+
+def _text(subject: Subject, pairs: Sequence[Pair]) -> Iterator[str]:
+    files = [subject.path.with_name(f"{subject.name}-pairs.{ending}") for ending in ("csv", "tex")]
+    links = " and ".join(link(each, subject.path, each.suffix[1:]) for each in files)
+    yield f"{HOW} {counted(len(pairs), 'difference')}, as {links} too."
+    yield table(HEADINGS, list(map(_marked, pairs)), left=LEFT)
+
+
+def _frame(pairs: Sequence[Pair]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "dataset": pair.first.cell.dataset,
+            "latents": pair.first.cell.latents,
+            "score": pair.metric,
+            "unit": pair.unit.name,
+            "first": pair.first.cell.slug,
+            "second": pair.second.cell.slug,
+            "difference": pair.estimate.mean,
+            "difference_low": pair.interval[0] if pair.interval else None,
+            "difference_high": pair.interval[1] if pair.interval else None,
+            "pairs_sharing_the_level": pair.family,
+            "seeds": pair.estimate.count,
+            "better": pair.better.cell.slug if pair.better else None,
+            "answer": pair.answer,
+        }
+        for pair in pairs
+    )
+
+
+def _files(subject: Subject, pairs: Sequence[Pair]) -> dict[str, bytes]:
+    columns = [place for place, heading in enumerate(HEADINGS) if heading not in ("data", "answer")]
+    body = [[_cells(each)[place] for place in columns] for each in pairs]
+    text = latex.environment(
+        [HEADINGS[place] for place in columns], body, LEFT, f"Differences between methods. {subject.title}",
+        f"{subject.name}-pairs",
+    )  # fmt: skip
+    return {
+        "pairs.csv": csv(_frame(pairs)).encode(errors="backslashreplace"),
+        "pairs.tex": f"{latex.NEEDS}\n{text}".encode(errors="backslashreplace"),
+    }
+
+
+def _terminal(subject: Subject, pairs: Sequence[Pair]) -> Iterator[str]:
+    decided = [each for each in pairs if each.interval]
+    if not decided:
+        return
+    yield ""
+    yield f"Any two methods, first less second, 95% intervals for {counted(decided[0].family, 'pair')} together:"
+    for each in decided:
+        shown = each.unit.show_interval(each.estimate.mean, each.interval)
+        first, second = (title_of(cell.cell) for cell in (each.first, each.second))
+        where = f"{each.score} {shown} {each.unit.name}, {first} less {second}"
+        yield from terminal.wrap(f"{where}, m = {each.first.cell.latents}: {each.answer}.", "  ")
+
+
+PAIRS = Section("Any two methods", lambda subject: pairs_of(subject.cells) or None, _text, _files, _terminal)
