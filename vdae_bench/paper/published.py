@@ -79,7 +79,7 @@ class PublishedRow(BaseModel):
     convolutional: bool = False
     space: Literal["pixels", "logit"] = "pixels"
     units: Literal["same", "differ", "very likely differ", "unknown"] = "same"
-    """Whether a quoted number is in the table's unit: bits per 784 dimensions."""
+    """How the unit of a quoted number stands to the table's, bits per 784 dimensions."""
     beside: CellName | None = None
     """The cell that is run here beside a quoted number."""
 

@@ -24,7 +24,7 @@ CEILING = 9.0
 
 
 @dataclass(frozen=True)
-class Pair:
+class TwoSpaces:
     """A method on pixels and on logits, all else equal."""
 
     label: str
@@ -44,11 +44,11 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Pairs:
+class TwoSpacesOf:
     """The pairs on one data set, and what the paper quotes on it."""
 
     dataset: str
-    pairs: tuple[Pair, ...]
+    pairs: tuple[TwoSpaces, ...]
 
     @property
     def quoted(self) -> tuple[PublishedRow, ...]:
@@ -57,21 +57,21 @@ class Pairs:
         return tuple(row for table in tables for row in table.rows if row.origin == "quoted")
 
 
-def pairs_of(cells: Sequence[CellRuns]) -> list[Pairs]:
+def pairs_of(cells: Sequence[CellRuns]) -> list[TwoSpacesOf]:
     """Every cell on logits that has a twin on pixels, by data set."""
     ran = {each.cell: each for each in cells if each.completed}
-    found: dict[str, list[Pair]] = {}
+    found: dict[str, list[TwoSpaces]] = {}
     for cell, logits in ran.items():
         options = tuple((name, value) for name, value in cell.options if name not in ("space", "alpha"))
         twin = ran.get(Cell(cell.dataset, cell.method, cell.latents, options))
         if dict(cell.options).get("space") == "logit" and twin:
             latents = f", m = {cell.latents}" if cell.latents not in (0, 784) else ""
             label = f"{title_of(replace(twin.cell, options=options))}{latents}"
-            found.setdefault(cell.dataset, []).append(Pair(label, twin, logits))
-    return [Pairs(dataset, tuple(pairs)) for dataset, pairs in found.items()]
+            found.setdefault(cell.dataset, []).append(TwoSpaces(label, twin, logits))
+    return [TwoSpacesOf(dataset, tuple(pairs)) for dataset, pairs in found.items()]
 
 
-def _figure(found: Sequence[Pairs]) -> Figure:
+def _figure(found: Sequence[TwoSpacesOf]) -> Figure:
     figure = canvas(6.4 * len(found), 5.2)
     for axes, each in zip(figure.subplots(1, len(found), squeeze=False)[0], found, strict=True):
         for pair, style in zip(each.pairs, (*STYLES, *MORE_STYLES), strict=False):
@@ -102,7 +102,7 @@ def _figure(found: Sequence[Pairs]) -> Figure:
     return figure
 
 
-def pairs_table(found: Sequence[Pairs]) -> str:
+def pairs_table(found: Sequence[TwoSpacesOf]) -> str:
     """NLL of each method on pixels and on logits, and the difference paired by seed."""
     rows = [
         [
@@ -118,7 +118,7 @@ def pairs_table(found: Sequence[Pairs]) -> str:
     return table(headers, rows, right=headers[2:])
 
 
-def _text(subject: Subject, found: Sequence[Pairs]) -> Iterator[str]:
+def _text(subject: Subject, found: Sequence[TwoSpacesOf]) -> Iterator[str]:
     name = f"{subject.name}-representations"
     yield picture("Test NLL of each method on pixels and on logits of pixels", f"{name}.svg")
     yield (
@@ -136,7 +136,7 @@ def _text(subject: Subject, found: Sequence[Pairs]) -> Iterator[str]:
             yield f"Published on logits, in bits per 784 dimensions: {'; '.join(others)}."
 
 
-def _files(subject: Subject, found: Sequence[Pairs]) -> dict[str, bytes]:
+def _files(subject: Subject, found: Sequence[TwoSpacesOf]) -> dict[str, bytes]:
     return drawn("representations", lambda: _figure(found))
 
 

@@ -130,7 +130,7 @@ def _about_paper(paper: PublishedTable) -> str:
 
 
 def _about_quoted(paper: PublishedTable) -> Iterator[str]:
-    """What stands beside quoted numbers, and which of these are in other units."""
+    """Sentences on what stands beside quoted numbers, and on which of these are in other units."""
     if beside := [row.method for row in paper.rows if row.beside]:
         yield (
             f"Ours beside {', '.join(beside)}: such flows on logits of pixels, as the quoted ones, at sizes and a "
