@@ -124,8 +124,9 @@ def _lines(each: Judgement) -> Iterator[str]:
     for label, finding in (*decided, *measured[:UNDECIDED]):
         yield f"{label}: {finding.verdict}, {finding.evidence}"
     if len(measured) > UNDECIDED:
-        yield f"and {len(measured) - UNDECIDED} more parts with numbers that decide nothing"
+        more = counted(len(measured) - UNDECIDED, "more part")
+        yield f"and {more} with numbers, without a verdict"
     for reason, count in list(reasons.items())[:REASONS]:
         yield f"{reason} ({count} of {len(each.parts)} parts)" if len(each.parts) > 1 else reason
     if len(reasons) > REASONS:
-        yield f"and {len(reasons) - REASONS} more such reasons"
+        yield f"and {counted(len(reasons) - REASONS, 'more such reason')}"
