@@ -1,8 +1,9 @@
-"""The door for notebooks: the records of a results folder as a table, and trained models to sample from and score with.
+"""The door for notebooks: sweeps run, their records and curves as tables, and trained models to use and score.
 
-A model can be loaded where its run kept the weights (`--keep-checkpoints`), or where they are shared (`share`):
+A model can be loaded where its run kept the weights (`run` does; `--keep-checkpoints`), or where they are shared
+(`share`):
 
-    table = records("results")
+    table = run("table2", protocol="smoke")
     best = table[table["weights"]].sort_values("metrics.test.neg_elbo_nats").iloc[0]
     model = load(f"results/{best['record']}")
     pictures = model.sample(16)
@@ -10,7 +11,10 @@ A model can be loaded where its run kept the weights (`--keep-checkpoints`), or 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import pandas as pd
 import torch
@@ -21,24 +25,180 @@ from torch import Tensor
 from vdae_bench.data.images import load_images
 from vdae_bench.data.noise import NoiseSource
 from vdae_bench.data.registry import parse_dataset_id
+from vdae_bench.data.units import score_text
 from vdae_bench.data.views import Split, ViewedImages
-from vdae_bench.errors import UserError
-from vdae_bench.evaluation.likelihood import CHUNK_ROWS, Evaluator
+from vdae_bench.errors import Failed, UserError
+from vdae_bench.evaluation.likelihood import SAMPLE_BLOCK, Evaluator, images_in_chunk
 from vdae_bench.evaluation.pictures import sample_batches
 from vdae_bench.models.model import Model
-from vdae_bench.report.numbers.runs import left_out_of, load_runs
-from vdae_bench.report.pages.files import frame
+from vdae_bench.models.registry import get_method
+from vdae_bench.models.registry import load_plugin as _load_plugin
+from vdae_bench.report.numbers.runs import Run, left_out_of, load_runs, runs_there
+from vdae_bench.report.pages.files import curves_frame, frame
+from vdae_bench.running.context import create_context
+from vdae_bench.running.execute import run_groups
 from vdae_bench.running.job import Job
+from vdae_bench.running.options import MachineOptions, RunOptions
+from vdae_bench.running.plan import note_asked, plan
+from vdae_bench.running.stop import StopToken
+from vdae_bench.search.searches import take_winners
+from vdae_bench.spec.check import find_spec, load_spec
 from vdae_bench.spec.protocol import Protocol
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.records import Record, Store
 from vdae_bench.store.weights import has_weights, load_model, share_model
+from vdae_bench.system import atomic
+from vdae_bench.system.paths import user_path
+from vdae_bench.system.words import counted, nearest
 
 CPU = torch.device("cpu")
+SHOWN = [
+    *("sweep", "protocol.name", "cell.dataset", "cell.method", "cell.latents", "seed", "status"),
+    *("metrics.test.neg_elbo_nats", "metrics.test.nll_nats", "weights"),
+]
+"""Columns that a table of records shows in a notebook, which has dozens."""
 
 
-def records(results: Path | str = "results", protocol: str | None = None, sweep: str | None = None) -> pd.DataFrame:
+class NoSuchColumn(UserError, KeyError):
+    """Error of a table that is asked for a column it does not have."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # a KeyError would put it in quotes
+
+
+class Records(pd.DataFrame):
+    """A table of records: a pandas frame that shows its main columns, and names the nearest to one it does not have.
+
+    Example:
+        >>> Records({"metrics.test.nll_nats": [84.2878], "seed": [0]})["metrics.test.nll"]
+        Traceback (most recent call last):
+        vdae_bench.api.NoSuchColumn: the records have no column 'metrics.test.nll', did you mean ...
+    """
+
+    @property
+    def _constructor(self) -> Callable[..., Records]:
+        return Records
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, str) and key not in self.columns:
+            raise NoSuchColumn(f"the records have no column {key!r}{nearest(key, self.columns)}; .columns lists them")
+        return super().__getitem__(key)
+
+    def _in_short(self) -> tuple[pd.DataFrame, str]:
+        """The columns that are shown, and a line about the others."""
+        shown = [name for name in SHOWN if name in self.columns]
+        if len(self.columns) <= len(SHOWN) or not shown:
+            shown = list(self.columns)
+        others = len(self.columns) - len(shown)
+        more = f", and {counted(others, 'more column')}: .columns" if others else ""
+        return pd.DataFrame(self)[shown], f"{counted(len(self), 'row')}{more}"
+
+    def __repr__(self) -> str:
+        table, text = self._in_short()
+        return f"{table!r}\n{text}"
+
+    def _repr_html_(self) -> str:
+        table, text = self._in_short()
+        return f"{table.to_html(max_rows=20, show_dimensions=False)}<p>{text}</p>"
+
+
+def load_plugin(file: Path | str) -> None:
+    """Import a Python file that registers methods or data sets, as `--plugin FILE` does.
+
+    Raises:
+        UserError: there is no such file, or it cannot be imported.
+
+    Example:
+        >>> load_plugin("mine.py")
+        Traceback (most recent call last):
+        vdae_bench.errors.UserError: plugin mine.py is not a file; give the path of a Python file that registers ...
+    """
+    _load_plugin(user_path(file))
+
+
+def run(
+    spec: Path | str | Mapping[str, Any],
+    *,
+    protocol: str | None = None,
+    seeds: int | None = None,
+    only: str | Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
+    results: Path | str = "results",
+    data: Path | str | None = None,
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    threads: int | None = None,
+    workers: int | None = 1,
+    keep_checkpoints: bool = True,
+    quiet: bool = False,
+) -> Records:
+    """Run a sweep as `vdae-bench sweep` does, and return its records; what has a record is not run again.
+
+    A stop (Ctrl-C, the notebook's stop button) leaves a checkpoint, from which the same call goes on.
+
+    Args:
+        spec: the path of a YAML file, the name of a shipped sweep, or the mapping that such a file holds.
+        protocol: `smoke`, `quick`, `standard`, ... or a file; by default the spec's, else `quick`.
+        seeds: how many seeds to run, from seed 0.
+        only: only the cells of such names, as `"*_vae_16"`.
+        settings: fields of the protocol and hyper-parameters by name, as `{"epochs": 3, "learning_rate": 1e-3}`.
+        results: the folder of records.
+        data: where the data set's files are; by default the user's cache, which is filled if need be.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        threads: threads of this machine; by default all processors that this process may use.
+        workers: processes that share them; None takes as many as pay. More than one need a script's
+            `if __name__ == "__main__"`.
+        keep_checkpoints: keep the weights of each run for `load`.
+        quiet: show no progress.
+
+    Returns:
+        The records of the runs asked for, a row a run.
+
+    Raises:
+        UserError: the spec or an argument is wrong.
+        Failed: some runs failed; the records of the others are in place.
+
+    Example:
+        >>> run("tabel1")
+        Traceback (most recent call last):
+        vdae_bench.errors.UserError: there is no sweep 'tabel1', did you mean 'table1'?; shipped are ...
+        >>> run({"version": 1, "name": "mini", "gird": {"dataset": ["binary-mnist"]}})
+        Traceback (most recent call last):
+        vdae_bench.errors.UserError: the spec, line 3: unknown key 'gird', did you mean 'grid'?
+    """
+    source = spec if isinstance(spec, Mapping) else find_spec(str(spec))
+    loaded = load_spec(source, protocol, settings, seeds)
+    machine = MachineOptions(
+        device=device,
+        threads=threads,
+        results=user_path(results),
+        data=None if data is None else user_path(data),
+        keep_checkpoints=keep_checkpoints,
+    )
+    said = {"protocol": protocol, "seeds": seeds, "only": only, "settings": settings}
+    words = [repr(dict(spec) if isinstance(spec, Mapping) else str(spec))]
+    words += [f"{name}={value!r}" for name, value in said.items() if value]
+    context = create_context(machine, f"vdae_bench.api.run({', '.join(words)})")
+    loaded = take_winners(loaded, context.store, None, quiet)
+    planned = plan(loaded, context.store, context.limit, [only] if isinstance(only, str) else only)
+    place = (loaded.name, loaded.protocol.name)
+    with atomic.held(context.store.root):
+        note_asked(loaded, planned, context.store)
+        outcome = run_groups(planned, context, RunOptions(workers=workers, quiet=quiet), StopToken())
+    if outcome.failures:
+        lines = [f"{task.label}: {error}" for task, error in outcome.failures]
+        raise Failed("not all runs came to a result:\n  " + "\n  ".join(lines))
+    wanted = {
+        context.store.path(*place, each.job.cell.slug, seed)
+        for each in planned.cells
+        for seed in (*each.done, *each.missing)
+    }
+    return _table([run for run in load_runs(context.store, *reversed(place)) if run.path in wanted], context.store)
+
+
+def records(results: Path | str = "results", protocol: str | None = None, sweep: str | None = None) -> Records:
     """Table of the records in a results folder: a row a run, a column a field, as `metrics.test.nll_nats`.
+
+    Scores are in nats an image, or in bits/dim where their names say so; `cost` is in seconds and FLOPs.
 
     Args:
         results: the folder.
@@ -47,17 +207,47 @@ def records(results: Path | str = "results", protocol: str | None = None, sweep:
 
     Returns:
         The table; its column `record` is each record's path under `results`, `weights` is True where `load` has a
-        model, `left_out` says why a record is in no table of a report. Empty where there is no record.
+        model, `left_out` says why a record is in no table of a report. Empty where there is no record at all.
+
+    Raises:
+        UserError: there are records, and none of that protocol or sweep.
 
     Example:
         >>> records("a folder that is not there").empty
         True
     """
-    store = Store(Path(results))
-    runs = load_runs(store, protocol, sweep)
+    store = Store(user_path(results))
+    return _table(runs_there(store, protocol, sweep), store)
+
+
+def curves(results: Path | str = "results", protocol: str | None = None, sweep: str | None = None) -> Records:
+    """Table of the curves of training: a row an epoch of a run, -ELBO at beta = 1 in nats an image.
+
+    Args:
+        results: the folder.
+        protocol: only the runs of this one, as `quick`; all by default.
+        sweep: only the runs of this one, as `table1`; all by default.
+
+    Returns:
+        The table, with `epoch` from 1, `train_neg_elbo_nats` and `validation_neg_elbo_nats` (missing where they were
+        not finite), and `record` as in `records`.
+
+    Raises:
+        UserError: there are records, and none of that protocol or sweep.
+
+    Example:
+        >>> curves("a folder that is not there").empty
+        True
+    """
+    store = Store(user_path(results))
+    return Records(curves_frame(runs_there(store, protocol, sweep), store.root))
+
+
+def _table(runs: list[Run], store: Store) -> Records:
     if not runs:
-        return pd.DataFrame()
-    return frame(runs, left_out_of(runs), store.root).assign(weights=[has_weights(run.path) for run in runs])
+        return Records()
+    table = frame(runs, left_out_of(runs), store.root)
+    return Records(table.assign(weights=[has_weights(run.path) for run in runs]))
 
 
 def images(dataset: str, split: Split = "test", folder: Path | str | None = None) -> Float[Tensor, "N n"]:
@@ -87,25 +277,56 @@ def images(dataset: str, split: Split = "test", folder: Path | str | None = None
 class TrainedModel:
     """The trained model of one run, on the CPU; `load` returns it.
 
+    Images are rows of n pixels as `images` returns them, latents rows of m numbers. Noise is drawn from `seed` alone:
+    the same seed gives the same numbers, those of an image whatever the images after it.
+
     Attributes:
         record: the run's record.
         model: its parameters as after the last epoch, of one replica.
         data_dim: n, the number of pixels.
 
     Example:
-        >>> from vdae_bench.models.registry import Problem, get_method
+        >>> from vdae_bench.models.registry import Problem
+        >>> from vdae_bench.store.records import Metrics, RecordedCell
         >>> problem = Problem(1, 16, 2, "binary", {"hidden_size": 4, "residual_blocks": 1})
-        >>> trained = TrainedModel(Record.model_construct(), get_method("vae").build(problem), data_dim=16)
-        >>> pictures = trained.sample(3)
-        >>> pictures.shape, trained.log_weights(pictures, samples=5).shape
-        (torch.Size([3, 16]), torch.Size([3, 5]))
+        >>> record = Record.model_construct(
+        ...     cell=RecordedCell(dataset="binary-mnist", method="vae", latents=2),
+        ...     seed=0, protocol={"name": "smoke"}, metrics=Metrics(test=None, validation=None),
+        ... )
+        >>> trained = TrainedModel(record, get_method("vae").build(problem), data_dim=16)
+        >>> trained
+        TrainedModel(VAE on binary-mnist, m = 2, seed 0, protocol smoke, 1,790 parameters)
+        >>> x = trained.sample(3)
+        >>> x.shape, trained.encode(x).shape, trained.reconstruct(x).shape
+        (torch.Size([3, 16]), torch.Size([3, 2]), torch.Size([3, 16]))
+        >>> trained.interpolate(x[:1], x[1:2], steps=5).shape
+        torch.Size([1, 5, 16])
+        >>> trained.log_weights(x, samples=5).shape, trained.elbo(x).shape
+        (torch.Size([3, 5]), torch.Size([3]))
+        >>> bool((trained.nll(x) <= -trained.elbo(x)).all())
+        True
     """
 
     def __init__(self, record: Record, model: Model, data_dim: int) -> None:
         self.record, self.model, self.data_dim = record, model, data_dim
 
+    def __repr__(self) -> str:
+        cell, test = self.record.cell, self.record.metrics.test
+        count = sum(parameter.numel() for parameter in self.model.parameters())
+        parts = [f"{get_method(cell.method).title} on {cell.dataset}", f"m = {cell.latents}"]
+        parts += [f"{name} = {value}" for name, value in cell.options.items()]
+        parts += [f"seed {self.record.seed}", f"protocol {self.record.protocol.get('name')}", f"{count:,} parameters"]
+        view = cell.dataset.partition("-")[0]
+        scores = {"test -ELBO": test.neg_elbo_nats, "test NLL": test.nll_nats} if test else {}
+        parts += [
+            f"{name} {score_text(nats, view, self.data_dim)}" for name, nats in scores.items() if nats is not None
+        ]
+        return f"TrainedModel({', '.join(parts)})"
+
     def sample(self, count: int, seed: int = 0, *, means: bool = False) -> Float[Tensor, "count n"]:
         """Draw images from p(x|z) for z from the prior, or return the mean images E[x|z] of the same z.
+
+        With the record's own seed the first are those of the run's evidence.
 
         Args:
             count: how many.
@@ -116,25 +337,133 @@ class TrainedModel:
         return torch.cat([batch.means if means else batch.drawn for batch in batches], 1)[0, :count]
 
     @torch.no_grad()
+    def encode(self, x: Float[Tensor, "N n"], seed: int | None = None) -> Float[Tensor, "N m"]:
+        """Return latents of each image: the centre of its posterior, or with a seed one draw of q(z|x).
+
+        For a flow they are f(x), and there is no noise.
+
+        Args:
+            x: images.
+            seed: of the noise of a draw; None for the centre, where the noise is zero.
+
+        Raises:
+            UserError: the model has no latents, or x is of another shape.
+        """
+        x = self._images(x)
+        eta = x.new_zeros(1, len(x), 1, self.model.noise_dim)
+        if seed is not None:
+            NoiseSource([seed], CPU).image_normal_("encode", range(len(x)), 0, eta)
+        try:
+            return self.model.encode(x[None], eta[:, :, 0])[0]
+        except NotImplementedError:
+            raise UserError(
+                f"method {self.record.cell.method} has no latents; sample and nll are what it does"
+            ) from None
+
+    @torch.no_grad()
+    def decode(self, z: Float[Tensor, "N m"]) -> Float[Tensor, "N n"]:
+        """Return the mean image E[x|z] of each row of latents; of a flow f^-1(z).
+
+        Raises:
+            UserError: z is of another shape.
+        """
+        return self.model.decode(_rows_of(z, self.model.latent_dim or 0, "latents")[None])[0]
+
+    def reconstruct(self, x: Float[Tensor, "N n"], seed: int | None = None) -> Float[Tensor, "N n"]:
+        """Return each image encoded and decoded: E[x|z] at the centre of its posterior, or with a seed at one draw.
+
+        Raises:
+            UserError: the model has no latents, or x is of another shape.
+        """
+        return self.decode(self.encode(x, seed))
+
+    def interpolate(
+        self, start: Float[Tensor, "N n"], end: Float[Tensor, "N n"], steps: int = 8
+    ) -> Float[Tensor, "N steps n"]:
+        """Return mean images on the straight lines between the latents of pairs of images, the two ends included.
+
+        Args:
+            start: images that the lines begin at, the centres of their posteriors.
+            end: as many images that they end at.
+            steps: how many images on each line, at least 2.
+
+        Raises:
+            UserError: the model has no latents, or the images do not go with each other.
+        """
+        if len(start) != len(end) or steps < 2:
+            raise UserError("interpolate takes as many ends as starts, and at least 2 steps")
+        way = torch.linspace(0, 1, steps)[:, None]
+        latents = torch.lerp(self.encode(start)[:, None], self.encode(end)[:, None], way)
+        return self.decode(latents.flatten(0, 1)).view(len(start), steps, self.data_dim)
+
+    @torch.no_grad()
     def log_weights(self, x: Float[Tensor, "N n"], samples: int, seed: int = 0) -> Float[Tensor, "N K"]:
         r"""Return the log weights of K samples of q(z|x) an image, in nats.
 
         .. math:: \log w = \log p(x|z) + \log p(z) - \log q(z|x)
 
-        Their mean is the ELBO, eq. (2); `logsumexp(1) - log K` is the importance-sampled log p(x), eq. (1).
+        Their mean is the ELBO, eq. (2); `logsumexp(1) - log K` is the importance-sampled log p(x), eq. (1). The noise
+        is that of the evaluation: with the record's seed, of the first test images, these are weights of its scores.
 
         Args:
             x: images of the model's view, as `images` returns them.
             samples: K; a model whose log p(x) is exact has one weight in any case.
             seed: of the noise.
+
+        Raises:
+            UserError: x is of another shape.
         """
-        noise = NoiseSource([seed], CPU)
+        x, noise = self._images(x), NoiseSource([seed], CPU)
         count = samples if self.model.noise_dim else 1
+        size = images_in_chunk(self.model, 1, count)
         rows = []
-        for part, batch in enumerate(x.split(max(1, CHUNK_ROWS // count))):
-            eta = noise.normal_("log-weights", part, batch.new_empty(1, len(batch), count, self.model.noise_dim))
-            rows.append(self.model.condition(batch[None], count)(eta)[0])
-        return torch.cat(rows)
+        for start in range(0, len(x), size):
+            batch = x[None, start : start + size]
+            sampler, images = self.model.condition(batch, count), range(start, start + batch.shape[1])
+            blocks = [
+                batch.new_empty(1, len(images), min(SAMPLE_BLOCK, count - first), self.model.noise_dim)
+                for first in range(0, count, SAMPLE_BLOCK)
+            ]
+            draws = [sampler(noise.image_normal_("test", images, block, eta)) for block, eta in enumerate(blocks)]
+            rows.append(torch.cat(draws, 2)[0])
+        return torch.cat(rows) if rows else x.new_empty(0, count)
+
+    def elbo(self, x: Float[Tensor, "N n"], samples: int = 100, seed: int = 0) -> Float[Tensor, " N"]:
+        r"""Return the ELBO of each image, eq. (2), in nats, float64: the mean of its log weights.
+
+        Args:
+            x: images.
+            samples: of the posterior, for each image.
+            seed: of the noise.
+
+        Raises:
+            UserError: the model has no ELBO, as its log p(x) is exact; or x is of another shape.
+        """
+        method = get_method(self.record.cell.method)
+        if not method.has_elbo:
+            raise UserError(f"method {method.id} has no ELBO, for its log p(x) is exact; `nll` gives -log p(x)")
+        return self.log_weights(x, samples, seed).double().mean(1)
+
+    def nll(self, x: Float[Tensor, "N n"], samples: int = 100, seed: int = 0) -> Float[Tensor, " N"]:
+        r"""Return -log p(x) of each image in nats, float64: exact for a flow, else importance-sampled, eq. (1).
+
+        .. math:: -\log \tfrac{1}{K} \sum_k w_k
+
+        It is too high where K is small, and falls as K grows.
+
+        Args:
+            x: images.
+            samples: K, for each image.
+            seed: of the noise.
+
+        Raises:
+            UserError: x is of another shape.
+        """
+        log_w = self.log_weights(x, samples, seed).double()
+        return math.log(log_w.shape[1]) - log_w.logsumexp(1)
+
+    def _images(self, x: Tensor) -> Float[Tensor, "N n"]:
+        return _rows_of(x, self.data_dim, "pixels")
 
     def score(self, folder: Path | str | None = None) -> dict[str, float]:
         """Score the test set as the run did: the same images, noise and samples, so the test metrics of its record.
@@ -147,6 +476,13 @@ class TrainedModel:
         evaluator = Evaluator(self.model, x, [self.record.seed], job.evaluation_settings())
         evaluator.run(lambda: False, lambda: None)
         return evaluator.metrics()[0]
+
+
+def _rows_of(values: Tensor, width: int, what: str) -> Tensor:
+    found = torch.as_tensor(values, dtype=torch.float32)
+    if found.dim() != 2 or found.shape[1] != width:
+        raise UserError(f"the model takes rows of {width} {what}, (N, {width}), not {tuple(found.shape)}")
+    return found
 
 
 def load(record: Path | str) -> TrainedModel:
@@ -185,7 +521,9 @@ def share(record: Path | str) -> Path:
 def _read(path: Path) -> Record:
     found = Store(path).read(path)
     if found is None:
-        raise UserError(f"there is no record in {path}; `records` lists those of a results folder")
+        beside = [str(each) for folder in (path.parent, path.parent.parent) for each in folder.glob("**/seed-*.json")]
+        hint = nearest(str(path), beside)
+        raise UserError(f"there is no record in {path}{hint}; `records` lists those of a results folder")
     return found
 
 

@@ -13,7 +13,6 @@ from tests.support.runs import StopAfter, run, without_time
 from tests.support.shell import blocks
 from tests.support.specs import PAIR, Spec
 from vdae_bench import api
-from vdae_bench.cli.run import _without_weights
 from vdae_bench.errors import EnvironmentFault, UserError
 from vdae_bench.running.cost import calibrate
 from vdae_bench.running.group import run_group
@@ -169,26 +168,11 @@ def test_without_kept_weights_it_says_how_to_keep_them(tmp_path, context):
     path, _ = next(context.store.records())
     assert not api.records(context.store.root)["weights"].any()
     for opened in (api.load, api.share):
-        with pytest.raises(UserError, match="move the record away and give the command in it again with --keep-check"):
+        with pytest.raises(UserError, match="give the command in its record again with --train-again"):
             opened(path)
     with pytest.raises(UserError, match="no record"):
         api.load(tmp_path / "seed-0.json")
     assert api.records(tmp_path / "nowhere").empty
-
-
-def test_what_the_error_about_weights_says_to_do_gives_them(tmp_path, context):
-    run(spec(tmp_path, samples=0), context)
-    path, record = next(context.store.records())
-    keeping, sweep = replace(context, keep_models=True), spec(tmp_path, samples=0)
-    run(sweep, keeping)
-    assert _without_weights(sweep, plan(sweep, context.store), context.store) == 9  # which the command line says
-    with pytest.raises(UserError):
-        api.load(path)  # a finished run keeps nothing more
-    path.rename(tmp_path / "away.json")
-    run(spec(tmp_path, samples=0), keeping)
-    again = api.load(path)
-    assert again.record.run_digest == record.run_digest
-    assert api.records(context.store.root)["weights"].sum() == 1
 
 
 @pytest.mark.parametrize(("method", "view"), [("lvdae", "binary"), ("vae", "continuous")])
@@ -213,7 +197,7 @@ def test_weights_in_half_precision_score_as_the_record_within_a_hundredth_of_a_n
         content = half.read_bytes()
         for damaged in (content[:-9], content[:-1] + bytes([content[-1] ^ 1]), b""):
             half.write_bytes(damaged)
-            with pytest.raises(UserError, match=r"is not used, for it is .* --keep-checkpoints"):
+            with pytest.raises(UserError, match=r"is not used, for it is .* --train-again"):
                 api.load(path)
 
 

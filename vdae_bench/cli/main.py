@@ -82,7 +82,7 @@ def sweep(spec: str | None, noise_grid: bool, options: SpecOptions, machine: Mac
 
 @cli.command("search")
 @click.argument("spec")
-@takes(options=SpecOptions, machine=MachineOptions, run=RunOptions, without=("search", "shard"))
+@takes(options=SpecOptions, machine=MachineOptions, run=RunOptions, without=("search", "shard", "train_again"))
 def search_verb(spec: str, options: SpecOptions, machine: MachineOptions, run: RunOptions) -> None:
     """Run the hyper-parameter search of a spec alone and freeze its winners; continues where it was stopped."""
     from vdae_bench.cli import run as commands
@@ -172,6 +172,23 @@ def compare_verb(first: Path, second: Path, form: str) -> None:
     from vdae_bench.cli import results as commands
 
     commands.show_comparison(first, second, form)
+
+
+@cli.command("export")
+@plugin_option
+@click.argument("sweep", required=False)
+@click.option("--to", type=click.Choice(["parquet", "wandb", "mlflow", "tensorboard"]), required=True, help="Where to.")
+@click.option("--protocol", help="Only this protocol's folder.")
+@click.option("--out", type=FOLDER, help="Folder; default: exports/ and the word of --to.")
+@results_option
+def export_verb(sweep: str | None, to: str, protocol: str | None, out: Path | None, results: Path) -> None:
+    """Write records (settings, metrics, curves, images, provenance) for other dashboards; nothing is sent.
+
+    Each needs its library: pip install 'vdae-bench[parquet]', and so on. Exported again, runs are there once.
+    """
+    from vdae_bench.cli import results as commands
+
+    commands.export_records(to, results, out, protocol, sweep)
 
 
 @cli.command()

@@ -1,4 +1,4 @@
-"""The verbs on results: report, claims, explain, compare; they read records and train nothing."""
+"""The verbs on results: report, claims, explain, compare, export; they read records and train nothing."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 
 from vdae_bench.bench.page import render_performance
 from vdae_bench.errors import UserError, VdaeBenchError
+from vdae_bench.export.exporters import export
 from vdae_bench.report.build import (
     COMMITTED,
     FORMATS,
@@ -131,3 +132,10 @@ def show_comparison(first: Path, second: Path, form: str) -> None:
     """Print which cells of two results folders moved."""
     found = compare(Store(first), Store(second))
     click.echo(json.dumps(compare_content(found), indent=1) if form == "json" else compare_text(found))
+
+
+def export_records(to: str, results: Path, out: Path | None, protocol: str | None, sweep: str | None) -> None:
+    """Write records for a dashboard, and print how to look at them."""
+    folder = out or Path("exports") / to
+    count, line = export(to, Store(results), folder, protocol, sweep)
+    click.echo(f"{counted(count, 'run')} in {folder}; {line}")

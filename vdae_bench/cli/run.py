@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -12,22 +13,18 @@ from vdae_bench.cli.plan import plan_text
 from vdae_bench.cli.resolve import changed_spec, one_of_several, stop_token, within_budget
 from vdae_bench.cli.streams import forgive
 from vdae_bench.errors import Failed
+from vdae_bench.running.again import price_of, train_again, without_weights
 from vdae_bench.running.context import RunContext, create_context
-from vdae_bench.running.cost import group_work
-from vdae_bench.running.execute import Outcome, clear_leftovers, run_plan
+from vdae_bench.running.execute import Outcome, run_groups
 from vdae_bench.running.options import Command, RunOptions
 from vdae_bench.running.plan import Plan, note_asked, plan
-from vdae_bench.running.pools import choose_pool
-from vdae_bench.running.progress import choose_progress
 from vdae_bench.running.shards import parse_shard
 from vdae_bench.running.stop import StopToken
-from vdae_bench.running.workers import Load
 from vdae_bench.search.searches import run_studies, search_sweep, search_text, take_winners
 from vdae_bench.search.studies import studies_of, studies_to_run
 from vdae_bench.search.winner import all_winners
 from vdae_bench.spec.sweep import SweepSpec
 from vdae_bench.store.records import Store
-from vdae_bench.store.weights import AGAIN, has_weights
 from vdae_bench.system import atomic
 
 
@@ -54,6 +51,7 @@ def _run_sweeps(names: Sequence[str], command: Command) -> None:
         for name in names
     ]
     context = create_context(command.machine, str(command))
+    context = replace(context, keep_models=context.keep_models or run.train_again)
     for spec, options in read:
         spec = within_budget(spec, options, context, may_calibrate=not run.dry_run)
         if options.search and run.dry_run:
@@ -69,31 +67,24 @@ def _run_sweeps(names: Sequence[str], command: Command) -> None:
         if run.dry_run:
             click.echo(plan_text(spec, planned))
             continue
-        if context.keep_models and (bare := _without_weights(spec, planned, context.store)):
-            click.echo(f"{bare} finished runs have no weights, which only a run in training keeps; {AGAIN}", err=True)
+        if context.keep_models:
+            _keep_weights_of_finished_runs(planned, context, run, stop)
         outcome = run_groups(planned, context, run, stop)
         atomic.check_held(context.store.root)
         report_sweep(spec, context.store, command.machine.reports)
         raise_if_failed(outcome, planned)
 
 
-def _without_weights(spec: SweepSpec, planned: Plan, store: Store) -> int:
-    """How many completed runs of a sweep have no weights that `api.load` could read."""
-    completed = [(each.job.cell.slug, seed) for each in planned.cells for seed in {*each.done} - {*each.diverged}]
-    return sum(not has_weights(store.path(spec.name, spec.protocol.name, *place)) for place in completed)
-
-
-def run_groups(planned: Plan, context: RunContext, options: RunOptions, stop: StopToken) -> Outcome:
-    """Run what has no record; a signal ends it after a checkpoint."""
-    clear_leftovers(planned, context.store)
-    if not planned.groups:
-        return Outcome()
-    with (
-        stop.listening(context.command),
-        choose_progress(lambda: sum(map(group_work, planned.groups)), options.quiet) as progress,
-        choose_pool(options, context, Load.of(planned.groups), progress.say) as pool,
-    ):
-        return run_plan(planned, context, progress, stop, pool)
+def _keep_weights_of_finished_runs(planned: Plan, context: RunContext, run: RunOptions, stop: StopToken) -> None:
+    """Train finished runs without weights once more where that was asked for; else say what it would take."""
+    bare = without_weights(planned, context.store)
+    if not bare:
+        return
+    if not run.train_again:
+        click.echo(price_of(bare), err=True)
+        return
+    for line in train_again(bare, planned, context, run, stop):
+        click.echo(line, err=True)
 
 
 def run_search(word: str, command: Command) -> None:

@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 
 from vdae_bench.errors import EnvironmentFault
 from vdae_bench.running.context import RunContext
+from vdae_bench.running.cost import group_work
 from vdae_bench.running.group import GroupTask
+from vdae_bench.running.options import RunOptions
 from vdae_bench.running.plan import Plan
-from vdae_bench.running.pools import WorkerPool
-from vdae_bench.running.progress import Progress, scores_text
+from vdae_bench.running.pools import WorkerPool, choose_pool
+from vdae_bench.running.progress import Progress, choose_progress, scores_text
 from vdae_bench.running.schedule import Display, run_tasks, shared_out
 from vdae_bench.running.stop import StopToken
 from vdae_bench.running.task import Task
+from vdae_bench.running.workers import Load
 from vdae_bench.store.records import Record, Store
 from vdae_bench.system import atomic
 from vdae_bench.system.lease import Held, Lease
@@ -82,6 +85,19 @@ def run_plan(
     finished = run_tasks(tasks, context, GroupDisplay(progress, len(tasks)), stop, pool)
     records = [record for result in finished.results for record in result]
     return Outcome(records, finished.failures)
+
+
+def run_groups(planned: Plan, context: RunContext, options: RunOptions, stop: StopToken) -> Outcome:
+    """Run what has no record; a signal ends it after a checkpoint."""
+    clear_leftovers(planned, context.store)
+    if not planned.groups:
+        return Outcome()
+    with (
+        stop.listening(context.command),
+        choose_progress(lambda: sum(map(group_work, planned.groups)), options.quiet) as progress,
+        choose_pool(options, context, Load.of(planned.groups), progress.say) as pool,
+    ):
+        return run_plan(planned, context, progress, stop, pool)
 
 
 def clear_leftovers(planned: Plan, store: Store) -> None:

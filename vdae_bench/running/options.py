@@ -159,6 +159,13 @@ class RunOptions:
     time_limit: str | None = option(
         "--time-limit", metavar=TIME, help="Such as 55m: stop after a checkpoint then, with exit code 143."
     )
+    train_again: bool = option(
+        "--train-again",
+        default=False,
+        is_flag=True,
+        help="Keep weights, and train finished runs that have none once more for theirs alone.",
+        not_in_array="is for one machine; give the sweep's command there",
+    )
     dry_run: bool = option(
         "--dry-run",
         default=False,
@@ -223,6 +230,8 @@ class Command:
     def __post_init__(self) -> None:
         if self.run.shard and self.spec.search:
             raise UserError("--shard takes a part of the final runs; search first: vdae-bench search SPEC")
+        if self.run.train_again and self.run.shard:
+            raise UserError("--train-again takes all finished runs without weights; leave out --shard")
 
     def __str__(self) -> str:
         """The line that gives the same command again, in a shell and in a record."""

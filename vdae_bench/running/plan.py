@@ -5,7 +5,7 @@ The unit of work is a replica group: the seeds of one cell, trained together, ch
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
@@ -60,6 +60,16 @@ def plan(spec: SweepSpec, store: Store, limit: GroupLimit | None = None, only: S
     spec = replace(spec, cells=named_cells(spec.cells, only)) if only else spec
     limit, cells = limit or GroupLimit(), cell_plans(spec, store)
     return Plan(tuple(cells), tuple(_groups(cells, store, limit)), limit)
+
+
+def plan_again(planned: Plan, runs: Collection[tuple[Cell, int]], store: Store) -> Plan:
+    """Plan to do finished runs of a plan once more, with another results folder for what comes of it."""
+    cells = []
+    for each in planned.cells:
+        seeds = tuple(seed for seed in each.done if (each.job.cell, seed) in runs)
+        if seeds:
+            cells.append(CellPlan(each.job, done=(), diverged=(), missing=seeds))
+    return Plan(tuple(cells), tuple(_groups(cells, store, planned.limit)), planned.limit)
 
 
 def note_asked(spec: SweepSpec, planned: Plan, store: Store) -> None:

@@ -77,21 +77,22 @@ def shipped_names() -> dict[str, str]:
 
 
 def load_spec(
-    path: Path,
+    source: Path | Mapping[str, Any],
     protocol: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     seeds: int | None = None,
     search: Mapping[str, Any] | None = None,
 ) -> SweepSpec:
-    """Read and check a spec; `protocol`, `overrides` (fields or hyper-parameters) and `seeds` replace the file's.
+    """Read and check a spec; `protocol`, `overrides` (fields or hyper-parameters) and `seeds` replace its own.
 
-    `search` replaces keys of its search section.
+    `search` replaces keys of its search section. A spec is a file, or the mapping that such a file holds.
 
     Raises:
         UserError: with one line for each fault, naming its place in the file.
     """
     faults: list[Fault] = []
-    return _Checker(YamlFile.read(path, faults), faults).spec(protocol, overrides or {}, seeds, search or {})
+    file = YamlFile.read(source, faults) if isinstance(source, Path) else YamlFile.of(source, faults)
+    return _Checker(file, faults).spec(protocol, overrides or {}, seeds, search or {})
 
 
 STAND_INS: Mapping[Location, Any] = {("version",): 1, ("name",): "unnamed", ("search", "trials"): 1}
@@ -142,7 +143,7 @@ class _Checker:
             self._check_search(written.search, cells, vocabulary, builder)
         self.raise_faults()
         own = written.seeds or resolved.seeds
-        return SweepSpec(
+        spec = SweepSpec(
             name=written.name,
             description=written.description,
             cells=tuple(cells),
@@ -151,6 +152,21 @@ class _Checker:
             search=written.search,
             spec_seeds=own,
         )
+        self._check_sizes(spec)
+        return spec
+
+    def _check_sizes(self, spec: SweepSpec) -> None:
+        """Refuse images that cannot pass a model of a cell's hyper-parameters, each sentence once."""
+        said: dict[str, None] = {}
+        for cell in spec.cells:
+            shape = find_dataset(parse_dataset_id(cell.dataset)[1]).image_shape
+            try:
+                get_method(cell.method).check_sizes(shape, dict(cell.options), spec.resolved_hyperparameters(cell))
+            except UserError as error:
+                said[f"{cell.method}: {error}"] = None
+        for sentence in said:
+            self.fault(("hyperparameters",), sentence)
+        self.raise_faults()
 
     def _read(self) -> SpecFile:
         """The file by its schema, without what is at fault: that is noted."""

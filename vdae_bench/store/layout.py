@@ -9,6 +9,7 @@
 <sweep>/<protocol>/search/<study>.json           a search's frozen winner, beside Optuna's journal
 <sweep>/budgets/                                 what `--budget` chose
 bench/, chaos/                                   figures of other verbs
+.again/                                          a results folder of runs that train again, while they do
 """
 
 from __future__ import annotations
@@ -34,6 +35,11 @@ class Layout:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    @property
+    def again(self) -> Path:
+        """The results folder within, in which finished runs train once more for their weights."""
+        return self.root / ".again"
 
     def folder(self, sweep: str, protocol: str, cell: str) -> Path:
         """The folder with the records of a cell.

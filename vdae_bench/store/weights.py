@@ -14,7 +14,7 @@ from vdae_bench.system import atomic
 from vdae_bench.system.tensor_file import load_if_fitting, read_tensors, write_tensors
 from vdae_bench.system.untrusted import Unfit
 
-AGAIN = "move the record away and give the command in it again with --keep-checkpoints, which trains the run anew"
+AGAIN = "give the command in its record again with --train-again, which trains the run once more"
 
 
 def save_model(record: Path, run_digest: str, model: Model, replica: int) -> None:

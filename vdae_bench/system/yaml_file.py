@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,19 @@ class YamlFile:
         except (OSError, Unfit, UnicodeDecodeError) as error:
             reason = str(error) if isinstance(error, Unfit) else getattr(error, "strerror", "it is not UTF-8 text")
             raise UserError(f"cannot read {path}: {reason}") from None
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any], faults: list[Fault] | None = None) -> YamlFile:
+        """Make the file that would hold a mapping, with a line for each of its keys.
+
+        Raises:
+            UserError: a value is of a kind that no file has.
+        """
+        try:
+            lines = [f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in content.items()]
+        except (TypeError, ValueError) as error:
+            raise UserError(f"the spec has a value that no YAML file has ({error}); give plain values") from None
+        return cls(Path("the spec"), "\n".join(lines), faults)
 
     def _plain(self, node: Any, at: Location) -> Any:
         from ruamel.yaml.nodes import MappingNode, SequenceNode

@@ -26,6 +26,7 @@ from vdae_bench.store.asked import Asked, damaged_asked, read_asked
 from vdae_bench.store.layout import is_record_of
 from vdae_bench.store.records import Record, Store, TestMetrics
 from vdae_bench.system.strict_json import digest
+from vdae_bench.system.words import nearest
 from vdae_bench.training.overfitting import rise_since_lowest
 
 Item = TypeVar("Item")
@@ -175,6 +176,21 @@ def load_runs(store: Store, protocol: str | None = None, sweep: str | None = Non
     """All runs of a results folder, or of one protocol or sweep, in order of sweep, protocol, cell, seed."""
     runs = (run for run in _runs(store, protocol, sweep) if not run.misplaced)
     return sorted(runs, key=lambda run: (run.sweep, run.protocol, order_of(run.cell), run.seed))
+
+
+def runs_there(store: Store, protocol: str | None = None, sweep: str | None = None) -> list[Run]:
+    """The runs of a results folder, or of one protocol or sweep; a word that names none of what is there is an error.
+
+    Raises:
+        UserError: there are records, and none of that protocol or sweep.
+    """
+    runs = load_runs(store, protocol, sweep)
+    if not runs and (places := store.places()):
+        for kind, word, place in (("sweep", sweep, 0), ("protocol", protocol, 1)):
+            known = sorted({each[place] for each in places})
+            if word is not None and word not in known:
+                raise UserError(f"{store.root} has no {kind} {word!r}{nearest(word, known)}; it has {', '.join(known)}")
+    return runs
 
 
 def not_read(store: Store, protocol: str | None = None, sweep: str | None = None) -> Iterator[tuple[Path, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -68,6 +69,18 @@ def frame(runs: list[Run], left_out: Mapping[Path, str], root: Path) -> pd.DataF
     flat = pd.json_normalize(rows).dropna(axis="columns", how="all")
     leading = [name for name in LEADING if name in flat.columns]
     return flat[leading + [name for name in flat.columns if name not in leading]]
+
+
+def curves_frame(runs: Sequence[Run], root: Path) -> pd.DataFrame:
+    """One row an epoch of each run: what names the run, and the columns of its curve, in nats an image."""
+    parts = []
+    for run in runs:
+        cell = run.record.cell
+        columns = {name: value for name, value in run.record.curve.model_dump().items() if isinstance(value, list)}
+        names: dict[str, Any] = {"sweep": run.sweep, "protocol.name": run.protocol, "cell.dataset": cell.dataset}
+        names |= {"cell.method": cell.method, "cell.latents": cell.latents, "seed": run.seed}
+        parts.append(pd.DataFrame({**names, **columns, "record": run.path.relative_to(root).as_posix()}))
+    return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True) if parts else pd.DataFrame()
 
 
 def to_csv(frame: pd.DataFrame) -> str:

@@ -1,0 +1,103 @@
+"""Finished runs without weights, trained once more for their weights alone: their records stay as they are."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from vdae_bench.running.context import RunContext
+from vdae_bench.running.execute import run_groups
+from vdae_bench.running.job import Job
+from vdae_bench.running.options import RunOptions
+from vdae_bench.running.plan import Plan, plan_again
+from vdae_bench.running.stop import StopToken
+from vdae_bench.store.layout import weights_path
+from vdae_bench.store.records import Record, Store
+from vdae_bench.store.weights import has_weights
+from vdae_bench.system.words import counted, duration, flops
+
+
+@dataclass(frozen=True)
+class Bare:
+    """A completed run without weights that the API could load."""
+
+    job: Job
+    seed: int
+    record: Record
+
+    @property
+    def name(self) -> str:
+        """Its cell and seed."""
+        return f"{self.job.cell.slug} seed {self.seed}"
+
+    def found(self, store: Store) -> Record | None:
+        """The record of the same run in a results folder."""
+        job = self.job
+        return store.find(job.sweep, job.protocol.name, job.cell.slug, self.seed, self.record.run_digest)
+
+
+def without_weights(planned: Plan, store: Store) -> list[Bare]:
+    """The completed runs of a plan that have no weights."""
+    found = []
+    for each in planned.cells:
+        for seed in sorted({*each.done} - {*each.diverged}):
+            path = store.path(each.job.sweep, each.job.protocol.name, each.job.cell.slug, seed)
+            if not has_weights(path) and (record := store.read(path)):
+                found.append(Bare(each.job, seed, record))
+    return found
+
+
+def price_of(bare: Sequence[Bare]) -> str:
+    """Sentence that says what weights of finished runs would take, by what their records say that they took."""
+    costs = [each.record.cost for each in bare]
+    work = sum(cost.train_flops + cost.evaluation_flops for cost in costs)
+    seconds = sum(cost.train_seconds + cost.validation_seconds + cost.evaluation_seconds for cost in costs)
+    count = counted(len(bare), "finished run")
+    return (
+        f"{count} without weights, which only a run in training keeps; --train-again trains once more for weights "
+        f"alone, at {flops(work)}, which took {duration(seconds)} the first time"
+    )
+
+
+def train_again(
+    bare: Sequence[Bare], planned: Plan, context: RunContext, options: RunOptions, stop: StopToken
+) -> list[str]:
+    """Train finished runs once more, put their weights beside their records, and say where numbers differ.
+
+    They run in a results folder within, so that no record is ever without its place; a stop goes on there.
+    """
+    store, again = context.store, Store(context.store.again)
+    lacking = {(each.job.cell, each.seed) for each in bare if not each.found(again)}
+    elsewhere = replace(context, store=again, keep_models=True)
+    outcome = run_groups(plan_again(planned, lacking, again), elsewhere, options, stop)
+    lines = [f"{task.label}: {error}" for task, error in outcome.failures]
+    lines += [line for each in bare for line in _taken_over(each, store, again)]
+    place = (bare[0].job.sweep, bare[0].job.protocol.name)
+    if not [*again.checkpoint_paths(*place), *again.lease_paths(*place)]:  # of another process, or of what failed
+        shutil.rmtree(again.checkpoints(*place).parent, ignore_errors=True)
+        with suppress(OSError):  # other sweeps are there
+            (again.root / place[0]).rmdir()
+            again.root.rmdir()
+    return lines
+
+
+def _taken_over(run: Bare, store: Store, again: Store) -> Iterator[str]:
+    """Move a run's weights beside its record; a line where it came to other numbers."""
+    new = run.found(again)
+    place = (run.job.sweep, run.job.protocol.name, run.job.cell.slug, run.seed)
+    weights = weights_path(again.path(*place))
+    if new is None or not weights.is_file():
+        if new is not None:
+            yield f"{run.name}: it diverged this time; its record stands, without weights"
+        return
+    target = weights_path(store.path(*place))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    weights.replace(target)
+    old, now = run.record.metrics.test, new.metrics.test
+    if old and now and (old.neg_elbo_nats, old.nll_nats) != (now.neg_elbo_nats, now.nll_nats):
+        yield (
+            f"{run.name}: the weights are of a run with an NLL of {now.nll_nats:.4f} nats, where its record has "
+            f"{old.nll_nats:.4f} (other code, libraries or machine)"
+        )
