@@ -14,6 +14,7 @@ from vdae_bench.report.numbers.verdict import Verdict
 from vdae_bench.report.sections.claims import claims_table, in_bold
 from vdae_bench.report.style.markdown import bullets, escape, table
 from vdae_bench.system import atomic, strict_json
+from vdae_bench.system.words import counted
 
 FILE = "claims.json"
 REASONS = 2
