@@ -24,7 +24,7 @@ from vdae_bench.spec.sweep import Cell, SweepSpec
 from vdae_bench.store.asked import Asked, read_asked
 from vdae_bench.store.records import Store
 from vdae_bench.system.lease import Lease
-from vdae_bench.system.words import counted
+from vdae_bench.system.words import counted, visible
 from vdae_bench.training.checkpoint import Unusable, read_state
 
 PAPERS_TABLES = ("table1", "table2")
@@ -125,4 +125,4 @@ def _leases(store: Store, sweep: str, protocol: str) -> Iterator[str]:
             at = f"{note['phase']}{share}" if note["phase"] else "starts"
             at += ", and is stopped" if note["stopped"] else ""
             dead = " (left over: that process is gone)" if Lease(path).is_dead() else ""
-            yield f"process {note['process']} on {note['host']}: {note['label']}: {at}{dead}"
+            yield visible(f"process {note['process']} on {note['host']}: {note['label']}: {at}{dead}")
