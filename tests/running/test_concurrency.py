@@ -100,7 +100,7 @@ def without_links(monkeypatch, number: int = errno.ENOTSUP) -> None:
 def test_many_that_publish_the_same_run_at_once_leave_one_record(links, tmp_path, monkeypatch):
     if not links:
         without_links(monkeypatch)
-    store, together = Store(tmp_path), threading.Barrier(4)
+    store, together = Store(tmp_path), threading.Barrier(4, timeout=60)
     places = [store.path("s", "quick", "c", seed) for seed in range(50 if links else 10)]
 
     def publish() -> None:
@@ -118,7 +118,7 @@ def test_many_that_publish_the_same_run_at_once_leave_one_record(links, tmp_path
 def test_of_different_runs_published_to_one_place_at_once_none_is_lost(links, tmp_path, monkeypatch):
     if not links:
         without_links(monkeypatch)
-    store, together = Store(tmp_path), threading.Barrier(4)
+    store, together = Store(tmp_path), threading.Barrier(4, timeout=60)
     places = [store.path("s", "quick", "c", seed) for seed in range(50 if links else 10)]
 
     def publish(digest: str) -> None:
@@ -138,7 +138,7 @@ def test_of_different_runs_published_to_one_place_at_once_none_is_lost(links, tm
 def test_without_links_two_that_both_find_nothing_there_do_not_replace_each_other(number, tmp_path, monkeypatch):
     """The worst instant: each has looked before either has put its record."""
     without_links(monkeypatch, number)
-    store, looked, exists = Store(tmp_path), threading.Barrier(2), Path.exists
+    store, looked, exists = Store(tmp_path), threading.Barrier(2, timeout=60), Path.exists
     path = store.path("s", "quick", "c", 0)
 
     def look(self: Path) -> bool:

@@ -79,10 +79,10 @@ def test_what_has_a_record_is_not_run_again(sweep, context):
     assert again.metrics.test.nll_nats == pytest.approx(before.metrics.test.nll_nats, rel=1e-4)
 
 
-@pytest.mark.parametrize("asked", [0, 3, 6, 10])
+@pytest.mark.parametrize("asked", [0, 2, 5, 9])
 @pytest.mark.parametrize("index", [1, 4])
 def test_a_stopped_group_continues_to_the_same_record(sweep, context, tmp_path, asked, index):
-    """9 training steps and then the evaluation: stopped before, at a third, at two thirds, and while evaluating."""
+    """9 training steps and then the evaluation: stopped after the first, a third, two thirds, and while evaluating."""
     group = plan(sweep, context.store).groups[index]
     with pytest.raises(Interrupted):
         run_group(group, context, lambda *_: None, StopAfter(asked))

@@ -8,9 +8,11 @@ import math
 import os
 import re
 import secrets
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from vdae_bench.errors import EnvironmentFault
@@ -85,8 +87,16 @@ def stage(path: Path, content: bytes, option: str = "--results") -> Path:
     return temporary
 
 
-_held: dict[Path, int] = {}
+@dataclass
+class _Held:
+    descriptor: int
+    blocks: int = 0
+
+
+_held: dict[Path, _Held] = {}
 """Folders that must stay where they are, each with an open descriptor: so its inode's number is not given away."""
+_holding = threading.Lock()
+"""Held while that changes: several threads may work in one folder."""
 
 
 @contextmanager
@@ -97,23 +107,26 @@ def held(folder: Path) -> Iterator[None]:
         EnvironmentFault: there is no such folder, and none can be made.
     """
     place = folder.absolute()
-    if place in _held:
-        yield
-        return
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(place, os.O_RDONLY)
-    except OSError as error:
-        if os.name == "nt":  # where a folder that is in use cannot be moved
-            yield
-            return
-        raise fault(folder, error) from error
-    _held[place] = descriptor
+    with _holding:
+        if place not in _held:
+            try:
+                place.mkdir(parents=True, exist_ok=True)
+                _held[place] = _Held(os.open(place, os.O_RDONLY))
+            except OSError as error:
+                if os.name != "nt":  # where a folder that is in use cannot be moved
+                    raise fault(folder, error) from error
+        there = _held.get(place)
+        if there:
+            there.blocks += 1
     try:
         yield
     finally:
-        del _held[place]
-        os.close(descriptor)
+        if there:
+            with _holding:
+                there.blocks -= 1
+                if not there.blocks:
+                    del _held[place]
+                    os.close(there.descriptor)
 
 
 def check_held(path: Path) -> None:
@@ -122,10 +135,10 @@ def check_held(path: Path) -> None:
     Raises:
         EnvironmentFault: it was moved away, or another lies in its place.
     """
-    for folder, descriptor in list(_held.items()):
+    for folder, there in list(_held.items()):
         if path.absolute().is_relative_to(folder):
             try:
-                same = os.path.samestat(folder.stat(), os.fstat(descriptor))
+                same = os.path.samestat(folder.stat(), os.fstat(there.descriptor))
             except (FileNotFoundError, NotADirectoryError):
                 same = False
             except OSError as error:
