@@ -30,6 +30,14 @@ def browser_path() -> str:
     return browser
 
 
+def axe_core() -> Path:
+    """The script of axe-core; the test is skipped where nobody installed it (`npm install --no-save axe-core`)."""
+    path = Path("node_modules/axe-core/axe.min.js")
+    if not path.is_file():
+        pytest.skip("no axe-core here")
+    return path
+
+
 class Tab:
     """The only tab of a browser: opens pages, runs scripts in them, hears what they complain of."""
 
@@ -94,20 +102,28 @@ class Tab:
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 
-    def wait(self, script: str) -> Any:
-        """The value of an expression once it is true."""
+    def wait(self, script: str) -> None:
+        """Wait until an expression is true."""
         deadline = time.monotonic() + SECONDS
-        while not (value := self.run(script)):
+        while not self.run(f"Boolean({script})"):
             assert time.monotonic() < deadline, f"never: {script}"
             time.sleep(0.05)
-        return value
 
     def press(self, key: str) -> None:
         """Press a key, such as Tab, Enter or Escape."""
-        codes = {"Tab": 9, "Enter": 13, "Escape": 27}
-        own = {"key": key, "code": key, "windowsVirtualKeyCode": codes[key]} | ({"text": "\r"} if key == "Enter" else {})
+        codes, text = {"Tab": 9, "Enter": 13, "Escape": 27}, {"text": "\r"} if key == "Enter" else {}
+        own = {"key": key, "code": key, "windowsVirtualKeyCode": codes[key], **text}
         self.call("Input.dispatchKeyEvent", type="keyDown", **own)
         self.call("Input.dispatchKeyEvent", type="keyUp", **own)
+
+    def faults(self) -> list[tuple[str, str, list[str]]]:
+        """Serious faults that axe-core finds in the page: its impact, its rule, where."""
+        self.run(axe_core().read_text())
+        violations = (
+            "axe.run(document, {resultTypes: ['violations']}).then((found) => found.violations"
+            ".map((each) => [each.impact, each.id, each.nodes.map((node) => node.html)]))"
+        )
+        return [tuple(each) for each in self.run(violations) if each[0] in ("serious", "critical")]
 
     def picture(self, path: Path, whole: bool = True) -> None:
         """Save what the page looks like."""

@@ -98,18 +98,22 @@ class ShownCell:
             "m": self.cell.latents,
             "sweep": self.sweep,
             "protocol": self.protocol,
-            "unit": unit.name,
+            "data": f"{self.cell.dataset} ({unit.name})",
+            "place": f"{self.sweep}, {self.protocol}",
             "seeds": f"{done} of {self.wanted}" if self.ran else f"0; {len(self.runs)} in no table",
             "curve": any(run.record.curve.epoch for run in self.runs),
         }
+        verdicts = {}
         for name, score in SCORES:
             summary = self.ran.score(score, unit) if self.ran else None
             printed = getattr(published, score) if published else None
             finding = judge_cell(self.ran, score) if self.ran and done else None
             shown[name] = summary.show(unit) if summary else "diverged" if self.ran and not done else "-"
             shown[f"{name} paper"] = str(printed) if printed else "-"
-            shown[f"{name} verdict"] = str(finding.verdict) if finding else "-"
-        return shown
+            verdicts |= {name: str(finding.verdict)} if finding else {}
+        alike = len(set(verdicts.values())) == 1
+        said = set(verdicts.values()) if alike else [f"{name}: {verdict}" for name, verdict in verdicts.items()]
+        return {**shown, "verdict": "; ".join(said) or "-"}
 
 
 def shown_cells(runs: Sequence[Run]) -> list[ShownCell]:
@@ -173,6 +177,12 @@ def claim_lines(judged: Iterable[Judgement], there: Iterable[Place]) -> list[Cla
         row = claim_row(each)
         lines.append(ClaimLine(*row, decided=row[3].startswith("**"), sources=[p for p in places if p in known]))
     return lines
+
+
+def tally(lines: Sequence[ClaimLine]) -> list[tuple[str, list[str]]]:
+    """(verdict, numbers of the claims that have it), those that decide first."""
+    found = grouped(sorted(lines, key=lambda each: not each.decided), lambda each: each.verdict)
+    return [(verdict, [each.number for each in members]) for verdict, members in found.items()]
 
 
 def styles_of(cells: Sequence[ShownCell]) -> dict[str, str]:

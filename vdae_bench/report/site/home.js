@@ -3,14 +3,13 @@
 // Nothing of a record becomes HTML here: text goes into text nodes alone.
 const PAGE = 50, LINES = 12;
 const COLUMNS = [
-  ["method", "title"], ["m", "m"], ["data set", "dataset"], ["NLL", "NLL"], ["paper", "NLL paper"], ["beside the paper", "NLL verdict"],
-  ["-ELBO", "-ELBO"], ["paper", "-ELBO paper"], ["beside the paper", "-ELBO verdict"], ["unit", "unit"], ["seeds", "seeds"],
-  ["protocol", "protocol"], ["sweep", "sweep"],
+  ["method", "title"], ["m", "m"], ["data set", "data"], ["NLL", "NLL"], ["paper", "NLL paper"], ["-ELBO", "-ELBO"],
+  ["paper", "-ELBO paper"], ["beside the paper", "verdict"], ["seeds", "seeds"], ["sweep", "place"],
 ];
 const FILTERS = ["dataset", "method", "m", "protocol", "sweep"];
 const by = (id) => document.getElementById(id);
 const data = JSON.parse(by("data").textContent);
-data.rows.forEach((row, place) => { row.place = place; });
+data.rows.forEach((row, number) => { row.number = number; });
 const state = { page: 0, column: null, down: false, hidden: new Set() };
 const filters = by("filters");
 
@@ -77,6 +76,10 @@ function go(changes) {
   show();
 }
 
+// A method's title without the options of a cell.
+function plain(title) {
+  return title.replace(/ \(.*\)$/, "");
+}
 function value(text) {
   return parseFloat(text);
 }
@@ -136,8 +139,9 @@ function show() {
 let latest = 0;
 async function curves(rows) {
   const turn = ++latest, some = rows.filter((row) => row.curve);
-  const alike = some.filter((row) => row.dataset === some[0].dataset);
-  const methods = [...new Map(alike.map((row) => [row.method, row.title]))];
+  const filtered = FILTERS.some((name) => asked().get(name)); // else those of one protocol: lengths differ by 1000
+  const alike = some.filter((row) => row.dataset === some[0].dataset && (filtered || row.protocol === some[0].protocol));
+  const methods = [...new Map(alike.map((row) => [row.method, plain(row.title)]))];
   const shown = alike.filter((row) => !state.hidden.has(row.method)).slice(0, LINES);
   by("methods").hidden = methods.length === 0;
   by("methods").replaceChildren(by("methods").querySelector("legend"), ...methods.map(([method, title]) => {
@@ -151,7 +155,7 @@ async function curves(rows) {
     label.style.setProperty("--own", shade(data.colours[method]));
     return label;
   }));
-  const known = await Promise.all(shown.map((row) => details(row.place)));
+  const known = await Promise.all(shown.map((row) => details(row.number)));
   if (turn !== latest) return;
   const lines = shown.map((row, place) => meanLine(row, known[place])).filter(Boolean);
   const left = alike.length - lines.length;
@@ -188,7 +192,7 @@ async function open(id, seed) {
     if (dialog.open) dialog.close();
     return;
   }
-  const runs = await details(row.place);
+  const runs = await details(row.number);
   const run = runs.find((each) => String(each.seed) === seed) || runs[0];
   if (opened === `${id} ${run.seed}`) return;
   opened = `${id} ${run.seed}`;
@@ -251,7 +255,7 @@ function numbers(run) {
 for (const name of FILTERS) {
   const words = [...new Set(data.rows.map((row) => String(row[name])))];
   if (name === "m") words.sort((a, b) => a - b);
-  const titles = new Map(data.rows.map((row) => [row.method, row.title.replace(/ \(.*\)$/, "")]));
+  const titles = new Map(data.rows.map((row) => [row.method, plain(row.title)]));
   const text = (word) => (name === "method" ? titles.get(word) : name === "m" && word === "0" ? "none" : word);
   filters.elements[name].append(make("option", { value: "" }, "all"), ...words.map((word) => make("option", { value: word }, text(word))));
 }

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from vdae_bench import __version__
+from vdae_bench.paper.published import table_names
 from vdae_bench.report.numbers.claims import judge_claims
 from vdae_bench.report.numbers.runs import Run, by_folder, load_runs
 from vdae_bench.report.numbers.subject import Subject
 from vdae_bench.report.sections.forest import FOREST, PICTURE
-from vdae_bench.report.site.content import cards, claim_lines, details_of, selection_of, shown_cells, styles_of
+from vdae_bench.report.site.content import cards, claim_lines, details_of, selection_of, shown_cells, styles_of, tally
 from vdae_bench.report.style.html import inline_figure, inline_json, render
-from vdae_bench.paper.published import table_names
 from vdae_bench.store.records import Store
 from vdae_bench.system.words import counted
 
@@ -38,14 +38,14 @@ def render_home(store: Store, reports: Path) -> dict[Path, bytes]:
 
 
 def home_page(runs: Sequence[Run], path: Path, root: Path, live: bool = False) -> str:
-    """The page of some runs, which is to lie there; a `live` one asks its server what runs, and has no links to files."""
+    """The page of some runs, to lie there; a `live` one asks its server what runs now, and has no links to files."""
     cells, places = shown_cells(runs), by_folder(runs)
     data: Mapping[str, Any] = {
         "live": live,
         "colours": styles_of(cells),
         "rows": [each.row for each in cells],
     }
-    judged = judge_claims(runs) if runs else []
+    claims = claim_lines(judge_claims(runs), places) if runs else []
     return render(
         HERE / "home.html.j2",
         scripts=[HERE / "uplot" / "uPlot.iife.min.js", HERE / "home.js"],
@@ -56,7 +56,8 @@ def home_page(runs: Sequence[Run], path: Path, root: Path, live: bool = False) -
         picture=PICTURE,
         counts=f"{counted(len(runs), 'record')} of {counted(len(cells), 'cell')} in {counted(len(places), 'sweep')}",
         cards=cards(runs),
-        claims=claim_lines(judged, places),
+        claims=claims,
+        tally=tally(claims),
         headlines=_headlines(runs),
         data=inline_json(data),
         details=details_of(cells, path, root),

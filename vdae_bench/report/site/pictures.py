@@ -50,7 +50,8 @@ def _pictures(evidence: Evidence) -> list[Picture]:
             _picture("Reconstructions: the test image, then its own from ever more noise", sheet(beside, shape))
         )
     if "interpolations" in arrays:
-        found.append(_picture("Interpolations between two test images, a row each", sheet(arrays["interpolations"], shape)))
+        between = sheet(arrays["interpolations"], shape)
+        found.append(_picture("Interpolations between two test images, a row each", between))
     return found
 
 

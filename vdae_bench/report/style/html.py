@@ -178,8 +178,9 @@ def render(
 
 
 def _policy(scripts: Sequence[str], allowed: Sequence[str]) -> str:
-    digests = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(each.encode()).digest()).decode()}'" for each in scripts)
-    rules = [f"default-src 'none'; script-src {digests}; style-src 'unsafe-inline'; img-src data:"]
+    digests = [base64.b64encode(hashlib.sha256(each.encode()).digest()).decode() for each in scripts]
+    own = " ".join(f"'sha256-{each}'" for each in digests)
+    rules = [f"default-src 'none'; script-src {own}; style-src 'unsafe-inline'; img-src data:"]
     return "; ".join([*rules, *allowed, "base-uri 'none'; form-action 'none'"])
 
 
