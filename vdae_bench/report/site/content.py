@@ -1,4 +1,4 @@
-"""What the home page shows: a card a sweep, claims, a row a cell, and all that is known of each run."""
+"""The content of the home page: a card a sweep, claims, a row a cell, and all that is known of each run."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class ShownCell:
             "seeds": f"{done} of {self.wanted}" if self.ran else f"0; {len(self.runs)} in no table",
             "curve": any(run.record.curve.epoch for run in self.runs),
         }
-        verdicts = {}
+        verdicts: dict[str, str] = {}
         for name, score in SCORES:
             summary = self.ran.score(score, unit) if self.ran else None
             printed = getattr(published, score) if published else None
@@ -174,8 +174,9 @@ def claim_lines(judged: Iterable[Judgement], there: Iterable[Place]) -> list[Cla
     for each in judged:
         sources = dict.fromkeys(finding.source for _, finding in each.parts if finding.source)
         places = [(protocol, sweep) for sweep, _, protocol in (source.partition("/") for source in sources)]
-        row = claim_row(each)
-        lines.append(ClaimLine(*row, decided=row[3].startswith("**"), sources=[p for p in places if p in known]))
+        number, text, place, verdict, evidence = claim_row(each)
+        shown = [each for each in places if each in known]
+        lines.append(ClaimLine(number, text, place, verdict, evidence, verdict.startswith("**"), shown))
     return lines
 
 

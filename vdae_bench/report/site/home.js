@@ -280,3 +280,37 @@ addEventListener("hashchange", () => {
 });
 heads();
 show();
+
+// While something runs: what each process is at, from the server of `vdae-bench watch`.
+const SECONDS = 3;
+const drawn = new Map();
+function process(each) {
+  const meter = make("progress", { max: "1", "aria-label": `${each.label}, share done`, ...(each.share === null ? {} : { value: String(each.share) }) });
+  const box = drawn.get(each.id)?.box || make("div", { class: "chart", role: "group", "aria-label": `Curve so far of ${each.label}` });
+  const text = [each.at, each.left].filter(Boolean).join(", ");
+  return [make("article", {}, make("h3", {}, each.label), make("p", {}, each.where, make("br", {}), meter, ` ${text}`), box), box];
+}
+function draw(now) {
+  if (by("now-said").textContent !== now.said) by("now-said").textContent = now.said;
+  const articles = now.processes.map((each) => {
+    const [article, box] = process(each);
+    return [each, article, box];
+  });
+  by("now-processes").replaceChildren(...articles.map(([, article]) => article));
+  for (const [each, , box] of articles) {
+    const key = JSON.stringify(each.curves);
+    if (drawn.get(each.id)?.key === key) continue;
+    drawn.set(each.id, { box, key });
+    const lines = each.curves.map((line) => ({ label: line.label, colour: line.colour, x: line.epoch, y: line.validation }));
+    lines.length ? chart(box, each.unit, lines) : box.replaceChildren();
+  }
+}
+async function ask() {
+  const now = await fetch("now.json", { cache: "no-store" }).then((answer) => answer.json()).catch(() => null);
+  if (now) draw(now);
+  else by("now-said").textContent = "The server does not answer; start vdae-bench watch again.";
+  const busy = by("run").open || filters.contains(document.activeElement);
+  if (now && now.version !== data.live && !busy) location.reload(); // a page with the new records is there
+  setTimeout(ask, 1000 * SECONDS);
+}
+if (data.live) ask();

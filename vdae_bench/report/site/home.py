@@ -22,7 +22,7 @@ from vdae_bench.system.words import counted
 NAME = "index.html"
 HERE = Path(__file__).parent
 SERVED = ("connect-src 'self'",)
-"""What the page may do where `vdae-bench watch` serves it: ask for what runs."""
+"""The page may ask its server for what runs, where `vdae-bench watch` serves it."""
 
 
 class _Headline(NamedTuple):
@@ -37,8 +37,8 @@ def render_home(store: Store, reports: Path) -> dict[Path, bytes]:
     return {path: home_page(runs, path, store.root).encode(errors="backslashreplace")} if runs else {}
 
 
-def home_page(runs: Sequence[Run], path: Path, root: Path, live: bool = False) -> str:
-    """The page of some runs, to lie there; a `live` one asks its server what runs now, and has no links to files."""
+def home_page(runs: Sequence[Run], path: Path, root: Path, live: str = "") -> str:
+    """The page of some runs, to lie there; a `live` one, of that version, asks its server what runs now."""
     cells, places = shown_cells(runs), by_folder(runs)
     data: Mapping[str, Any] = {
         "live": live,

@@ -15,7 +15,7 @@ from vdae_bench.store.evidence import Evidence
 GREYS = 16
 """Half the bytes of 256 greys, and no eye tells them apart in a digit of 28 pixels."""
 LARGEST_BYTES = 1_200_000
-"""Of all pictures of a page, as text: the committed evidence fits in a page of 3 MB."""
+"""Characters of all pictures of a page: with them the committed evidence fits in 3 MB."""
 
 Picture = dict[str, str | int]
 """What it shows, its data address, its width and height in pixels."""
