@@ -89,7 +89,7 @@ class Watch:
             self._drawing.release()
 
     def now(self) -> dict[str, Any]:
-        """What runs, for the page: `version` says which page is there to be loaded."""
+        """The processes and their curves, for the page; `version` says which page is there to be loaded."""
         with self._looking:
             places = [self.place] if self.place else self.store.places()
             processes, said = [], []

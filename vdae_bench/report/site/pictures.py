@@ -18,7 +18,7 @@ LARGEST_BYTES = 1_200_000
 """Characters of all pictures of a page: with them the committed evidence fits in 3 MB."""
 
 Picture = dict[str, str | int]
-"""What it shows, its data address, its width and height in pixels."""
+"""Title, data address, width and height in pixels."""
 
 
 class Album:
