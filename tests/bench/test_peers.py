@@ -154,3 +154,15 @@ def test_by_default_a_subject_has_the_papers_sizes(setting):
     nice = Timed("nice", 784, "continuous", "mixed").job(full)
     names = ("couplings", "coupling_layers", "coupling_hidden_size")
     assert [nice.hyperparameters[name] for name in names] == [4, 5, 1024] and nice.protocol.precision == "mixed"
+
+
+def test_normflows_glow_has_our_networks_scales_and_steps(setting):
+    pytest.importorskip("normflows")
+    subject = Timed("glow", setting.data_dim, "continuous", changes=(("flow_channels", 5), ("flow_steps", 3)))
+    flow = our_model(setting, subject).flow
+    theirs, loss = peers.normflows_glow(setting, subject)
+    mine = sum(p.numel() for scale in flow.scales for each in scale.couplings for p in each.parameters())
+    networks = (module for module in theirs.modules() if type(module).__name__ == "ConvNet2d")
+    assert mine == sum(p.numel() for network in networks for p in network.parameters())
+    value = loss(images(setting, binary=False).float())
+    assert torch.isfinite(value) and value.requires_grad

@@ -12,35 +12,41 @@ import shlex
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from click.testing import CliRunner
 from matplotlib.figure import Figure
 
 from tests.support.hostile import CHAOS, MARKUP
 from tests.support.records import made_up_record, publish, small_record
 from tests.support.specs import TINY
-from vdae_bench.cli.resolve import parse_settings
+from vdae_bench.cli.main import cli
+from vdae_bench.cli.resolve import changed_spec, parse_settings
 from vdae_bench.errors import UserError
 from vdae_bench.models.registry import load_plugin
 from vdae_bench.report.build import FORMATS, build_reports
 from vdae_bench.report.style.csv import csv
 from vdae_bench.report.style.figure import canvas, saved
-from vdae_bench.running.options import Command, RunOptions
+from vdae_bench.running.options import Command, RunOptions, SpecOptions
 from vdae_bench.running.pools import choose_pool
 from vdae_bench.running.workers import Load
 from vdae_bench.search.ledger import open_storage
+from vdae_bench.search.trials import RUNGS, rungs
 from vdae_bench.spec.check import load_spec
+from vdae_bench.spec.protocol import load_protocol
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.provenance import provenance
 from vdae_bench.store.records import Store, parse, to_json
 from vdae_bench.system.lease import Held, Lease
-from vdae_bench.system.redact import redacted, redacted_command
+from vdae_bench.system.redact import redacted, redacted_command, without
 from vdae_bench.system.strict_json import SEAL
 from vdae_bench.system.tensor_file import load_if_fitting, read_tensors, write_tensors
 from vdae_bench.system.untrusted import LARGEST_SPEC, Unfit, content_of
+from vdae_bench.system.words import parse_duration, visible
 
 VAE = Cell("binary-mnist", "vae", 16)
 CONTINUOUS = Cell("continuous-mnist", "vae", 16)
@@ -64,6 +70,11 @@ ADDRESSES = [
     "postgresql://host/db?password%3DHUNTER2",
     *(f"postgresql://host/db?password=a{sign}HUNTER2&sslmode=require" for sign in "'\"&;#= "),
     "postgresql://me:HUNTER2",
+    *(f"postgresql://me:a{sign}HUNTER2" for sign in "/?:#"),
+    *(f"postgresql://me:a{sign}HUNTER2@host/db" for sign in ("\\", "\n", "'", "%", "\\n")),
+    "host=h password='a'HUNTER2'",
+    "password='it's HUNTER2' host=h",
+    "password='never closed HUNTER2",
     "//me:HUNTER2@host/db",
     "postgresql:/me:HUNTER2@host/db",
     "me:HUNTER2@host/db",
@@ -91,6 +102,15 @@ def test_no_password_is_in_the_error_of_a_storage(tmp_path, address):
     assert "HUNTER2" not in str(raised.value)
 
 
+@pytest.mark.parametrize("sign", ["\\", "\n", "\udce9", "'", "%", "\\n", "\u00e9", "/", "?"])
+def test_a_password_is_in_no_message_however_a_driver_writes_it(sign):
+    password = f"HUN{sign}TER2"
+    written = (password, repr(password), visible(password), repr(os.fsencode(password)), quote(os.fsencode(password)))
+    for each in written:
+        said = without(f"{each} is wrong", f"postgresql://me:{password}@host/db")
+        assert "HUN" not in said and "TER2" not in said and "is wrong" in said
+
+
 def test_what_has_no_secret_stays_as_it_is():
     for text in (
         "vdae-bench sweep 'a b.yaml' --set learning_rate=1e-3 --scheduler tcp://host:8786",
@@ -99,6 +119,7 @@ def test_what_has_no_secret_stays_as_it_is():
         "vdae-bench search s.yaml --storage 'postgresql://me@host:5432/db?sslkey=/home/me/key.pem'",
         "vdae-bench sweep s --scheduler tls://host:8786 --tls-key=key.pem --data C:/x",
         'an odd " quote',
+        "vdae-bench sweep s --set token_dim=64 --set passes=3 --set=bearer_scale=-1.5e-3",
     ):
         assert redacted(text) == redacted_command(text) == text
 
@@ -393,6 +414,58 @@ def test_a_value_of_another_type_is_refused_wherever_it_is_written(tmp_path, wor
     (tmp_path / "s.yaml").write_text(spec)
     with pytest.raises(UserError, match=name):
         load_spec(tmp_path / "s.yaml", overrides=parse_settings([words], None) if place == "set" else None)
+
+
+@pytest.mark.parametrize("word", ["9" * 400 + "s", "99999999d", "0s", "nan"])
+def test_a_time_is_one_that_can_be_reckoned_with(word):
+    with pytest.raises(UserError, match="a time is written"):
+        parse_duration(word)
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("--flops-per-second", "nan"),
+        ("--flops-per-second", "1e-300"),
+        ("--flops-per-second", "inf"),
+        ("--shards", "1" + "0" * 9),
+        ("--threads", "1" + "0" * 9),
+        ("--epochs", "1" + "0" * 30),
+    ],
+)
+def test_a_number_of_an_option_is_one_that_can_be_reckoned_with(flag, value):
+    found = CliRunner().invoke(cli, ["plan", "table1", flag, value])
+    assert isinstance(found.exception, SystemExit | UserError)
+    assert flag.strip("-") in f"{found.output}{found.exception}"
+
+
+def test_huge_numbers_are_reckoned_with_at_once():
+    assert len(rungs(2**63 - 1)) <= RUNGS and max(rungs(2**63 - 1)) == 2**63 - 1
+    assert Load(tasks=2, task_bytes=[1, 1], seconds=[1.0, 1.0]).workers_that_fit(10**12) in (1, 2)
+
+
+@pytest.mark.parametrize("name", ["index.html", "readme.md", "performance.svg"])
+def test_a_protocol_has_not_the_name_of_a_page(tmp_path, name):
+    (tmp_path / f"{name}.yaml").write_text("base: smoke\n")
+    with pytest.raises(UserError, match="of a page"):
+        load_protocol(str(tmp_path / f"{name}.yaml"))
+
+
+def test_an_empty_variable_of_a_shell_is_no_value():
+    for word, said in (("train_images=", "has no value"), ("train_images= ", "has no value"), ("lr=", "learning_rate")):
+        with pytest.raises(UserError, match=said):
+            changed_spec("table1", SpecOptions(settings=(word,)))
+    assert changed_spec("table1", SpecOptions(settings=("train_images=null",)))
+
+
+@pytest.mark.parametrize(("line", "said"), [("version: true", "a number"), (r'description: "\ud800"', "half a char")])
+def test_a_spec_has_no_value_of_another_type_and_no_half_character(tmp_path, line, said):
+    key = line.partition(":")[0]
+    grid = "grid: {dataset: [binary-mnist], method: [vae], latents: [4]}"
+    others = (f"{name}: {value}" for name, value in (("version", 1), ("name", "x")) if name != key)
+    (tmp_path / "s.yaml").write_text("\n".join([*others, line, grid]))
+    with pytest.raises(UserError, match=said):
+        load_spec(tmp_path / "s.yaml")
 
 
 def test_what_was_checked_is_what_is_used(tmp_path):

@@ -23,6 +23,7 @@ from vdae_bench.data.fetch import cache_path, fetch
 from vdae_bench.data.registry import IndexPackage
 from vdae_bench.data.sources import package_index
 from vdae_bench.data.sources.pip_settings import PipSettings
+from vdae_bench.data.sources.web import new_session
 from vdae_bench.errors import EnvironmentFault
 
 WHEEL = "Tiny_dir-0.2-py3-none-any.whl"
@@ -372,3 +373,10 @@ def test_the_login_of_an_index_goes_to_that_place_alone_and_never_in_clear(url, 
         with requests.Session() as session:
             request = session.prepare_request(requests.Request("GET", url, auth=login))
         assert ("Authorization" in request.headers) is sent and "secret" not in shown
+        with new_session() as session:
+            session.auth, answer = login, requests.Response()
+            request = answer.request = session.prepare_request(requests.Request("GET", "https://host/simple"))
+            assert "Authorization" in request.headers
+            request.url = url  # where the answer redirects to
+            session.rebuild_auth(request, answer)
+        assert ("Authorization" in request.headers) is sent

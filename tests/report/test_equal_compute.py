@@ -106,7 +106,7 @@ def test_an_estimator_may_be_a_cells_own_and_is_compared_with_exact_at_equal_epo
     row, other = table_with(said, "beside `exact`, same epochs")
     assert row["estimator"] == "projected" and row["beside `exact`, same epochs"].startswith("+0.50")
     assert other["beside `exact`, same epochs"] == ""
-    assert list(contest.vae.costs[2][0]) == [1, 2, 3, 4]
+    assert list(contest.reference.costs[2][0]) == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("other", [{"threads": 1}, {"platform": "Linux x86_64, another processor"}])

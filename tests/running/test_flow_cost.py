@@ -8,6 +8,7 @@ from tests.support.models import SMALL
 from vdae_bench.models.flows import FLOWS
 from vdae_bench.models.hyperparameters import defaults
 from vdae_bench.models.registry import get_method
+from vdae_bench.running import cost
 from vdae_bench.running.cost import price, train_bytes
 from vdae_bench.running.job import Job
 from vdae_bench.spec.hyperparameters import hyperparameters_of
@@ -22,6 +23,18 @@ CELLS = [
 ]
 
 
+def test_cells_and_trials_of_one_size_are_counted_once(monkeypatch):
+    counted: list[Job] = []
+    monkeypatch.setattr(cost, "_prices", {})
+    monkeypatch.setattr(cost, "_count", lambda job: counted.append(job) or len(counted))
+    protocol, prices = load_protocol("smoke"), []
+    for sigma, rate, width in ((-3.0, 1e-3, 8), (-2.5, 1e-3, 8), (-3.0, 1e-4, 8), (-3.0, 1e-3, 9)):
+        cell = Cell("continuous-mnist", "vdae-resnet", 784, (("log_sigma", sigma),))
+        values = {"learning_rate": rate, "hidden_size": width}
+        prices.append(price(Job("x", cell, protocol, values)))
+    assert prices == [1, 1, 1, 2]
+
+
 @pytest.mark.parametrize(("method", "options"), CELLS, ids=str)
 def test_a_cell_with_a_flow_has_a_price_and_a_weight(tiny_data, method, options):
     own = defaults(hyperparameters_of(get_method(method), options).values())
@@ -29,6 +42,6 @@ def test_a_cell_with_a_flow_has_a_price_and_a_weight(tiny_data, method, options)
     latents = 4 if method == "conditioned" else 36
     cell = Cell("continuous-tiny", method, latents, tuple(sorted(options.items())))
     job = Job("flows", cell, load_protocol("smoke"), own)
-    cost = price(job)
-    assert cost.train_flops > 0 and cost.evaluation_flops > 0
-    assert train_bytes(job) > 5 * 4 * cost.parameters
+    priced = price(job)
+    assert priced.train_flops > 0 and priced.evaluation_flops > 0
+    assert train_bytes(job) > 5 * 4 * priced.parameters

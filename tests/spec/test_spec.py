@@ -332,3 +332,33 @@ def test_override_of_a_paper_protocol_lists_its_deviations():
     deviations = quick.deviations(paper)
     assert deviations["epochs"] == (quick.epochs, 1000) and "batch_size" in deviations
     assert apply_overrides(paper, {}).deviations(paper) == {}
+
+
+@pytest.mark.parametrize(
+    ("cell", "sizes", "said"),
+    [
+        ("method: glow, latents: 784", "flow_scales: 3", "glow: images of 28 x 28 cannot be halved 3 times: both"),
+        ("method: vdae-resnet, latents: 784, options: {flow: realnvp}", "flow_scales: 4", "28 x 28 cannot be halved 4"),
+        (
+            "method: vdae-resnet, latents: 784, options: {flow: ffjord}",
+            "ode_steps: 2",
+            "too dear for ffjord; use another",
+        ),
+        (
+            "method: lvdae-nice, latents: 784, options: {flow: glwo}",
+            "flow_scales: 2",
+            "option flow is 'glwo'; use one of",
+        ),
+        ("method: vae, latents: 16, options: {space: logit, alpha: 0.5}", "hidden_size: 8", "between 0 and 0.5"),
+    ],
+)
+def test_what_a_flow_cannot_serve_is_one_sentence_at_the_border(
+    tmp_path: Path, cell: str, sizes: str, said: str
+) -> None:
+    path = tmp_path / "flows.yaml"
+    path.write_text(
+        f"version: 1\nname: flows\ninclude: [{{dataset: continuous-mnist, {cell}}}]\nhyperparameters: {{{sizes}}}\n"
+    )
+    with pytest.raises(UserError, match=said) as refused:
+        load_spec(path)
+    assert "line " in str(refused.value) and "\n" not in str(refused.value)

@@ -35,6 +35,8 @@ VAE_STEPS = {16: 2.5, 32: 2.5, 64: 2.5, 128: 2.5, 784: 3.0}
 """m: how many VAE steps of the same precision an L-VDAE step takes at most."""
 PYTHAE_EPOCH, PYTHAE_NLL, NICE_LIBRARIES = (1.6, 2.5), (1.5, 3.0), (1.1, 2.0)
 """How many times faster ours is, in float32 and mixed."""
+GLOW_LIBRARY = (1.0, None)
+"""How many times as fast our Glow is, in float32 and mixed."""
 PEAK_SHARE = 0.8
 START_UP_SECONDS = 3.0
 STARTS = (
@@ -239,6 +241,7 @@ def declared(sizes: Sizes | None = None) -> list[Case]:
         _vae_epoch(),
         _nll(sizes),
         _nice(),
+        _glow(),
         _whole_steps(),
         *_growth(sizes),
         Profiles("profile", tuple(_profiled())),
@@ -318,6 +321,17 @@ def _nice() -> SideBySide:
             title = f"NICE step, {precision}, against libraries with torch's {word} Adam"
             rows.append(Pairing(title, "NICE", f"ours {precision}", tuple(libraries), None, target))
     return SideBySide("nice", UPDATE, contestants, tuple(rows))
+
+
+def _glow() -> SideBySide:
+    glow = Timed("glow", 784, "continuous")
+    library = _with(partial(peers.flow_update, peers.normflows_glow, True), glow)
+    contestants = _each_precision(partial(ours.gradients, adam=True), glow, "ours") | {"normflows": library}
+    rows = tuple(
+        Pairing(f"Glow step, {each}", "Glow", f"ours {each}", ("normflows",), "normflows, fused Adam", target)
+        for each, target in zip(PRECISIONS, GLOW_LIBRARY, strict=True)
+    )
+    return SideBySide("glow", UPDATE, contestants, rows)
 
 
 def _whole_steps() -> SideBySide:

@@ -232,6 +232,26 @@ def normflows_nice(setting: Setting, subject: Timed) -> Flow:
     return model, model.forward_kld
 
 
+def normflows_glow(setting: Setting, subject: Timed) -> Flow:
+    """normflows' multi-scale Glow with our scales, steps and networks; its actnorm starts from the first batch."""
+    nf = require("normflows")
+
+    class Logistic(nf.distributions.BaseDistribution):  # type: ignore[misc, name-defined]
+        def log_prob(self, z: Tensor) -> Tensor:
+            return _logistic(z.flatten(1))
+
+    torch.manual_seed(0)
+    hyper, (rows, columns) = subject.job(setting).hyperparameters, setting.data.images.shape
+    scales, steps, hidden = (hyper[f"flow_{name}"] for name in ("scales", "steps", "channels"))
+    levels = []
+    for scale in reversed(range(scales)):  # from latents to data
+        blocks = [nf.flows.GlowBlock(4 * 2**scale, hidden, scale_map="exp") for _ in range(steps)]
+        levels.append([*blocks, nf.flows.Squeeze()])
+    merges = [nf.flows.Merge() for _ in range(scales - 1)]
+    flow = nf.MultiscaleFlow([Logistic() for _ in levels], levels, merges, class_cond=False)
+    return flow, lambda x: flow.forward_kld(x.view(-1, 1, rows, columns))
+
+
 def _logistic(z: Tensor) -> Tensor:
     """log density of the standard logistic prior, which neither library has in this form."""
     return -(z + 2 * F.softplus(-z)).sum(-1)

@@ -44,7 +44,11 @@ def changed_spec(word: str, options: SpecOptions) -> SweepSpec:
         if not options.search:
             raise UserError("--trials is the number of a search; give --search too")
         search["trials"] = options.trials
-    return load_spec(find_spec(word), options.protocol, overrides, options.seeds, search)
+    spec = load_spec(find_spec(word), options.protocol, overrides, options.seeds, search)
+    for setting in options.settings:
+        if not setting.partition("=")[2].strip():  # an empty variable of a shell, which YAML takes for null
+            raise UserError(f"--set {setting} has no value; give one, or null where none is meant")
+    return spec
 
 
 def one_of_several(word: str, options: SpecOptions) -> tuple[SweepSpec, SpecOptions]:

@@ -35,7 +35,7 @@ from vdae_bench.models.log_det import (
 )
 from vdae_bench.models.networks import ResNet
 from vdae_bench.models.precision import full_precision
-from vdae_bench.models.priors import Prior, normal_log_prob
+from vdae_bench.models.priors import Prior, StandardNormal, normal_log_prob
 
 Sampler: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -248,6 +248,19 @@ class Conditioned(DiagonalGaussian):
             self.context_head.he_normal_(generators)
             self.couplings.initialise(generators)
 
+    @torch.no_grad()
+    def start_affine_(
+        self, location: Float[Tensor, "... n"], log_scale: Float[Tensor, "R 1 n"], log_sigma: Float[Tensor, "R 1 1"]
+    ) -> None:
+        """Start as `z = exp(log_scale) (x + sigma w - location)`, as a flow of noisy data does; needs m = n."""
+        *others, last = self.encoder.projections
+        identity = torch.eye(location.shape[-1], dtype=location.dtype, device=location.device)
+        for projection in others:
+            projection.weight.copy_(identity)
+        last.weight.copy_(identity * log_scale.exp())
+        last.bias.copy_(-location * log_scale.exp())
+        self.log_variance_head.bias.copy_(2 * (log_scale + log_sigma))
+
     def mean(self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N K d"]) -> Float[Tensor, "R N m"]:
         """Return E_q[z]: mu(x) without couplings, else the mean of the samples of that noise."""
         return super().mean(x, noise) if self.couplings is None else Posterior.mean(self, x, noise)
@@ -271,8 +284,8 @@ class Conditioned(DiagonalGaussian):
     def sample_with_divergence(
         self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N m"], prior: Prior, log_det_rows: int
     ) -> PosteriorSample:
-        """Draw one sample an image, with its sampled log q - log p; the closed KL without couplings."""
-        if self.couplings is None:
+        """Draw one sample an image, with its sampled log q - log p; the closed KL without couplings if it is known."""
+        if self.couplings is None and isinstance(prior, StandardNormal):
             return super().sample_with_divergence(x, noise, prior, log_det_rows)
         return Posterior.sample_with_divergence(self, x, noise, prior, log_det_rows)
 

@@ -182,6 +182,11 @@ class Method(ABC):
         if not 1 <= latents <= data_dim:
             raise UserError(f"method {self.id} needs 1 <= latents <= {data_dim}, not {latents}")
 
+    def check_sizes(  # noqa: B027
+        self, shape: tuple[int, int], options: Mapping[str, Any], sizes: Mapping[str, Any]
+    ) -> None:
+        """Raise `UserError` where a model of these hyper-parameters cannot take images of that shape."""
+
     def hyperparameters_with(self, options: Mapping[str, Any]) -> tuple[Hyperparameter[Any], ...]:
         """Return the hyper-parameters of a cell with these options; by default all have the same."""
         return self.hyperparameters

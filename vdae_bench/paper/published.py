@@ -55,12 +55,13 @@ Printed = Annotated[PrintedValue, BeforeValidator(_parse)]
 
 
 class CellName(BaseModel):
-    """The cell behind a row, by method id and number of latents; the data set is the table's."""
+    """The cell behind a row, by method id, number of latents and options; the data set is the table's."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: str
     latents: int
+    options: dict[str, str] = {}
 
 
 class PublishedRow(BaseModel):
@@ -76,6 +77,17 @@ class PublishedRow(BaseModel):
     bold: tuple[PrintedScore, ...] = ()
     origin: Literal["measured", "quoted"] = "measured"
     convolutional: bool = False
+    space: Literal["pixels", "logit"] = "pixels"
+    units: Literal["same", "differ", "very likely differ", "unknown"] = "same"
+    """How the unit of a quoted number stands to the table's, bits per 784 dimensions."""
+    beside: CellName | None = None
+    """The cell that is run here beside a quoted number."""
+
+    @property
+    def caveat(self) -> str:
+        """How a quoted number is to be taken."""
+        units = {"same": "", "unknown": ", in units that are not known"}
+        return f"quoted{units.get(self.units, f', in units that {self.units}')}"
 
     @property
     def footnote(self) -> str | None:
@@ -106,7 +118,14 @@ class PublishedTable(BaseModel):
 
     def cell_of(self, row: PublishedRow) -> Cell | None:
         """Return the cell that reproduces a row; None for a quoted one."""
-        return Cell(self.dataset, row.cell.method, row.cell.latents) if row.cell else None
+        return self._cell(row.cell)
+
+    def cell_beside(self, row: PublishedRow) -> Cell | None:
+        """Return the cell that is run here beside a quoted row; None where there is none."""
+        return self._cell(row.beside)
+
+    def _cell(self, name: CellName | None) -> Cell | None:
+        return Cell(self.dataset, name.method, name.latents, tuple(sorted(name.options.items()))) if name else None
 
     def row_of(self, cell: Cell) -> PublishedRow | None:
         """Return the row that a cell reproduces, if there is one."""
@@ -158,6 +177,7 @@ class OutsideNumber(BaseModel):
     nll: Printed | None
     neg_elbo: Printed | None
     source: str
+    space: Literal["pixels", "logit"] = "pixels"
 
 
 @functools.cache

@@ -16,6 +16,7 @@ from vdae_bench.evaluation.likelihood import SAMPLE_BLOCK, images_in_chunk
 from vdae_bench.models.model import Model
 from vdae_bench.models.registry import get_method
 from vdae_bench.running.job import GROUP_BYTES, MAX_REPLICAS, Job, RunGroup
+from vdae_bench.spec.hyperparameters import OPTIMISER_NAMES
 from vdae_bench.system.devices import wait
 from vdae_bench.system.strict_json import digest
 from vdae_bench.training.trainer import MICRO_BATCH_ROWS
@@ -35,6 +36,12 @@ class GroupLimit:
         return max(1, min(self.replicas, self.memory // max(1, train_bytes(job))))
 
 
+def _size_of(job: Job) -> str:
+    """Digest of what decides a job's cost: not its rates, nor the options that replicas may differ in."""
+    sizes = {name: value for name, value in job.hyperparameters.items() if name not in OPTIMISER_NAMES}
+    return digest([job.architecture.cell.as_record(), sizes, job.protocol.content()])
+
+
 _counts: dict[str, int] = {}
 
 
@@ -45,7 +52,7 @@ def train_bytes(job: Job) -> int:
     backward pass. That is weighed on forward passes of a few images: it grows with images, and with those that have a
     Jacobian. `price` would load torch's compiler, and this comes before the first step.
     """
-    key = digest([job.cell.as_record(), job.hyperparameters, job.protocol.content()])
+    key = _size_of(job)
     if key not in _counts:
         method = get_method(job.cell.method)
         model = method.model(job.problem(1))
@@ -115,7 +122,7 @@ _prices: dict[str, Price] = {}
 
 def price(job: Job) -> Price:
     """Parameters and FLOPs (torch's counter: matrix products) of one seed of a job; counted once a process."""
-    key = digest([job.cell.as_record(), job.hyperparameters, job.protocol.content()])
+    key = _size_of(job)
     if key not in _prices:
         _prices[key] = _count(job)
     return _prices[key]

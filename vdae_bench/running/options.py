@@ -24,6 +24,10 @@ TIME = "TIME"
 STORAGE_VARIABLE = "VDAE_BENCH_STORAGE"
 """Environment variable with a storage's URL: what the command line has, other users of the machine see."""
 COUNT = click.IntRange(1)
+MOST_THREADS = 4096
+"""More than any machine has; far more cannot be started, and end the process without a word."""
+MOST_SHARDS = 999_999
+"""Tasks of a job array at most, as `--shard` has six digits."""
 
 
 class UserPath(click.Path):
@@ -46,6 +50,15 @@ class WorkerCount(click.IntRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Read the word."""
         return None if value == "auto" else super().convert(value, param, ctx)
+
+
+class Rate(click.FloatRange):
+    """A number within bounds, which `nan` is not."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the number."""
+        read = super().convert(value, param, ctx)
+        return read if read is None or read == read else self.fail(f"{value!r} is no number", param, ctx)
 
 
 def option(*flags: str, default: Any = None, not_in_array: str = "", **click_words: Any) -> Any:
@@ -96,7 +109,9 @@ class MachineOptions:
         "--device", default="auto", type=click.Choice(["auto", "cpu", "cuda", "mps"]), show_default=True
     )
     threads: int | None = option(
-        "--threads", type=COUNT, help="Default: OMP_NUM_THREADS, else the processors this process may use."
+        "--threads",
+        type=click.IntRange(1, MOST_THREADS),
+        help="Default: OMP_NUM_THREADS, else the processors this process may use.",
     )
     replicas: int | None = option(
         "--replicas", type=COUNT, help="Train at most so many runs together; default: what fits the memory."
@@ -188,7 +203,7 @@ class PlanOptions:
     )
     flops_per_second: float | None = option(
         "--flops-per-second",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Rate(1, 1e30),
         help="Estimate the time on a device that reaches this many FLOP/s, for example 1.5e13.",
     )
     on: str | None = option(
@@ -202,7 +217,9 @@ class PlanOptions:
         help="slurm: a job array, ready to submit.",
     )
     shards: int | None = option(
-        "--shards", type=COUNT, help="How many tasks the Slurm array has; default: one for each group of runs."
+        "--shards",
+        type=click.IntRange(1, MOST_SHARDS),
+        help="How many tasks the Slurm array has; default: one for each group of runs.",
     )
     time_limit: str = option(
         "--time-limit",

@@ -59,7 +59,7 @@ class Load:
         """As many of the wanted workers as there is work and memory for, at least one."""
         memory = min(MEMORY_SHARE * devices.total_memory(), devices.available_memory()) - WORKER_BYTES
         sizes = sorted(self.task_bytes, reverse=True)
-        fitting = (n for n in range(1, wanted + 1) if sum(sizes[:n]) + n * WORKER_BYTES <= memory)
+        fitting = (n for n in range(1, min(wanted, self.tasks) + 1) if sum(sizes[:n]) + n * WORKER_BYTES <= memory)
         return max(1, min(self.tasks, max(fitting, default=1)))
 
     def workers_that_pay(self, threads: int) -> int:

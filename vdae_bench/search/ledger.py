@@ -28,6 +28,7 @@ from vdae_bench.search.winner import Trial, best_of
 from vdae_bench.system import atomic
 from vdae_bench.system.lease import SECONDS_TO_DEATH, Held, Lease
 from vdae_bench.system.redact import GONE, redacted, redacted_address, without
+from vdae_bench.system.words import first_line
 
 JOURNAL = "optuna.journal"
 LARGEST_JOURNAL = 2**32
@@ -153,7 +154,7 @@ def open_storage(folder: Path, url: str | None) -> BaseStorage:
         try:
             return optuna.storages.get_storage(url)
         except Exception as error:  # SQLAlchemy's and drivers' own, of any kind
-            reason = without(f"{error}".partition("\n")[0], url)
+            reason = without(f"{error}", url).partition("\n")[0]  # a password may have an end of line
             raise UserError(f"cannot open the storage {redacted_address(url)}: {reason}") from None
 
 
@@ -176,7 +177,7 @@ def answering(study: Study, storage: BaseStorage) -> Iterator[None]:
         module = type(error).__module__.partition(".")[0]
         if isinstance(storage, JournalStorage) or module not in ("sqlalchemy", "optuna"):
             raise
-        reason = redacted(str(error.__cause__ or error).splitlines()[0])
+        reason = redacted(first_line(error.__cause__ or error))
         raise EnvironmentFault(
             f"the storage of study {study.name} does not answer ({reason}); what it holds is kept: "
             "give the same command again once it does"

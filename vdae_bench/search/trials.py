@@ -82,8 +82,7 @@ def rungs(epochs: int) -> set[int]:
     >>> sorted(rungs(4)), len(rungs(1000)), max(rungs(1001))
     ([1, 2, 3, 4], 100, 1001)
     """
-    every = math.ceil(epochs / RUNGS)
-    return {epoch for epoch in range(1, epochs + 1) if (epochs - epoch) % every == 0}
+    return {*range(epochs, 0, -math.ceil(epochs / RUNGS))}
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,7 @@ class _Checker:
             self._check_search(written.search, cells, vocabulary, builder)
         self.raise_faults()
         own = written.seeds or resolved.seeds
-        return SweepSpec(
+        spec = SweepSpec(
             name=written.name,
             description=written.description,
             cells=tuple(cells),
@@ -152,6 +152,21 @@ class _Checker:
             search=written.search,
             spec_seeds=own,
         )
+        self._check_sizes(spec)
+        return spec
+
+    def _check_sizes(self, spec: SweepSpec) -> None:
+        """Refuse images that cannot pass a model of a cell's hyper-parameters, each sentence once."""
+        said: dict[str, None] = {}
+        for cell in spec.cells:
+            shape = find_dataset(parse_dataset_id(cell.dataset)[1]).image_shape
+            try:
+                get_method(cell.method).check_sizes(shape, dict(cell.options), spec.resolved_hyperparameters(cell))
+            except UserError as error:
+                said[f"{cell.method}: {error}"] = None
+        for sentence in said:
+            self.fault(("hyperparameters",), sentence)
+        self.raise_faults()
 
     def _read(self) -> SpecFile:
         """The file by its schema, without what is at fault: that is noted."""
@@ -358,7 +373,8 @@ def sentence_about(fault: ErrorDetails, model: type[BaseModel], prefix: str = ""
         return f"unknown key {path!r}{hint}"
     if kind == "missing":
         return f"the key {path!r} is missing{MISSING.get(str(at[-1]), '')}"
-    said = KINDS.get(kind) or f"{fault['msg'][0].lower()}{fault['msg'][1:]}"
+    message = fault["msg"].removeprefix("Value error, ")
+    said = KINDS.get(kind) or f"{message[0].lower()}{message[1:]}"
     words = re.findall(r"'([^']*)'", str(fault.get("ctx", {}).get("expected", "")))
     return f"{path}: {said}, not {shown(given)}{nearest(given, words) if isinstance(given, str) else ''}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from vdae_bench.spec.protocol import Whole
 from vdae_bench.system.atomic import is_plain
@@ -151,12 +151,18 @@ def _plain_name(name: str) -> str:
     return name
 
 
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):  # which Python takes for 1
+        raise ValueError("this is a number")
+    return value
+
+
 class SpecFile(BaseModel):
     """A sweep file as written, before its cells are multiplied out."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    version: Literal[1]
+    version: Annotated[Literal[1], BeforeValidator(_no_bool)]
     name: Annotated[str, AfterValidator(_plain_name)] = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     description: str = ""
     grid: list[dict[str, Annotated[list[Any], Field(min_length=1)]]] = []

@@ -28,11 +28,13 @@ from vdae_bench.system.yaml_file import Location, YamlFile, listed
 
 PROTOCOLS = ("smoke", "quick", "standard", "paper-mixed", "paper")
 """The shipped protocols, files in `sweeps/protocols/`: the longest and most exact last."""
-Whole = Annotated[int, BeforeValidator(whole)]
-"""A whole number, which may be written 1e2; nothing else is taken for one."""
+Whole = Annotated[int, BeforeValidator(whole), Field(le=10**12)]
+"""A whole number, which may be written 1e2; nothing else is taken for one, nor a number that no run reaches."""
 NOT_PROTOCOLS = ("budgets", "illustration")
 """Folders beside those of protocols, in results/<sweep>/ and in reports/."""
-NOT_IN_CONTENT = ("name", "base", "seeds", "description", "cannot_show", "quality_samples")
+PAGES = (".md", ".html", ".png", ".svg", ".json", ".csv")
+"""Endings of files that lie beside the folders of protocols in reports/."""
+NOT_IN_CONTENT = ("name", "base", "seeds", "description", "cannot_show", "quality_samples", "flow_sizes")
 SPLIT_OF = {
     "train_images": "train",
     "validation_images": "validation",
@@ -69,6 +71,8 @@ class Protocol(BaseModel):
     initialisation: Literal["data", "paper"]
     scalar_rate: float = Field(gt=0, allow_inf_nan=False)
     hyperparameters: dict[str, Any] = {}
+    flow_sizes: dict[str, Any] = {}
+    """Defaults of the flows' own sizes, below `hyperparameters`; the sizes that a run has are in its identity."""
     overrides: dict[str, Any] = {}
     """Hyper-parameters that a user set for this protocol; they win over the spec's."""
 
@@ -79,7 +83,7 @@ class Protocol(BaseModel):
     def deviations(self, other: Protocol) -> dict[str, tuple[Any, Any]]:
         """Fields in which this protocol differs from `other`: `{field: (own value, other's value)}`."""
         own, theirs = self.model_dump(), other.model_dump()
-        skip = {"name", "base", "description", "cannot_show", "overrides", "hyperparameters"}
+        skip = {"name", "base", "description", "cannot_show", "overrides", "hyperparameters", "flow_sizes"}
         return {key: (own[key], theirs[key]) for key in own if key not in skip and own[key] != theirs[key]}
 
     def done_on(self, dataset: ImageFiles) -> Protocol:
@@ -171,8 +175,8 @@ def _from_file(path: Path) -> Protocol:
     file, name = YamlFile.read(path), path.stem
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name) or not is_plain(name):
         raise UserError(f"{path}: a protocol is named as its file is, with small letters, digits, '.', '_' and '-'")
-    if name in NOT_PROTOCOLS:
-        raise UserError(f"{path}: {name} is the name of another folder; give the file another one")
+    if name in NOT_PROTOCOLS or Path(name).suffix in PAGES:
+        raise UserError(f"{path}: {name} is the name of another folder, or of a page; give the file another one")
     if name in PROTOCOLS:
         raise UserError(f"{path}: {name} is a shipped protocol; give the file another name")
     if not isinstance(file.content, dict) or file.content.get("base") not in PROTOCOLS:
@@ -200,7 +204,7 @@ def _on_base(name: str, base: str, content: Mapping[str, Any]) -> Protocol:
     below = content.get("base")
     fields = _shipped(below).content() if below else {}
     if below:
-        fields |= {"seeds": _shipped(below).seeds, "quality_samples": _shipped(below).quality_samples}
+        fields |= {name: getattr(_shipped(below), name) for name in ("seeds", "quality_samples", "flow_sizes")}
     return with_limits(Protocol.model_validate({**fields, **content, "name": name, "base": base}))
 
 

@@ -81,6 +81,7 @@ class SweepSpec:
         """Hyper-parameters of a cell, later layers winning: defaults, protocol, spec, cell, search, command line."""
         declared = hyperparameters_of(get_method(cell.method), dict(cell.options))
         layers = (
+            self.protocol.flow_sizes,
             self.protocol.hyperparameters,
             self.hyperparameters,
             dict(cell.hyperparameters),

@@ -24,6 +24,7 @@ from vdae_bench.data.views import View
 from vdae_bench.store.layout import evidence_paths
 from vdae_bench.system import atomic, strict_json
 from vdae_bench.system.untrusted import LARGEST_TENSORS
+from vdae_bench.system.words import first_line
 
 EVIDENCE_SCHEMA = 1
 
@@ -94,7 +95,7 @@ def write_evidence(record: Path, evidence: Evidence) -> None:
         text = json.dumps(strict_json.sealed(numbers.model_dump()), indent=1, allow_nan=False) + "\n"
         Numbers.model_validate(strict_json.unsealed(text))
     except ValueError as error:  # samples that are not finite, say; the run itself is whole
-        _log.warning("%s: its samples leave no evidence: %s", record, str(error).splitlines()[0])
+        _log.warning("%s: its samples leave no evidence: %s", record, first_line(error))
         return
     for path, written in zip(evidence_paths(record), (arrays, text.encode()), strict=True):
         atomic.write(path, written)

@@ -6,6 +6,7 @@ A secret is the password in an address (`postgresql://me:SECRET@host/db`), a nam
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -21,7 +22,14 @@ _SECRET = (
 _KEY = rf"[\w.%+-]*{_SECRET}[\w.%+-]*"
 _SHORT_KEY = re.compile("(?:(?<!ssl)key|sig|pw|auth|jwt|sas|psk)$")
 _EQUALS = "(=|%(?:25)*3d)"
-_ASSIGNED = re.compile(rf"(?<![?&;\w.%+-])({_KEY})(\s*=\s*)('(?:[^'\\]|\\.)*'|\"[^\"]*\"|\S+)", re.IGNORECASE)
+_END = r"(?=\s+[\w.-]+\s*=|\W*$)"
+_QUOTED = "|".join(rf"{sign}(?:.*?{sign}{_END}|(?:[^{sign}\\]|\\.)*{sign}\S*|[^{sign}]*$)" for sign in "'\"")
+"""A value in quotes: to one that ends the line or is before another key, as the value may have the sign itself."""
+_ASSIGNED = re.compile(rf"(?<![?&;\w.%+-])({_KEY})(\s*=\s*)({_QUOTED}|\S+)", re.IGNORECASE | re.MULTILINE)
+_WORD_ASSIGNED = re.compile(rf"^((?:--?[\w-]+=)?{_KEY})(=)(.+?)(?=\s+[\w.-]+=|$)", re.IGNORECASE | re.DOTALL)
+"""The same in a word of a command, which its quotes no longer hold together."""
+_SECRET_ALONE = re.compile(rf"{_SECRET}(?:word|wd|phrase|code|s)?$", re.IGNORECASE)
+"""The end of a key whose value is secret even where it is a number; `token_dim=64` and `passes=3` are settings."""
 _ADDRESS = re.compile(r"((?:[A-Za-z][\w+.-]*:)?//)([^\s<>]*@)")
 _LOGIN = re.compile(r"(?<![^\s'\"=])([\w.+-]+:)(?!//)\S+(?=@[\w\[])")
 """Name and password of an address whose `//`, or all before it, was forgotten."""
@@ -39,7 +47,7 @@ def redacted(text: str) -> str:
     ('postgresql://me@host/db', 'https://***@host/simple')
     """
     text = _LOGIN.sub(rf"\1{GONE}", _ADDRESS.sub(_without_password, text))
-    return _ASSIGNED.sub(rf"\1\2{GONE}", _QUERY.sub(_without_value, text))
+    return _ASSIGNED.sub(_without_assigned, _QUERY.sub(_without_value, text))
 
 
 def redacted_command(line: str) -> str:
@@ -58,7 +66,7 @@ def redacted_command(line: str) -> str:
 
 def without(text: str, address: str) -> str:
     """A text without the secrets of an address, wherever and however written in it: a driver's message, say."""
-    for secret in sorted({*_secrets(address)}, key=len, reverse=True):
+    for secret in sorted({*_secrets(address)} - {""}, key=len, reverse=True):
         text = text.replace(secret, GONE)
     return redacted(text.replace(address, redacted_address(address)))
 
@@ -71,7 +79,7 @@ def redacted_address(word: str) -> str:
     """
     whole = re.fullmatch(r"((?:--?[\w-]+=)?(?:[A-Za-z][\w+.-]*:)?//)(.*@)?(.*)", word, re.DOTALL)
     if not whole:
-        return redacted(word)
+        return redacted(_WORD_ASSIGNED.sub(_without_assigned, word))
     login = _without_password(whole) if whole[2] else whole[1]
     rest = whole[3] if whole[2] else _without_odd_port(whole[3])
     return redacted(_WHOLE_QUERY.sub(_without_value, login + rest))
@@ -84,8 +92,16 @@ def _without_password(found: re.Match[str]) -> str:
 
 
 def _without_odd_port(rest: str) -> str:
-    """An address without what stands for its port and is no number: a password whose host was forgotten."""
-    return re.sub(r"^([^/?:\[]*:)(?!\d+(?!\w))[^/?]+", rf"\1{GONE}", rest)
+    """An address without what stands for its port and is no number: a password whose host was forgotten.
+
+    All of it goes, but for keys and values: a password may have the signs that end a port.
+    """
+    return re.sub(r"^([^/?:\[]*:)(?!\d+(?![^/?])|[/?]|$).+?(?=[?&][\w.%+-]+=|$)", rf"\1{GONE}", rest, flags=re.DOTALL)
+
+
+def _without_assigned(found: re.Match[str]) -> str:
+    setting = re.fullmatch(r"[-+]?[\d.]+(?:e[-+]?\d+)?", found[3], re.IGNORECASE) and not _SECRET_ALONE.search(found[1])
+    return found[0] if setting else f"{found[1]}{found[2]}{GONE}"
 
 
 def _without_value(found: re.Match[str]) -> str:
@@ -112,5 +128,10 @@ def _secrets(address: str) -> Iterator[str]:
     found = [user.partition(":")[2]] if at else [host.partition(":")[2]] if _without_odd_port(host) != host else []
     found += [each[4] for each in _WHOLE_QUERY.finditer(address) if _is_secret(each[2], each[4])]
     for each in found:
-        encoded = (quote(_plain(each), safe, errors="replace") for safe in ("", "/"))
-        yield from (form for form in (each, unquote(each), _plain(each), *encoded) if form)
+        meant = _plain(each)
+        for form in (each, unquote(each), meant):
+            escaped = form.encode("unicode_escape").decode()  # as `repr` and `visible` show what does not print
+            yield from (form, escaped, repr(form)[1:-1], repr(os.fsencode(form))[2:-1], escaped.replace("\\\\", "\\"))
+        yield from (
+            quote(meant, safe, errors=errors) for safe in ("", "/") for errors in ("replace", "surrogateescape")
+        )

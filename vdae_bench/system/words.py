@@ -36,9 +36,14 @@ def parse_duration(text: str) -> float:
     5400.0
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text.strip().lower())
-    if not match or float(match[1]) <= 0:
-        raise UserError(f"a time is written 90s, 30m or 8h, not {text!r}")
-    return float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+    seconds = float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]] if match else 0.0
+    if not 0 < seconds < LONGEST_SECONDS:
+        raise UserError(f"a time is written 90s, 30m or 8h, not {text[:40]!r}")
+    return seconds
+
+
+LONGEST_SECONDS = 1e9
+"""Bound on times that are asked for: 30 years."""
 
 
 def quoted(word: str) -> str:
@@ -65,6 +70,15 @@ def number(value: float) -> str:
     """
     short = f"{value:g}"
     return short if float(short) == value else repr(value)
+
+
+def first_line(error: BaseException) -> str:
+    r"""The first line of what an error says, or its kind where it says nothing.
+
+    >>> first_line(ValueError("a\nb")), first_line(MemoryError())
+    ('a', 'MemoryError')
+    """
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def visible(text: str) -> str:

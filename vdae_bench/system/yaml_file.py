@@ -146,6 +146,10 @@ class YamlFile:
 
     def _scalar(self, node: Any, tag: str) -> Any:
         if tag == "str" or tag not in SCALAR_TAGS:
+            if not _is_unicode(node.value):
+                self._refuse(
+                    node, "a text has half a character (\\ud800 to \\udfff), which no record can keep; leave it out"
+                )
             return node.value
         try:
             if tag == "null" and node.value.lower() not in ("", "~", "null"):
@@ -179,6 +183,14 @@ def _about_tag(node: Any, tag: str) -> str:
     if isinstance(node.value, str) and tag in ("timestamp", "value", "merge"):
         return f"{_short(node.value)} is no word and no number here; put it in quotes"
     return f"the tag {written} has no place here; write the plain value"
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _short(value: str) -> str:

@@ -31,9 +31,18 @@ DEFAULT_PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "soc
 Result = TypeVar("Result")
 
 
+class _Session(requests.Session):
+    """A session that gives each request its own login and no other, the one that a server redirects to as well."""
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        """Give a redirected request its login anew; requests would look for that in ~/.netrc, whatever the scheme."""
+        prepared_request.headers.pop("Authorization", None)
+        prepared_request.prepare_auth(self.auth)
+
+
 def new_session() -> requests.Session:
     """Return a session that repeats a request the server was too busy for, and no other."""
-    session = requests.Session()
+    session = _Session()
     retries = urllib3.Retry(
         total=2,
         connect=0,

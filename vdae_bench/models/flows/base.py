@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -177,6 +177,7 @@ class FlowKind:
         at_every_sample: its log-determinant costs about as much as the map and is exact, so that `vdae-*` can take it
             at each noisy point; without it the flow serves `lvdae-nice` and its own row alone.
         reference: a line on the flow for its row's documentation.
+        check: raises `UserError` with one sentence where images of a shape cannot pass a flow of these sizes.
     """
 
     title: str
@@ -184,3 +185,4 @@ class FlowKind:
     hyperparameters: tuple[Hyperparameter[Any], ...] = ()
     at_every_sample: bool = True
     reference: str = ""
+    check: Callable[[tuple[int, int], Mapping[str, Any]], None] = lambda shape, sizes: None

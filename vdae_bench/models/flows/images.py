@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -17,6 +17,7 @@ from vdae_bench.models.hyperparameters import Hyperparameter
 from vdae_bench.models.layers import Generators
 from vdae_bench.models.precision import full_precision
 from vdae_bench.models.problem import Problem
+from vdae_bench.system.words import counted
 
 
 def mix_channels(
@@ -256,13 +257,8 @@ class MultiScale(StandardisedFlow):
         mix: Literal["fixed", "conv1x1"] = "conv1x1",
         bound: float = 3.0,
     ) -> None:
-        rows, columns = shape
-        if rows % 2**scales or columns % 2**scales:
-            raise UserError(
-                f"images of {rows} x {columns} cannot be halved {scales} time{'s'[: scales - 1]}: "
-                "both sides must be even each time; use fewer flow_scales"
-            )
-        super().__init__(replicas, rows * columns)
+        require_halves(shape, scales)
+        super().__init__(replicas, shape[0] * shape[1])
         self.shape = shape
         self.activation_rows = max(1, channels // 4)  # at the first scale, a quarter of the pixels
         self.scales = nn.ModuleList(  # type: ignore[assignment]
@@ -310,6 +306,16 @@ class MultiScale(StandardisedFlow):
         return x.flatten(2)
 
 
+def require_halves(shape: tuple[int, int], scales: int) -> None:
+    """Raise `UserError` unless an image can be squeezed as often as there are scales."""
+    rows, columns = shape
+    if rows % 2**scales or columns % 2**scales:
+        raise UserError(
+            f"images of {rows} x {columns} cannot be halved {counted(scales, 'time')}: "
+            "both sides must be even each time; use fewer flow_scales"
+        )
+
+
 def _squeeze(x: Float[Tensor, "R N C H W"]) -> Float[Tensor, "R N D h w"]:
     """Make two by two pixels four channels: channel 4 c + 2 i + j has row i and column j of channel c's squares."""
     rows, columns = x.shape[-2:]
@@ -331,6 +337,10 @@ CHANNELS = Hyperparameter(
 _SIZES = (SCALES, STEPS, CHANNELS)
 
 
+def _check(shape: tuple[int, int], sizes: Mapping[str, Any]) -> None:
+    require_halves(shape, SCALES.of(sizes))
+
+
 def _multi_scale(problem: Problem, mix: Literal["fixed", "conv1x1"]) -> MultiScale:
     scales, steps, channels = (each.of(problem.hyperparameters) for each in _SIZES)
     return MultiScale(problem.replicas, problem.shape, scales, steps, channels, mix)
@@ -341,10 +351,12 @@ REALNVP = FlowKind(
     lambda problem: _multi_scale(problem, "fixed"),
     _SIZES,
     reference="multi-scale couplings with convolutions; Dinh et al., 2016, arXiv:1605.08803",
+    check=_check,
 )
 GLOW = FlowKind(
     "Glow",
     lambda problem: _multi_scale(problem, "conv1x1"),
     _SIZES,
     reference="multi-scale couplings with learned mixing; Kingma & Dhariwal, 2018, arXiv:1807.03039",
+    check=_check,
 )

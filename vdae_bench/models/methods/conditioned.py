@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, ClassVar
 
+import torch
+
+from vdae_bench.data.views import PixelStatistics
+from vdae_bench.errors import UserError
 from vdae_bench.models.flows.couplings import Couplings
 from vdae_bench.models.hyperparameters import Hyperparameter
+from vdae_bench.models.methods.flow_encoder import FLOW_ENCODER_OPTIONS, start_beside_
 from vdae_bench.models.methods.resnet_pair import (
     RESNET_PAIR_HYPERPARAMETERS,
     RESNET_PAIR_OPTIONS,
     ResNetPair,
+    kl_weight_of,
+    likelihood_of,
     resnet_encoder,
 )
-from vdae_bench.models.model import Model
+from vdae_bench.models.methods.vdae_resnet import DECODER_HIDDEN_SIZE, resnet_decoder
+from vdae_bench.models.model import LatentVariableModel, Model
+from vdae_bench.models.networks import ResNet, ResNetDecoder
 from vdae_bench.models.posteriors import Conditioned
-from vdae_bench.models.registry import Method, Problem
+from vdae_bench.models.priors import StandardLogistic
+from vdae_bench.models.registry import Method, Option, Problem
 
 COUPLINGS = Hyperparameter(
     "conditioned_couplings", int, 4, ge=0, le=64, meaning="couplings of the noise that see x; 0: the VAE"
@@ -26,8 +38,31 @@ HIDDEN_SIZE = Hyperparameter(
 CONTEXT = Hyperparameter(
     "context_size", int, 64, ge=1, le=65536, meaning="dimensions of the context by which such a coupling sees x"
 )
+_SIZES = (COUPLINGS, LAYERS, HIDDEN_SIZE, CONTEXT)
 BOUND = 3.0
 """Bound of a coupling's log scale: the encoder's own s(x) brings the noise to its size."""
+
+
+class BesideFlows(LatentVariableModel):
+    """The model of `vdae-resnet`, its decoder and logistic prior, with an encoder that sees x: only log q differs.
+
+    With `initialisation: data` both start as the same posterior, of a noise of `FlowEncoderMethod`'s default size.
+    """
+
+    posterior: Conditioned
+    decoder: ResNetDecoder
+
+    def __init__(self, problem: Problem, posterior: Conditioned, decoder_output: str) -> None:
+        likelihood = likelihood_of(problem, decoder_output)
+        super().__init__(posterior, resnet_decoder(problem), likelihood, StandardLogistic())
+        self.kl_weight = kl_weight_of(problem)
+
+    def initialise_from_data(self, statistics: PixelStatistics) -> None:
+        """Start as `vdae-resnet` does."""
+        start = FLOW_ENCODER_OPTIONS["initial_log_sigma"].default
+        log_sigma = torch.full_like(self.posterior.log_variance_head.bias[..., :1], start)
+        start_encoder_ = partial(self.posterior.start_affine_, log_sigma=log_sigma)
+        start_beside_(start_encoder_, log_sigma, self.decoder, self.likelihood, statistics)
 
 
 class ConditionedFlow(Method):
@@ -36,7 +71,8 @@ class ConditionedFlow(Method):
     .. math:: z = f(\mu(x) + s(x) \odot w; c(x)), \qquad w \sim \mathcal{N}(0, I_m)
 
     The VAE's ResNets, and f a chain of affine couplings (`posteriors.Conditioned`). It contains the VAE, which it
-    starts as, and shares the encoder's pass between the samples of an image.
+    starts as, and shares the encoder's pass between the samples of an image. With the option `decoder: blocks`, for
+    m = n, it has decoder, prior and start of `vdae-resnet`, so that the two encoders can be compared.
 
     Example:
         >>> sizes = {"hidden_size": 4, "residual_blocks": 1, "context_size": 3}
@@ -47,12 +83,46 @@ class ConditionedFlow(Method):
 
     id = "conditioned"
     title = "f(eps; x)"
-    hyperparameters: ClassVar = (*RESNET_PAIR_HYPERPARAMETERS, COUPLINGS, LAYERS, HIDDEN_SIZE, CONTEXT)
-    options: ClassVar = RESNET_PAIR_OPTIONS
+    hyperparameters: ClassVar = (*RESNET_PAIR_HYPERPARAMETERS, *_SIZES)
+    options: ClassVar = {
+        **RESNET_PAIR_OPTIONS,
+        "coupling": Option("affine", ("affine", "additive", "none"), meaning="kind of the couplings; none: the VAE"),
+        "decoder": Option(
+            "mirrored",
+            ("mirrored", "blocks"),
+            meaning="the VAE's, under a normal prior, or for m = n that of vdae-resnet, under a logistic one",
+        ),
+    }
+
+    def hyperparameters_with(self, options: Mapping[str, Any]) -> tuple[Hyperparameter[Any], ...]:
+        """Return the sizes of the encoder, of the couplings if there are any, and of a decoder of blocks."""
+        sizes = () if options.get("coupling") == "none" else _SIZES
+        blocks = (DECODER_HIDDEN_SIZE,) if options.get("decoder") == "blocks" else ()
+        return (*RESNET_PAIR_HYPERPARAMETERS, *sizes, *blocks)
+
+    @property
+    def possible_hyperparameters(self) -> tuple[Hyperparameter[Any], ...]:
+        """Its sizes, with those of a decoder of blocks."""
+        return (*self.hyperparameters, DECODER_HIDDEN_SIZE)
+
+    def check(self, view: str, latents: int, data_dim: int, options: Mapping[str, Any]) -> None:
+        """Raise `UserError` when such a cell cannot be modelled: a decoder of blocks keeps the dimension."""
+        super().check(view, latents, data_dim, options)
+        if options.get("decoder") == "blocks" and latents != data_dim:
+            raise UserError(f"decoder: blocks keeps the dimension: latents must be {data_dim}, not {latents}")
 
     def build(self, problem: Problem) -> Model:
         """Build the VAE's networks, a context beside its heads, and the couplings."""
-        encoder, hyper = resnet_encoder(problem), problem.hyperparameters
+        encoder, decoder_output = resnet_encoder(problem), self.option(problem, "decoder_output")
+        posterior = self._posterior(problem, encoder)
+        if self.option(problem, "decoder") == "blocks":
+            return BesideFlows(problem, posterior, decoder_output)
+        return ResNetPair(problem, encoder, posterior, decoder_output)
+
+    def _posterior(self, problem: Problem, encoder: ResNet) -> Conditioned:
+        hyper, kind = problem.hyperparameters, self.option(problem, "coupling")
+        if kind == "none" or COUPLINGS.of(hyper) == 0:
+            return Conditioned(encoder, None, 0)
         context = CONTEXT.of(hyper)
         couplings = Couplings(
             problem.replicas,
@@ -60,9 +130,8 @@ class ConditionedFlow(Method):
             couplings=COUPLINGS.of(hyper),
             hidden=HIDDEN_SIZE.of(hyper),
             hidden_layers=LAYERS.of(hyper),
-            kind="affine",
+            kind=kind,
             context=context,
             bound=BOUND,
         )
-        posterior = Conditioned(encoder, couplings if couplings.couplings else None, context)
-        return ResNetPair(problem, encoder, posterior, self.option(problem, "decoder_output"))
+        return Conditioned(encoder, couplings, context)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vdae_bench.data.views import PixelStatistics
 from vdae_bench.errors import UserError
@@ -14,7 +14,7 @@ from vdae_bench.models.flows import FLOWS
 from vdae_bench.models.flows.base import Flow, logistic_log_scale
 from vdae_bench.models.flows.couplings import NICE_HYPERPARAMETERS, InverseFlow
 from vdae_bench.models.hyperparameters import Hyperparameter
-from vdae_bench.models.likelihoods import Gaussian
+from vdae_bench.models.likelihoods import Gaussian, Likelihood
 from vdae_bench.models.methods.nice import NICE_OPTIONS
 from vdae_bench.models.methods.resnet_pair import REGULARISERS, kl_weight_of, likelihood_of
 from vdae_bench.models.model import LatentVariableModel
@@ -61,31 +61,45 @@ class FlowEncoderModel(LatentVariableModel):
         self.kl_weight = kl_weight_of(problem)
         self.coupled = isinstance(decoder, InverseFlow) and decoder.flow is posterior.flow
 
-    @torch.no_grad()
     def initialise_from_data(self, statistics: PixelStatistics) -> None:
-        """Start the flow as one logistic a pixel of y = x + eps, the decoder as guessing x from y pixel by pixel.
-
-        A decoder of its own starts at `Likelihood.denoiser`, a coupled one returns y. A learned lambda starts at the
-        squared error of that, or at the pixels' variance below a sigmoid, whose error has no such formula.
-        """
-        noise = torch.exp(2 * self.posterior.log_sigma).double()
-        variance = statistics.variance + noise
-        log_scale = logistic_log_scale(variance).to(self.posterior.log_sigma.dtype)
-        self.posterior.flow.start_affine_(statistics.mean, log_scale)
-        error = noise
-        if not self.coupled:
-            offset, slope = self.likelihood.denoiser(statistics, noise)
-            deviation = torch.exp(-log_scale)  # y = mean + deviation * z
-            self.decoder.start_affine_(offset + slope * statistics.mean, slope * deviation)
-            error = (statistics.variance * noise / variance).mean(-1, keepdim=True)
-        if isinstance(self.likelihood, Gaussian):
-            self.likelihood.start_variance_(error if self.likelihood.output == "linear" else statistics.variance.mean())
+        """Start the flow as one logistic a pixel of y = x + eps, the decoder as guessing x from y (`start_beside_`)."""
+        posterior = self.posterior
+        decoder = None if self.coupled else self.decoder
+        start_beside_(posterior.flow.start_affine_, posterior.log_sigma, decoder, self.likelihood, statistics)
 
     def floored_parameters(self) -> dict[str, nn.Parameter]:
         """Parameters that are held at a floor: none where sigma is fixed."""
         # Noise of a fixed sigma cannot be undone, so the loss has a lower bound; and lambda follows sigma^2, where a
         # floor would stand in its way: it raised the left end of Figure 1 by 0.8 bits/dim.
         return super().floored_parameters() if isinstance(self.posterior.log_sigma, nn.Parameter) else {}
+
+
+@torch.no_grad()
+def start_beside_(
+    start_encoder_: Callable[[Tensor, Tensor], None],
+    log_sigma: Tensor,
+    decoder: InverseFlow | ResNetDecoder | None,
+    likelihood: Likelihood,
+    statistics: PixelStatistics,
+) -> None:
+    """Start an encoder with m = n as one logistic a pixel of y = x + eps, its decoder as guessing x from y by pixel.
+
+    `start_encoder_` takes the location and log scale of each pixel of y. A decoder of its own starts at
+    `Likelihood.denoiser`; None is a coupled one, which returns y. A learned lambda starts at the squared error of that,
+    or at the pixels' variance below a sigmoid, whose error has no such formula.
+    """
+    noise = torch.exp(2 * log_sigma).double()
+    variance = statistics.variance + noise
+    log_scale = logistic_log_scale(variance).to(log_sigma.dtype)
+    start_encoder_(statistics.mean, log_scale)
+    error = noise
+    if decoder is not None:
+        offset, slope = likelihood.denoiser(statistics, noise)
+        deviation = torch.exp(-log_scale)  # y = mean + deviation * z
+        decoder.start_affine_(offset + slope * statistics.mean, slope * deviation)
+        error = (statistics.variance * noise / variance).mean(-1, keepdim=True)
+    if isinstance(likelihood, Gaussian):
+        likelihood.start_variance_(error if likelihood.output == "linear" else statistics.variance.mean())
 
 
 class FlowEncoderMethod(Method):
@@ -118,6 +132,10 @@ class FlowEncoderMethod(Method):
             )
         if options.get("decoder_variance") == "tied" and options.get("log_lambda") is not None:
             raise UserError("option log_lambda fixes what decoder_variance: tied ties to sigma; give one of the two")
+
+    def check_sizes(self, shape: tuple[int, int], options: Mapping[str, Any], sizes: Mapping[str, Any]) -> None:
+        """Raise `UserError` where images of that shape cannot pass the encoder's flow."""
+        FLOWS[options.get("flow", "nice")].check(shape, sizes)
 
     def check_latents(self, latents: int, data_dim: int) -> None:
         """Raise `UserError` unless m = n: a flow keeps the dimension."""

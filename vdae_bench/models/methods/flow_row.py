@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from vdae_bench.errors import UserError
 from vdae_bench.models.flows import FLOWS
@@ -31,6 +32,10 @@ class FlowRow(Method):
         """Raise `UserError` unless m = n: a flow keeps the dimension."""
         if latents != data_dim:
             raise UserError(f"method {self.id} keeps the dimension: latents must be {data_dim}, not {latents}")
+
+    def check_sizes(self, shape: tuple[int, int], options: Mapping[str, Any], sizes: Mapping[str, Any]) -> None:
+        """Raise `UserError` where images of that shape cannot pass a flow of these sizes."""
+        self.kind.check(shape, sizes)
 
     def build(self, problem: Problem) -> Model:
         """Build the flow with its prior."""

@@ -23,8 +23,8 @@ from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.evidence import Quality, read_numbers
 from vdae_bench.system.words import counted, nearest
 
-SWEEPS = ("table1", "table2", "figure1", "figure2", "figure3", "figure4", "sample-arms")
-"""The paper's sweeps: of several that have all cells of a part of a claim the first of these is taken."""
+SWEEPS = ("table1", "table2", "figure1", "figure2", "figure3", "figure4", "sample-arms", "section6")
+"""The sweeps of claims: of several that have all cells of a part of a claim the first of these is taken."""
 
 SAMPLE_UNITS = {"frechet": Unit("Fréchet distance", "", 2), "classifier_entropy": Unit("nats of entropy", "", 3)}
 
@@ -86,8 +86,8 @@ def folder_of(sweep: str, protocol: str) -> str:
 
 
 @functools.cache
-def _papers_sweeps() -> dict[str, str]:
-    """The paper's sweeps as records name them, and as `find_spec` does: those of `SWEEPS`, and the long runs."""
+def _claims_sweeps() -> dict[str, str]:
+    """The sweeps of claims as records name them, and as `find_spec` does: those of `SWEEPS`, and the long runs."""
     words = [word for word in shipped_sweeps() if word.rpartition("/")[2] in SWEEPS or word.startswith("evidence/")]
     return {load_spec(find_spec(word)).name: word for word in words}
 
@@ -100,9 +100,9 @@ def claims_protocol(sweep: str, folder: str) -> str | None:
     """
     if folder in PROTOCOLS:
         return folder
-    if sweep not in _papers_sweeps():
+    if sweep not in _claims_sweeps():
         return folder if sweep in SWEEPS else None
-    word = _papers_sweeps()[sweep]
+    word = _claims_sweeps()[sweep]
     return next((each for each in PROTOCOLS if folder_of(word, each) == folder), folder)
 
 
@@ -246,11 +246,12 @@ def find(part: Inequality, known: ClaimEvidence, alternatives: int) -> Finding:
         known = whole[0]
     elif missing := known.lacks(part):
         return _not_run(part, known, missing)
-    chosen = [_lowest(term, part.score, known) for term in part.terms]
+    scores = [term.score or part.score for term in part.terms]
+    chosen = [_lowest(term, score, known) for term, score in zip(part.terms, scores, strict=True)]
     unit = SAMPLE_UNITS.get(part.score) or unit_of(chosen[0].dataset)
     summands = [
-        Summand(term.weight, known.runs(cell, part.score), known.by_seed(cell, part.score))
-        for term, cell in zip(part.terms, chosen, strict=True)
+        Summand(term.weight, known.runs(cell, score), known.by_seed(cell, score))
+        for term, cell, score in zip(part.terms, chosen, scores, strict=True)
     ]
     sampled = part.score in SAMPLE_UNITS
     finding = judge_sum(

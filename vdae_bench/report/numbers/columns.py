@@ -102,10 +102,8 @@ class Column:
 
 def _ours(at: Place) -> str:
     """Our number for a row, or why there is none."""
-    if at.row.quoted:
-        return "quoted"
     if at.row.ran is None:
-        return "not run"
+        return "quoted" if at.row.of_others else "not run"
     return _our_number(at) if at.row.ran.completed else "diverged"
 
 
@@ -114,6 +112,9 @@ def _our_number(at: Place) -> str:
 
 
 def _difference(at: Place) -> str:
+    if at.row.quoted:  # another network, and perhaps other units: no difference
+        caveat = at.row.published.caveat if at.row.published else ""
+        return caveat if at.printed and (at.row.ran or caveat != "quoted") else ""
     return at.sheet.unit.show_difference(at.summary.mean - at.printed.value) if at.summary and at.printed else ""
 
 
@@ -125,7 +126,7 @@ def _seeds(at: Place) -> str:
     """How many seeds the numbers are from, of how many, and how many diverged."""
     diverged = at.row.ran.diverged if at.row.ran else 0
     of = f"{_completed(at)} of {at.row.wanted}{f', {diverged} diverged' if diverged else ''}"
-    return "" if at.row.quoted else of
+    return "" if at.row.of_others else of
 
 
 def _mean_cost(row: Row, name: str) -> float | None:
@@ -189,7 +190,7 @@ COLUMNS: tuple[Column, ...] = (
         _ours,
         headings={TERMINAL: "ours", LATEX: "{score} (ours)", CSV: "ours"},
         cells={
-            LATEX: lambda at: ABSENT if at.row.quoted else _ours(at),
+            LATEX: lambda at: ABSENT if at.row.of_others else _ours(at),
             CSV: lambda at: at.summary and at.summary.mean,
             STORY: _our_number,
             EXPERIMENTS: _our_number,
@@ -214,14 +215,14 @@ COLUMNS: tuple[Column, ...] = (
         left=EVERYWHERE - {TERMINAL},
         headings={LATEX: "Seeds"},
         cells={
-            TERMINAL: lambda at: "" if at.row.quoted else f"{_completed(at)}/{at.row.wanted}",
+            TERMINAL: lambda at: "" if at.row.of_others else f"{_completed(at)}/{at.row.wanted}",
             CSV: _completed,
             STORY: lambda at: f"{at.row.finished} of {at.row.wanted}",
             EXPERIMENTS: lambda at: str(_completed(at)),
         },
         to_records=True,
     ),
-    Column("seeds_wanted", lambda at: None if at.row.quoted else at.row.wanted, {CSV}),
+    Column("seeds_wanted", lambda at: None if at.row.of_others else at.row.wanted, {CSV}),
     Column("training s", lambda at: _seconds(at, "train_seconds"), {PAGE}, timed=True),
     Column(
         "train s",

@@ -59,11 +59,12 @@ class Course:
 
 @dataclass(frozen=True)
 class Contest:
-    """VAE, L-VDAE's estimators and other methods on one data set at one m, same protocol but for the estimator."""
+    """Methods on one data set at one m, same protocol but for the estimator, beside one of them."""
 
     dataset: str
     latents: int
-    vae: Course
+    reference: Course
+    """The course beside which the others are set: the VAE's, or in section 6 that of the plainest encoder."""
     others: tuple[Course, ...]
     timed: bool
     """True where one machine with one number of threads took all runs that the page compares."""
@@ -74,7 +75,7 @@ class Contest:
         return curve_unit(self.dataset)
 
     def on(self, axis: int) -> tuple[Course, ...]:
-        """The courses that an axis compares with the VAE's: none on that of seconds if machines differ."""
+        """The courses that an axis compares with the reference: none on that of seconds if machines differ."""
         return self.others if self.timed or axis != SECONDS else ()
 
 
@@ -104,15 +105,15 @@ def contests_of(selection: Selection, others: Sequence[Selection]) -> list[Conte
             continue
         dataset, latents = vae.cell.dataset, vae.cell.latents
         courses = {
-            label: _course(label, rival)
+            label: course_of(label, rival)
             for label, rival in reversed(rivals)
             if (rival.cell.dataset, rival.cell.latents) == (dataset, latents)
         }
         if courses:
             places = [*ESTIMATORS, *sorted(courses.keys() - set(ESTIMATORS))]
             ordered = tuple(courses[name] for name in places if name in courses)
-            contests.append(Contest(dataset, latents, _course("VAE", vae), ordered, timed=True))
-    courses_of = [course for contest in contests for course in (contest.vae, *contest.others)]
+            contests.append(Contest(dataset, latents, course_of("VAE", vae), ordered, timed=True))
+    courses_of = [course for contest in contests for course in (contest.reference, *contest.others)]
     if not alike(run for course in courses_of for run in course.cell.completed):
         contests = [replace(contest, timed=False) for contest in contests]
     return sorted(contests, key=lambda contest: (contest.dataset, contest.latents))
@@ -130,7 +131,8 @@ def _rivals(selection: Selection) -> Iterator[tuple[str, CellRuns]]:
             yield label, each
 
 
-def _course(label: str, cell: CellRuns) -> Course:
+def course_of(label: str, cell: CellRuns) -> Course:
+    """The course of a cell that ran, under a label for the legend."""
     costs: tuple[dict[int, NDArray[np.float64]], ...] = tuple({} for _ in AXES)
     values = {}
     for run in cell.completed:
@@ -143,23 +145,23 @@ def _course(label: str, cell: CellRuns) -> Course:
 
 
 def at_equal_cost(contest: Contest, course: Course, axis: int) -> Estimate | None:
-    """L-VDAE - VAE where L-VDAE has spent what the VAE's whole training cost, paired by seed; None before one epoch."""
+    """A course less the reference where it has spent the reference's cost, paired by seed; None before one epoch."""
     differences = []
-    for seed in sorted(contest.vae.values.keys() & course.values.keys()):
-        budget, costs = contest.vae.costs[axis][seed][-1], course.costs[axis][seed]
+    for seed in sorted(contest.reference.values.keys() & course.values.keys()):
+        budget, costs = contest.reference.costs[axis][seed][-1], course.costs[axis][seed]
         if budget < costs[0] or not np.isfinite(course.values[seed]).all():
             return None
-        differences.append(float(np.interp(budget, costs, course.values[seed]) - contest.vae.values[seed][-1]))
+        differences.append(float(np.interp(budget, costs, course.values[seed]) - contest.reference.values[seed][-1]))
     return mean_of(differences) if differences else None
 
 
 def worth(contest: Contest, course: Course) -> str:
     """The verdict on L-VDAE beside the VAE when both have spent the VAE's operations."""
-    if unequal := why_unequal([contest.vae.cell, course.cell]):
+    if unequal := why_unequal([contest.reference.cell, course.cell]):
         return f"not comparable ({unequal})"
     equal = at_equal_cost(contest, course, 0)
     # Where it has not finished an epoch by then, it is taken for no better than after that epoch.
-    judged = equal or mean_of(differences(contest.vae, course, epoch=0))
+    judged = equal or mean_of(differences(contest.reference, course, epoch=0))
     interval = judged.interval()
     if interval and interval[0] > 0:
         return NOT_WORTH_IT

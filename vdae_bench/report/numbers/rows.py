@@ -38,8 +38,13 @@ class Row:
 
     @property
     def quoted(self) -> bool:
-        """True for a number that the paper quotes from elsewhere, and nobody here runs."""
+        """True for a number that the paper quotes from elsewhere; what ran here stands beside it, and is another."""
         return self.published is not None and self.published.origin == "quoted"
+
+    @property
+    def of_others(self) -> bool:
+        """True for a quoted number beside which nothing is run here."""
+        return self.quoted and not (self.ran or self.wanted)
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -54,7 +59,7 @@ class Row:
     @property
     def missing(self) -> int:
         """How many runs are yet to come."""
-        return 0 if self.quoted else max(0, self.wanted - self.finished)
+        return max(0, self.wanted - self.finished)
 
 
 @dataclass(frozen=True)
@@ -102,12 +107,16 @@ def sheets_of(selection: Selection) -> list[Sheet]:
     datasets = {cell.dataset for cell in wanted} | ({table.dataset} if table else set())
     sheets = []
     for dataset in sorted(datasets):
-        papers = {row: table.cell_of(row) for row in table.rows} if table and table.dataset == dataset else {}
+        printed = table.rows if table and table.dataset == dataset else ()
+        papers = [(row, table.cell_of(row) or table.cell_beside(row)) for row in printed] if table else []
         rows = [
-            Row(row.latents, row.method, row, *((ran.get(cell), wanted.get(cell, default)) if cell else (None, 0)))
-            for row, cell in papers.items()
+            Row(row.latents, row.method, row, ran.get(cell), wanted.get(cell, default if row.cell else 0))
+            if cell
+            else Row(row.latents, row.method, row, None, 0)
+            for row, cell in papers
         ]
-        others = [cell for cell in wanted if cell.dataset == dataset and cell not in papers.values()]
+        shown = [cell for _, cell in papers]
+        others = [cell for cell in wanted if cell.dataset == dataset and cell not in shown]
         baselines = [cell for cell in others if (not ran[cell].trained if cell in ran else not cell.latents)]
         own = {cell: _own_row(cell, ran.get(cell), wanted[cell]) for cell in sorted(others, key=place_of)}
         rows += [row for cell, row in own.items() if cell not in baselines]

@@ -14,6 +14,7 @@ from vdae_bench.report.numbers.verdict import Verdict
 from vdae_bench.report.sections.claims import claims_table, in_bold
 from vdae_bench.report.style.markdown import bullets, escape, table
 from vdae_bench.system import atomic, strict_json
+from vdae_bench.system.words import counted
 
 FILE = "claims.json"
 REASONS = 2
@@ -124,8 +125,8 @@ def _lines(each: Judgement) -> Iterator[str]:
     for label, finding in (*decided, *measured[:UNDECIDED]):
         yield f"{label}: {finding.verdict}, {finding.evidence}"
     if len(measured) > UNDECIDED:
-        yield f"and {len(measured) - UNDECIDED} more parts with numbers that decide nothing"
+        yield f"and {counted(len(measured) - UNDECIDED, 'more part')} with numbers that decide nothing"
     for reason, count in list(reasons.items())[:REASONS]:
         yield f"{reason} ({count} of {len(each.parts)} parts)" if len(each.parts) > 1 else reason
     if len(reasons) > REASONS:
-        yield f"and {len(reasons) - REASONS} more such reasons"
+        yield f"and {counted(len(reasons) - REASONS, 'more such reason')}"

@@ -14,6 +14,7 @@ from vdae_bench.report.sections.compute import COMPUTE
 from vdae_bench.report.sections.cost import COST
 from vdae_bench.report.sections.curves import CURVES
 from vdae_bench.report.sections.deviations import DEVIATIONS
+from vdae_bench.report.sections.encoders import ENCODERS
 from vdae_bench.report.sections.estimates import ESTIMATES
 from vdae_bench.report.sections.forest import FOREST
 from vdae_bench.report.sections.head import HEAD, SEARCH_HEAD
@@ -23,6 +24,7 @@ from vdae_bench.report.sections.origin import ORIGIN
 from vdae_bench.report.sections.overfitting import OVERFITTING
 from vdae_bench.report.sections.pairs import PAIRS
 from vdae_bench.report.sections.records import FLAGS, RECORDS
+from vdae_bench.report.sections.representations import REPRESENTATIONS
 from vdae_bench.report.sections.results.text import RESULTS
 from vdae_bench.report.sections.samples.text import SAMPLES
 from vdae_bench.report.sections.search.text import SEARCH
@@ -38,6 +40,8 @@ SECTIONS: tuple[Section[Subject, Any], ...] = (
     FOREST,
     NOISE,
     RESULTS,
+    REPRESENTATIONS,
+    ENCODERS,
     PAIRS,
     SAMPLES,
     CLAIMS,

@@ -69,7 +69,7 @@ def _figure(contests: Sequence[Contest]) -> Figure:
 
 def _styles(contests: Sequence[Contest]) -> dict[str, Style]:
     """The style of each course by its name; estimators of L-VDAE borrow those that no method in the figure has."""
-    courses = [course for contest in contests for course in (contest.vae, *contest.others)]
+    courses = [course for contest in contests for course in (contest.reference, *contest.others)]
     methods = own_styles(METHODS, [course.method for course in courses if course.method != "lvdae"])
     known = own_styles(METHODS, METHODS)
     styles = {course.name: methods[course.method] for course in courses if course.method != "lvdae"}
@@ -80,7 +80,7 @@ def _styles(contests: Sequence[Contest]) -> dict[str, Style]:
 
 
 def _draw(axes: Axes, contest: Contest, axis: int, styles: Mapping[str, Style]) -> None:
-    courses = (contest.vae, *contest.on(axis))
+    courses = (contest.reference, *contest.on(axis))
     for course in courses:
         x, y = (np.mean(np.stack(_cut(list(of.values()))), axis=0) for of in (course.costs[axis], course.values))
         axes.plot(x, y, label=course.name, **styles[course.name].marked(3))
@@ -132,8 +132,8 @@ def findings(contests: Sequence[Contest]) -> Iterator[str]:
 
 def _row(contest: Contest, course: Course) -> list[str]:
     compared = [axis for axis in PRICES if course in contest.on(axis)]
-    ratios = {axis: _total(course, axis) / (_total(contest.vae, axis) or math.nan) for axis in compared}
-    at_end = mean_of(differences(contest.vae, course))
+    ratios = {axis: _total(course, axis) / (_total(contest.reference, axis) or math.nan) for axis in compared}
+    at_end = mean_of(differences(contest.reference, course))
     shown = [
         contest.unit.show_interval(each.mean, each.interval()) if each else "before its first epoch"
         for each in (at_end, *(at_equal_cost(contest, course, axis) for axis in compared))

@@ -22,7 +22,7 @@ LISTED = 12
 def stamp(selection: Selection, sheets: list[Sheet]) -> str:
     """Complete or partial, and under which protocol; in bold what a reader must not miss."""
     protocol = selection.protocol
-    rows = [row for sheet in sheets for row in sheet.everything if not row.quoted]
+    rows = [row for sheet in sheets for row in sheet.everything if not row.of_others]
     parts = [_completeness(selection, rows, [row for sheet in sheets for row in sheet.baselines])]
     not_run = [escape(row.name) for row in rows if row.ran is None]
     if not_run:

@@ -125,7 +125,24 @@ def _about_paper(paper: PublishedTable) -> str:
     if quoted:
         convolutional = ", ".join(row.method for row in quoted if row.convolutional)
         notes.append(f"Quoted: by the paper from {paper.quoted_from}; {convolutional} are convolutional.")
+        notes += _about_quoted(paper)
     return bullets(notes)
+
+
+def _about_quoted(paper: PublishedTable) -> Iterator[str]:
+    """Sentences on what stands beside quoted numbers, and on which of these are in other units."""
+    if beside := [row.method for row in paper.rows if row.beside]:
+        yield (
+            f"Ours beside {', '.join(beside)}: such flows on logits of pixels, as the quoted ones, at sizes and a "
+            "length of this protocol's own; at `smoke` and `quick` far too small and short to come near them. "
+            "Numbers of two representations of the data, pixels and logits, do not compare (fidelity notes)."
+        )
+    caveats: dict[str, list[str]] = {}
+    for row in paper.rows:
+        if row.units != "same":
+            caveats.setdefault(row.caveat, []).append(row.method)
+    for caveat, methods in caveats.items():
+        yield f"{', '.join(methods)}: {caveat}; ours are bits per 784 dimensions, with which nothing is padded."
 
 
 def _text(subject: Subject, sheets: list[Sheet]) -> Iterator[str]:
@@ -141,6 +158,11 @@ def _terminal(subject: Subject, sheets: list[Sheet]) -> Iterator[str]:
         if len(sheets) > 1:
             yield f"{sheet.dataset}, {sheet.unit.name}"
         yield terminal_table(sheet, noise_levels=not curves_of(subject.cells))
+        if caveats := {
+            row.method: row.published.caveat for row in sheet.rows if row.ran and row.quoted and row.published
+        }:
+            said = "; ".join(f"{method}: {caveat}" for method, caveat in caveats.items())
+            yield from terminal.wrap(f"Ours beside numbers of others, small flows on logits of pixels: {said}.")
         for names, said, _ in row_notes(sheet, subject.searches):
             yield from terminal.wrap(terminal.plain(f"Searched hyper-parameters: {names}: {said}."))
 

@@ -1,0 +1,49 @@
+"""Pixels beside logits on a page, from made-up records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.markdown_tables import table_with
+from tests.support.records import PROTOCOL, made_up_record, publish
+from vdae_bench.report.build import build_reports
+from vdae_bench.report.numbers.runs import load_runs, select
+from vdae_bench.report.numbers.statistics import cells_of
+from vdae_bench.report.sections.representations import _figure, pairs_of
+from vdae_bench.spec.sweep import Cell
+from vdae_bench.store.records import Store
+
+BIT = 784 * 0.6931471805599453
+
+
+def put(store: Store, bits: float, latents: int = 784, method: str = "nice", **options: str) -> None:
+    cell = Cell("continuous-mnist", method, latents, tuple(sorted(options.items())))
+    records = [made_up_record(cell, seed, nll_nats=(bits - 8 + 0.1 * seed) * BIT, exact=True) for seed in (0, 1)]
+    publish(store, "both", PROTOCOL.name, cell.slug, records)
+
+
+@pytest.mark.usefixtures("blank_pictures")
+def test_a_method_on_both_is_a_row_paired_by_seed(store: Store, reports: Path) -> None:
+    put(store, 4.5)
+    put(store, 2.25, space="logit")
+    put(store, 2.0, method="glow", space="logit")  # without a twin on pixels
+    build_reports(store, reports, sweep="both")
+    page = (reports / PROTOCOL.name / "both.md").read_text()
+    (row,) = table_with(page, "logits - pixels")
+    assert row["method"] == "NICE" and row["NLL, pixels"].startswith("4.550")
+    assert row["logits - pixels"] == "-2.250 [-2.250, -2.250]"
+    assert "GLOW 1.05 (quoted, in units that very likely differ, on logit)" in page
+    assert "FFJORD 0.99 (quoted, on logit)" in page and "MAF 1.89" in page
+
+
+def test_the_figure_has_two_columns_and_the_quoted_lines_with_their_caveat(store: Store) -> None:
+    put(store, 4.5)
+    put(store, 2.25, space="logit")
+    (axes,) = _figure(pairs_of(cells_of(select(load_runs(store))))).axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["pixels", "logits of pixels"]
+    line = next(each for each in axes.lines if each.get_label() == "NICE")
+    assert list(line.get_ydata()) == pytest.approx([4.55, 2.3])
+    said = "\n".join(text.get_text() for text in axes.texts)
+    assert "GLOW (?) 1.05" in said and "FFJORD 0.99" in said and "units differ, or may" in said

@@ -1,0 +1,88 @@
+"""Section 6 on its page, and claims 16 to 18 of our own, from made-up records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.markdown_tables import table_with
+from tests.support.records import made_up_record, publish
+from vdae_bench.paper.claims import ADDITIVE, AFFINE, CLAIMS, DIAGONAL, SEES_X, encoders
+from vdae_bench.report.build import build_reports
+from vdae_bench.report.numbers.claims import judge_claims
+from vdae_bench.report.numbers.runs import load_runs
+from vdae_bench.report.numbers.verdict import Finding, Verdict
+from vdae_bench.spec.check import find_spec, load_spec
+from vdae_bench.spec.protocol import load_protocol
+from vdae_bench.store.records import Store
+
+LONG = load_protocol("paper")
+DATASET = "binary-mnist"
+
+
+def put(store: Store, label: str, neg_elbo: float, gap: float, latents: int = 784, **changes: Any) -> None:
+    """Three seeds of an encoder, 0.1 nats apart, at the paper's length."""
+    cell = encoders(DATASET, latents)[label]
+    records = [
+        made_up_record(
+            cell, seed, LONG, nll_nats=neg_elbo - gap + 0.1 * seed, gap_nats=gap,
+            curve=[neg_elbo + 20.0, neg_elbo + 10.0, neg_elbo + 0.1 * seed, neg_elbo + 0.1 * seed], **changes,
+        )
+        for seed in (0, 1, 2)
+    ]  # fmt: skip
+    publish(store, "section6", LONG.name, cell.slug, records)
+
+
+def found(store: Store, claim: str, label: str) -> Finding:
+    judged = {each.claim.id: dict(each.parts) for each in judge_claims(load_runs(store), LONG.name)}
+    return judged[claim][f"{DATASET}, {label}"]
+
+
+def test_every_encoder_of_the_spec_is_in_a_claim_or_the_table() -> None:
+    cells = {cell.slug for cell in load_spec(find_spec("section6")).cells}
+    known = {
+        cell.slug for m in (32, 784) for data in (DATASET, "continuous-mnist") for cell in encoders(data, m).values()
+    }
+    assert cells == known
+    assert all(claim.text.startswith("Ours: ") for claim in CLAIMS if int(claim.id.rstrip("ab")) > 15)
+
+
+def test_a_stronger_flow_and_one_that_sees_x(store: Store) -> None:
+    put(store, ADDITIVE, 120.0, 12.0)
+    put(store, AFFINE, 110.0, 10.0)
+    put(store, SEES_X, 111.0, 2.0)
+    assert found(store, "16", "m = 784: affine below additive").verdict is Verdict.REPRODUCED
+    assert found(store, "17", "m = 784: sees x, affine below additive").verdict is Verdict.REPRODUCED
+    assert found(store, "17", "m = 784: sees x, affine below affine").verdict is Verdict.NOT_REPRODUCED
+
+
+def test_a_gain_is_in_the_divergence_or_in_the_likelihood_if_the_samples_decide(store: Store) -> None:
+    put(store, ADDITIVE, 120.0, 12.0)
+    put(store, AFFINE, 110.0, 10.0)  # of 10 nats 2 are KL
+    put(store, SEES_X, 111.0, 4.0)  # of 9 nats 8 are
+    likelihood = found(store, "18", "m = 784: affine for additive")
+    assert likelihood.verdict is Verdict.NOT_REPRODUCED
+    assert likelihood.estimate and likelihood.estimate.mean == pytest.approx(3.0)  # -2 + 10 / 2
+    divergence = found(store, "18", "m = 784: sees x, affine for additive")
+    assert divergence.verdict is Verdict.REPRODUCED
+    assert divergence.estimate and divergence.estimate.mean == pytest.approx(-3.5)
+    put(store, ADDITIVE, 120.0, 12.0, test={"effective_sample_size": 4.0})
+    assert found(store, "18", "m = 784: affine for additive").verdict is Verdict.NOT_COMPARABLE
+    assert found(store, "16", "m = 784: affine below additive").verdict is Verdict.REPRODUCED
+
+
+@pytest.mark.usefixtures("blank_pictures")
+def test_the_page_compares_at_equal_epochs_and_operations(store: Store, reports: Path) -> None:
+    put(store, DIAGONAL, 100.0, 6.0, latents=32, cost={"train_flops": 2 * 10**12})
+    put(store, SEES_X, 98.0, 4.0, latents=32, cost={"train_flops": 4 * 10**12})
+    build_reports(store, reports, sweep="section6")
+    page = (reports / LONG.name / "section6.md").read_text()
+    first, second = table_with(page, "after the same epochs")
+    assert (first["encoder"], first["-ELBO - NLL"], first["after the same epochs"]) == (DIAGONAL, "6.00", "")
+    assert second["encoder"] == SEES_X and second["after the same epochs"].startswith("-2.00 [-2.00, -2.00]")
+    # Half of its epochs are the VAE's operations, when it stood at 98 + 10: 108 - 100.1 on average over seeds.
+    assert second["at the first row's operations"].startswith("+7.90")
+    assert (reports / LONG.name / "section6-encoders.svg").exists()
+    assert "Claim 17: Ours" in (reports / LONG.name / "claims.md").read_text()

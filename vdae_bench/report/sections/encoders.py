@@ -1,0 +1,115 @@
+"""Section 6: encoders that are stronger flows, or see x, beside the plainest one, at equal epochs and operations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+
+from vdae_bench.paper.claims import ADDITIVE, ADDITIVE_SEES_X, AFFINE, CONVOLUTIONAL, DIAGONAL, SEES_X, encoders
+from vdae_bench.report.numbers.compute import AXES, Contest, at_equal_cost, course_of, differences
+from vdae_bench.report.numbers.statistics import CellRuns, mean_of
+from vdae_bench.report.numbers.subject import Subject
+from vdae_bench.report.numbers.units import unit_of
+from vdae_bench.report.style.figure import STYLES, canvas, drawn, fit
+from vdae_bench.report.style.markdown import as_pixels, escape, picture, table
+from vdae_bench.report.style.section import Section
+from vdae_bench.system.words import flops
+
+STYLE_OF = dict(zip((ADDITIVE, AFFINE, CONVOLUTIONAL, DIAGONAL, SEES_X, ADDITIVE_SEES_X), STYLES, strict=False))
+OPERATIONS, EPOCHS = 0, 2
+"""Places in `compute.AXES`."""
+TITLE = "Encoders: stronger flows, and f that sees x"
+HOW = (
+    "Section 6 conjectures that stronger flows, and a map f that sees x, improve the posterior. With m = 784 the rows "
+    "of a data set have one decoder, prior and start, and differ in the encoder alone: f(x + eps) with additive "
+    "couplings (NICE), affine ones, or affine ones with 1 x 1 convolutions (Glow), or f(eps; x), without couplings "
+    "mu(x) + s(x) eps. With fewer latents no flow of the pixels can be the encoder, and the rows stand beside the VAE. "
+    "-ELBO - NLL is the mean KL(q || p(z given x)), where the effective samples say that the NLL is one. The last two "
+    "columns are of validation -ELBO less that of the first row: after the same epochs, and where the encoder has "
+    "spent the first row's operations (one that needs fewer is taken at its end); paired by seed, 95% intervals, below "
+    "0 is better."
+)
+
+
+def _contests(subject: Subject) -> list[Contest] | None:
+    """The encoders of each data set and number of latents, where there are some beside the plainest."""
+    ran = {each.cell: each for each in subject.cells if each.completed and each.trained}
+    contests = []
+    for dataset, latents in sorted({(cell.dataset, cell.latents) for cell in ran}):
+        found = {label: ran[cell] for label, cell in encoders(dataset, latents).items() if cell in ran}
+        if len(found) > 1:
+            first, *others = (course_of(label, each) for label, each in found.items())
+            contests.append(Contest(dataset, latents, first, tuple(others), timed=False))
+    return contests or None
+
+
+def _figure(contests: Sequence[Contest]) -> Figure:
+    figure = canvas(max(2.4 * len(contests), 5.4), 4.8)
+    places = figure.subplots(2, len(contests), squeeze=False)
+    for column, contest in enumerate(contests):
+        courses = (contest.reference, *contest.others)
+        for axes, axis in zip(places[:, column], (EPOCHS, OPERATIONS), strict=True):
+            for course in courses:
+                x, y = (np.mean(list(of.values()), axis=0) for of in (course.costs[axis], course.values))
+                axes.plot(x, y, label=course.label, **STYLE_OF[course.label].marked(3))
+            fit(axes, [value for each in courses for of in each.values.values() for value in of[len(of) // 5 :]])
+            axes.set_xlabel(AXES[axis][0])
+            axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+            axes.set_ylabel(f"validation -ELBO ({contest.unit.name})")
+        places[0, column].set_title(f"{contest.dataset}, m = {contest.latents}", loc="left")
+    lines = {line.get_label(): line for axes in places.flat for line in axes.lines}
+    ordered = [label for label in STYLE_OF if label in lines]
+    figure.legend([lines[label] for label in ordered], ordered, loc="outside upper left", ncols=3, handlelength=3.4)
+    return figure
+
+
+def _row(contest: Contest, label: str, ran: CellRuns) -> list[str]:
+    unit = unit_of(contest.dataset)
+    nll, neg_elbo = (ran.by_seed(score, unit) for score in ("nll", "neg_elbo"))
+    effective = ran.metric("effective_sample_size")
+    cost = ran.cost(lambda run: run.record.cost.train_flops)
+    shown = [
+        *(unit.show(mean_of(list(each.values())).mean) for each in (nll, neg_elbo)),
+        unit.show(mean_of([neg_elbo[seed] - nll[seed] for seed in nll]).mean),
+        f"{effective.mean:.1f}" if effective else "-",
+        flops(cost.mean) if cost else "-",
+    ]
+    course = next((each for each in contest.others if each.label == label), None)
+    beside = ["", ""]
+    if course:
+        found = mean_of(differences(contest.reference, course)), at_equal_cost(contest, course, OPERATIONS)
+        beside = [
+            contest.unit.show_interval(each.mean, each.interval()) if each else "before its first epoch"
+            for each in found
+        ]
+    return [contest.dataset, str(contest.latents), escape(label), *shown, *beside]
+
+
+def encoders_table(subject: Subject, contests: Sequence[Contest]) -> str:
+    """The encoders of each contest, the plainest first."""
+    ran = {each.cell: each for each in subject.cells}
+    rows = [
+        _row(contest, course.label, ran[encoders(contest.dataset, contest.latents)[course.label]])
+        for contest in contests
+        for course in (contest.reference, *contest.others)
+    ]
+    headers = ["data", "latents", "encoder", "NLL", "-ELBO", "-ELBO - NLL", "effective samples", "training"]
+    headers += ["after the same epochs", "at the first row's operations"]
+    return table(headers, rows, right=[headers[1], *headers[3:]])
+
+
+def _text(subject: Subject, contests: Sequence[Contest]) -> Iterator[str]:
+    name = f"{subject.name}-encoders"
+    yield picture("Validation -ELBO of section 6's encoders against epochs and operations", f"{name}.svg")
+    yield f"{HOW} {as_pixels(name)}."
+    yield encoders_table(subject, contests)
+
+
+def _files(subject: Subject, contests: Sequence[Contest]) -> dict[str, bytes]:
+    return drawn("encoders", lambda: _figure(contests))
+
+
+ENCODERS = Section(TITLE, _contests, _text, _files)

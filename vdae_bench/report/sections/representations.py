@@ -1,0 +1,143 @@
+"""Two representations of the data: each method on pixels and on logits of pixels, both in bits/dim of pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from matplotlib.figure import Figure
+
+from vdae_bench.paper.published import PublishedRow, load_table, outside_numbers, table_names
+from vdae_bench.report.numbers.rows import title_of
+from vdae_bench.report.numbers.statistics import CellRuns, Estimate, Summary, mean_of
+from vdae_bench.report.numbers.subject import Subject
+from vdae_bench.report.numbers.units import BITS_PER_DIM
+from vdae_bench.report.style.figure import GREY, MORE_STYLES, STYLES, canvas, drawn
+from vdae_bench.report.style.markdown import as_pixels, escape, picture, table
+from vdae_bench.report.style.section import Section
+from vdae_bench.spec.sweep import Cell
+
+SPACES = ("pixels", "logit")
+TITLE = "Pixels and logits of pixels"
+CEILING = 9.0
+"""Bits/dim up to which the figure shows; a uniform density has 8."""
+
+
+@dataclass(frozen=True)
+class TwoSpaces:
+    """A method on pixels and on logits, all else equal."""
+
+    label: str
+    pixels: CellRuns
+    logits: CellRuns
+
+    def nll(self) -> tuple[Summary, Summary]:
+        """Test NLL in bits/dim of both."""
+        pixels, logits = (each.score("nll", BITS_PER_DIM) for each in (self.pixels, self.logits))
+        assert pixels and logits
+        return pixels, logits
+
+    def difference(self) -> Estimate:
+        """NLL on logits less that on pixels, paired by seed."""
+        pixels, logits = (each.by_seed("nll", BITS_PER_DIM) for each in (self.pixels, self.logits))
+        return mean_of([logits[seed] - pixels[seed] for seed in sorted(pixels.keys() & logits.keys())])
+
+
+@dataclass(frozen=True)
+class TwoSpacesOf:
+    """The pairs on one data set, and what the paper quotes on it."""
+
+    dataset: str
+    pairs: tuple[TwoSpaces, ...]
+
+    @property
+    def quoted(self) -> tuple[PublishedRow, ...]:
+        """Numbers that the paper quotes on such data."""
+        tables = [table for table in map(load_table, table_names()) if table.dataset == self.dataset]
+        return tuple(row for table in tables for row in table.rows if row.origin == "quoted")
+
+
+def pairs_of(cells: Sequence[CellRuns]) -> list[TwoSpacesOf]:
+    """Every cell on logits that has a twin on pixels, by data set."""
+    ran = {each.cell: each for each in cells if each.completed}
+    found: dict[str, list[TwoSpaces]] = {}
+    for cell, logits in ran.items():
+        options = tuple((name, value) for name, value in cell.options if name not in ("space", "alpha"))
+        twin = ran.get(Cell(cell.dataset, cell.method, cell.latents, options))
+        if dict(cell.options).get("space") == "logit" and twin:
+            latents = f", m = {cell.latents}" if cell.latents not in (0, 784) else ""
+            label = f"{title_of(replace(twin.cell, options=options))}{latents}"
+            found.setdefault(cell.dataset, []).append(TwoSpaces(label, twin, logits))
+    return [TwoSpacesOf(dataset, tuple(pairs)) for dataset, pairs in found.items()]
+
+
+def _figure(found: Sequence[TwoSpacesOf]) -> Figure:
+    figure = canvas(6.4 * len(found), 5.2)
+    for axes, each in zip(figure.subplots(1, len(found), squeeze=False)[0], found, strict=True):
+        for pair, style in zip(each.pairs, (*STYLES, *MORE_STYLES), strict=False):
+            means = [summary.mean for summary in pair.nll()]
+            axes.plot(SPACES, means, label=pair.label, **style.marked(5))
+        names: dict[tuple[str, float], list[str]] = {}
+        for row in each.quoted:
+            caveat = "" if row.units == "same" else " (?)"
+            names.setdefault((row.space, row.nll.value), []).append(f"{row.method}{caveat}")
+        for space, value in names:
+            middle = SPACES.index(space)
+            axes.plot([middle - 0.1, middle + 0.1], [value, value], color=GREY, linestyle=(0, (1, 1)), linewidth=1.2)
+        for space in SPACES:
+            # One column of names for the lines that lie too near each other to be named apart.
+            said = [f"{', '.join(who)} {value:g}" for (of, value), who in sorted(names.items()) if of == space]
+            if any("(?)" in each for each in said):
+                said.append("(?) units differ, or may")
+            if said:
+                lowest = min(value for of, value in names if of == space)
+                place = (SPACES.index(space) + 0.12, lowest)
+                axes.annotate("quoted:\n" + "\n".join(said), place, fontsize=7, color=GREY, va="center")
+        axes.set_xlim(-0.3, 1.75)
+        axes.set_ylim(0, min(CEILING, axes.get_ylim()[1]))
+        axes.set_xticks([0, 1], ["pixels", "logits of pixels"])
+        axes.set_ylabel("test NLL (bits/dim of pixels)")
+        axes.set_title(each.dataset, loc="left")
+        axes.legend(loc="lower left", fontsize=7.5)
+    return figure
+
+
+def pairs_table(found: Sequence[TwoSpacesOf]) -> str:
+    """NLL of each method on pixels and on logits, and the difference paired by seed."""
+    rows = [
+        [
+            each.dataset,
+            escape(pair.label),
+            *(summary.show(BITS_PER_DIM) for summary in pair.nll()),
+            BITS_PER_DIM.show_interval(pair.difference().mean, pair.difference().interval()),
+        ]
+        for each in found
+        for pair in each.pairs
+    ]
+    headers = ["data", "method", "NLL, pixels", "NLL, logits", "logits - pixels"]
+    return table(headers, rows, right=headers[2:])
+
+
+def _text(subject: Subject, found: Sequence[TwoSpacesOf]) -> Iterator[str]:
+    name = f"{subject.name}-representations"
+    yield picture("Test NLL of each method on pixels and on logits of pixels", f"{name}.svg")
+    yield (
+        "Both columns are densities of pixels, in bits/dim, at equal length: on logits the volume of logit(alpha + "
+        f"(1 - 2 alpha) x) is counted. What is above {CEILING:g} bits/dim runs off the top. "
+        f"{as_pixels(name)}."
+    )
+    yield pairs_table(found)
+    for each in found:
+        if each.quoted:
+            said = (f"{escape(row.method)} {row.nll} ({row.caveat}, on {row.space})" for row in each.quoted)
+            yield f"Quoted by the paper beside models of pixels: {'; '.join(said)}."
+        others = [f"{escape(one.model)} {one.nll}" for one in outside_numbers(each.dataset) if one.space == "logit"]
+        if others:
+            yield f"Published on logits, in bits per 784 dimensions: {'; '.join(others)}."
+
+
+def _files(subject: Subject, found: Sequence[TwoSpacesOf]) -> dict[str, bytes]:
+    return drawn("representations", lambda: _figure(found))
+
+
+REPRESENTATIONS = Section(TITLE, lambda subject: pairs_of(subject.cells) or None, _text, _files)
