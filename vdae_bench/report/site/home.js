@@ -44,6 +44,10 @@ function chart(box, unit, lines) {
   }));
   const axis = { stroke: () => look("--ink"), grid: { stroke: () => look("--line"), width: 1 }, ticks: { stroke: () => look("--line"), width: 1 } };
   const settled = lines.flatMap((line) => line.y.slice(Math.floor(line.y.length / 10))).filter((each) => each != null);
+  if (!settled.length) {
+    box.append("No point of it is finite.");
+    return;
+  }
   const low = Math.min(...settled), high = Math.max(...settled), margin = 0.05 * (high - low) || 1;
   const drawn = new uPlot({
     width: chartWidth(box), height: 320, scales: { x: { time: false }, y: { range: () => [low - margin, high + margin] } },
@@ -53,7 +57,6 @@ function chart(box, unit, lines) {
   for (const canvas of box.querySelectorAll("canvas")) canvas.setAttribute("aria-hidden", "true");
   drawn.box = box;
   charts.add(drawn);
-  return drawn;
 }
 function redraw() {
   for (const each of charts) {
@@ -65,8 +68,10 @@ addEventListener("resize", redraw);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 
 // The address of the page says what is filtered and which run is open, so that a link leads there.
+let known = "";
 function asked() {
-  return new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");
+  if (!location.hash || location.hash.includes("=")) known = location.hash.slice(1); // a link within the page asks for nothing
+  return new URLSearchParams(known);
 }
 function go(changes) {
   const words = asked();
@@ -88,11 +93,12 @@ function chosen() {
   const rows = data.rows.filter((row) => wanted.every(([name, word]) => String(row[name]) === word));
   if (state.column === null) return rows;
   const key = COLUMNS[state.column][1];
+  const empty = rows.filter((row) => ["-", "diverged"].includes(String(row[key])));
   const filled = rows.filter((row) => !["-", "diverged"].includes(String(row[key])));
   const numeric = filled.every((row) => !Number.isNaN(value(String(row[key]))));
   filled.sort((a, b) => (state.down ? -1 : 1) *
     (numeric ? value(String(a[key])) - value(String(b[key])) : String(a[key]).localeCompare(String(b[key]))));
-  return [...filled, ...rows.filter((row) => !filled.includes(row))];
+  return [...filled, ...empty];
 }
 
 function heads() {
