@@ -18,6 +18,7 @@ import pytest
 
 from tests.support.browser import Tab, opened_tab
 from tests.support.records import made_up_record, publish, publish_table
+from vdae_bench.paper.claims import CLAIMS
 from vdae_bench.report.site.content import POINTS, curve_of
 from vdae_bench.report.site.home import render_home
 from vdae_bench.report.site.pictures import Album
@@ -231,3 +232,11 @@ def test_live_text_is_read_and_not_run(page: Path, tab: Tab) -> None:
     tab.wait("document.querySelector('dialog[open]')")
     assert LIVE in tab.run("document.querySelector('dialog ul').textContent")
     assert tab.run("document.title") != "broken" and tab.run("document.querySelectorAll('dialog img').length") == 0
+
+
+def test_every_claim_has_its_row_and_leads_to_its_cells(page: Path) -> None:
+    table = page.read_text().partition('<table class="claims"')[2].partition("</table>")[0]
+    assert table.count('<th scope="row">') == len(CLAIMS)
+    sources = set(re.findall(r'href="#sweep=([\w.+%-]+)&amp;protocol=([\w.+%-]+)"', table))
+    there = {(row["sweep"], row["protocol"]) for row in content_of(page)["rows"]}
+    assert sources and sources <= there
