@@ -719,6 +719,17 @@ pair the story's seeds by rank
 -values = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
 +values = [one - other for (_, one), (_, other) in zip(sorted(ours.items()), sorted(theirs.items()), strict=False)]
 
+=== report/numbers/pairs.py tests/report/test_pairs.py
+show the scores of all seeds beside a difference of some
+-summarise(each[seed] for seed in ours.keys() & theirs.keys())
++summarise(each.values())
+forget that pairs share the level
+-self.estimate.interval(1 - (1 - LEVEL) / max(1, self.family))
++self.estimate.interval(LEVEL)
+call a method better whatever its records leave in doubt
+-"; ".join([found, *self.doubts])
++found
+
 === report/numbers/verdict.py tests/report/test_verdicts.py
 pair the claims' seeds by rank
 -each.by_seed[seed] for each in summands) for seed in seeds]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,7 @@ from vdae_bench.running.plan import plan
 from vdae_bench.spec.check import load_spec
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.records import Store
+from vdae_bench.system import processes
 from vdae_bench.training.trainer import Interrupted
 
 VAE, LVDAE = "binary-tiny_vae_4", "binary-tiny_lvdae_4"
@@ -105,6 +109,28 @@ def test_without_words_everything_in_the_results_is_listed(tmp_path, monkeypatch
     assert "0123.pt is left over: it is no checkpoint" in parts["third"]
     assert "process 7 on elsewhere: a group: epoch 1/3, 25%" in parts["third"]
     assert list(call(monkeypatch, capsys, "status", "--protocol", "quick")[1].split(",")[0:1]) == ["mine"]
+
+
+def test_processes_that_are_gone_are_told_from_those_that_live_and_no_note_breaks_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    folder = Store(Path("results")).checkpoints("mine", "smoke")
+    folder.mkdir(parents=True)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    note = {"label": "a group", "phase": "epoch 1/3", "fraction": 0.25}
+    for name, number, said in (
+        ("lives", os.getpid(), note),
+        ("gone", gone.pid, note),
+        ("hostile", 7, {**note, "fraction": "half"}),
+        ("escapes", 8, {**note, "label": "\x1b[2J"}),
+    ):
+        owner = {"host": processes.place(), "process": number, "note": said}
+        (folder / f"{name}.lease").write_text(json.dumps(owner))
+    code, out = call(monkeypatch, capsys, "status")
+    assert code == 0 and "\x1b" not in out and "process 7 " not in out
+    assert f"process {os.getpid()} on" in out and out.count("a group: epoch 1/3, 25%") == 2
+    assert "25% (left over: that process is gone)" in next(li for li in out.splitlines() if f" {gone.pid} on" in li)
+    assert "left over" not in next(li for li in out.splitlines() if f" {os.getpid()} on" in li)
 
 
 def test_the_committed_evidence_is_listed_and_explained_by_its_own_name(monkeypatch, capsys):

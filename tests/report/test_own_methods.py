@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.markdown_tables import table_with
 from tests.support.records import made_up_record, publish
+from vdae_bench.errors import UserError
 from vdae_bench.models import registry
 from vdae_bench.models.methods.vae import VAE
 from vdae_bench.report.build import build_reports
@@ -97,3 +98,17 @@ def test_its_title_is_that_of_its_records_with_the_plugin_or_without(
     monkeypatch.delitem(registry._registered, "mine")
     assert title_of(old) == "mine"
     assert title_of(Cell("binary-mnist", "mine", 16, method_title="VAE")) == "VAE [mine]"  # begun as a copy of vae.py
+    assert title_of(Cell("binary-mnist", "mine", 16, method_title=" vae ")).endswith("[mine]")
+    assert title_of(Cell("continuous-mnist", "mine", 784, method_title="Glow")) == "Glow [mine]"  # a row of the flows
+
+
+def test_two_methods_from_outside_have_two_titles(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (
+        type("Mine", (VAE,), {"id": id_, "title": title}) for id_, title in (("m1", "Mine"), ("m2", "mine "))
+    )
+    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+    registry.register(first)
+    with pytest.raises(UserError, match="the title 'mine ' is that of m1; give Mine another title"):
+        registry.register(second)
+    registry.register(first)
+    registry.register(type("Copy", (VAE,), {"id": "copy"}))  # begun as a copy: its id tells it

@@ -51,7 +51,7 @@ def test_one_is_better_only_where_the_interval_says_so(store):
     put(store)
     found = {frozenset((each.first.cell.method, each.second.cell.method)): each for each in pairs(store)}
     clear, close = found[frozenset(("vae", "lvdae"))], found[frozenset(("mine", "lvdae"))]
-    assert clear.better and clear.better.cell.method == "lvdae" and clear.answer == "L-VDAE is better"
+    assert clear.better and clear.better.cell.method == "lvdae" and clear.answer == "L-VDAE is better after 3 epochs"
     assert close.better is None and close.answer == "too close to call"
 
 
@@ -72,6 +72,50 @@ def test_an_unfair_pair_has_no_better_one_and_says_why(store, words, why):
             assert each.better
 
 
+def test_all_numbers_of_a_pair_are_of_the_seeds_that_both_have(store):
+    put(store, {"vae": (90.0, 90.3, 90.1, 60.0, 60.0), "lvdae": (88.0, 88.2, 88.2)})
+    for each in pairs(store):
+        means = [score.mean for score in each.scores]
+        assert each.estimate.mean == pytest.approx(means[0] - means[1])
+        assert (each.most, each.estimate.count, [score.count for score in each.scores]) == (5, 3, [3, 3])
+        assert each.better.cell.method == "lvdae"
+
+
+def test_what_its_records_leave_in_doubt_stands_in_the_answer(store):
+    put(store, {"vae": (90.0, 90.3, 90.1), "lvdae": (88.0, 88.2, 88.2)})
+    cell = Cell("binary-mnist", "lvdae", 16)
+    old = made_up_record(cell, 7, hyperparameters={"learning_rate": 0.5}, provenance={"started_at": "2020"})
+    store.publish([(store.path("mini", "quick", cell.slug, 7), old)])
+    assert all("1 seed of binary-mnist_lvdae_16 left out" in each.answer for each in pairs(store))
+
+
+def test_smoke_calls_none_better(store):
+    protocol = load_protocol("smoke")
+    for method, level in (("vae", 90.0), ("lvdae", 80.0)):
+        cell = Cell("binary-mnist", method, 16)
+        publish(
+            store, "mini", "smoke", cell.slug,
+            [made_up_record(cell, seed, protocol, nll_nats=level + seed / 10) for seed in range(2)],
+        )  # fmt: skip
+    found = pairs(store)
+    assert found and all(each.better is None and "smoke tests the machinery" in each.answer for each in found)
+
+
+@pytest.mark.usefixtures("blank_pictures")
+def test_pairs_on_several_data_sets_are_told_apart_everywhere(store, reports):
+    for dataset, methods in (("binary-mnist", ("vae", "lvdae", "mine")), ("binary-fashion-mnist", ("vae", "lvdae"))):
+        for method in methods:
+            cell = Cell(dataset, method, 16)
+            records = [made_up_record(cell, seed, nll_nats=nll) for seed, nll in enumerate(SCORES[method])]
+            publish(store, "mini", "quick", cell.slug, records)
+    written = {each.path.name: each for each in build_reports(store, reports, formats=("md",))}
+    lines = " ".join(written["mini.md"].console.split())
+    assert lines.count("L-VDAE less VAE, m = 16, binary-mnist:") == 2
+    assert lines.count("L-VDAE less VAE, m = 16, binary-fashion-mnist:") == 2
+    latex = (reports / "quick" / "mini-pairs.tex").read_text()
+    assert latex.count("binary-fashion-mnist") == 2 and "too close to call" in latex
+
+
 def test_other_latents_other_data_and_one_seed_alone_decide_nothing(store):
     put(store, {"vae": (90.0,), "lvdae": (80.0,)})
     cell = Cell("binary-mnist", "mine", 32)
@@ -89,13 +133,13 @@ def test_page_console_csv_and_latex_have_them(store, reports):
     written = {each.path.name: each for each in build_reports(store, reports, formats=("md",))}
     page = (reports / "quick" / "mini.md").read_text()
     rows = table_with(page, "first - second")
-    assert len(rows) == 6 and sum(row["answer"] == "L-VDAE is better" for row in rows) == 2
+    assert len(rows) == 6 and sum(row["answer"] == "L-VDAE is better after 3 epochs" for row in rows) == 2
     assert page.count("**88.13 ± 0.12**") == 1 and "**90.13" not in page
     frame = pd.read_csv(io.StringIO((reports / "quick" / "mini-pairs.csv").read_text()))
     assert sorted(frame["difference"].abs().round(6)) == sorted(round(abs(e.estimate.mean), 6) for e in pairs(store))
     assert frame["better"].notna().sum() == sum(each.better is not None for each in pairs(store))
     assert "\\begin{tabular}" in (reports / "quick" / "mini-pairs.tex").read_text()
-    assert "L-VDAE is better." in written["mini.md"].console
+    assert "L-VDAE is better after 3" in written["mini.md"].console
 
 
 def test_the_figure_has_each_number_beside_the_papers_with_its_verdict(store):
@@ -118,3 +162,23 @@ def test_the_figure_has_each_number_beside_the_papers_with_its_verdict(store):
 def test_verdicts_are_told_apart_without_colour():
     looks = [(look.marker, look.filled) for look in forest.LOOKS.values()]
     assert len(set(looks)) == len(looks) and set(forest.LOOKS) == set(Verdict) - {Verdict.NOT_RUN}
+
+
+def test_the_figure_marks_a_lead_of_no_fair_pair_and_the_order_of_numbers_that_are_the_papers(store, reports):
+    protocol = load_protocol("paper")
+    publish_table(store, "table2", protocol)
+    cell = Cell("binary-mnist", "lvdae", 32)
+    records = [
+        made_up_record(cell, seed, protocol, nll_nats=90.0, hyperparameters={"learning_rate": 0.5}) for seed in range(2)
+    ]
+    publish(store, "table2", protocol.name, cell.slug, records)
+    selection = select(load_runs(store))
+    subject = Subject(reports / "paper" / "table2.md", (), selection, (), (), reports / "claims.md")
+    found = forest.forest_of(subject)
+    marked = {
+        label for (label, *_), why in zip(found.leads, found.apart, strict=True) if "unequal learning_rate" in why
+    }
+    assert marked == {"m = 32  NLL", "m = 32  -ELBO"}
+    text = "\n".join(forest.FOREST.text(subject, found))
+    assert "not comparable in m = 32  NLL: unequal learning" in text
+    assert len(found.orders) == len(found.rows) and any(found.orders)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.support.records import PROTOCOL, made_up_record, publish
 from vdae_bench.report.build import build_reports
 from vdae_bench.report.numbers.runs import load_runs, select
 from vdae_bench.report.numbers.statistics import cells_of
-from vdae_bench.report.sections.representations import _figure, pairs_of
+from vdae_bench.report.sections.representations import REPRESENTATIONS, _figure, pairs_of
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.records import Store
 
@@ -47,3 +48,23 @@ def test_the_figure_has_two_columns_and_the_quoted_lines_with_their_caveat(store
     assert list(line.get_ydata()) == pytest.approx([4.55, 2.3])
     said = "\n".join(text.get_text() for text in axes.texts)
     assert "GLOW (?) 1.05" in said and "FFJORD 0.99" in said and "units differ, or may" in said
+
+
+def test_a_pair_has_numbers_of_the_seeds_in_common_alone_and_an_unfair_one_is_named(store: Store) -> None:
+    put(store, 4.5)
+    put(store, 2.25, space="logit")
+    cell = Cell("continuous-mnist", "nice", 784)
+    more = [made_up_record(cell, seed, nll_nats=40 * BIT, exact=True) for seed in (2, 3)]
+    store.publish([(store.path("both", PROTOCOL.name, cell.slug, record.seed), record) for record in more])
+    (found,) = pairs_of(cells_of(select(load_runs(store))))
+    pixels, logits = found.pairs[0].nll()
+    assert (pixels.mean, logits.mean) == pytest.approx((4.55, 2.3)) and pixels.count == logits.count == 2
+    other = Cell("continuous-mnist", "nice", 784, (("space", "logit"),))
+    slow = [made_up_record(other, 0, nll_nats=-5 * BIT, exact=True, hyperparameters={"learning_rate": 0.5})]
+    publish(store, "both", PROTOCOL.name, other.slug, slow)
+    store.path("both", PROTOCOL.name, other.slug, 1).unlink()
+    (found,) = pairs_of(cells_of(select(load_runs(store))))
+    said = list(REPRESENTATIONS.text(SimpleNamespace(name="both"), [found]))  # type: ignore[arg-type]
+    assert any("No fair pair: continuous-mnist, NICE: unequal learning" in each for each in said)
+    store.path("both", PROTOCOL.name, cell.slug, 0).unlink()
+    assert pairs_of(cells_of(select(load_runs(store)))) == []

@@ -201,6 +201,11 @@ def test_an_experiment_stands_with_its_setting_and_its_finding_where_it_ran(stor
     assert all(row["unit"] == "nats" and row["epochs"] == "20" and row["seeds"] == "1" for row in rows)
     assert rows[2]["records"] == f"[latents-64]({EXPERIMENTS[1].resolved.protocol.name}/latents-64.md)"
     assert content.decode().count(f"{EXPERIMENTS[0].resolved.description}: L-VDAE less VAE at m = 64, 1 seed") == 1
+    assert "Hours are of several machines" not in content.decode()
+    other = made_up_record(cell, 1, spec.protocol, nll_nats=93.0, cost={"threads": 16})
+    store.publish([(store.path(spec.name, spec.protocol.name, cell.slug, 1), other)])
+    (content,) = render_story(store, reports, parts=[part]).values()
+    assert "notes](../vdae_bench/paper/README.md). Hours are of several machines" in content.decode()
     assert EXPERIMENTS[1].command == "vdae-bench sweep readings/latents-64 --set log_det_rows=4"
 
 

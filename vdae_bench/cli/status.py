@@ -24,7 +24,7 @@ from vdae_bench.search.winner import all_winners
 from vdae_bench.spec.sweep import Cell, SweepSpec
 from vdae_bench.store.asked import Asked, read_asked
 from vdae_bench.store.records import Store
-from vdae_bench.system.words import counted
+from vdae_bench.system.words import counted, visible
 from vdae_bench.training.checkpoint import Unusable, read_state
 
 PAPERS_TABLES = ("table1", "table2")
@@ -121,4 +121,4 @@ def _begun(store: Store, sweep: str, protocol: str, asked: Asked | None) -> tupl
 
 def _leases(store: Store, sweep: str, protocol: str) -> Iterator[str]:
     for each in at_work(store, sweep, protocol):
-        yield f"{each.name}: {each.label}: {each.at}"
+        yield visible(f"{each.name}: {each.label}: {each.at}")

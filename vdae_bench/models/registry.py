@@ -218,7 +218,7 @@ def register(method: type[Method]) -> type[Method]:
     """Make a method known under its id; usable as a decorator in a plugin file.
 
     Raises:
-        UserError: the class lacks an id or a title, or another method has its id.
+        UserError: the class lacks an id or a title, or another method has its id, or one from outside its title.
     """
     for name in ("id", "title"):
         if not isinstance(getattr(method, name, None), str):
@@ -230,10 +230,19 @@ def register(method: type[Method]) -> type[Method]:
     taken = BUILT_IN.get(method.id) or (known and f"{type(known).__module__}:{type(known).__qualname__}")
     if taken and taken != place:
         raise UserError(f"the method id {method.id!r} is that of {taken}; give {method.__name__} another id")
+    own = {*BUILT_IN, *FLOWS}  # a copy of one of these is told by its id
+    others = {plain_title(each.title): each.id for each in _registered.values() if each.id not in own | {method.id}}
+    if method.id not in own and (like := others.get(plain_title(method.title))):
+        raise UserError(f"the title {method.title!r} is that of {like}; give {method.__name__} another title")
     _registered[method.id] = instance = method()
     if not method.__module__.startswith("vdae_bench."):
         instance.plugin_sha256 = _loading[-1] if _loading else _package_sha256(method.__module__.partition(".")[0])
     return method
+
+
+def plain_title(title: str) -> str:
+    """A title without what a reader of a table does not see."""
+    return " ".join(title.split()).casefold()
 
 
 def method_ids() -> list[str]:

@@ -120,7 +120,9 @@ class Lease:
         """Return the owner's last note, with its host and process; None where there is no owner, or no note."""
         content = _read(self.path)
         note = content.get("note")
-        if not isinstance(note, dict) or not {"label", "phase", "fraction"} <= note.keys():
+        if not isinstance(note, dict) or not all(isinstance(note.get(name), str) for name in ("label", "phase")):
+            return None
+        if not isinstance(note.get("fraction"), int | float | None):
             return None
         stopped = self._is_here(content) and processes.is_stopped(content["process"])
         host = str(content.get("host", "")).partition(" ")[0]

@@ -65,7 +65,7 @@ def why_not_comparable(cells: Sequence[CellRuns], score: str, gap: float) -> str
     if overfitted := [run for run in runs if run.overfits and not run.record.metrics.test_at_best_epoch]:
         best = overfitted[0].record.metrics.validation
         return f"it overfits: validation was lowest after epoch {best.best_epoch if best else '?'}"
-    if length := _shorter(cells):
+    if length := shorter(cells):
         open_ = max(_left_open_by_curve(each) for each in cells)
         if not open_ < bar:
             state = f"leaves {unit.show(open_)} {unit.name} open" if math.isfinite(open_) else "is too short to say"
@@ -93,7 +93,7 @@ def few_samples(cells: Sequence[CellRuns]) -> str:
     return f"the NLL with {fewest.effective_samples:.1f} effective samples of K = {samples} is an upper bound only"
 
 
-def _shorter(cells: Sequence[CellRuns]) -> str:
+def shorter(cells: Sequence[CellRuns]) -> str:
     """How long runs are that are shorter than the paper's, in epochs or in steps; "" where they are not."""
     run = cells[0].completed[0]
     protocol = protocol_of(run)
@@ -235,12 +235,19 @@ def _default(cell: CellRuns, name: str) -> Any:
 
 def remarks(cells: Sequence[CellRuns]) -> list[str]:
     """Remarks on records that decide: their length, searches, origins that differ, records that are not among them."""
-    said = [length] if any(each.trained for each in cells) and (length := _shorter(cells)) else []
+    said = [length] if any(each.trained for each in cells) and (length := shorter(cells)) else []
     runs = [run for each in cells for run in each.completed]
     if len(cells) > 1 and all(run.searched for run in runs):
         lost = [each.cell.slug for each in cells if not _winners(each)]
         lacks = f" (no file of a search of {lost[0]})" if lost else ""
         said.append(f"hyper-parameters searched for each method{lacks}")
+    return [*said, *doubts(cells)]
+
+
+def doubts(cells: Sequence[CellRuns]) -> list[str]:
+    """Remarks on where records are from: origins that differ, code that was changed, records that are left out."""
+    said = []
+    runs = [run for each in cells for run in each.completed]
     parts = [part for run in runs for part in run.parts]
     for name, value in ORIGINS:
         values = sorted({value(part) for part in parts})

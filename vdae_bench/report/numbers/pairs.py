@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from vdae_bench.paper.published import find_published
-from vdae_bench.report.numbers.comparable import few_samples, why_unequal
+from vdae_bench.report.numbers.comparable import doubts, few_samples, shorter, why_unequal
 from vdae_bench.report.numbers.rows import SCORES, title_of
-from vdae_bench.report.numbers.runs import grouped
-from vdae_bench.report.numbers.statistics import LEVEL, CellRuns, Estimate, mean_of
+from vdae_bench.report.numbers.runs import grouped, protocol_of
+from vdae_bench.report.numbers.statistics import LEVEL, CellRuns, Estimate, Summary, mean_of, summarise
 from vdae_bench.report.numbers.units import Unit, unit_of
 from vdae_bench.spec.sweep import Cell
+from vdae_bench.system.words import counted
 
 
 @dataclass(frozen=True)
@@ -56,17 +57,26 @@ def _printed_difference(cell: Cell, other: Cell, score: str) -> tuple[float | No
 
 @dataclass(frozen=True)
 class Pair:
-    """Two cells of a sweep with the same data and latents in one score: the first less the second, by seed."""
+    """Two cells of a sweep with the same data and latents in one score: the first less the second, by seed.
+
+    All of its numbers are of the seeds that both have.
+    """
 
     score: str
     metric: str
     first: CellRuns
     second: CellRuns
+    scores: tuple[Summary | None, Summary | None]
+    """Those of the first and of the second."""
     estimate: Estimate
     family: int
     """How many such differences on the same data have an interval: they share the level (Bonferroni)."""
     apart: str
     """Why neither may be called better, whatever the difference is; "" where one may."""
+    length: str
+    """After how many epochs, where runs are shorter than the paper's: what is better then need not be in the end."""
+    doubts: tuple[str, ...]
+    """Remarks on the records that the answer is from."""
 
     @property
     def unit(self) -> Unit:
@@ -92,7 +102,13 @@ class Pair:
             return f"no fair pair: {self.apart}"
         if self.interval is None:
             return "one seed has no interval"
-        return f"{title_of(self.better.cell)} is better" if self.better else "too close to call"
+        found = f"{title_of(self.better.cell)} is better{self.length}" if self.better else "too close to call"
+        return "; ".join([found, *self.doubts])
+
+    @property
+    def most(self) -> int:
+        """Completed seeds of the one that has more."""
+        return max(len(each.completed) for each in (self.first, self.second))
 
 
 def pairs_of(cells: Sequence[CellRuns]) -> list[Pair]:
@@ -106,16 +122,26 @@ def pairs_of(cells: Sequence[CellRuns]) -> list[Pair]:
         for second, first in combinations(members, 2):
             for (name, score), each in zip(SCORES, _both(first, second), strict=True):
                 if each.difference:
-                    found.append(Pair(name, score, first, second, each.difference, 0, _apart(first, second, score)))
-    counted = Counter(each.first.cell.dataset for each in found if each.estimate.count > 1)
-    return [replace(each, family=counted[each.first.cell.dataset]) for each in found]
+                    found.append(_pair(name, score, first, second, each.difference))
+    sharing = Counter(each.first.cell.dataset for each in found if each.estimate.count > 1)
+    return [replace(each, family=sharing[each.first.cell.dataset]) for each in found]
 
 
 def _both(first: CellRuns, second: CellRuns) -> list[Paired]:
     return paired({each.cell: each for each in (first, second)}, first.cell, second.cell)
 
 
-def _apart(first: CellRuns, second: CellRuns, score: str) -> str:
-    """Why these two may not be compared in a score."""
-    cells = [first, second]
-    return why_unequal(cells) or (few_samples(cells) if score == "nll" else "")
+def _pair(name: str, score: str, first: CellRuns, second: CellRuns, difference: Estimate) -> Pair:
+    cells, unit = [first, second], unit_of(first.cell.dataset)
+    ours, theirs = (each.by_seed(score, unit) for each in cells)
+    scores = tuple(summarise(each[seed] for seed in ours.keys() & theirs.keys()) for each in (ours, theirs))
+    apart = _meaningless(first) or why_unequal(cells) or (few_samples(cells) if score == "nll" else "")
+    epochs = counted(first.completed[0].record.protocol["epochs"], "epoch")
+    length = f" after {epochs}" if shorter(cells) else ""
+    return Pair(name, score, first, second, (scores[0], scores[1]), difference, 0, apart, length, tuple(doubts(cells)))
+
+
+def _meaningless(cell: CellRuns) -> str:
+    """Why no score of the protocol says anything of a method."""
+    protocol = protocol_of(cell.completed[0])
+    return "smoke tests the machinery alone" if protocol and protocol.base == "smoke" else ""

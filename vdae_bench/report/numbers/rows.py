@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from vdae_bench.errors import UserError
-from vdae_bench.models.registry import BUILT_IN, get_method
+from vdae_bench.models.flows import FLOWS
+from vdae_bench.models.registry import BUILT_IN, get_method, plain_title
 from vdae_bench.paper.published import PublishedRow, find_published, load_table, table_names
 from vdae_bench.report.numbers.runs import Run, Selection, order_of
 from vdae_bench.report.numbers.statistics import CellRuns, cells_of
@@ -90,7 +91,8 @@ def title_of(cell: Cell) -> str:
             title = get_method(cell.method).title
         except UserError:  # a plugin's method in an older record, and the plugin is not loaded here
             title = cell.method
-    if any(title == get_method(known).title for known in BUILT_IN if known != cell.method):
+    own = (*BUILT_IN, *FLOWS)
+    if any(plain_title(title) == plain_title(get_method(known).title) for known in own if known != cell.method):
         title += f" [{cell.method}]"  # a plugin's, begun as a copy
     options = ", ".join(
         f"{name} {number(value)}" if isinstance(value, float) else f"{name} {value}" for name, value in cell.options

@@ -18,7 +18,7 @@ from vdae_bench.report.numbers.layout import lay_out
 from vdae_bench.report.numbers.noise import curves_of
 from vdae_bench.report.numbers.pairs import Paired
 from vdae_bench.report.numbers.rows import SCORES
-from vdae_bench.report.numbers.runs import alike, load_runs, total_flops, total_seconds
+from vdae_bench.report.numbers.runs import Run, alike, load_runs, total_flops, total_seconds
 from vdae_bench.report.numbers.units import Unit, unit_of
 from vdae_bench.report.sections.claims import claims_table
 from vdae_bench.report.sections.curves import old_kind
@@ -170,9 +170,13 @@ def _head(chapters: Sequence[Chapter]) -> str:
         f"{rough_duration(search_seconds)} of searches. Ours are means over seeds ± their sample standard deviation. "
         "Whether a number may stand beside the paper's is in its own column: runs shorter than the paper's, whose "
         "curves still fall, say nothing of it. Hours and operations are of all seeds of a row; hours are by the clock, "
-        "and longer where the machine had other work."
-        + ("" if alike(runs) else " They are of several machines: compare rows by operations.")
+        "and longer where the machine had other work." + _of_machines(runs)
     )
+
+
+def _of_machines(runs: Sequence[Run]) -> str:
+    """A warning where hours are of machines, or of numbers of threads, that differ."""
+    return "" if alike(runs) else " Hours are of several machines: compare rows by operations, not by hours."
 
 
 def _chapter(chapter: Chapter) -> Iterator[str]:
@@ -236,6 +240,7 @@ def _searches(chapter: Chapter) -> Iterator[str]:
 
 def _experiments(chapters: Sequence[Chapter]) -> Iterator[str]:
     rows, headings, left = [], [], []
+    runs = [run for chapter in chapters for run in chapter.runs]
     for chapter in chapters:
         settings = " ".join(f"{key}={value}" for key, value in chapter.part.settings) or "-"
         records = f"[{chapter.spec.name}]({chapter.place}.md)"
@@ -247,7 +252,8 @@ def _experiments(chapters: Sequence[Chapter]) -> Iterator[str]:
     if not rows:
         return
     yield "## Why it differs: experiments"
-    yield f"Their numbers, from test images as above; what they decide is in the [fidelity notes]({NOTES})."
+    decided = f"what they decide is in the [fidelity notes]({NOTES})."
+    yield f"Their numbers, from test images as above; {decided}{_of_machines(runs)}"
     yield table(headings, rows, left=left)
     found = [f"{escape(chapter.title)}: {line}" for chapter in chapters for line in _differences(chapter)]
     yield from [bullets(found)] if found else []

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from vdae_bench.paper.claims import ADDITIVE, ADDITIVE_SEES_X, AFFINE, CONVOLUTIONAL, DIAGONAL, SEES_X, encoders
+from vdae_bench.report.numbers.comparable import why_unequal
 from vdae_bench.report.numbers.compute import AXES, Contest, at_equal_cost, course_of, differences
 from vdae_bench.report.numbers.statistics import CellRuns, mean_of
 from vdae_bench.report.numbers.subject import Subject
@@ -106,6 +107,13 @@ def _text(subject: Subject, contests: Sequence[Contest]) -> Iterator[str]:
     yield picture("Validation -ELBO of section 6's encoders against epochs and operations", f"{name}.svg")
     yield f"{HOW} {as_pixels(name)}."
     yield encoders_table(subject, contests)
+    apart = [
+        f"{contest.dataset}, m = {contest.latents}, {other.label}: {why}"
+        for contest in contests
+        for other in contest.others
+        if (why := why_unequal([contest.reference.cell, other.cell]))
+    ]
+    yield from [f"No fair pair with the first row: {escape('; '.join(apart))}."] if apart else []
 
 
 def _files(subject: Subject, contests: Sequence[Contest]) -> dict[str, bytes]:

@@ -12,13 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from vdae_bench.paper.published import load_table, table_names
+from vdae_bench.report.numbers.comparable import few_samples, why_unequal
 from vdae_bench.report.numbers.pairs import Paired, paired, vae_beside
 from vdae_bench.report.numbers.rows import SCORES, Sheet
 from vdae_bench.report.numbers.statistics import Estimate
 from vdae_bench.report.numbers.subject import Subject
-from vdae_bench.report.numbers.verdict import Finding, Verdict, judge_row
+from vdae_bench.report.numbers.verdict import Finding, Verdict, judge_order, judge_row
 from vdae_bench.report.style.figure import GREY, canvas, drawn
-from vdae_bench.report.style.markdown import as_pixels, picture
+from vdae_bench.report.style.markdown import as_pixels, escape, picture
 from vdae_bench.report.style.section import Section
 from vdae_bench.spec.protocol import PAPER_EPOCHS
 from vdae_bench.system.words import counted
@@ -55,7 +56,11 @@ class Forest:
     margin: float
     printed: int
     rows: Sequence[tuple[str, Finding, Estimate]]
+    orders: Sequence[Finding | None]
+    """The verdict on the order of each row and the others with as many latents."""
     leads: Sequence[tuple[str, Paired, Estimate]]
+    apart: Sequence[str]
+    """Why each of the leads is no fair pair, or one of bounds; "" where it is neither."""
 
 
 def forest_of(subject: Subject) -> Forest | None:
@@ -66,19 +71,23 @@ def forest_of(subject: Subject) -> Forest | None:
     sheet = next((each for each in subject.sheets if each.dataset == table.dataset), None)
     if sheet is None:
         return None
-    judged = [(f"{row.name}  {name}", judge_row(row, score)) for row in sheet.rows for name, score in SCORES]
-    rows = [(label, finding, finding.estimate) for label, finding in judged if finding and finding.estimate]
-    if not rows:
+    judged = [(row, name, score, judge_row(row, score)) for row in sheet.rows for name, score in SCORES]
+    shown = [each for each in judged if each[3] and each[3].estimate]
+    if not shown:
         return None
+    rows = [(f"{row.name}  {name}", found, found.estimate) for row, name, _, found in shown if found and found.estimate]
+    orders = [judge_order(row, sheet.rows, score) for row, _, score, _ in shown]
     ran = {row.ran.cell: row.ran for row in sheet.rows if row.ran}
-    leads = [
-        (f"m = {cell.latents}  {each.score}", each, each.difference)
-        for cell in ran
-        if (vae := vae_beside(cell))
-        for each in paired(ran, cell, vae)
-        if each.difference
-    ]
-    return Forest(sheet, table.margin, sum(finding is not None for _, finding in judged), rows, leads)
+    leads, apart = [], []
+    for cell in ran:
+        vae = vae_beside(cell)
+        for each in paired(ran, cell, vae) if vae else []:
+            if each.difference and vae:
+                leads.append((f"m = {cell.latents}  {each.score}", each, each.difference))
+                pair = [ran[cell], ran[vae]]
+                apart.append(why_unequal(pair) or (few_samples(pair) if each.score == SCORES[0][0] else ""))
+    wanted = sum(finding is not None for *_, finding in judged)
+    return Forest(sheet, table.margin, wanted, rows, orders, leads, apart)
 
 
 def _figure(forest: Forest, said: str) -> Figure:
@@ -91,6 +100,7 @@ def _figure(forest: Forest, said: str) -> Figure:
         _leads(panels[1], forest)
         panels[1].set_title("L-VDAE less VAE", loc="left")
     verdicts = {finding.verdict for _, finding, _ in forest.rows}
+    verdicts |= {Verdict.NOT_COMPARABLE} if any(forest.apart) else set()
     handles = [_handle(str(verdict), look) for verdict, look in LOOKS.items() if verdict in verdicts]
     handles += [_handle("ours", OURS), _handle("paper", PAPER)] if forest.leads else []
     figure.legend(handles=handles, loc="outside lower left", ncols=len(handles), fontsize=7.5, handletextpad=0.2)
@@ -103,16 +113,18 @@ def _rows(axes: Axes, forest: Forest) -> None:
     axes.axvspan(-forest.margin, forest.margin, color="#009E73", alpha=0.13, linewidth=0)
     for place, (_, finding, estimate) in enumerate(forest.rows):
         _line(axes, place, estimate, LOOKS[finding.verdict])
-        _say(axes, place, unit.show_interval(estimate.mean, estimate.interval()))
+        order = forest.orders[place] if finding.verdict is Verdict.REPRODUCED else None
+        beside = f", order {order.verdict}" if order else ""
+        _say(axes, place, unit.show_interval(estimate.mean, estimate.interval()) + beside)
     what = f"ours - paper ({unit.name}; band: the margin ±{forest.margin:g})"
     _frame(axes, [label for label, *_ in forest.rows], what)
 
 
 def _leads(axes: Axes, forest: Forest) -> None:
-    """Each difference of L-VDAE and VAE, the paper's under it."""
+    """Each difference of L-VDAE and VAE, the paper's under it; one that is no fair pair looks like no verdict."""
     unit = forest.sheet.unit
     for place, (_, lead, ours) in enumerate(forest.leads):
-        _line(axes, place - 0.15, ours, OURS)
+        _line(axes, place - 0.15, ours, LOOKS[Verdict.NOT_COMPARABLE] if forest.apart[place] else OURS)
         said = unit.show_interval(ours.mean, ours.interval())
         if lead.printed is not None:
             half = lead.deviation or 0.0
@@ -171,6 +183,8 @@ def _text(subject: Subject, forest: Forest) -> Iterator[str]:
         "standard deviation between single runs, where it prints both. The rules of the verdicts stand below. "
         f"{as_pixels(name)}."
     )
+    apart = [f"{label}: {why}" for (label, *_), why in zip(forest.leads, forest.apart, strict=True) if why]
+    yield from [f"L-VDAE less VAE is not comparable in {escape('; '.join(apart))}."] if apart else []
 
 
 def _files(subject: Subject, forest: Forest) -> dict[str, bytes]:

@@ -8,7 +8,6 @@ import pandas as pd
 
 from vdae_bench.report.numbers.pairs import Pair, pairs_of
 from vdae_bench.report.numbers.rows import title_of
-from vdae_bench.report.numbers.statistics import CellRuns
 from vdae_bench.report.numbers.subject import Subject
 from vdae_bench.report.style import latex, terminal
 from vdae_bench.report.style.csv import csv
@@ -20,23 +19,21 @@ LEFT = ("data", "score", "first", "second", "answer")
 HEADINGS = ("data", "m", "score", "first", "", "second", "", "first - second", "seeds", "answer")
 FIRST_SCORE, SECOND_SCORE = 4, 6
 HOW = (
-    "Below zero where the first is better. Paired by seed, which shares the draws of validation and test; Student's "
-    "intervals at 95% for all pairs on the same data together (Bonferroni). The better of two is in bold where its "
-    "interval says so, and never otherwise."
+    "Below zero where the first is better. Paired by seed, which shares the draws of validation and test, so that each "
+    "row is of the seeds that both have; Student's intervals at 95% for all pairs on the same data together "
+    "(Bonferroni). The better of two is in bold where its interval says so, and never otherwise; after fewer epochs "
+    "than the paper's another may be in the end."
 )
 
 
 def _cells(pair: Pair) -> list[str]:
     """A pair as cells of a table."""
-    names = [text for each in (pair.first, pair.second) for text in (title_of(each.cell), _score(pair, each))]
+    both = zip((pair.first, pair.second), pair.scores, strict=True)
+    names = [text for each, score in both for text in (title_of(each.cell), score.show(pair.unit) if score else "-")]
     difference = pair.unit.show_interval(pair.estimate.mean, pair.interval)
     place = [pair.first.cell.dataset, str(pair.first.cell.latents), f"{pair.score}, {pair.unit.name}"]
-    return [*place, *names, difference, str(pair.estimate.count), pair.answer]
-
-
-def _score(pair: Pair, each: CellRuns) -> str:
-    summary = each.score(pair.metric, pair.unit)
-    return summary.show(pair.unit) if summary else "-"
+    of = f" of {pair.most}" if pair.most > pair.estimate.count else ""
+    return [*place, *names, difference, f"{pair.estimate.count}{of}", pair.answer]
 
 
 def _marked(pair: Pair) -> list[str]:
@@ -77,12 +74,8 @@ def _frame(pairs: Sequence[Pair]) -> pd.DataFrame:
 
 
 def _files(subject: Subject, pairs: Sequence[Pair]) -> dict[str, bytes]:
-    columns = [place for place, heading in enumerate(HEADINGS) if heading not in ("data", "answer")]
-    body = [[_cells(each)[place] for place in columns] for each in pairs]
-    text = latex.environment(
-        [HEADINGS[place] for place in columns], body, LEFT, f"Differences between methods. {subject.title}",
-        f"{subject.name}-pairs",
-    )  # fmt: skip
+    caption, label = f"Differences between methods. {subject.title}", f"{subject.name}-pairs"
+    text = latex.environment(HEADINGS, list(map(_cells, pairs)), LEFT, caption, label)
     return {
         "pairs.csv": csv(_frame(pairs)).encode(errors="backslashreplace"),
         "pairs.tex": f"{latex.NEEDS}\n{text}".encode(errors="backslashreplace"),
@@ -94,12 +87,16 @@ def _terminal(subject: Subject, pairs: Sequence[Pair]) -> Iterator[str]:
     if not decided:
         return
     yield ""
-    yield f"Any two methods, first less second, 95% intervals for {counted(decided[0].family, 'pair')} together:"
+    yield from terminal.wrap(
+        "Any two methods, first less second, 95% intervals for all pairs on the same data together:"
+    )
+    several = len({each.first.cell.dataset for each in decided}) > 1
     for each in decided:
         shown = each.unit.show_interval(each.estimate.mean, each.interval)
         first, second = (title_of(cell.cell) for cell in (each.first, each.second))
-        where = f"{each.score} {shown} {each.unit.name}, {first} less {second}"
-        yield from terminal.wrap(f"{where}, m = {each.first.cell.latents}: {each.answer}.", "  ")
+        where = f", m = {each.first.cell.latents}{f', {each.first.cell.dataset}' if several else ''}"
+        said = f"{each.score} {shown} {each.unit.name}, {first} less {second}{where}: {each.answer}."
+        yield from terminal.wrap(said, "  ")
 
 
 PAIRS = Section("Any two methods", lambda subject: pairs_of(subject.cells) or None, _text, _files, _terminal)

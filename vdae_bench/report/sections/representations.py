@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from matplotlib.figure import Figure
 
 from vdae_bench.paper.published import PublishedRow, load_table, outside_numbers, table_names
+from vdae_bench.report.numbers.comparable import why_unequal
 from vdae_bench.report.numbers.rows import title_of
-from vdae_bench.report.numbers.statistics import CellRuns, Estimate, Summary, mean_of
+from vdae_bench.report.numbers.statistics import CellRuns, Estimate, Summary, mean_of, summarise
 from vdae_bench.report.numbers.subject import Subject
 from vdae_bench.report.numbers.units import BITS_PER_DIM
 from vdae_bench.report.style.figure import GREY, MORE_STYLES, STYLES, canvas, drawn
@@ -31,16 +32,20 @@ class TwoSpaces:
     pixels: CellRuns
     logits: CellRuns
 
+    def by_seed(self) -> list[tuple[float, float]]:
+        """Test NLL in bits/dim of both, for each seed that both have."""
+        pixels, logits = (each.by_seed("nll", BITS_PER_DIM) for each in (self.pixels, self.logits))
+        return [(pixels[seed], logits[seed]) for seed in sorted(pixels.keys() & logits.keys())]
+
     def nll(self) -> tuple[Summary, Summary]:
-        """Test NLL in bits/dim of both."""
-        pixels, logits = (each.score("nll", BITS_PER_DIM) for each in (self.pixels, self.logits))
+        """Test NLL in bits/dim of both, over those seeds."""
+        pixels, logits = map(summarise, zip(*self.by_seed(), strict=True))
         assert pixels and logits
         return pixels, logits
 
     def difference(self) -> Estimate:
         """NLL on logits less that on pixels, paired by seed."""
-        pixels, logits = (each.by_seed("nll", BITS_PER_DIM) for each in (self.pixels, self.logits))
-        return mean_of([logits[seed] - pixels[seed] for seed in sorted(pixels.keys() & logits.keys())])
+        return mean_of([logits - pixels for pixels, logits in self.by_seed()])
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,8 @@ def pairs_of(cells: Sequence[CellRuns]) -> list[TwoSpacesOf]:
         if dict(cell.options).get("space") == "logit" and twin:
             latents = f", m = {cell.latents}" if cell.latents not in (0, 784) else ""
             label = f"{title_of(replace(twin.cell, options=options))}{latents}"
-            found.setdefault(cell.dataset, []).append(TwoSpaces(label, twin, logits))
+            if (pair := TwoSpaces(label, twin, logits)).by_seed():
+                found.setdefault(cell.dataset, []).append(pair)
     return [TwoSpacesOf(dataset, tuple(pairs)) for dataset, pairs in found.items()]
 
 
@@ -127,6 +133,13 @@ def _text(subject: Subject, found: Sequence[TwoSpacesOf]) -> Iterator[str]:
         f"{as_pixels(name)}."
     )
     yield pairs_table(found)
+    apart = [
+        f"{each.dataset}, {pair.label}: {why}"
+        for each in found
+        for pair in each.pairs
+        if (why := why_unequal([pair.pixels, pair.logits]))
+    ]
+    yield from [f"No fair pair: {escape('; '.join(apart))}."] if apart else []
     for each in found:
         if each.quoted:
             said = (f"{escape(row.method)} {row.nll} ({row.caveat}, on {row.space})" for row in each.quoted)
