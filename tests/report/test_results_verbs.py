@@ -75,7 +75,7 @@ def test_pages_for_a_browser_are_written_and_are_checked_only_where_that_is_aske
     publish_table(store, "table2")
     assert call("report")[0] == 0
     page, another = Path("reports/quick/index.html"), Path("reports/standard/index.html")
-    assert page.is_file()
+    assert page.is_file() and Path("reports/index.html").is_file()
     page.write_text("of yesterday")
     another.parent.mkdir()
     another.write_text("of records that were deleted")

@@ -79,7 +79,7 @@ def test_it_has_all_parts_and_says_what_they_are(page: Path) -> None:
     (root,) = outline.all("html")
     assert root["lang"] == "en" and outline.all("main") and outline.all("nav")[0]["aria-label"]
     figures = [each for each in outline.all("svg") if each.get("role") == "img"]
-    assert len(figures) == 2 and all(each["aria-label"] for each in figures)
+    assert len(figures) == 3 and all(each["aria-label"] for each in figures)
     boxes = [each for each in outline.all("div") if each.get("class") == "scroll"]
     assert len(boxes) == len(outline.all("table")) > 15
     assert len({each["aria-label"] for each in boxes}) == len(boxes)

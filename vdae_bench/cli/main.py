@@ -116,6 +116,20 @@ def status(spec: str | None, noise_grid: bool, options: SpecOptions, machine: Ma
 
 
 @cli.command()
+@click.argument("spec", required=False)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on this machine; default: a free one.")
+@takes(options=SpecOptions, machine=MachineOptions)
+def watch(spec: str | None, port: int, options: SpecOptions, machine: MachineOptions) -> None:
+    """Serve the home of all reports on this machine while a sweep or search runs: what each process is at, its curve.
+
+    With the words of `sweep`, the processes at what that command asks for; without a spec, all. Nothing waits for it.
+    """
+    from vdae_bench.cli import watch as commands
+
+    commands.watch(spec, options, machine, port)
+
+
+@cli.command()
 @plugin_option
 @click.option("--protocol", help="Only this protocol's folder.")
 @click.option("--sweep", "sweep_name", help="Only this sweep.")

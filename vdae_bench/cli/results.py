@@ -59,6 +59,10 @@ def write_reports(
     if has_results(store) or not beside:
         for written in build_reports(store, reports, protocol=protocol, sweep=sweep, formats=chosen):
             click.echo(written.path)
+    if "html" in chosen:
+        from vdae_bench.report.site.home import render_home  # what renders HTML takes a while to load
+
+        beside |= render_home(store, reports)
     for path, content in beside.items():
         atomic.write(path, content, option="--reports")
         click.echo(path)

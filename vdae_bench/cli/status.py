@@ -15,6 +15,7 @@ from vdae_bench.cli.resolve import changed_spec, within_budget
 from vdae_bench.errors import UserError
 from vdae_bench.report.numbers.rows import place_of
 from vdae_bench.report.numbers.runs import is_asked_for, load_runs, not_read, select
+from vdae_bench.running.at_work import at_work
 from vdae_bench.running.context import create_context
 from vdae_bench.running.options import MachineOptions, SpecOptions, words_of
 from vdae_bench.running.plan import asked_of, named_cells
@@ -23,7 +24,6 @@ from vdae_bench.search.winner import all_winners
 from vdae_bench.spec.sweep import Cell, SweepSpec
 from vdae_bench.store.asked import Asked, read_asked
 from vdae_bench.store.records import Store
-from vdae_bench.system.lease import Lease
 from vdae_bench.system.words import counted, visible
 from vdae_bench.training.checkpoint import Unusable, read_state
 
@@ -34,7 +34,7 @@ def show_status(word: str | None, options: SpecOptions, machine: MachineOptions)
     """Print what a spec asks for, with the options of `sweep`; without one everything that is in the results folder."""
     store = Store(machine.results)
     if word not in (None, "all"):
-        _show(store, _spec(word, options, machine), options)
+        _show(store, asked_spec(word, options, machine), options)
         return
     for each in fields(options):
         if each.name != "protocol" and (given := words_of(each, getattr(options, each.name))):
@@ -43,10 +43,11 @@ def show_status(word: str | None, options: SpecOptions, machine: MachineOptions)
     for sweep, protocol in places:
         click.echo(status_text(store, sweep, protocol, read_asked(store, sweep, protocol)))
     for name in () if places else PAPERS_TABLES:
-        _show(store, _spec(name, options, machine), options)
+        _show(store, asked_spec(name, options, machine), options)
 
 
-def _spec(word: str, options: SpecOptions, machine: MachineOptions) -> SweepSpec:
+def asked_spec(word: str, options: SpecOptions, machine: MachineOptions) -> SweepSpec:
+    """The spec that the words of a sweep ask for, with its budget and its winners; nothing runs."""
     spec, store = changed_spec(word, options), Store(machine.results)
     if options.budget:
         spec = within_budget(spec, options, create_context(machine), may_calibrate=False)
@@ -119,10 +120,5 @@ def _begun(store: Store, sweep: str, protocol: str, asked: Asked | None) -> tupl
 
 
 def _leases(store: Store, sweep: str, protocol: str) -> Iterator[str]:
-    for path in store.lease_paths(sweep, protocol):
-        if note := Lease(path).read_note():
-            share = "" if note["fraction"] is None else f", {note['fraction']:.0%}"
-            at = f"{note['phase']}{share}" if note["phase"] else "starts"
-            at += ", and is stopped" if note["stopped"] else ""
-            dead = " (left over: that process is gone)" if Lease(path).is_dead() else ""
-            yield visible(f"process {note['process']} on {note['host']}: {note['label']}: {at}{dead}")
+    for each in at_work(store, sweep, protocol):
+        yield visible(f"{each.name}: {each.label}: {each.at}")

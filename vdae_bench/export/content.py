@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,12 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vdae_bench.report.numbers.runs import Run, left_out_of, runs_there
+from vdae_bench.report.style.sheet import sheet
 from vdae_bench.store.evidence import IMAGE_ARRAYS, Evidence, read_evidence
 from vdae_bench.store.records import Store
 from vdae_bench.system.strict_json import digest
 
-COLUMNS = 8
-"""Images in a row of a sheet of them."""
 PROSE = ("description", "cannot_show")
 Scalar = str | int | float | bool
 
@@ -111,21 +109,6 @@ def exported_runs(store: Store, protocol: str | None, sweep: str | None) -> list
     runs = runs_there(store, protocol, sweep)
     left_out = left_out_of(runs)
     return [ExportedRun(run, left_out.get(run.path, ""), store.root) for run in runs]
-
-
-def sheet(images: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """Images side by side, (N, n) in rows of `COLUMNS`, (rows, columns, n) as they are.
-
-    >>> sheet(np.ones((9, 4), np.uint8), (2, 2)).shape, sheet(np.ones((3, 5, 4), np.uint8), (2, 2)).shape
-    ((4, 16), (6, 10))
-    """
-    if images.ndim == 2:
-        rows = math.ceil(len(images) / COLUMNS)
-        padded = np.zeros((rows * COLUMNS, images.shape[1]), np.uint8)
-        padded[: len(images)] = images
-        images = padded.reshape(rows, COLUMNS, -1)
-    rows, columns = images.shape[:2]
-    return images.reshape(rows, columns, *shape).transpose(0, 2, 1, 3).reshape(rows * shape[0], columns * shape[1])
 
 
 def _is_number(value: Any) -> bool:

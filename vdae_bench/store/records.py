@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -310,8 +311,7 @@ class Store(Layout):
             for path, record, temporary in staged:
                 self._put(path, record, temporary)
             for path, record, _ in staged:
-                there = self.read(path)
-                if not there or there.run_digest != record.run_digest:
+                if not self._is_kept(path, record):
                     raise EnvironmentFault(
                         f"{path} was published and is not found there; see what else writes or moves {self.root}, "
                         "and give the same command again"
@@ -319,6 +319,16 @@ class Store(Layout):
         finally:
             for _, _, temporary in staged:
                 atomic.discard(temporary)
+
+    def _is_kept(self, path: Path, record: Record) -> bool:
+        """True where a record lies in its place, or beside it where another run has set it aside since."""
+        for wait in (0.0, 0.1, 0.5):  # it is nowhere for an instant while another run takes its place
+            time.sleep(wait)
+            for each in (path, *path.parent.glob(f"{path.stem}.*")):
+                there = self.read(each)
+                if there and there.run_digest == record.run_digest:
+                    return True
+        return False
 
     def _put(self, path: Path, record: Record, temporary: Path) -> None:
         try:

@@ -13,11 +13,12 @@ from vdae_bench.report.style.section import Section
 
 def claims_table(judged: Collection[Judgement]) -> str:
     """Claim, place in the paper, verdict, and the evidence in short."""
-    rows = [
-        [each.claim.id, escape(each.claim.text), each.claim.place, in_bold(each.verdict), _short(each)]
-        for each in judged
-    ]
-    return table(["", "claim", "in the paper", "verdict", "evidence"], rows)
+    return table(["", "claim", "in the paper", "verdict", "evidence"], [claim_row(each) for each in judged])
+
+
+def claim_row(each: Judgement) -> list[str]:
+    """The cells of a claim in that table, in Markdown."""
+    return [each.claim.id, escape(each.claim.text), each.claim.place, in_bold(each.verdict), _short(each)]
 
 
 def in_bold(verdict: Verdict) -> str:

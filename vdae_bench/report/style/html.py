@@ -1,7 +1,8 @@
-"""One page for a browser: several Markdown pages in one file that needs no network.
+"""Pages for a browser, each one file that needs no network, and the one place where text becomes HTML.
 
-The Markdown is rendered by markdown-it; figures are put in as SVG, tables get sort buttons and a box of their own to
-scroll in. The frame (style, navigation, script) is `page.html.j2`.
+Markdown is rendered by markdown-it; figures are put in as SVG, tables get sort buttons and a box of their own to
+scroll in. `page.html.j2` is the frame of several Markdown pages in one; other pages bring their own template, scripts
+and style to `render`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import base64
 import functools
 import hashlib
 import html
+import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 from markupsafe import Markup
 
+HERE = Path(__file__).parent
 ANCHOR = re.compile(r'<a id="([\w.+-]+)"></a>', re.ASCII)
 
 
@@ -144,13 +147,54 @@ def _section(key: str, text: str, files: Mapping[str, bytes], keys: Collection[s
 
 def html_page(title: str, texts: Mapping[str, str], files: Mapping[str, bytes]) -> str:
     """The page: its title, Markdown texts by their keys in addresses (`#key`), and their figures by file name."""
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
-    script = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     sections = [_section(key, text, files, texts.keys()) for key, text in texts.items()]
-    return (
-        environment.get_template("page.html.j2").render(
-            title=title, sections=sections, script=Markup(script), script_digest=digest
-        )
-        + "\n"
+    return render(HERE / "page.html.j2", scripts=[HERE / "page.js"], title=title, sections=sections)
+
+
+def render(
+    template: Path,
+    *,
+    scripts: Sequence[Path],
+    styles: Sequence[Path] = (),
+    allowed: Sequence[str] = (),
+    **values: Any,
+) -> str:
+    """A page from a template that escapes what it is given, with its scripts and styles in it.
+
+    The browser runs these scripts and no others, and loads nothing: its policy has their digests, and `allowed` has
+    what a served page may do besides.
+    """
+    environment = Environment(loader=FileSystemLoader(template.parent), autoescape=True, trim_blocks=True)
+    environment.filters["md"] = inline_markdown
+    texts = [path.read_text(encoding="utf-8") for path in scripts]
+    looks = [path.read_text(encoding="utf-8") for path in (HERE / "base.css", *styles)]
+    page = environment.get_template(template.name).render(
+        scripts=[Markup(text) for text in texts],
+        style=Markup("\n".join(looks)),
+        policy=_policy(texts, allowed),
+        **values,
     )
+    return page + "\n"
+
+
+def _policy(scripts: Sequence[str], allowed: Sequence[str]) -> str:
+    digests = [base64.b64encode(hashlib.sha256(each.encode()).digest()).decode() for each in scripts]
+    own = " ".join(f"'sha256-{each}'" for each in digests)
+    rules = [f"default-src 'none'; script-src {own}; style-src 'unsafe-inline'; img-src data:"]
+    return "; ".join([*rules, *allowed, "base-uri 'none'; form-action 'none'"])
+
+
+def inline_markdown(text: str) -> Markup:
+    """A line of Markdown, such as a cell of a table, as HTML."""
+    return Markup(_markdown().renderInline(text, {"key": "", "files": {}}))
+
+
+def inline_figure(svg: bytes, key: str, alt: str) -> Markup:
+    """A drawn figure in place, for those who do not see it in words."""
+    return Markup(_inline_svg(svg.decode(), key, html.escape(alt)))
+
+
+def inline_json(content: Any) -> Markup:
+    """Content for a script of the page to read: in JSON of which no character means anything in HTML."""
+    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
+    return Markup(re.sub("[<>&]", lambda found: f"\\u{ord(found[0]):04x}", text))

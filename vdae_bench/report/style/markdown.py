@@ -80,5 +80,10 @@ def commit_in_short(commit: str | None, dirty: bool | None) -> str:
 
 def link(target: Path, page: Path, text: str) -> str:
     """A link from a page to a file."""
+    return f"[{text}]({address(target, page)})"
+
+
+def address(target: Path, page: Path) -> str:
+    """The relative address of a file on a page, without a character that means anything."""
     path = Path(os.path.relpath(target, page.parent)).as_posix()
-    return f"[{text}]({quote(path, safe='/+', errors='surrogateescape')})"
+    return quote(path, safe="/+", errors="surrogateescape")

@@ -1,0 +1,242 @@
+"""The home over all reports: one file, every number from records, used in a real browser at three widths."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import html
+import json
+import re
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support.browser import Tab, opened_tab
+from tests.support.records import made_up_record, publish, publish_table
+from vdae_bench.paper.claims import CLAIMS
+from vdae_bench.report.site.content import POINTS, curve_of
+from vdae_bench.report.site.home import render_home
+from vdae_bench.report.site.pictures import Album
+from vdae_bench.spec.sweep import Cell
+from vdae_bench.store.evidence import Evidence, Numbers, read_evidence, write_evidence
+from vdae_bench.store.records import Store
+
+LIVE = "</script><img src=x onerror=document.title='broken'>"
+"""Text that would be alive if a page took it for HTML."""
+WIDTHS = (390, 768, 1280)
+
+
+def evidence(run_digest: str) -> Evidence:
+    random = np.random.default_rng(0)
+    shapes = {"data": (20, 784), "means": (24, 784), "drawn": (16, 784), "reconstructions": (6, 4, 784)}
+    arrays = {name: random.integers(0, 256, shape).astype(np.uint8) for name, shape in shapes.items()}
+    return Evidence(Numbers(run_digest=run_digest, image_shape=(28, 28), seconds=1.0), arrays)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    store = Store(tmp_path_factory.mktemp("home") / "results")
+    publish_table(store, "table1")
+    publish_table(store, "table2")
+    live = made_up_record(Cell("binary-mnist", "vae", 8), provenance={"command": LIVE, "platform": LIVE}, flags=(LIVE,))
+    publish(store, "mine", "quick", "binary-mnist_vae_8", [live])
+    first = store.path("table2", "quick", "binary-mnist_vae_16", 0)
+    record = store.read(first)
+    assert record is not None
+    write_evidence(first, evidence(record.run_digest))
+    return store
+
+
+@pytest.fixture(scope="module")
+def page(store: Store) -> Path:
+    ((path, content),) = render_home(store, store.root.parent / "reports").items()
+    path.parent.mkdir()
+    path.write_bytes(content)
+    return path
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
+    with opened_tab(tmp_path_factory.mktemp("browser")) as tab:
+        yield tab
+
+
+def content_of(page: Path) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page.read_text(), re.DOTALL)
+    assert found
+    content: dict[str, Any] = json.loads(found[1])
+    return content
+
+
+def runs_of(page: Path, number: int) -> list[dict[str, Any]]:
+    found = re.search(rf'id="details-{number}">(.*?)</script>', page.read_text())
+    assert found
+    runs: list[dict[str, Any]] = json.loads(gzip.decompress(base64.b64decode(found[1])))
+    return runs
+
+
+def test_it_is_one_file_whose_own_scripts_alone_run(page: Path) -> None:
+    text = page.read_text()
+    scripts = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    digests = {f"'sha256-{base64.b64encode(hashlib.sha256(each.encode()).digest()).decode()}'" for each in scripts}
+    policy = html.unescape(re.search(r'Content-Security-Policy" content="(.*?)"', text)[1])  # type: ignore[index]
+    rules = {words[0]: set(words[1:]) for words in (rule.split() for rule in policy.split(";"))}
+    assert len(scripts) == 2 and rules["script-src"] == digests and rules["default-src"] == {"'none'"}
+    assert "connect-src" not in rules  # only a served page asks anybody for anything
+    assert not re.search(r"<link|@import|<script[^>]* src|<img", text)
+
+
+def test_text_of_records_is_never_alive(page: Path) -> None:
+    text = page.read_text()
+    assert LIVE not in text and "<img src=x" not in text and "onerror" not in text
+
+
+def test_every_number_of_the_table_is_from_records(page: Path, store: Store) -> None:
+    checked = 0
+    for row in content_of(page)["rows"]:
+        records = [
+            record
+            for path, record in store.records(row["protocol"], row["sweep"])
+            if path.parent.name == row["id"].rpartition("/")[2]
+        ]
+        suffix, decimals = ("bits_per_dim", 3) if row["dataset"].startswith("continuous") else ("nats", 2)
+        for name, score in (("NLL", "nll"), ("-ELBO", "neg_elbo")):
+            values = [getattr(record.metrics.test, f"{score}_{suffix}") for record in records]
+            if None in values:
+                assert row[name] == "-"
+                continue
+            mean, *spread = row[name].split(" ± ")
+            assert float(mean) == pytest.approx(statistics.fmean(values), abs=0.51 * 10**-decimals)
+            assert len(spread) == (len(values) > 1)
+            checked += 1
+    assert checked > 30
+
+
+def test_the_same_records_give_the_same_bytes(page: Path, store: Store) -> None:
+    assert render_home(store, page.parent) == {page: page.read_bytes()}
+
+
+def test_no_records_no_home(tmp_path: Path) -> None:
+    assert render_home(Store(tmp_path), tmp_path) == {}
+
+
+def test_a_run_has_its_curve_settings_origin_and_pictures(page: Path, store: Store) -> None:
+    rows = content_of(page)["rows"]
+    number = next(place for place, row in enumerate(rows) if row["id"] == "table2/quick/binary-mnist_vae_16")
+    first, second = runs_of(page, number)
+    record = store.read(store.path("table2", "quick", "binary-mnist_vae_16", 0))
+    assert record is not None
+    assert first["curve"]["validation"] == pytest.approx(record.curve.validation_neg_elbo_nats, rel=1e-5)
+    assert (page.parent / first["record"]).is_file() and (store.root / first["evidence"]).is_file()
+    parts = {name: dict(facts) for name, facts in first["parts"].items()}
+    assert parts["Provenance"]["run_digest"] == record.run_digest
+    assert parts["Hyper-parameters"]["schedule"] == record.hyperparameters["schedule"]
+    assert [each["title"].partition(":")[0] for each in first["pictures"]] == ["Samples", "Samples", "Reconstructions"]
+    assert second["pictures"] == []
+
+
+def test_pictures_stop_where_there_is_no_more_room(store: Store) -> None:
+    record = store.path("table2", "quick", "binary-mnist_vae_16", 0)
+    found = read_evidence(record, store.read(record).run_digest)  # type: ignore[union-attr]
+    size = sum(len(each["data"]) for each in Album().of(found) or ())
+    album = Album(2 * size)
+    assert [bool(album.of(found)) for _ in range(3)] == [True, True, False]
+    assert album.of(found) is None and album.of(None) == []
+
+
+@pytest.mark.parametrize("epochs", [0, 1, POINTS, POINTS + 1, 5 * POINTS])
+def test_a_long_curve_is_thinned_and_keeps_its_end(epochs: int) -> None:
+    every = list(range(1, epochs + 1))
+    found = curve_of("binary-mnist", every, [float(each) for each in every], [None] * epochs)
+    assert len(found["epoch"]) <= POINTS and found["epoch"][-1:] == every[-1:]
+    assert found["train"] == [float(each) for each in found["epoch"]]
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_is_cut_off_and_nothing_is_complained_of(page: Path, tab: Tab, width: int, dark: bool) -> None:
+    tab.open(page.as_uri(), width, dark=dark)
+    tab.wait("document.querySelector('#chart canvas')")
+    assert tab.complaints == [] and tab.asked_for == [page.as_uri()]
+    assert tab.run("document.documentElement.scrollWidth") <= width
+    # What is wider than the page has a box of its own to scroll in.
+    out = tab.run(
+        "[...document.querySelectorAll('main *')].filter((each) => each.getBoundingClientRect().right > innerWidth + 1"
+        " && !each.closest('.scroll, .figure, .chart')).map((each) => each.outerHTML.slice(0, 80))"
+    )
+    assert out == []
+    assert tab.faults() == []
+
+
+def test_filters_leave_what_was_asked_for_and_stand_in_the_address(page: Path, tab: Tab) -> None:
+    tab.open(page.as_uri())
+    cells = "[...document.querySelectorAll('#table tbody tr')].map((row) => row.cells[%d].textContent)"
+    assert len(tab.run(cells % 0)) == 20
+    choose = "(() => { const all = document.getElementById('filters').elements; all['%s'].value = '%s'; all['%s']"
+    choose += ".dispatchEvent(new Event('change', {bubbles: true})); })()"
+    tab.run(choose % ("dataset", "binary-mnist", "dataset"))
+    tab.run(choose % ("m", "16", "m"))
+    assert tab.run(cells % 0) == ["VAE", "L-VDAE"]
+    assert tab.run("location.hash") == "#dataset=binary-mnist&m=16"
+    tab.wait("document.getElementById('curves-said').textContent.includes('first 2 cells')")
+    tab.open(f"{page.as_uri()}#method=nice")
+    assert tab.run(cells % 0) == ["NICE"]
+    tab.run("document.querySelector('#filters button').click()")
+    assert len(tab.run(cells % 0)) == 20
+
+
+def test_columns_sort_by_number(page: Path, tab: Tab) -> None:
+    tab.open(f"{page.as_uri()}#sweep=table2")
+    press = "[...document.querySelectorAll('#table th button')].find((each) => each.textContent === 'NLL').click()"
+    column = "[...document.querySelectorAll('#table tbody tr')].map((row) => parseFloat(row.cells[3].textContent))"
+    tab.run(press)
+    up = tab.run(column)
+    tab.run(press)
+    assert len(up) == 9 and up == sorted(up) and tab.run(column) == up[::-1]
+
+
+def test_methods_are_toggled(page: Path, tab: Tab) -> None:
+    tab.open(f"{page.as_uri()}#sweep=table2")
+    lines = "[...document.querySelectorAll('#chart .u-legend th')].map((each) => each.textContent)"
+    tab.wait(f"{lines}.length === 9")
+    tab.run("document.querySelector('#methods input[value=vae]').click()")
+    tab.wait(f"{lines}.length === 5")
+    assert all(name.startswith("L-VDAE") for name in tab.run(lines)[1:])
+
+
+def test_a_run_is_opened_by_keyboard_and_by_its_address(page: Path, tab: Tab) -> None:
+    tab.open(f"{page.as_uri()}#sweep=table2&m=16")
+    tab.run("document.querySelector('#table tbody button').focus()")
+    tab.press("Enter")
+    tab.wait("document.querySelector('dialog[open] canvas')")
+    assert tab.run("document.querySelectorAll('dialog img').length") == 3
+    assert tab.run("[...document.querySelectorAll('dialog img')].every((each) => each.complete && each.naturalWidth)")
+    shown = tab.run("document.querySelector('dialog').textContent")
+    assert all(word in shown for word in ("Flags", "Reconstructions", "learning_rate", "run_digest", "nll_nats"))
+    assert tab.faults() == []
+    tab.press("Escape")
+    tab.wait("!document.querySelector('dialog[open]')")
+    tab.open(f"{page.as_uri()}#run=table2/quick/binary-mnist_lvdae_16&seed=1")
+    tab.wait("document.querySelector('dialog[open]')")
+    assert tab.run("document.getElementById('run-title').textContent") == "L-VDAE, m = 16, binary-mnist, seed 1"
+    assert tab.complaints == []
+
+
+def test_live_text_is_read_and_not_run(page: Path, tab: Tab) -> None:
+    tab.open(f"{page.as_uri()}#run=mine/quick/binary-mnist_vae_8")
+    tab.wait("document.querySelector('dialog[open]')")
+    assert LIVE in tab.run("document.querySelector('dialog ul').textContent")
+    assert tab.run("document.title") != "broken" and tab.run("document.querySelectorAll('dialog img').length") == 0
+
+
+def test_every_claim_has_its_row_and_leads_to_its_cells(page: Path) -> None:
+    table = page.read_text().partition('<table class="claims"')[2].partition("</table>")[0]
+    assert table.count('<th scope="row">') == len(CLAIMS)
+    sources = set(re.findall(r'href="#sweep=([\w.+%-]+)&amp;protocol=([\w.+%-]+)"', table))
+    there = {(row["sweep"], row["protocol"]) for row in content_of(page)["rows"]}
+    assert sources and sources <= there

@@ -1,0 +1,147 @@
+"""`watch`: the home, served to whoever has the token, with what runs now by leases and checkpoints alone."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.support.browser import opened_tab
+from tests.support.records import PROTOCOL, made_up_record, publish
+from vdae_bench.report.site import live
+from vdae_bench.report.site.live import Watch
+from vdae_bench.report.site.server import serving
+from vdae_bench.spec.sweep import Cell
+from vdae_bench.store.asked import Asked, AskedCell, write_asked
+from vdae_bench.store.records import RecordedCell, Store
+from vdae_bench.system.lease import Lease
+from vdae_bench.training.checkpoint import Checkpoint
+
+CELL = Cell("binary-mnist", "vae", 16)
+PLACE = ("mini", "quick")
+
+
+@pytest.fixture(autouse=True)
+def no_claims(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Claims take seconds to judge, and are on the page of other tests."""
+    monkeypatch.setattr("vdae_bench.report.site.home.judge_claims", lambda runs: [])
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Two seeds asked for, of which one has a record."""
+    store = Store(tmp_path / "results")
+    records = [made_up_record(CELL, seed) for seed in range(2)]
+    digests = [record.run_digest for record in records]
+    cell = AskedCell(cell=RecordedCell(**CELL.as_record()), method_title="VAE", seeds=2, run_digests=digests)
+    write_asked(store, *PLACE, Asked(schema=1, spec_seeds=2, cells=[cell]))
+    publish(store, *PLACE, CELL.slug, records[:1])
+    return store
+
+
+@pytest.fixture
+def working(store: Store) -> Iterator[Lease]:
+    """Seed 1 trains in this process: its lease and its checkpoint after two epochs."""
+    path = store.checkpoints(*PLACE) / "0123456789abcdef.pt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    digest = made_up_record(CELL, 1).run_digest
+    curve = {"train": [[99.0], [95.0]], "validation": [[98.0], [float("nan")]], "validation_error": [[0.0], [0.0]]}
+    Checkpoint(path, "identity").save({"trainer": {"curve": curve, "weights": torch.zeros(3)}, "runs": [digest]})
+    lease = Lease(path.with_suffix(".lease"))
+    lease.note = {"label": "binary-mnist_vae_16 seed 1", "phase": "epoch 3/4", "fraction": 0.5}
+    lease.take()
+    with lease.kept():
+        yield lease
+
+
+def ask(address: str, **headers: str) -> tuple[int, str]:
+    request = urllib.request.Request(address, headers=headers)
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+@pytest.mark.usefixtures("working")
+def test_it_says_what_each_process_is_at_with_its_curve_so_far(store: Store) -> None:
+    watch = Watch(store, PLACE)
+    watch.draw()
+    now = watch.now()
+    assert now["said"].startswith("mini, quick: 1 of 2 runs there, 1 process at work, about ")
+    (process,) = now["processes"]
+    assert process["label"] == "binary-mnist_vae_16 seed 1" and process["at"] == "epoch 3/4, 50%"
+    (curve,) = process["curves"]
+    assert curve["label"] == "binary-mnist_vae_16, seed 1" and process["unit"] == "nats"
+    assert (curve["epoch"], curve["validation"]) == ([1, 2], [98.0, None])
+    json.dumps(now, allow_nan=False)
+
+
+def test_the_time_left_is_by_the_speed_since_it_was_first_seen(
+    store: Store, working: Lease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([100.0, 140.0])
+    monkeypatch.setattr(live.time, "monotonic", lambda: next(clock))
+    watch = Watch(store, PLACE)
+    assert watch.now()["processes"][0]["left"] == ""
+    working.note["fraction"] = 0.75
+    working.path.write_bytes(working._content())
+    assert watch.now()["processes"][0]["left"] == "about 40 s left"
+
+
+def test_a_checkpoint_that_is_none_leaves_no_curve(store: Store, working: Lease) -> None:
+    working.path.with_suffix(".pt").write_bytes(b"torn")
+    assert Watch(store, PLACE).now()["processes"][0]["curves"] == []
+    assert working.path.with_suffix(".pt").read_bytes() == b"torn"  # it is the training's, and is left as it is
+
+
+def test_a_page_without_a_record_is_there_and_one_with_new_records_follows(tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    watch = Watch(store)
+    watch.draw()
+    assert "0 records" in watch.page and watch.now()["said"] == "Nothing runs."
+    before = watch.now()["version"]
+    publish(store, *PLACE, CELL.slug, [made_up_record(CELL, 0, PROTOCOL)])
+    watch._due = 0.0
+    watch.draw()
+    assert "1 record of 1 cell" in watch.page and watch.now()["version"] != before
+
+
+def test_nothing_is_served_without_the_token_or_under_another_name(store: Store) -> None:
+    with serving(Watch(store)) as address:
+        root, token = address[: address.index("/", 7)], address.rstrip("/").rpartition("/")[2]
+        assert root.startswith("http://127.0.0.1:") and len(token) >= 32
+        assert ask(address)[0] == 200 and ask(f"{address}now.json")[0] == 200
+        others = [
+            "/",
+            f"/{token[:-1]}/",
+            "/now.json",
+            f"/{token}/../../etc/passwd",
+            f"/{token}/results",
+            f"/x/{token}/",
+        ]
+        assert [ask(root + path) for path in others] == [(404, "")] * len(others)
+        assert ask(address, Host="example.org:80") == (404, "")
+
+
+@pytest.mark.usefixtures("working")
+def test_a_browser_shows_what_runs_and_loads_new_records(store: Store, tmp_path: Path) -> None:
+    watch = Watch(store)
+    with opened_tab(tmp_path) as tab, serving(watch) as address:
+        tab.open(address)
+        tab.wait("document.querySelector('#now-processes canvas')")
+        text: Any = tab.run("document.getElementById('now-processes').textContent")
+        assert "binary-mnist_vae_16 seed 1" in text and "epoch 3/4, 50%" in text
+        assert tab.complaints == [] and {each.partition("?")[0] for each in tab.asked_for} <= {
+            address,
+            f"{address}now.json",
+        }
+        publish(store, "more", "quick", CELL.slug, [made_up_record(CELL, 0)])
+        watch._due = 0.0
+        tab.wait("document.querySelectorAll('.cards li').length === 2")

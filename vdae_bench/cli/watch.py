@@ -1,0 +1,31 @@
+"""The verb `watch`: the home of all reports, served on this machine while something runs."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import suppress
+
+import click
+
+from vdae_bench.cli.status import asked_spec
+from vdae_bench.report.site.live import Watch
+from vdae_bench.report.site.server import serving
+from vdae_bench.running.options import MachineOptions, SpecOptions
+from vdae_bench.store.records import Store
+
+NICENESS = 10
+"""Drawing the page gives way to trainings on the same processors."""
+
+
+def watch(word: str | None, options: SpecOptions, machine: MachineOptions, port: int) -> None:
+    """Serve the page until Ctrl-C; with a spec the processes that are at it are shown, else all."""
+    spec = asked_spec(word, options, machine) if word else None
+    place = (spec.name, spec.protocol.name) if spec else None
+    if hasattr(os, "nice"):
+        with suppress(OSError):
+            os.nice(NICENESS)
+    with serving(Watch(Store(machine.results), place), port) as address:
+        click.echo(f"{address}\nOpen it on this machine; whoever has the address sees the page. Ctrl-C ends it.")
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
