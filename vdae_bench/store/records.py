@@ -324,7 +324,7 @@ class Store(Layout):
         """True where a record lies in its place, or beside it where another run has set it aside since."""
         for wait in (0.0, 0.1, 0.5):  # it is nowhere for an instant while another run takes its place
             time.sleep(wait)
-            for each in (path, *path.parent.glob(f"{path.stem}.*")):
+            for each in (path, *path.parent.glob(f"{path.stem}.*{path.suffix}")):
                 there = self.read(each)
                 if there and there.run_digest == record.run_digest:
                     return True
