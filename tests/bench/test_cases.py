@@ -22,6 +22,7 @@ CASES = {case.name: case for case in declared(SIZES)}
 INSTALLED = {name for name, version in versions().items() if version}
 
 TARGETS = {
+    "Glow step, float32": ("at least", 1.0),
     "L-VDAE step, m = 16, float32, against the paper's way": ("at least", 5),
     "L-VDAE step, m = 64, float32, against the paper's way": ("at least", 14),
     "L-VDAE step, m = 128, float32, against the paper's way": ("at least", 30),
