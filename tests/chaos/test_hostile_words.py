@@ -66,7 +66,7 @@ def place(tmp_path_factory, tiny_data):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("VDAE_BENCH_DATA", str(tiny_data[0]))
-        patch.setattr(commands, "run_plan", lambda *_: Outcome())
+        patch.setattr(commands, "run_groups", lambda *_: Outcome())
         for module in (commands, sweep):
             patch.setattr(module, "run_studies", lambda *_: None)
         patch.setattr("vdae_bench.cli.tools.run_bench", lambda *_: None)
