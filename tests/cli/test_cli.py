@@ -169,7 +169,7 @@ def test_dry_run_plan_status_and_validate(tiny_data, tmp_path, monkeypatch, caps
         assert code == 0 and f"{cells} cells" in out
     code, out = call(monkeypatch, capsys, "plan", "table1", "--format", "json", "--protocol", "paper")
     content = json.loads(out)
-    assert code == 0 and content["protocol"]["epochs"] == 1000 and len(content["cells"]) == 12
+    assert code == 0 and content["protocol"]["epochs"] == 1000 and len(content["cells"]) == 18
     assert all(cell["to_run"] for cell in content["cells"]) and not list(tmp_path.iterdir())
 
 

@@ -90,6 +90,7 @@ def stage(path: Path, content: bytes, option: str = "--results") -> Path:
 @dataclass
 class _Held:
     descriptor: int
+    made: bool
     blocks: int = 0
 
 
@@ -110,8 +111,9 @@ def held(folder: Path) -> Iterator[None]:
     with _holding:
         if place not in _held:
             try:
+                made = not place.exists()
                 place.mkdir(parents=True, exist_ok=True)
-                _held[place] = _Held(os.open(place, os.O_RDONLY))
+                _held[place] = _Held(os.open(place, os.O_RDONLY), made)
             except OSError as error:
                 if os.name != "nt":  # where a folder that is in use cannot be moved
                     raise fault(folder, error) from error
@@ -127,6 +129,9 @@ def held(folder: Path) -> Iterator[None]:
                 if not there.blocks:
                     del _held[place]
                     os.close(there.descriptor)
+                    if there.made:  # nothing is left of a command that wrote nothing
+                        with suppress(OSError):
+                            place.rmdir()
 
 
 def check_held(path: Path) -> None:
