@@ -104,11 +104,11 @@ def test_its_title_is_that_of_its_records_with_the_plugin_or_without(
 
 def test_two_methods_from_outside_have_two_titles(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = (
-        type("Mine", (VAE,), {"id": id_, "title": title}) for id_, title in (("m1", "Mine"), ("m2", "mine "))
+        type("Mine", (VAE,), {"id": id_, "title": title}) for id_, title in (("m1", "Twofold"), ("m2", "twofold "))
     )
     monkeypatch.setattr(registry, "_registered", dict(registry._registered))
     registry.register(first)
-    with pytest.raises(UserError, match="the title 'mine ' is that of m1; give Mine another title"):
+    with pytest.raises(UserError, match="the title 'twofold ' is that of m1; give Mine another title"):
         registry.register(second)
     registry.register(first)
     registry.register(type("Copy", (VAE,), {"id": "copy"}))  # begun as a copy: its id tells it

@@ -26,8 +26,19 @@ from vdae_bench.report.style.figure import drawn
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.records import Store
 
-FIGURES = [f"table1-{name}.{ending}" for name in ("cost", "curves") for ending in ("png", "svg")]
-NAMES = sorted(["claims.json", "claims.md", "records.csv", "table1.csv", "table1.md", *FIGURES])
+FIGURES = [f"table1-{name}.{ending}" for name in ("cost", "curves", "forest") for ending in ("png", "svg")]
+NAMES = sorted(
+    [
+        "claims.json",
+        "claims.md",
+        "records.csv",
+        "table1.csv",
+        "table1.md",
+        "table1-pairs.csv",
+        "table1-pairs.tex",
+        *FIGURES,
+    ]
+)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -74,7 +85,7 @@ def test_rendering_writes_nothing_and_tells_what_differs(store: Store, reports: 
     publish_table(store)
     rendered = list(render_reports(store, reports))
     assert not reports.exists()
-    assert len(differing_files(rendered)) == 7
+    assert len(differing_files(rendered)) == 11
     build_reports(store, reports)
     assert differing_files(rendered) == []
     (reports / "quick" / "table1.md").write_text("changed by hand")

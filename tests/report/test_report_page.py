@@ -32,6 +32,7 @@ def test_sections_come_in_order_and_each_once(store: Store, reports: Path) -> No
     headings = re.findall("^#+ (.*)", page_of(store, reports), flags=re.MULTILINE)
     assert headings == [
         "Table 1: continuous MNIST (bits/dim), quick protocol",
+        "Any two methods",
         "The paper's claims",
         "How NLL and -ELBO were estimated",
         "What varies",
