@@ -185,8 +185,7 @@ def run(
         note_asked(loaded, planned, context.store)
         outcome = run_groups(planned, context, RunOptions(workers=workers, quiet=quiet), StopToken())
     if outcome.failures:
-        lines = [f"{task.label}: {error}" for task, error in outcome.failures]
-        raise Failed("not all runs came to a result:\n  " + "\n  ".join(lines))
+        raise Failed("not all runs came to a result:\n  " + "\n  ".join(outcome.failed_lines))
     wanted = {
         context.store.path(*place, each.job.cell.slug, seed)
         for each in planned.cells

@@ -99,22 +99,18 @@ def _contestants(setting: Setting, folder: Path, open_pools: ExitStack) -> dict[
     _run(done, replace(context, store=store), None)
     groups, numbers = len(done.groups), itertools.count()
 
-    def sweep(pool: WorkerPool | None) -> Callable[[], None]:
+    def sweep(spec: SweepSpec, context: RunContext, pool: WorkerPool | None) -> Callable[[], None]:
         return lambda: _sweep(spec, context, pool, folder / str(next(numbers)))
 
     def nothing(pool: WorkerPool | None) -> Callable[[], None]:
         return lambda: _run(done, replace(context, store=store), pool)
 
-    contestants = {name: Contestant(sweep(pool), units=groups) for name, pool in places.items()}
+    contestants = {name: Contestant(sweep(spec, context, pool), units=groups) for name, pool in places.items()}
     for name in (HERE, ONE):
         contestants[f"{name}, nothing to do"] = Contestant(nothing(places[name]), units=groups)
     single = replace(context, limit=GroupLimit(replicas=1))
-
-    def equals(pool: WorkerPool | None) -> Callable[[], None]:
-        return lambda: _sweep(equal, single, pool, folder / str(next(numbers)))
-
-    contestants[ALONE] = Contestant(_on_one_thread(equals(None)), units=equal.seeds)
-    contestants[f"{TWO}, equal"] = Contestant(equals(places[TWO]), units=equal.seeds)
+    contestants[ALONE] = Contestant(_on_one_thread(sweep(equal, single, None)), units=equal.seeds)
+    contestants[f"{TWO}, equal"] = Contestant(sweep(equal, single, places[TWO]), units=equal.seeds)
     return contestants
 
 

@@ -106,7 +106,7 @@ def _run_search(word: str, command: Command) -> None:
 
 def raise_if_failed(outcome: Outcome, planned: Plan) -> None:
     """Exit code 1 with a list when runs failed or diverged, now or before."""
-    lines = [f"{task.label}: {error}" for task, error in outcome.failures]
+    lines = outcome.failed_lines
     lines += [
         f"{record.cell.dataset}_{record.cell.method}_{record.cell.latents} seed {record.seed}: "
         f"{'; '.join(record.flags)}"

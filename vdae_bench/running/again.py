@@ -52,8 +52,7 @@ def without_weights(planned: Plan, store: Store) -> list[Bare]:
 def price_of(bare: Sequence[Bare]) -> str:
     """Sentence that says what weights of finished runs would take, by what their records say that they took."""
     costs = [each.record.cost for each in bare]
-    work = sum(cost.train_flops + cost.evaluation_flops for cost in costs)
-    seconds = sum(cost.train_seconds + cost.validation_seconds + cost.evaluation_seconds for cost in costs)
+    work, seconds = sum(cost.flops for cost in costs), sum(cost.seconds for cost in costs)
     count = counted(len(bare), "finished run")
     return (
         f"{count} without weights, which only a run in training keeps; --train-again trains once more for weights "
@@ -72,7 +71,7 @@ def train_again(
     lacking = {(each.job.cell, each.seed) for each in bare if not each.found(again)}
     elsewhere = replace(context, store=again, keep_models=True)
     outcome = run_groups(plan_again(planned, lacking, again), elsewhere, options, stop)
-    lines = [f"{task.label}: {error}" for task, error in outcome.failures]
+    lines = outcome.failed_lines
     lines += [line for each in bare for line in _taken_over(each, store, again)]
     place = (bare[0].job.sweep, bare[0].job.protocol.name)
     if not [*again.checkpoint_paths(*place), *again.lease_paths(*place)]:  # of another process, or of what failed

@@ -33,6 +33,11 @@ class Outcome:
     failures: list[tuple[Task[Records], Exception]] = field(default_factory=list)
 
     @property
+    def failed_lines(self) -> list[str]:
+        """A line for each group that failed: which one, and why."""
+        return [f"{task.label}: {error}" for task, error in self.failures]
+
+    @property
     def diverged(self) -> list[Record]:
         """Records of the runs that did not stay finite."""
         return [record for record in self.records if record.status == "diverged"]

@@ -184,6 +184,16 @@ class Cost(BaseModel):
     replicas: int
     """Runs that trained together in its group."""
 
+    @property
+    def seconds(self) -> float:
+        """Seconds of all that the run did, its share of its group's, so that those of runs add up."""
+        return self.train_seconds + self.validation_seconds + self.evaluation_seconds
+
+    @property
+    def flops(self) -> int:
+        """FLOPs of training and, where it is recorded, of the test."""
+        return self.train_flops + self.evaluation_flops
+
 
 class Record(BaseModel):
     """The record of one finished run."""

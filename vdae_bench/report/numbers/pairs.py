@@ -12,7 +12,7 @@ from vdae_bench.paper.published import find_published
 from vdae_bench.report.numbers.comparable import doubts, few_samples, shorter, why_unequal
 from vdae_bench.report.numbers.rows import SCORES, title_of
 from vdae_bench.report.numbers.runs import grouped, protocol_of
-from vdae_bench.report.numbers.statistics import LEVEL, CellRuns, Estimate, Summary, mean_of, summarise
+from vdae_bench.report.numbers.statistics import LEVEL, CellRuns, Estimate, Summary, in_common, mean_of, summarise
 from vdae_bench.report.numbers.units import Unit, unit_of
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.system.words import counted
@@ -36,7 +36,7 @@ def paired(ran: Mapping[Cell, CellRuns], cell: Cell, other: Cell) -> list[Paired
     found = []
     for name, score in SCORES:
         ours, theirs = (ran[each].by_seed(score, unit) if each in ran else {} for each in (cell, other))
-        values = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
+        values = [one - another for one, another in in_common(ours, theirs)]
         found.append(Paired(name, mean_of(values) if values else None, *_printed_difference(cell, other, score)))
     return found
 
@@ -133,12 +133,11 @@ def _both(first: CellRuns, second: CellRuns) -> list[Paired]:
 
 def _pair(name: str, score: str, first: CellRuns, second: CellRuns, difference: Estimate) -> Pair:
     cells, unit = [first, second], unit_of(first.cell.dataset)
-    ours, theirs = (each.by_seed(score, unit) for each in cells)
-    scores = tuple(summarise(each[seed] for seed in ours.keys() & theirs.keys()) for each in (ours, theirs))
+    ours, theirs = map(summarise, zip(*in_common(*(each.by_seed(score, unit) for each in cells)), strict=True))
     apart = _meaningless(first) or why_unequal(cells) or (few_samples(cells) if score == "nll" else "")
     epochs = counted(first.completed[0].record.protocol["epochs"], "epoch")
     length = f" after {epochs}" if shorter(cells) else ""
-    return Pair(name, score, first, second, (scores[0], scores[1]), difference, 0, apart, length, tuple(doubts(cells)))
+    return Pair(name, score, first, second, (ours, theirs), difference, 0, apart, length, tuple(doubts(cells)))
 
 
 def _meaningless(cell: CellRuns) -> str:

@@ -357,19 +357,10 @@ def alike(runs: Iterable[Run]) -> bool:
 
 
 def total_seconds(runs: Sequence[Run]) -> float:
-    """Seconds of all that runs did: each run's share of its group's wall time, so that they add up."""
-    costs = [run.record.cost for run in runs]
-    return sum(
-        cost.train_seconds + validation_seconds(run) + cost.evaluation_seconds
-        for run, cost in zip(runs, costs, strict=True)
-    )
-
-
-def validation_seconds(run: Run) -> float:
-    """Seconds of the validation curve, where they are recorded."""
-    return float(getattr(run.record.cost, "validation_seconds", 0.0))
+    """Seconds of all that runs did."""
+    return sum(run.record.cost.seconds for run in runs)
 
 
 def total_flops(runs: Sequence[Run]) -> int:
-    """FLOPs of training and, where it is recorded, of evaluation."""
-    return sum(run.record.cost.train_flops + int(getattr(run.record.cost, "evaluation_flops", 0)) for run in runs)
+    """FLOPs of all that runs did."""
+    return sum(run.record.cost.flops for run in runs)

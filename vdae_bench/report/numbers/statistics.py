@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scipy.special import stdtrit  # Student's t quantile; scipy.stats would take a second to load
@@ -103,6 +103,15 @@ def difference_to_printed(ours: Summary, printed: PrintedValue, runs: int) -> Es
     if own + theirs and printed.plus_minus:
         freedom = (own + theirs) ** 2 / (own**2 / (ours.count - 1) + theirs**2 / (runs - 1))
     return Estimate(difference, math.sqrt(own + theirs), freedom, ours.count, slack)
+
+
+def in_common(first: Mapping[int, float], second: Mapping[int, float]) -> list[tuple[float, float]]:
+    """The scores of two cells in each seed that both have.
+
+    >>> in_common({0: 1.0, 1: 2.0}, {1: 5.0, 2: 6.0})
+    [(2.0, 5.0)]
+    """
+    return [(first[seed], second[seed]) for seed in sorted(first.keys() & second.keys())]
 
 
 @dataclass(frozen=True)

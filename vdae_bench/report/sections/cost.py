@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from vdae_bench.report.numbers.runs import Run, alike, grouped, total_flops, total_seconds, validation_seconds
+from vdae_bench.report.numbers.runs import Run, alike, grouped, total_flops, total_seconds
 from vdae_bench.report.numbers.subject import Subject
 from vdae_bench.report.style.markdown import escape, table
 from vdae_bench.report.style.section import Section
@@ -27,7 +27,7 @@ def costs_table(runs: Sequence[Run]) -> str:
                 threads,
                 str(len(members)),
                 rough_duration(sum(cost.train_seconds for cost in costs)),
-                rough_duration(sum(validation_seconds(run) for run in members)),
+                rough_duration(sum(cost.validation_seconds for cost in costs)),
                 rough_duration(sum(cost.evaluation_seconds for cost in costs)),
                 rough_duration(total_seconds(members)),
                 flops(total_flops(members)),

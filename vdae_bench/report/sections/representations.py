@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from vdae_bench.paper.published import PublishedRow, load_table, outside_numbers, table_names
 from vdae_bench.report.numbers.comparable import why_unequal
 from vdae_bench.report.numbers.rows import title_of
-from vdae_bench.report.numbers.statistics import CellRuns, Estimate, Summary, mean_of, summarise
+from vdae_bench.report.numbers.statistics import CellRuns, Estimate, Summary, in_common, mean_of, summarise
 from vdae_bench.report.numbers.subject import Subject
 from vdae_bench.report.numbers.units import BITS_PER_DIM
 from vdae_bench.report.style.figure import GREY, MORE_STYLES, STYLES, canvas, drawn
@@ -34,8 +34,7 @@ class TwoSpaces:
 
     def by_seed(self) -> list[tuple[float, float]]:
         """Test NLL in bits/dim of both, for each seed that both have."""
-        pixels, logits = (each.by_seed("nll", BITS_PER_DIM) for each in (self.pixels, self.logits))
-        return [(pixels[seed], logits[seed]) for seed in sorted(pixels.keys() & logits.keys())]
+        return in_common(*(each.by_seed("nll", BITS_PER_DIM) for each in (self.pixels, self.logits)))
 
     def nll(self) -> tuple[Summary, Summary]:
         """Test NLL in bits/dim of both, over those seeds."""

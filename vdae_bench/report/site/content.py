@@ -118,13 +118,14 @@ class ShownCell:
 
 def shown_cells(runs: Sequence[Run]) -> list[ShownCell]:
     """Every cell that has a record, those of the best protocols first."""
+    return [each for place, members in _best_first(runs) for each in _cells_of(place, members)]
+
+
+def _best_first(runs: Sequence[Run]) -> list[tuple[Place, list[Run]]]:
+    """The runs of each sweep under each protocol, the best protocols first."""
     best = list(reversed(protocols_of(runs)))
-    places = sorted(by_folder(runs).items(), key=lambda item: (_rank(item[0][0], best), item[0]))
-    return [each for place, members in places for each in _cells_of(place, members)]
-
-
-def _rank(protocol: str, best: Sequence[str]) -> int:
-    return best.index(protocol) if protocol in best else len(best)
+    rank = {protocol: place for place, protocol in enumerate(best)}
+    return sorted(by_folder(runs).items(), key=lambda item: (rank.get(item[0][0], len(best)), item[0]))
 
 
 def _cells_of(place: Place, members: list[Run]) -> Iterator[ShownCell]:
@@ -146,9 +147,7 @@ def selection_of(members: list[Run]) -> Selection | None:
 
 def cards(runs: Sequence[Run]) -> list[Card]:
     """A card for each sweep under each protocol, the best protocols first."""
-    best = list(reversed(protocols_of(runs)))
-    places = sorted(by_folder(runs).items(), key=lambda item: (_rank(item[0][0], best), item[0]))
-    return [_card(*place, members) for place, members in places]
+    return [_card(*place, members) for place, members in _best_first(runs)]
 
 
 def _card(protocol: str, sweep: str, members: list[Run]) -> Card:
