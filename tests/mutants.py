@@ -714,15 +714,15 @@ count the samples of a half as those of a quarter
 -whole + math.log(PARTS / len(half_sums))
 +whole
 
-=== report/numbers/pairs.py tests/report/test_story.py
+=== report/numbers/statistics.py tests/report/test_story.py
 pair the story's seeds by rank
--values = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
-+values = [one - other for (_, one), (_, other) in zip(sorted(ours.items()), sorted(theirs.items()), strict=False)]
+-[(first[seed], second[seed]) for seed in sorted(first.keys() & second.keys())]
++[(first[one], second[other]) for one, other in zip(sorted(first), sorted(second), strict=False)]
 
 === report/numbers/pairs.py tests/report/test_pairs.py
 show the scores of all seeds beside a difference of some
--summarise(each[seed] for seed in ours.keys() & theirs.keys())
-+summarise(each.values())
+-zip(*in_common(*(each.by_seed(score, unit) for each in cells)), strict=True)
++(each.by_seed(score, unit).values() for each in cells)
 forget that pairs share the level
 -self.estimate.interval(1 - (1 - LEVEL) / max(1, self.family))
 +self.estimate.interval(LEVEL)
