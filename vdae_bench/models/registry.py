@@ -16,8 +16,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import KW_ONLY, dataclass, field
+from functools import cache
 from importlib.machinery import SourceFileLoader
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -247,7 +248,13 @@ def plain_title(title: str) -> str:
 
 def method_ids() -> list[str]:
     """Ids of all known methods, in alphabetical order."""
-    return sorted({*BUILT_IN, *FLOWS, *_registered, *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))})
+    return sorted({*BUILT_IN, *FLOWS, *_registered, *(point.name for point in _installed())})
+
+
+@cache
+def _installed() -> tuple[EntryPoint, ...]:
+    """The methods of installed packages; looking for them opens a file of each."""
+    return tuple(entry_points(group=ENTRY_POINT_GROUP))
 
 
 def known_methods() -> list[Method]:
@@ -271,7 +278,7 @@ def get_method(method_id: str) -> Method:
         elif method_id in FLOWS:
             register(importlib.import_module("vdae_bench.models.methods.flow_row").row_of(method_id))
         else:
-            for point in entry_points(group=ENTRY_POINT_GROUP, name=method_id):
+            for point in (each for each in _installed() if each.name == method_id):
                 with foreign(f"method {method_id} cannot be imported from {point.value}"):
                     register(point.load())
     if method_id not in _registered:

@@ -66,7 +66,8 @@ def _check(value: Any, depth: int) -> None:
         if depth == DEEPEST:
             raise ValueError("nested too deep")
         for each in (*value, *value.values()) if isinstance(value, dict) else value:
-            _check(each, depth + 1)
+            if isinstance(each, str | dict | list):  # most of a record are numbers, which `loads` has checked
+                _check(each, depth + 1)
 
 
 def digest(content: Any) -> str:
@@ -104,4 +105,4 @@ def unsealed(text: str | bytes) -> dict[str, Any]:
 
 def _without_spaces(text: str | bytes) -> str:
     plain = text.decode() if isinstance(text, bytes) else text
-    return re.sub(r'("(?:[^"\\]|\\.)*")|\s+', r"\1", plain)
+    return "".join(re.findall(r'"[^"\\]*(?:\\.[^"\\]*)*"|[^\s"]+', plain))
