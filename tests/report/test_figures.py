@@ -83,13 +83,13 @@ def test_names_stand_at_the_ends_of_their_lines_and_never_on_each_other() -> Non
 def test_variants_of_a_method_are_drawn_as_differences_paired_by_seed(variants: Store) -> None:
     cells = cells_of(select(load_runs(variants)))
     figure = curves.learning_curves(cells)
-    said = "less precision float32\n(nats)"
+    said = "less float32\n(nats)"
     (below,) = (axes for axes in figure.axes if axes.get_ylabel() == said)
     (line,) = (line for line in below.lines if line.get_label() == "L-VDAE (precision mixed)")
     np.testing.assert_allclose(line.get_ydata(), -0.015)
     low, high = below.get_ylim()
     assert -0.03 < low < -0.02 and 0 < high < 0.01  # what the curves above, hundreds of nats high, do not show
-    assert sorted(names_of(figure)) == ["VAE", "precision float32", "precision mixed"]
+    assert sorted(names_of(figure)) == ["VAE", "float32", "mixed"]
 
 
 def forest_figure(store: Store) -> Figure:

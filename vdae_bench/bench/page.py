@@ -432,8 +432,8 @@ def _draw_memory(axes: Axes, measured: Sequence[Entry]) -> None:
             _line(axes, subject, *zip(*held, strict=True)).set_label(subject)
     _logarithmic(axes, GROWTH_AXES["R"], "MiB a replica")
     axes.set_yscale("linear")
-    axes.set_ylim(bottom=0)
     if axes.lines:
+        axes.set_ylim(0, 1.5 * max(float(np.max(line.get_ydata())) for line in axes.lines))
         axes.legend(fontsize=7, loc="upper left", handlelength=2.6)
 
 
@@ -457,7 +457,7 @@ def _logarithmic(axes: Axes, title: str, unit: str) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.margins(y=0.25)
+    axes.margins(y=0.4)
     axes.set_xlabel(title)
     axes.set_ylabel(unit)
 

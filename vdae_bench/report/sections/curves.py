@@ -83,8 +83,11 @@ class Panel:
     """The title of the only method, of which the lines are variants; "" where they are of several methods."""
 
     def name(self, line: Line) -> str:
-        """A line's name beside it: what the panel's title says already is left out."""
-        return line.label.removeprefix(f"{self.method} (").removesuffix(")") if self.method else line.label
+        """A line's name beside it, without the method that the title names and the option that all lines have."""
+        own, *names = (each.label.removeprefix(f"{self.method} (").removesuffix(")") for each in (line, *self.lines))
+        option = own.partition(" ")[0] + " "
+        shared = self.method and all(name.startswith(option) for name in names)
+        return (own.removeprefix(option) if shared else own) if self.method else line.label
 
     @property
     def differences(self) -> list[tuple[Line, NDArray[np.float64]]]:
@@ -166,38 +169,39 @@ def _in_unit(nats: list[float | None], dataset: str) -> list[float]:
 def learning_curves(cells: list[CellRuns]) -> Figure:
     """The figure of all completed runs, some of which were trained."""
     panels = panels_of(cells)
-    columns = _columns(len(panels))
+    named = all(len(panel.lines) <= NAMED for panel in panels)
+    columns = _columns(len(panels), 3 if named else 4)
     rows = math.ceil(len(panels) / columns)
     below = any(panel.differences for panel in panels)
-    named = all(len(panel.lines) <= NAMED for panel in panels)
     width = 2.5 + (0.7 if named else 0)
     figure = canvas(max(width * columns, 4.6), (2.3 + (1.1 if below else 0)) * rows + 0.5)
     heights = [2.0, 1.0] if below else [1.0]
-    grid = figure.subplots(rows * len(heights), columns, squeeze=False, height_ratios=heights * rows)
-    places = list(grid[:: len(heights)].flat)
-    lower = list(grid[1 :: len(heights)].flat) if below else []
-    for index, (place, panel) in enumerate(zip(places, panels, strict=False)):
-        first = index % columns == 0 or panel.unit != panels[index - 1].unit
+    grid = figure.add_gridspec(rows * len(heights), columns, height_ratios=heights * rows)
+    for index, panel in enumerate(panels):
+        row, column = index // columns * len(heights), index % columns
+        end = row + len(heights) - bool(panel.differences)
+        place = lowest = figure.add_subplot(grid[row:end, column])
         _draw(place, panel, named)
-        place.set_ylabel(f"-ELBO ({panel.unit})" if first else "")
+        if column == 0 or panel.unit != panels[index - 1].unit:
+            place.set_ylabel(f"-ELBO ({panel.unit})")
         if panel.differences:
-            _draw_differences(lower[index], panel)
-        elif below:
-            lower[index].set_axis_off()
+            lowest = figure.add_subplot(grid[end, column])
+            _draw_differences(lowest, panel)
         if index + columns >= len(panels):
-            (lower[index] if panel.differences else place).set_xlabel("epoch")
-    free = places[len(panels) :]
-    for place in (*free, *lower[len(panels) :]):
-        place.set_axis_off()
+            lowest.set_xlabel("epoch")
+    free = None
+    if len(panels) % columns:
+        free = figure.add_subplot(grid[-len(heights) :, -1])
+        free.set_axis_off()
     datasets = sorted({each.cell.dataset for each in cells})
     lines = {} if named else {line.label: line.style for panel in panels for line in panel.lines}
-    _legend(figure, free[0] if free else None, panels, lines, datasets[0] if len(datasets) == 1 else "")
+    _legend(figure, free, panels, lines, datasets[0] if len(datasets) == 1 else "")
     return figure
 
 
-def _columns(panels: int) -> int:
-    """Three or four, whichever leaves fewer places empty."""
-    return panels if panels <= 4 else min((4, 3), key=lambda columns: -panels % columns)
+def _columns(panels: int, most: int) -> int:
+    """So many that fewest places stay empty, and of those the most."""
+    return panels if panels <= most else min((most, most - 1), key=lambda columns: -panels % columns)
 
 
 def _draw(axes: Axes, panel: Panel, named: bool) -> None:

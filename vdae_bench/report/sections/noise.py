@@ -39,8 +39,8 @@ CONTAINS_COUPLED = "NICE decoder of its own"
 
 HEADROOM = 3.0
 """Bits/dim above the coupled model's floor at the largest noise that the figure shows."""
-RING = 2.5
-"""Points by which a marker is larger than that of the line above it, of which a ring shows where both lie together."""
+RING = 2.0
+"""Points by which a marker is larger than that of the line above it, so that its ring shows where both lie together."""
 
 
 def note(selection: Selection) -> str:
@@ -73,8 +73,8 @@ def _figure(curves: list[NoiseCurve], nice: float | None, note: str) -> Figure:
     figure = canvas(6.4, 4.8)
     axes = figure.subplots()
     styles = dict(zip(LABELS.values(), STYLES, strict=False))
-    for beneath, curve in enumerate(reversed(curves)):
-        _curve(axes, curve, styles[curve.label], 4 + RING * beneath)
+    for place, curve in enumerate(curves, 1):
+        _curve(axes, curve, styles[curve.label], 4 + RING * (len(curves) - place))
     every = sorted({level for curve in curves for level in curve.points})
     ends = np.array([every[0], every[-1]])
     floors = [coupled_floor(level) for level in ends]
@@ -99,7 +99,8 @@ def _figure(curves: list[NoiseCurve], nice: float | None, note: str) -> Figure:
 
 def _curve(axes: Axes, curve: NoiseCurve, style: Style, size: float) -> None:
     levels, scores = np.array(list(curve.points)), list(curve.points.values())
-    axes.plot(levels, np.array([score.mean for score in scores]), label=curve.label, **style.marked(size))
+    means = np.array([score.mean for score in scores])
+    axes.plot(levels, means, label=curve.label, markerfacecolor="white", **style.marked(size))
     band(axes, levels, [score.lowest for score in scores], [score.highest for score in scores], style)
 
 
