@@ -378,9 +378,8 @@ def _targets(axes: Axes, measured: Sequence[Entry]) -> None:
     names = list(dict.fromkeys(_target_name(entry) for entry, _ in judged))
     both = {name for name in names if len([entry for entry, _ in judged if _target_name(entry) == name]) > 1}
     for entry, (value, low, high) in judged:
-        place = names.index(_target_name(entry))
-        if _target_name(entry) in both:
-            place += -0.17 if entry.precision == "float32" else 0.17
+        aside = 0.17 if _target_name(entry) in both else 0.0
+        place = names.index(_target_name(entry)) + (-aside if entry.precision == "float32" else aside)
         style = SUBJECTS.get(entry.subject, STYLES[6])
         face = style.colour if entry.precision == "float32" else "white"
         value, low, high = (min(max(each, SHOWN[0]), SHOWN[1]) for each in (value, low, high))

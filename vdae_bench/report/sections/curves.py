@@ -69,7 +69,7 @@ class Line:
             np.array([each.validation[each.seeds.index(seed), :length] for seed in both]).reshape(-1, length)
             for each in (self, other)
         )
-        return own - theirs
+        return np.subtract(own, theirs)
 
 
 @dataclass(frozen=True)
