@@ -151,7 +151,7 @@ def test_a_browser_shows_what_runs_and_loads_new_records(store: Store, tmp_path:
         tab.wait("document.querySelectorAll('.cards li').length === 2")
 
 
-LONG_TRIALS = SEARCHED.but(grid={"latents": [3], "method": ["vae"]}, protocol={"epochs": 150}, search={"share": None})
+LONG_TRIALS = SEARCHED.but(grid={"latents": [3], "method": ["vae"]}, protocol={"epochs": 150}, search={"share": []})
 
 
 @pytest.mark.slow
@@ -168,6 +168,7 @@ def test_beside_a_real_run_it_shows_what_is_at_work_its_curve_the_time_left_and_
     spec.write(shell.folder)
     watch = shell.start("watch", "tiny.yaml", fresh=True)
     address = watch.stdout.readline().strip()  # type: ignore[union-attr]
+    assert address.startswith("http://127.0.0.1:")
     with opened_tab(tmp_path) as tab:
         tab.open(address)
         tab.wait("document.getElementById('now-said').textContent.includes('0 processes at work')")

@@ -69,7 +69,8 @@ class Line:
             np.array([each.validation[each.seeds.index(seed), :length] for seed in both]).reshape(-1, length)
             for each in (self, other)
         )
-        return np.subtract(own, theirs)
+        less: NDArray[np.float64] = own - theirs
+        return less
 
 
 @dataclass(frozen=True)
