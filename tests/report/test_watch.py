@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import signal
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -16,8 +14,6 @@ import torch
 
 from tests.support.browser import opened_tab
 from tests.support.records import PROTOCOL, made_up_record, publish
-from tests.support.shell import Shell
-from tests.support.specs import LONG, SEARCHED, Spec
 from vdae_bench.report.site import live
 from vdae_bench.report.site.live import Watch
 from vdae_bench.report.site.server import serving
@@ -149,41 +145,3 @@ def test_a_browser_shows_what_runs_and_loads_new_records(store: Store, tmp_path:
         publish(store, "more", "quick", CELL.slug, [made_up_record(CELL, 0)])
         watch._due = 0.0
         tab.wait("document.querySelectorAll('.cards li').length === 2")
-
-
-LONG_TRIALS = SEARCHED.but(grid={"latents": [3], "method": ["vae"]}, protocol={"epochs": 150}, search={"share": []})
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("verb", "spec", "label", "line"),
-    [
-        ("sweep", LONG, "binary-tiny_lvdae_4 seed 0", r"binary-tiny_lvdae_4, seed 0"),
-        ("search", LONG_TRIALS, "search binary-tiny_vae_3", r"trial \d+"),
-    ],
-)
-def test_beside_a_real_run_it_shows_what_is_at_work_its_curve_the_time_left_and_the_end(
-    shell: Shell, tmp_path: Path, verb: str, spec: Spec, label: str, line: str
-) -> None:
-    spec.write(shell.folder)
-    watch = shell.start("watch", "tiny.yaml", fresh=True)
-    address = watch.stdout.readline().strip()  # type: ignore[union-attr]
-    assert address.startswith("http://127.0.0.1:")
-    with opened_tab(tmp_path) as tab:
-        tab.open(address)
-        tab.wait("document.getElementById('now-said').textContent.includes('0 processes at work')")
-        run = shell.start(verb, "tiny.yaml", "--checkpoint-every", "0.2s", "-q")
-        processes = "document.getElementById('now-processes')"
-        tab.wait(f"{processes}.textContent.includes('{label}') && {processes}.querySelector('canvas')")
-        names = tab.run(f"[...{processes}.querySelectorAll('.u-legend th')].map((each) => each.textContent)")
-        assert names[0] == "epoch" and re.fullmatch(line, names[1])
-        tab.wait(f"{processes}.textContent.includes(' left')")
-        run.communicate(timeout=120)
-        assert run.returncode == 0
-        tab.wait("document.getElementById('now-said').textContent.includes('0 processes at work')")
-        if verb == "sweep":
-            tab.wait("document.querySelectorAll('#table tbody tr').length === 1")
-        assert not [each for each in tab.complaints if "now.json" not in each]
-    watch.send_signal(signal.SIGINT)
-    watch.communicate(timeout=60)
-    assert watch.returncode == 0
