@@ -64,7 +64,7 @@ def test_the_cache_keeps_it_packed(packed, tmp_path):
 
 def test_labels_of_several_numbers_give_the_class(tmp_path):
     path = tmp_path / "labels.gz"
-    labels = np.arange(12, dtype=">i4").reshape(4, 3) - 2
+    labels = (np.arange(12).reshape(4, 3) - 2).astype(">i4")
     path.write_bytes(gzip.compress(struct.pack(">HBB2I", 0, 0x0C, 2, 4, 3) + labels.tobytes()))
     assert np.array_equal(read_idx(path), labels)
 

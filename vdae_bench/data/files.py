@@ -123,9 +123,9 @@ def _require_checksum(found: str | None, file: IdxFile, origin: str) -> None:
 
 
 def _digest_while_copying(stream: BufferedIOBase, file: IdxFile, sink: BinaryIO | None) -> str | None:
-    """Hash (and copy) at most one byte more than `file` has; None if there is one."""
+    """Hash (and copy) at most one byte more than `file` can have; None if there is one."""
     checksum = hashlib.md5(usedforsecurity=False) if file.packed else hashlib.sha256()
-    left = file.size + 1
+    left = file.most_bytes + 1
     while left and (chunk := stream.read(min(BYTES_AT_A_TIME, left))):
         left -= len(chunk)
         checksum.update(chunk)

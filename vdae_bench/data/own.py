@@ -65,7 +65,7 @@ def own_arrays(own: OwnImages) -> dict[str, NDArray[np.uint8]]:
     """
     found: dict[str, NDArray[np.uint8]] = {}
     folders = [place for place in (own.train, own.test) if place.is_dir()]
-    classes_there = sorted({_class_of(path, folder) for folder in folders for path in _paths(folder)})
+    classes_there = sorted({_class_of(path, folder) for folder in folders for path in _paths(folder)} - {""})
     if len(classes_there) > MOST_CLASSES:
         raise UserError(
             f"{own.train} and {own.test} have more than {MOST_CLASSES} subfolders, each a class: merge some"
@@ -178,4 +178,5 @@ def _pictures(folder: Path, classes: Sequence[str]) -> tuple[NDArray[np.uint8], 
                 "bring all to one size"
             )
         images.append(image)
-    return np.stack(images), np.array([classes.index(_class_of(path, folder)) for path in paths], np.uint8)
+    named = (_class_of(path, folder) for path in paths)
+    return np.stack(images), np.array([classes.index(name) if name else 0 for name in named], np.uint8)
