@@ -20,7 +20,7 @@ from vdae_bench.errors import UserError
 from vdae_bench.system.words import counted
 
 UNSIGNED_BYTE = 0x08
-TYPES = {UNSIGNED_BYTE: np.dtype("u1"), 0x0C: np.dtype(">i4")}
+TYPES: dict[int, np.dtype[Any]] = {UNSIGNED_BYTE: np.dtype("u1"), 0x0C: np.dtype(">i4")}
 """Types of values that are read: images and most labels are bytes, QMNIST's labels whole numbers."""
 GZIP_MAGIC = b"\x1f\x8b"
 

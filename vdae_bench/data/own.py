@@ -45,11 +45,13 @@ def own_dataset(
     train = arrays["train-images"]
     if validation_images is None:
         validation_images = min(10_000, max(1, len(train) // VALIDATION_SHARE))
-    files = [
+    train_images, train_labels, test_images, test_labels = (
         IdxFile(file, array.shape, hashlib.sha256(idx_content(array, file)).hexdigest())
         for file, array in arrays.items()
-    ]
-    made = ImageFiles(name, *files, validation_images=validation_images, own=own)
+    )
+    made = ImageFiles(
+        name, train_images, train_labels, test_images, test_labels, validation_images=validation_images, own=own
+    )
     if sha256 not in (None, made.sha256):
         raise UserError(
             f"{name} has the SHA-256 {made.sha256}, not {sha256}: these are other images, or correct sha256"

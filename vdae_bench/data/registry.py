@@ -293,12 +293,15 @@ register_dataset(
 )
 
 
-def _packed(names: tuple[str, str, str, str], shapes: tuple[tuple[int, ...], ...], md5s: str) -> tuple[IdxFile, ...]:
+def _packed(
+    names: tuple[str, ...], shapes: tuple[tuple[int, ...], ...], md5s: str
+) -> tuple[IdxFile, IdxFile, IdxFile, IdxFile]:
     """The four files of a data set of which only the checksums of the .gz are published."""
-    return tuple(
+    train_images, train_labels, test_images, test_labels = (
         IdxFile(name, shape, gz_md5=md5, value_bytes=4 if name.endswith("-int") else 1)
         for name, shape, md5 in zip(names, shapes, md5s.split(), strict=True)
     )
+    return train_images, train_labels, test_images, test_labels
 
 
 MNIST_NAMES = (

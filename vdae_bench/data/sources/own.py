@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 from vdae_bench.data.files import SourceError, copy_checked
 from vdae_bench.data.idx import idx_content
@@ -22,7 +23,7 @@ def sources(dataset: ImageFiles) -> Iterator[Source]:
 def _take(dataset: ImageFiles, folder: Path, report: Report) -> None:
     assert dataset.own
     for file, array in zip(dataset.files, own_arrays(dataset.own).values(), strict=True):
-        content = io.BufferedReader(io.BytesIO(idx_content(array, file.name)))  # type: ignore[arg-type]
+        content = cast(io.BufferedReader, io.BufferedReader(io.BytesIO(idx_content(array, file.name))))
         try:
             copy_checked(content, file, folder, file.name)
         except SourceError:
