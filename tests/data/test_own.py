@@ -123,7 +123,7 @@ def test_images_that_change_while_a_command_runs_are_not_taken(arrays):
         (TRAIN, {"test": "none.npy"}, "cannot read .*none.npy: No such file"),
         (TRAIN, {"test_labels": "train.npy"}, "give a number from 0 to 255 an image"),
         (TRAIN, {"train_labels": "few.npy"}, "has 3 labels for 12 images of .*: give one for each"),
-        (TRAIN, {"test": "empty"}, "has no pictures: give a folder of .bmp,"),
+        (TRAIN, {"test": "empty"}, r"has no pictures \(.bmp, .*\): give a folder that has"),
         (TRAIN, {"test": "torn"}, "a.png is no picture that can be read .*: mend it, or take it away"),
         (TRAIN, {"test": "sizes"}, "x.png has 2 x 2 pixels and 000.png 4 x 6: bring all to one size"),
         (TRAIN, {"validation_images": 12}, "12 validation images must leave some of the 12 training images"),

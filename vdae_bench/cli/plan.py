@@ -186,6 +186,6 @@ def show_validation(word: str) -> None:
     for each in own_datasets():
         counts = ", ".join(f"{count:,} {split}" for split, count in each.counts.items())
         size = " x ".join(map(str, each.image_shape))
-        click.echo(f"{each.name}: {counts} images of {size} pixels, sha256 {each.sha256}")
+        click.echo(f"{each.name}: {size} pixels; {counts}; sha256 {each.sha256}")
     size = f"{counted(len(spec.cells), 'cell')}, {counted(spec.seeds, 'seed')} each"
     click.echo(f"{spec.name}: {size}, protocol {spec.protocol.name}")

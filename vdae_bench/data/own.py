@@ -162,7 +162,8 @@ def _pictures(folder: Path, classes: Sequence[str]) -> tuple[NDArray[np.uint8], 
 
     paths = _paths(folder)
     if not paths:
-        raise UserError(f"{folder} has no pictures: give a folder of {', '.join(PICTURES)} files, or a .npy file")
+        known = ", ".join(PICTURES)
+        raise UserError(f"{folder} has no pictures ({known}): give a folder that has, or a .npy file")
     images: list[NDArray[np.uint8]] = []
     for path in paths:
         content = _content(path, LARGEST_PICTURE)
