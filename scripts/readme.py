@@ -52,8 +52,8 @@ def found(page: str) -> str:
 
 def _table(headings: list[str], rows: Iterable[list[str]]) -> str:
     """A table without padding, which would cost the README its bytes."""
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    first, *rest = (f"| {' | '.join(line)} |\n" for line in [headings, *rows])
+    return "".join([first, f"|{'---|' * len(headings)}\n", *rest])
 
 
 def with_found(readme: str, page: str) -> str:
@@ -65,4 +65,6 @@ def with_found(readme: str, page: str) -> str:
 
 if __name__ == "__main__":
     sys.stdout.write(f"{README.relative_to(TOP)}\n")
-    README.write_text(with_found(README.read_text(encoding="utf-8"), PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    README.write_text(
+        with_found(README.read_text(encoding="utf-8"), PAGE.read_text(encoding="utf-8")), encoding="utf-8"
+    )

@@ -1,0 +1,47 @@
+"""The lines that end a run: its page, its figures, the command that a reader may want next."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tests.support.records import publish_table
+from vdae_bench.cli import run as commands
+from vdae_bench.cli.main import cli
+from vdae_bench.running.options import Command, MachineOptions
+from vdae_bench.spec.check import find_spec, load_spec
+from vdae_bench.store.records import Store
+
+
+@pytest.mark.usefixtures("blank_pictures")
+@pytest.mark.parametrize(("verb", "target"), [("sweep", "table2"), ("search", "table2")])
+def test_a_run_ends_with_its_page_and_the_next_command(verb, target, store: Store, tmp_path: Path, capsys):
+    publish_table(store, "table2")
+    machine = MachineOptions(results=store.root, reports=tmp_path / "reports")
+    commands.report_sweep(load_spec(find_spec("table2")), store, Command(verb, (target,), machine=machine))
+    lines = capsys.readouterr().out.splitlines()
+    start = next(place for place, line in enumerate(lines) if line.startswith("Report: "))
+    page, browser, *named, last = lines[start:]
+    figures = " ".join(named)
+    assert page.startswith("Report: ") and Path(page.removeprefix("Report: ")).is_file()
+    assert Path(browser.removeprefix("For a browser: ")).is_file()
+    assert figures.startswith("Figures in ") and "table2-curves.png" in figures
+    folder = f"--results {store.root}"
+    if verb == "search":
+        assert last == f"Next: vdae-bench sweep table2 {folder}"
+    else:
+        assert last == f"Next: vdae-bench explain binary-mnist_lvdae-nice_784 --protocol quick {folder}"
+        words = shlex.split(last.removeprefix("Next: "))[1:]
+        assert CliRunner().invoke(cli, words).exit_code == 0
+
+
+@pytest.mark.usefixtures("blank_pictures")
+def test_a_figure_of_the_paper_is_named(store: Store, tmp_path: Path, capsys, monkeypatch):
+    publish_table(store, "table2")
+    monkeypatch.setitem(commands.FIGURE_OF_PART, "figure2", "curves")  # made-up records have no samples
+    command = Command("reproduce", ("figure2",), machine=MachineOptions(results=store.root, reports=tmp_path / "r"))
+    commands.report_sweep(load_spec(find_spec("table2")), store, command)
+    assert "\nFigure 2 of the paper: " in capsys.readouterr().out
