@@ -33,7 +33,7 @@ def test_a_run_ends_with_its_page_and_the_next_command(verb, target, store: Stor
     if verb == "search":
         assert last == f"Next: vdae-bench sweep table2 {folder}"
     else:
-        assert last == f"Next: vdae-bench explain binary-mnist_lvdae-nice_784 --protocol quick {folder}"
+        assert last == f"Next: vdae-bench explain binary-mnist_vae_16 --protocol quick {folder}"
         words = shlex.split(last.removeprefix("Next: "))[1:]
         assert CliRunner().invoke(cli, words).exit_code == 0
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.readme import with_found
+from scripts.readme import rows_of, with_found
 from tests.support.markdown_tables import table_with
 from tests.support.records import made_up_record, publish
 from vdae_bench.report.numbers.chapters import Chapter, Part
@@ -241,5 +241,5 @@ def test_the_readme_shows_every_lead_of_the_records_and_every_claim_once():
         assert longest["protocol"].endswith(f"{row['epochs']} epochs")
     board = table_with(section, "which")
     named = {each: row["verdict"] for row in board for each in row["which"].split(", ") if each != "-"}
-    assert named == {row[""]: row["verdict"].strip("*") for row in table_with(committed, "claim")}
+    assert named == {row[""]: row["verdict"].strip("*") for row in rows_of(committed, "claim")}
     assert sum(int(row["claims"]) for row in board) == len(named)

@@ -47,7 +47,7 @@ def _cells_of_spec(ctx: click.Context, param: click.Parameter, incomplete: str) 
     from vdae_bench.spec.check import find_spec, load_spec
 
     patterns = [f"*_{method.id}_*" for method in known_methods()]
-    word = ctx.params.get("spec") or ctx.params.get("part")
+    word = next(iter([*filter(None, map(ctx.params.get, ("spec", "part"))), *ctx.args]), "")
     try:
         cells = [cell.slug for cell in load_spec(find_spec(str(word))).cells]
     except Exception:  # what is wrong with the spec, the verb will say

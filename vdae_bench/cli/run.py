@@ -145,11 +145,11 @@ def report_sweep(spec: SweepSpec, store: Store, command: Command) -> None:
                 for written in build_reports(store, command.machine.reports, protocol=protocol, formats=FORMATS):
                     if (written.sweep, written.protocol, written.path.suffix) == (spec.name, name, ".md"):
                         click.echo(written.console)
-                        for line in _closing_lines(written, store, command):
+                        for line in _closing_lines(written, spec, store, command):
                             click.echo(line)
 
 
-def _closing_lines(written: WrittenReport, store: Store, command: Command) -> Iterator[str]:
+def _closing_lines(written: WrittenReport, spec: SweepSpec, store: Store, command: Command) -> Iterator[str]:
     """The page for a browser, the figures, and the command that a reader may want next."""
     yield f"For a browser: {short(written.path.with_name('index.html'))}"
     if written.figures:
@@ -161,7 +161,8 @@ def _closing_lines(written: WrittenReport, store: Store, command: Command) -> It
             yield f"{target[:-1].capitalize()} {target[-1]} of the paper: {short(figure)}"
     folder = [] if command.machine.results == Path("results") else ["--results", str(command.machine.results)]
     plugins = [word for plugin in command.plugins for word in ("--plugin", str(plugin))]
-    cell = next((path.parent.name for path in store.record_paths(written.protocol, written.sweep)), None)
+    there = {path.parent.name for path in store.record_paths(written.protocol, written.sweep)}
+    cell = next((each.slug for each in spec.cells if each.slug in there), None)
     if command.verb == "search" or cell is None:
         words = [*plugins, "sweep", target, *folder]
     else:
