@@ -6,7 +6,7 @@ PROTOCOL ?= quick
 # A worker for each processor; who runs out of tests takes some of another's.
 PARALLEL ?= -n auto --dist worksteal
 
-.PHONY: help install demo reproduce evidence test test-fast check docs report report-check bench gpu mutants chaos lock audit clean
+.PHONY: help install demo reproduce evidence test test-fast check docs notebooks report report-check bench gpu mutants chaos lock audit clean
 
 help:
 	@echo "make reproduce   Table 1 on real MNIST at protocol quick (PROTOCOL=smoke|quick|standard|paper)"
@@ -16,6 +16,7 @@ help:
 	@echo "make test-fast   the same without those marked slow: processes that are killed, clusters, databases"
 	@echo "make check       lint, format and types"
 	@echo "make docs        the documentation, in docs/_build/html (after the first time without a network)"
+	@echo "make notebooks   run the notebooks anew, and keep what they show"
 	@echo "make mutants     break the mathematics on purpose, over 100 ways: a test must catch each (a quarter of an hour)"
 	@echo "make bench       time our steps beside other ways of taking them (10 minutes on two quiet cores)"
 	@echo "make gpu         a short loan of a GPU without a network: gpu.tar, with what it needs and scripts/gpu.sh"
@@ -72,6 +73,10 @@ docs: $(VENV)/installed-docs
 	$(BIN)/python -m pytest tests/repository/test_documentation.py vdae_bench/api.py vdae_bench/models
 	$(BIN)/python -m sphinx -q --fail-on-warning --keep-going --fresh-env --write-all -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
+
+notebooks: install
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[notebooks]'
+	$(BIN)/python scripts/notebooks.py
 
 report: install
 	$(BIN)/vdae-bench report
