@@ -44,10 +44,23 @@ class Verb(click.Command):
                     formatter.write_dl(lines)
 
 
-class Verbs(click.Group):
-    """The verbs, listed in the order of use."""
+class Parts(click.Group):
+    """A verb of several parts, each listed with a whole line."""
 
     command_class = Verb
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every part, in the order of the code."""
+        return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each part; no line is cut."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self.commands[name].short_help or "") for name in self.list_commands(ctx)])
+
+
+class Verbs(Parts):
+    """The verbs, listed in the order of use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Every verb, in the order of use."""

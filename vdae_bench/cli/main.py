@@ -12,7 +12,7 @@ import click
 from vdae_bench import __version__
 from vdae_bench.cli import streams
 from vdae_bench.cli.completion import complete_cells, complete_sweeps
-from vdae_bench.cli.help import Verbs, example
+from vdae_bench.cli.help import Parts, Verbs, example
 from vdae_bench.cli.lists import list_verb
 from vdae_bench.cli.options import (
     data_option,
@@ -60,7 +60,10 @@ cli.add_command(list_verb)
 @click.argument("part", type=click.Choice(PARTS))
 @takes(options=SpecOptions, machine=MachineOptions, run=RunOptions)
 def reproduce(part: str, options: SpecOptions, machine: MachineOptions, run: RunOptions) -> None:
-    """Fetch data, train, evaluate, store and report a part of the paper; runs only what has no record yet."""
+    """Train, evaluate and report a part of the paper; the data is fetched, and what has a record does not run again.
+
+    Figures 2 to 4 are of samples; the last lines name the page and the figure.
+    """
     from vdae_bench.cli import run as commands
     from vdae_bench.cli.resolve import typed_command
 
@@ -82,7 +85,7 @@ def reproduce(part: str, options: SpecOptions, machine: MachineOptions, run: Run
 @noise_grid_option
 @takes(options=SpecOptions, machine=MachineOptions, run=RunOptions)
 def sweep(spec: str | None, noise_grid: bool, options: SpecOptions, machine: MachineOptions, run: RunOptions) -> None:
-    """Run a sweep: a YAML file, or a shipped one by name."""
+    """Train, evaluate and report the cells of a spec: a YAML file, or the name of a shipped sweep."""
     if (spec is None) != noise_grid:
         raise click.UsageError("give a spec, or --noise-grid for the one behind Figure 1")
     from vdae_bench.cli import run as commands
@@ -100,7 +103,7 @@ def sweep(spec: str | None, noise_grid: bool, options: SpecOptions, machine: Mac
 @click.argument("spec", shell_complete=complete_sweeps)
 @takes(options=SpecOptions, machine=MachineOptions, run=RunOptions, without=("search", "shard", "train_again"))
 def search_verb(spec: str, options: SpecOptions, machine: MachineOptions, run: RunOptions) -> None:
-    """Run the hyper-parameter search of a spec alone and freeze its winners; continues where it was stopped."""
+    """Run the hyper-parameter search of a spec alone and keep its winners; the same command goes on after a stop."""
     from vdae_bench.cli import run as commands
     from vdae_bench.cli.resolve import typed_command
 
@@ -128,9 +131,9 @@ def plan(spec: str, options: SpecOptions, machine: MachineOptions, asked: PlanOp
 @noise_grid_option
 @takes(options=SpecOptions, machine=MachineOptions, run=RunOptions)
 def status(spec: str | None, noise_grid: bool, options: SpecOptions, machine: MachineOptions, run: RunOptions) -> None:
-    """Finished, begun, diverged and missing runs for each cell, what runs now, and what is left over.
+    """List each cell's finished, begun, diverged and missing runs, what runs now, and what is left over.
 
-    With the words of `sweep`, of what that command asks for; without a spec, of everything in results/.
+    Give the words of a `sweep` command to see what it asks for; without a spec, everything in results/ is listed.
     """
     from vdae_bench.cli import status as commands
 
@@ -144,9 +147,9 @@ def status(spec: str | None, noise_grid: bool, options: SpecOptions, machine: Ma
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on this machine; default: a free one.")
 @takes(options=SpecOptions, machine=MachineOptions)
 def watch(spec: str | None, port: int, options: SpecOptions, machine: MachineOptions) -> None:
-    """Serve the home of all reports on this machine while a sweep or search runs: what each process is at, its curve.
+    """Serve the page of all runs on this machine, with each running process and its curve so far.
 
-    With the words of `sweep`, the processes at what that command asks for; without a spec, all. Nothing waits for it.
+    Give the words of a `sweep` command to see its processes alone. No run waits for this page.
     """
     from vdae_bench.cli import watch as commands
 
@@ -174,7 +177,7 @@ def report(
     results: Path,
     reports: Path,
 ) -> None:
-    """Draw reports from records alone: pages, tables as CSV and LaTeX, one page for a browser."""
+    """Draw pages from records alone, with figures, tables as CSV and LaTeX, and pages for a browser."""
     from vdae_bench.cli import results as commands
 
     if home:
@@ -196,7 +199,7 @@ def report(
 @results_option
 @reports_option
 def claims(protocol: str | None, form: str, check: bool, results: Path, reports: Path) -> None:
-    """The paper's claims with verdicts and the evidence for them."""
+    """Judge each of the paper's claims, and show the evidence."""
     from vdae_bench.cli import results as commands
 
     commands.show_claims(results, reports, protocol, form, check)
@@ -213,7 +216,7 @@ def claims(protocol: str | None, form: str, check: bool, results: Path, reports:
 @click.option("--spec", help="The file of a sweep that is not shipped.")
 @results_option
 def explain_verb(cell: str, protocol: str | None, spec: str | None, results: Path) -> None:
-    """Where a table cell's number comes from, and what would make it run again.
+    """Say where a cell's number comes from, and what would make it run again.
 
     CELL is a name such as binary-mnist_vae_16, or the end of its path: table2/quick/binary-mnist_vae_16.
     """
@@ -232,7 +235,7 @@ def explain_verb(cell: str, protocol: str | None, spec: str | None, results: Pat
 @click.argument("second", metavar="RESULTS_B", type=FOLDER)
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def compare_verb(first: Path, second: Path, form: str) -> None:
-    """Which cells moved between two results folders, by how much, with intervals over seeds."""
+    """List the cells that moved between two results folders, by how much, with intervals over seeds."""
     from vdae_bench.cli import results as commands
 
     commands.show_comparison(first, second, form)
@@ -294,7 +297,7 @@ def bench(only: str | None, rounds: int | None, threads: int | None, results: Pa
 @plugin_option
 @click.argument("spec", shell_complete=complete_sweeps)
 def validate(spec: str) -> None:
-    """Check a spec: each fault with its line and the nearest valid word."""
+    """Check a spec, and name each fault with its line and the nearest valid word."""
     from vdae_bench.cli import plan as commands
 
     commands.show_validation(spec)
@@ -317,7 +320,7 @@ def doctor(context: click.Context, form: str, results: Path, reports: Path, data
 
 
 @cli.group(
-    cls=click.Group,
+    cls=Parts,
     short_help="Obtain and check the data.",
     epilog=example("vdae-bench data fetch", "vdae-bench data verify fashion-mnist"),
 )
@@ -325,7 +328,11 @@ def data() -> None:
     """Obtain and check the data."""
 
 
-@data.command("fetch")
+@data.command(
+    "fetch",
+    short_help="Put the verified files into the cache, and say where.",
+    epilog=example("vdae-bench data fetch fashion-mnist"),
+)
 @plugin_option
 @dataset_argument
 @data_option
@@ -336,7 +343,9 @@ def data_fetch(dataset: str, data: Path | None) -> None:
     click.echo(fetch(dataset, data, lambda line: click.echo(line, err=True)))
 
 
-@data.command("verify")
+@data.command(
+    "verify", short_help="Compare each file with its known checksum.", epilog=example("vdae-bench data verify")
+)
 @plugin_option
 @dataset_argument
 @data_option
@@ -348,11 +357,11 @@ def data_verify(context: click.Context, dataset: str, data: Path | None) -> None
     context.exit(commands.verify_data(dataset, data))
 
 
-@data.command("path")
+@data.command("path", short_help="Print the folder of the cached files.", epilog=example("vdae-bench data path"))
 @plugin_option
 @dataset_argument
 def data_path(dataset: str) -> None:
-    """Where the cached files are, or would be."""
+    """Print the folder of the cached files, whether they are there or not."""
     from vdae_bench.data.fetch import cache_path
 
     click.echo(cache_path(dataset))

@@ -81,7 +81,9 @@ class SpecOptions:
         metavar="NAME|FILE",
         help="smoke, quick, standard, paper-mixed, paper, or a YAML file; default: the spec's, else quick.",
     )
-    epochs: int | None = option("--epochs", group="how long", type=COUNT, help="Override; makes a protocol of its own.")
+    epochs: int | None = option(
+        "--epochs", group="how long", type=COUNT, help="Train this many epochs; that makes a protocol of its own."
+    )
     seeds: int | None = option(
         "--seeds", group="how long", type=click.IntRange(1, 1000), help="How many seeds to run, from seed 0."
     )
@@ -91,7 +93,7 @@ class SpecOptions:
         default=(),
         multiple=True,
         metavar="GLOB",
-        help="Only the cells of such names, as in '*_vae_16'.",
+        help="Take only the cells whose names match, as in '*_vae_16'.",
     )
     settings: tuple[str, ...] = option(
         "--set",
@@ -99,19 +101,19 @@ class SpecOptions:
         default=(),
         multiple=True,
         metavar="KEY=VALUE",
-        help="Override a field or hyper-parameter.",
+        help="Override a field of the protocol or a hyper-parameter.",
     )
     budget: str | None = option(
         "--budget",
         group="how long",
         metavar=TIME,
-        help="Such as 30m or 8h: as many epochs (then seeds) as fit.",
+        help="Take as many epochs, then seeds, as fit into a time such as 30m or 8h.",
         not_in_array="is for this machine; give --epochs and --seeds for a cluster",
     )
     search: bool | None = option(
         "--search/--no-search",
         group="what to run",
-        help="Run the spec's hyper-parameter search first, or take no winners. Default: take those there are.",
+        help="Search hyper-parameters first, or ignore the winners of searches; default: use those there are.",
     )
     trials: int | None = option(
         "--trials",
@@ -133,19 +135,24 @@ class MachineOptions:
         "--threads",
         group="where",
         type=click.IntRange(1, MOST_THREADS),
-        help="Default: OMP_NUM_THREADS, else the processors this process may use.",
+        help="Use this many threads; default: OMP_NUM_THREADS, else all processors that this process may use.",
     )
     replicas: int | None = option(
         "--replicas",
         group="where",
         type=COUNT,
-        help="Train at most so many runs together; default: what fits the memory.",
+        help="Train at most this many runs together; default: as many as fit in memory.",
     )
     results: Path = option(
-        "--results", group="where", default=Path("results"), type=FOLDER, show_default=True, help="Records."
+        "--results",
+        group="where",
+        default=Path("results"),
+        type=FOLDER,
+        show_default=True,
+        help="Folder of records.",
     )
     reports: Path = option(
-        "--reports", group="where", default=Path("reports"), type=FOLDER, show_default=True, help="Reports."
+        "--reports", group="where", default=Path("reports"), type=FOLDER, show_default=True, help="Folder of pages."
     )
     data: Path | None = option(
         "--data",
@@ -160,14 +167,14 @@ class MachineOptions:
         default="60s",
         show_default=True,
         metavar=TIME,
-        help="What a kill loses at most.",
+        help="Write a checkpoint this often; a kill loses no more.",
     )
     keep_checkpoints: bool = option(
         "--keep-checkpoints",
         group="what to run",
         default=False,
         is_flag=True,
-        help="Keep each run's weights beside its record, for the API.",
+        help="Keep each run's weights beside its record, for notebooks.",
     )
 
 
@@ -180,7 +187,7 @@ class RunOptions:
         group="where",
         type=WorkerCount(1),
         metavar="auto|N",
-        help="Processes that share the threads of --threads on this machine; auto (default): as many as pay.",
+        help="Share --threads among this many processes; default: auto, as many as pay.",
     )
     scheduler: str | None = option(
         "--scheduler",
@@ -194,7 +201,7 @@ class RunOptions:
         group="cluster",
         type=FOLDER,
         metavar="FILE",
-        help="TLS with --scheduler: its CA (PEM).",
+        help="Certificate of the CA, for a scheduler with TLS (PEM).",
         not_in_array=FOR_SCHEDULER,
     )
     tls_cert: Path | None = option(
@@ -202,7 +209,7 @@ class RunOptions:
         group="cluster",
         type=FOLDER,
         metavar="FILE",
-        help="TLS: the own certificate (PEM).",
+        help="Certificate of this machine, for TLS (PEM).",
         not_in_array=FOR_SCHEDULER,
     )
     tls_key: Path | None = option(
@@ -210,7 +217,7 @@ class RunOptions:
         group="cluster",
         type=FOLDER,
         metavar="FILE",
-        help="TLS: the certificate's key (PEM).",
+        help="Key of that certificate (PEM).",
         not_in_array=FOR_SCHEDULER,
     )
     storage: str | None = option(
@@ -218,7 +225,7 @@ class RunOptions:
         group="cluster",
         metavar="URL",
         envvar=STORAGE_VARIABLE,
-        help="Optuna storage of the studies; default: a journal beside the winners. Passwords belong into PGPASSFILE "
+        help="Keep studies in an Optuna storage; default: a journal beside the winners. Put passwords into PGPASSFILE "
         f"or, with the whole URL, into the variable {STORAGE_VARIABLE}.",
         not_in_array="is for a search, which runs before the array: vdae-bench search SPEC",
     )
@@ -226,20 +233,20 @@ class RunOptions:
         "--shard",
         group="cluster",
         metavar="I/N",
-        help="A fixed part of the runs, balanced by their cost; auto: this Slurm array job's.",
+        help="Run one of N shares, balanced by cost; auto takes this Slurm array task's.",
     )
     time_limit: str | None = option(
         "--time-limit",
         group="how long",
         metavar=TIME,
-        help="Such as 55m: stop after a checkpoint then, with exit code 143.",
+        help="Stop after this time, such as 55m, with a checkpoint and exit code 143.",
     )
     train_again: bool = option(
         "--train-again",
         group="what to run",
         default=False,
         is_flag=True,
-        help="Keep weights, and train finished runs that have none once more for theirs alone.",
+        help="Keep weights; finished runs without any train once more, and their records stay.",
         not_in_array="is for one machine; give the sweep's command there",
     )
     dry_run: bool = option(
@@ -247,10 +254,10 @@ class RunOptions:
         group="what to run",
         default=False,
         is_flag=True,
-        help="Show what would run, run nothing.",
+        help="Show what would run, and run nothing.",
         not_in_array="runs nothing; leave it out",
     )
-    quiet: bool = option("-q", "--quiet", group="where", default=False, is_flag=True, help="No progress.")
+    quiet: bool = option("-q", "--quiet", group="where", default=False, is_flag=True, help="Show no progress.")
 
 
 @dataclass(frozen=True)
