@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import pandas as pd
@@ -83,20 +84,26 @@ def _files(subject: Subject, pairs: Sequence[Pair]) -> dict[str, bytes]:
 
 
 def _terminal(subject: Subject, pairs: Sequence[Pair]) -> Iterator[str]:
-    decided = [each for each in pairs if each.interval]
-    if not decided:
+    """Each difference that is decided, the others by their number: the page has them all."""
+    with_interval = [each for each in pairs if each.interval]
+    if not with_interval:
         return
+    decided = [each for each in with_interval if each.better]
     yield ""
     yield from terminal.wrap(
-        "Any two methods, first less second, 95% intervals for all pairs on the same data together:"
+        "Any two methods, 95% intervals for all pairs on the same data together, "
+        f"{len(decided) or 'none'} of {counted(len(with_interval), 'difference')} decided"
+        f"{', first less second:' if decided else '.'}"
     )
-    several = len({each.first.cell.dataset for each in decided}) > 1
+    several = len({each.first.cell.dataset for each in with_interval}) > 1
     for each in decided:
         shown = each.unit.show_interval(each.estimate.mean, each.interval)
         first, second = (title_of(cell.cell) for cell in (each.first, each.second))
         where = f", m = {each.first.cell.latents}{f', {each.first.cell.dataset}' if several else ''}"
         said = f"{each.score} {shown} {each.unit.name}, {first} less {second}{where}: {each.answer}."
         yield from terminal.wrap(said, "  ")
+    for answer, number in Counter(each.answer for each in with_interval if not each.better).items():
+        yield from terminal.wrap(f"{counted(number, 'difference')}: {answer}.", "  ")
 
 
 PAIRS = Section("Any two methods", lambda subject: pairs_of(subject.cells) or None, _text, _files, _terminal)
