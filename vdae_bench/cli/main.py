@@ -87,7 +87,7 @@ def reproduce(part: str, options: SpecOptions, machine: MachineOptions, run: Run
 def sweep(spec: str | None, noise_grid: bool, options: SpecOptions, machine: MachineOptions, run: RunOptions) -> None:
     """Train, evaluate and report the cells of a spec: a YAML file, or the name of a shipped sweep."""
     if (spec is None) != noise_grid:
-        raise click.UsageError("give a spec, or --noise-grid for the one behind Figure 1")
+        raise click.UsageError("give a spec by its name or file, or --noise-grid for the sweep behind Figure 1")
     from vdae_bench.cli import run as commands
     from vdae_bench.cli.resolve import typed_command
 
