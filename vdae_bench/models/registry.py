@@ -43,6 +43,7 @@ BUILT_IN = {
     "nice": "vdae_bench.models.methods.nice:Nice",
     "independent-pixels": "vdae_bench.models.methods.independent_pixels:IndependentPixels",
 }
+ROW_OF_FLOW = "vdae_bench.models.methods.flow_row:row_of"
 ENTRY_POINT_GROUP = "vdae_bench.methods"
 
 
@@ -273,10 +274,9 @@ def get_method(method_id: str) -> Method:
     """
     if method_id not in _registered:
         if method_id in BUILT_IN:
-            module, _, name = BUILT_IN[method_id].partition(":")
-            register(getattr(importlib.import_module(module), name))
+            register(_imported(BUILT_IN[method_id]))
         elif method_id in FLOWS:
-            register(importlib.import_module("vdae_bench.models.methods.flow_row").row_of(method_id))
+            register(_imported(ROW_OF_FLOW)(method_id))
         else:
             for point in (each for each in _installed() if each.name == method_id):
                 with foreign(f"method {method_id} cannot be imported from {point.value}"):
@@ -287,6 +287,12 @@ def get_method(method_id: str) -> Method:
         own = "" if hint else "; one of your own comes with --plugin FILE"
         raise UserError(f"there is no method {method_id!r}{hint}; the methods are {', '.join(known)}{own}")
     return _registered[method_id]
+
+
+def _imported(place: str) -> Any:
+    """What `module:name` names; imported when it is asked for, because methods import this module."""
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 _plugins: list[Path] = []

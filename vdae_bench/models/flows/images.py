@@ -25,8 +25,8 @@ def mix_channels(
 ) -> Float[Tensor, "R N C H W"]:
     """Multiply the channels at every pixel by a replica's matrix, in the precision of the images, and add a shift."""
     with full_precision(x.device):
-        parts = zip(x, matrix[..., None, None], (None,) * len(x) if shift is None else shift, strict=True)
-        return torch.stack([F.conv2d(*part) for part in parts])
+        mixed = torch.stack([each @ images for each, images in zip(matrix, x.flatten(3), strict=True)]).view_as(x)
+        return mixed if shift is None else mixed + shift[:, None, :, None, None]
 
 
 class Convolution(nn.Module):
@@ -76,8 +76,10 @@ class AffineParameters(nn.Module):
         """Return s and t, each (R, N, D, H, W), in the precision of the images."""
         *hidden, last = self.convolutions
         outputs = []
-        # A plain loop over replicas: 1.4 times as fast on a CPU as convolutions with groups, and the same bits.
-        for replica, x in enumerate(passing):
+        # A plain loop over replicas: 1.4 times as fast on a CPU as convolutions with groups. With few channels
+        # the layout that has them last halves the time of a step.
+        for replica, images in enumerate(passing):
+            x = images.movedim(-3, -1).contiguous().movedim(-1, -3)
             for convolution in hidden:
                 x = F.relu(convolution.of_replica(replica, x), inplace=True)
             outputs.append(last.of_replica(replica, x))
