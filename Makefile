@@ -6,15 +6,17 @@ PROTOCOL ?= quick
 # A worker for each processor; who runs out of tests takes some of another's.
 PARALLEL ?= -n auto --dist worksteal
 
-.PHONY: help install reproduce evidence test test-fast check docs report report-check bench gpu mutants chaos lock audit clean
+.PHONY: help install demo reproduce evidence test test-fast check docs notebooks report report-check bench gpu mutants chaos lock audit clean
 
 help:
 	@echo "make reproduce   Table 1 on real MNIST at protocol quick (PROTOCOL=smoke|quick|standard|paper)"
+	@echo "make demo        the page over all runs that are here, to open in a browser: ten seconds, no download, no training"
 	@echo "make evidence    the long runs behind reports/README.md, or go on with them; stop it at any time"
 	@echo "make test        the tests, on all processors"
 	@echo "make test-fast   the same without those marked slow: processes that are killed, clusters, databases"
 	@echo "make check       lint, format and types"
 	@echo "make docs        the documentation, in docs/_build/html (after the first time without a network)"
+	@echo "make notebooks   run the notebooks anew, and keep what they show"
 	@echo "make mutants     break the mathematics on purpose, over 100 ways: a test must catch each (a quarter of an hour)"
 	@echo "make bench       time our steps beside other ways of taking them (10 minutes on two quiet cores)"
 	@echo "make gpu         a short loan of a GPU without a network: gpu.tar, with what it needs and scripts/gpu.sh"
@@ -27,11 +29,19 @@ help:
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vdae-bench needs Python 3.11 or newer; run make PYTHON=python3.12 ...")'
+	@echo "1 of 3: a virtual environment in $(VENV)"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,dev]'
+	@echo "2 of 3: PyTorch, the largest download by far"
+	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt torch
+	@echo "3 of 3: the other libraries that constraints.txt pins, and this package; a minute or two without a word"
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[test,dev]'
+	@echo "installed: $(BIN)/vdae-bench. Next: make demo, or make reproduce"
 	@touch $@
 
 install: $(VENV)/installed
+
+demo: install
+	$(BIN)/vdae-bench report --home
 
 reproduce: install
 	$(BIN)/vdae-bench reproduce table1 --protocol $(PROTOCOL)
@@ -64,8 +74,13 @@ docs: $(VENV)/installed-docs
 	$(BIN)/python -m sphinx -q --fail-on-warning --keep-going --fresh-env --write-all -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
+notebooks: install
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[notebooks]'
+	$(BIN)/python scripts/notebooks.py
+
 report: install
 	$(BIN)/vdae-bench report
+	$(BIN)/python scripts/readme.py
 
 report-check: install
 	$(BIN)/vdae-bench report --check

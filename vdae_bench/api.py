@@ -355,9 +355,7 @@ class TrainedModel:
         try:
             return self.model.encode(x[None], eta[:, :, 0])[0]
         except NotImplementedError:
-            raise UserError(
-                f"method {self.record.cell.method} has no latents; sample and nll are what it does"
-            ) from None
+            raise UserError(f"method {self.record.cell.method} has no latents; use sample or nll") from None
 
     @torch.no_grad()
     def decode(self, z: Float[Tensor, "N m"]) -> Float[Tensor, "N n"]:
@@ -390,7 +388,7 @@ class TrainedModel:
             UserError: the model has no latents, or the images do not go with each other.
         """
         if len(start) != len(end) or steps < 2:
-            raise UserError("interpolate takes as many ends as starts, and at least 2 steps")
+            raise UserError("interpolate needs as many ends as starts, and at least 2 steps")
         way = torch.linspace(0, 1, steps)[:, None]
         latents = torch.lerp(self.encode(start)[:, None], self.encode(end)[:, None], way)
         return self.decode(latents.flatten(0, 1)).view(len(start), steps, self.data_dim)

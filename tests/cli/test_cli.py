@@ -84,10 +84,11 @@ def test_a_signal_ends_it_after_a_checkpoint_and_says_how_to_go_on(shell, number
     assert list(shell.folder.glob("results/*/*/checkpoints/*.pt"))
 
 
-def test_the_method_of_the_pages_runs_like_any_other(shell):
+@pytest.mark.parametrize("method", ["homoscedastic-vae", "isotropic-vae"])
+def test_the_methods_of_the_pages_run_like_any_other(shell, method):
     plugin = shell.folder / "outside.py"
-    plugin.write_text(block("python", "class HomoscedasticVAE(Method)"))
-    grid = {"dataset": ["binary-tiny"], "method": ["homoscedastic-vae"], "latents": [4]}
+    plugin.write_text(block("python", f'"{method}"'))
+    grid = {"dataset": ["binary-tiny"], "method": [method], "latents": [4]}
     Spec(grid=grid, protocol={"base": "smoke", "train_images": None}).write(shell.folder)
     done = shell.run("sweep", "tiny.yaml", "-q", plugins=(plugin,))
     assert done.returncode == 0, done.stderr

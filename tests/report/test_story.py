@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.readme import rows_of, with_found
 from tests.support.markdown_tables import table_with
 from tests.support.records import made_up_record, publish
 from vdae_bench.report.numbers.chapters import Chapter, Part
@@ -216,8 +217,29 @@ def test_make_evidence_runs_these_in_this_order():
         load_spec(find_spec(part.spec), part.protocol)
 
 
-def test_the_readme_shows_rows_of_the_committed_page():
+def test_the_readme_shows_what_the_committed_page_says():
+    """`make report` writes it there; `report --check` holds that page to the records."""
+    readme, committed = Path("README.md").read_text(), Path("reports/README.md").read_text()
+    assert readme == with_found(readme, committed), "run: python scripts/readme.py"
+
+
+def test_the_readme_shows_every_lead_of_the_records_and_every_claim_once():
     section = Path("README.md").read_text().partition("\n## The long runs\n")[2].partition("\n## ")[0]
-    rows = [line for line in section.splitlines() if line.startswith("|")]
-    committed = Path("reports/README.md").read_text().splitlines()
-    assert len(rows) > 2 and [row for row in rows if row not in committed] == []
+    committed = Path("reports/README.md").read_text()
+    ours = {(row["data"], row["latents"]): [] for row in table_with(committed, "protocol") if row["seeds"] != "0"}
+    for row in table_with(committed, "protocol"):
+        if row["seeds"] != "0":
+            ours[row["data"], row["latents"]].append(row)
+    shown = table_with(section, "m")
+    assert shown and {(row["data"], row["m"]) for row in shown} == ours.keys()
+    for row in shown:
+        there = ours[row["data"], row["m"]]
+        longest = max(there, key=lambda each: int(each["protocol"].split()[-2]))
+        same = {"NLL, paper": "NLL paper", "NLL, ours": "NLL ours", "-ELBO, paper": "-ELBO paper", "unit": "unit"}
+        same |= {"-ELBO, ours": "-ELBO ours", "seeds": "seeds"}
+        assert {name: row[name] for name in same} == {name: longest[other] for name, other in same.items()}
+        assert longest["protocol"].endswith(f"{row['epochs']} epochs")
+    board = table_with(section, "which")
+    named = {each: row["verdict"] for row in board for each in row["which"].split(", ") if each != "-"}
+    assert named == {row[""]: row["verdict"].strip("*") for row in rows_of(committed, "claim")}
+    assert sum(int(row["claims"]) for row in board) == len(named)

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 from tests.support.shell import PAGES, ROOT, block, blocks, call
+from vdae_bench import __version__
 from vdae_bench.cli.main import cli
 from vdae_bench.data.registry import DATASETS
 from vdae_bench.models import registry
 from vdae_bench.spec.check import find_spec, load_spec
+from vdae_bench.system.yaml_file import YamlFile
 
 PLACEHOLDERS = {"SPEC", "CELL", "FILE", "RESULTS_A", "RESULTS_B", "SWEEP", "...", "\N{HORIZONTAL ELLIPSIS}"}
 """Words that stand for the reader's own."""
@@ -80,17 +82,23 @@ def test_links_lead_to_files(page: Path) -> None:
     assert not [link for link in links if link and drawn not in link and not (page.parent / link).exists()]
 
 
+OWN_METHODS = ("homoscedastic-vae", "isotropic-vae")
+"""Methods that pages define, each in one block."""
+
+
 @pytest.mark.parametrize("text", blocks("yaml"), ids=lambda text: text.splitlines()[1])
 def test_specs_are_valid(text: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("vdae_bench.data.registry.DATASETS", dict(DATASETS))
     for name in ("train", "test"):
         np.save(tmp_path / f"{name}.npy", np.zeros((1000, 4, 4), np.uint8))
-    plugin, spec = tmp_path / "homoscedastic.py", tmp_path / "spec.yaml"
-    plugin.write_text(block("python", "class HomoscedasticVAE(Method)"))
+    spec = tmp_path / "spec.yaml"
     for known in ("_registered", "_plugins"):  # what is loaded here is forgotten after the test
         monkeypatch.setattr(registry, known, getattr(registry, known).copy())
-    if "homoscedastic-vae" in text:
-        registry.load_plugin(plugin)
+    for method in OWN_METHODS:
+        if method in text:
+            plugin = tmp_path / f"{method}.py"
+            plugin.write_text(block("python", f'"{method}"'))
+            registry.load_plugin(plugin)
     spec.write_text(text)
     assert load_spec(spec).cells
 
@@ -125,3 +133,24 @@ def test_every_page_is_in_the_contents() -> None:
     folder = ROOT / "docs"
     listed = set(re.findall(r"^([a-z/-]+)$", (folder / "index.md").read_text(), re.MULTILINE)) | {"index"}
     assert {page.relative_to(folder).with_suffix("").as_posix() for page in PAGES if folder in page.parents} == listed
+
+
+def test_the_readme_is_short_and_begins_with_what_it_is() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert len(readme.encode()) <= 8000
+    places = [
+        readme.index(each) for each in ("reproduces *On the relationship", "space.png", "make reproduce", "make test")
+    ]
+    assert places == sorted(places) and "```" not in readme[: places[2] - len("```bash\n")]
+    headings = {
+        re.sub(r"[^a-z -]", "", line[3:].lower()).replace(" ", "-") for line in re.findall(r"^## .*", readme, re.M)
+    }
+    assert {*re.findall(r"\]\(#([^)]+)\)", readme)} <= headings
+
+
+def test_the_readme_cites_as_the_citation_file_does() -> None:
+    readme, citation = (ROOT / "README.md").read_text(), YamlFile.read(ROOT / "CITATION.cff").content
+    assert f"{{{citation['preferred-citation']['title']}}}" in readme and f"{{{citation['title']}}}" in readme
+    names = [f"{each['family-names']}, {each['given-names']}" for each in citation["preferred-citation"]["authors"]]
+    assert " and ".join(names) in readme and f"version = {{{__version__}}}" in readme
+    assert str(citation["version"]) == __version__

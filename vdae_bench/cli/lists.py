@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vdae_bench.cli.help import Verb, example
 from vdae_bench.cli.options import plugin_option
 
 if TYPE_CHECKING:
@@ -138,7 +139,12 @@ def _word(value: Any) -> str:
     return "null" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-@click.command("list")
+@click.command(
+    "list",
+    cls=Verb,
+    short_help="List sweeps, methods, data sets, and what can be set.",
+    epilog=example("vdae-bench list methods", "vdae-bench list hyperparameters --format json"),
+)
 @plugin_option
 @click.argument("kind", type=click.Choice(list(LISTINGS)))
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)

@@ -11,6 +11,8 @@ import click
 
 from vdae_bench import __version__
 from vdae_bench.cli import streams
+from vdae_bench.cli.completion import complete_cells, complete_sweeps
+from vdae_bench.cli.help import Parts, Verbs, example
 from vdae_bench.cli.lists import list_verb
 from vdae_bench.cli.options import (
     data_option,
@@ -38,7 +40,7 @@ SWEEP_OF_PART = {
 PARTS = (*SWEEP_OF_PART, "all")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="vdae-bench")
 @plugin_option
 @click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks; understood after the verb too.")
@@ -49,11 +51,19 @@ def cli() -> None:
 cli.add_command(list_verb)
 
 
-@cli.command()
+@cli.command(
+    short_help="Train and report a part of the paper, data included.",
+    epilog=example(
+        "vdae-bench reproduce table1", 'vdae-bench reproduce table2 --protocol smoke --only "*_vae_*" --seeds 1'
+    ),
+)
 @click.argument("part", type=click.Choice(PARTS))
 @takes(options=SpecOptions, machine=MachineOptions, run=RunOptions)
 def reproduce(part: str, options: SpecOptions, machine: MachineOptions, run: RunOptions) -> None:
-    """Fetch data, train, evaluate, store and report a part of the paper; runs only what has no record yet."""
+    """Train, evaluate and report a part of the paper; the data is fetched, and what has a record does not run again.
+
+    Figures 2 to 4 are of samples; the last lines name the page and the figure.
+    """
     from vdae_bench.cli import run as commands
     from vdae_bench.cli.resolve import typed_command
 
@@ -65,14 +75,19 @@ def reproduce(part: str, options: SpecOptions, machine: MachineOptions, run: Run
         show_claims(machine.results, machine.reports, None, "text", check=False)
 
 
-@cli.command()
-@click.argument("spec", required=False)
+@cli.command(
+    short_help="Train and report the cells of a spec: a YAML file or a name.",
+    epilog=example(
+        "vdae-bench sweep table1 --protocol standard --seeds 1", "vdae-bench sweep mine.yaml --plugin mine.py"
+    ),
+)
+@click.argument("spec", required=False, shell_complete=complete_sweeps)
 @noise_grid_option
 @takes(options=SpecOptions, machine=MachineOptions, run=RunOptions)
 def sweep(spec: str | None, noise_grid: bool, options: SpecOptions, machine: MachineOptions, run: RunOptions) -> None:
-    """Run a sweep: a YAML file, or a shipped one by name."""
+    """Train, evaluate and report the cells of a spec: a YAML file, or the name of a shipped sweep."""
     if (spec is None) != noise_grid:
-        raise click.UsageError("give a spec, or --noise-grid for the one behind Figure 1")
+        raise click.UsageError("give a spec by its name or file, or --noise-grid for the sweep behind Figure 1")
     from vdae_bench.cli import run as commands
     from vdae_bench.cli.resolve import typed_command
 
@@ -80,19 +95,26 @@ def sweep(spec: str | None, noise_grid: bool, options: SpecOptions, machine: Mac
     commands.run_sweeps([spec or "figure1"], command)
 
 
-@cli.command("search")
-@click.argument("spec")
+@cli.command(
+    "search",
+    short_help="Choose hyper-parameters by validation ELBO, and keep them.",
+    epilog=example("vdae-bench search table1 --trials 12"),
+)
+@click.argument("spec", shell_complete=complete_sweeps)
 @takes(options=SpecOptions, machine=MachineOptions, run=RunOptions, without=("search", "shard", "train_again"))
 def search_verb(spec: str, options: SpecOptions, machine: MachineOptions, run: RunOptions) -> None:
-    """Run the hyper-parameter search of a spec alone and freeze its winners; continues where it was stopped."""
+    """Run the hyper-parameter search of a spec alone and keep its winners; the same command goes on after a stop."""
     from vdae_bench.cli import run as commands
     from vdae_bench.cli.resolve import typed_command
 
     commands.run_search(spec, typed_command("search", spec, replace(options, search=True), machine, run))
 
 
-@cli.command()
-@click.argument("spec")
+@cli.command(
+    short_help="Say what a sweep would run and cost; runs nothing.",
+    epilog=example("vdae-bench plan table2 --protocol paper --on a100"),
+)
+@click.argument("spec", shell_complete=complete_sweeps)
 @takes(options=SpecOptions, machine=MachineOptions, asked=PlanOptions)
 def plan(spec: str, options: SpecOptions, machine: MachineOptions, asked: PlanOptions) -> None:
     """Show what a sweep would run and cost, and what of it is there already; runs nothing."""
@@ -101,52 +123,75 @@ def plan(spec: str, options: SpecOptions, machine: MachineOptions, asked: PlanOp
     commands.show_plan(spec, options, machine, asked)
 
 
-@cli.command()
-@click.argument("spec", required=False)
+@cli.command(
+    short_help="List finished, begun, diverged and missing runs.",
+    epilog=example("vdae-bench status table1 --protocol quick"),
+)
+@click.argument("spec", required=False, shell_complete=complete_sweeps)
 @noise_grid_option
 @takes(options=SpecOptions, machine=MachineOptions, run=RunOptions)
 def status(spec: str | None, noise_grid: bool, options: SpecOptions, machine: MachineOptions, run: RunOptions) -> None:
-    """Finished, begun, diverged and missing runs for each cell, what runs now, and what is left over.
+    """List each cell's finished, begun, diverged and missing runs, what runs now, and what is left over.
 
-    With the words of `sweep`, of what that command asks for; without a spec, of everything in results/.
+    Give the words of a `sweep` command to see what it asks for; without a spec, everything in results/ is listed.
     """
     from vdae_bench.cli import status as commands
 
     commands.show_status("figure1" if noise_grid else spec, options, machine)
 
 
-@cli.command()
-@click.argument("spec", required=False)
+@cli.command(
+    short_help="Serve the page of all runs while something runs.", epilog=example("vdae-bench watch table1 --port 8800")
+)
+@click.argument("spec", required=False, shell_complete=complete_sweeps)
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on this machine; default: a free one.")
 @takes(options=SpecOptions, machine=MachineOptions)
 def watch(spec: str | None, port: int, options: SpecOptions, machine: MachineOptions) -> None:
-    """Serve the home of all reports on this machine while a sweep or search runs: what each process is at, its curve.
+    """Serve the page of all runs on this machine, with each running process and its curve so far.
 
-    With the words of `sweep`, the processes at what that command asks for; without a spec, all. Nothing waits for it.
+    Give the words of a `sweep` command to see its processes alone. No run waits for this page.
     """
     from vdae_bench.cli import watch as commands
 
     commands.watch(spec, options, machine, port)
 
 
-@cli.command()
+@cli.command(
+    short_help="Draw pages, figures and tables from records.",
+    epilog=example("vdae-bench report --protocol quick", "vdae-bench report --check"),
+)
 @plugin_option
 @click.option("--protocol", help="Only this protocol's folder.")
-@click.option("--sweep", "sweep_name", help="Only this sweep.")
+@click.option("--sweep", "sweep_name", shell_complete=complete_sweeps, help="Only this sweep.")
 @click.option("--format", "formats", help="One or more of md, csv, latex, html with commas; default: all.")
 @click.option("--check", is_flag=True, help="Write nothing; exit code 1 and names when files differ from the records.")
+@click.option("--home", is_flag=True, help="Draw reports/index.html alone, the page over all runs: some ten seconds.")
 @results_option
 @reports_option
 def report(
-    protocol: str | None, sweep_name: str | None, formats: str | None, check: bool, results: Path, reports: Path
+    protocol: str | None,
+    sweep_name: str | None,
+    formats: str | None,
+    check: bool,
+    home: bool,
+    results: Path,
+    reports: Path,
 ) -> None:
-    """Draw reports from records alone: pages, tables as CSV and LaTeX, one page for a browser."""
+    """Draw pages from records alone, with figures, tables as CSV and LaTeX, and pages for a browser."""
     from vdae_bench.cli import results as commands
 
+    if home:
+        if protocol or sweep_name or formats or check:
+            raise click.UsageError("--home draws one page over all runs; leave out the other options but the folders")
+        commands.write_home(results, reports)
+        return
     commands.write_reports(results, reports, protocol, sweep_name, formats, check)
 
 
-@cli.command()
+@cli.command(
+    short_help="Judge the paper's claims from the records there are.",
+    epilog=example("vdae-bench claims --protocol standard"),
+)
 @plugin_option
 @click.option("--protocol", help="Records under this protocol; default: the longest that has any.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
@@ -154,20 +199,24 @@ def report(
 @results_option
 @reports_option
 def claims(protocol: str | None, form: str, check: bool, results: Path, reports: Path) -> None:
-    """The paper's claims with verdicts and the evidence for them."""
+    """Judge each of the paper's claims, and show the evidence."""
     from vdae_bench.cli import results as commands
 
     commands.show_claims(results, reports, protocol, form, check)
 
 
-@cli.command("explain")
+@cli.command(
+    "explain",
+    short_help="Say where a number comes from: records, commit, command.",
+    epilog=example("vdae-bench explain binary-mnist_vae_16 --protocol standard"),
+)
 @plugin_option
-@click.argument("cell")
+@click.argument("cell", shell_complete=complete_cells)
 @click.option("--protocol", help="Only this protocol's folder.")
 @click.option("--spec", help="The file of a sweep that is not shipped.")
 @results_option
 def explain_verb(cell: str, protocol: str | None, spec: str | None, results: Path) -> None:
-    """Where a table cell's number comes from, and what would make it run again.
+    """Say where a cell's number comes from, and what would make it run again.
 
     CELL is a name such as binary-mnist_vae_16, or the end of its path: table2/quick/binary-mnist_vae_16.
     """
@@ -176,19 +225,27 @@ def explain_verb(cell: str, protocol: str | None, spec: str | None, results: Pat
     commands.show_explanation(results, cell, protocol, spec)
 
 
-@cli.command("compare")
+@cli.command(
+    "compare",
+    short_help="Compare two results folders, cell by cell.",
+    epilog=example("vdae-bench compare results elsewhere/results"),
+)
 @plugin_option
 @click.argument("first", metavar="RESULTS_A", type=FOLDER)
 @click.argument("second", metavar="RESULTS_B", type=FOLDER)
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def compare_verb(first: Path, second: Path, form: str) -> None:
-    """Which cells moved between two results folders, by how much, with intervals over seeds."""
+    """List the cells that moved between two results folders, by how much, with intervals over seeds."""
     from vdae_bench.cli import results as commands
 
     commands.show_comparison(first, second, form)
 
 
-@cli.command("export")
+@cli.command(
+    "export",
+    short_help="Write records for Parquet, W&B, MLflow or TensorBoard.",
+    epilog=example("vdae-bench export --to parquet table2"),
+)
 @plugin_option
 @click.argument("sweep", required=False)
 @click.option("--to", type=click.Choice(["parquet", "wandb", "mlflow", "tensorboard"]), required=True, help="Where to.")
@@ -205,7 +262,9 @@ def export_verb(sweep: str | None, to: str, protocol: str | None, out: Path | No
     commands.export_records(to, results, out, protocol, sweep)
 
 
-@cli.command()
+@cli.command(
+    short_help="Draw the space of models on a toy data set.", epilog=example("vdae-bench illustrate --out picture")
+)
 @click.option("--out", type=FOLDER, default=Path("reports/illustration"), show_default=True, help="Folder.")
 @click.option("--steps", type=click.IntRange(1), help="Training steps of each stage; few are fast and fit badly.")
 def illustrate(out: Path, steps: int | None) -> None:
@@ -215,7 +274,9 @@ def illustrate(out: Path, steps: int | None) -> None:
     commands.draw_illustration(out, steps)
 
 
-@cli.command()
+@cli.command(
+    short_help="Time our steps beside other ways of taking them.", epilog=example("vdae-bench bench --only nice")
+)
 @click.option("--only", metavar="WORD", help="The cases that have this word in their name, such as nice or growth.")
 @click.option("--rounds", type=click.IntRange(1), help="Measurements of each; default: 3 to 7, as time allows.")
 @click.option("--threads", type=click.IntRange(1), help="Default: OMP_NUM_THREADS, else the processors it may use.")
@@ -232,17 +293,17 @@ def bench(only: str | None, rounds: int | None, threads: int | None, results: Pa
     commands.run_bench(only, rounds, threads, results, reports)
 
 
-@cli.command()
+@cli.command(short_help="Check a spec; name each fault with its line.", epilog=example("vdae-bench validate mine.yaml"))
 @plugin_option
-@click.argument("spec")
+@click.argument("spec", shell_complete=complete_sweeps)
 def validate(spec: str) -> None:
-    """Check a spec: each fault with its line and the nearest valid word."""
+    """Check a spec, and name each fault with its line and the nearest valid word."""
     from vdae_bench.cli import plan as commands
 
     commands.show_validation(spec)
 
 
-@cli.command()
+@cli.command(short_help="Check whether this machine can run, and what to do.", epilog=example("vdae-bench doctor"))
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @results_option
 @reports_option
@@ -258,12 +319,20 @@ def doctor(context: click.Context, form: str, results: Path, reports: Path, data
     context.exit(commands.show_health(results, reports, data, form))
 
 
-@cli.group()
+@cli.group(
+    cls=Parts,
+    short_help="Obtain and check the data.",
+    epilog=example("vdae-bench data fetch", "vdae-bench data verify fashion-mnist"),
+)
 def data() -> None:
     """Obtain and check the data."""
 
 
-@data.command("fetch")
+@data.command(
+    "fetch",
+    short_help="Put the verified files into the cache, and say where.",
+    epilog=example("vdae-bench data fetch fashion-mnist"),
+)
 @plugin_option
 @dataset_argument
 @data_option
@@ -274,7 +343,9 @@ def data_fetch(dataset: str, data: Path | None) -> None:
     click.echo(fetch(dataset, data, lambda line: click.echo(line, err=True)))
 
 
-@data.command("verify")
+@data.command(
+    "verify", short_help="Compare each file with its known checksum.", epilog=example("vdae-bench data verify")
+)
 @plugin_option
 @dataset_argument
 @data_option
@@ -286,11 +357,11 @@ def data_verify(context: click.Context, dataset: str, data: Path | None) -> None
     context.exit(commands.verify_data(dataset, data))
 
 
-@data.command("path")
+@data.command("path", short_help="Print the folder of the cached files.", epilog=example("vdae-bench data path"))
 @plugin_option
 @dataset_argument
 def data_path(dataset: str) -> None:
-    """Where the cached files are, or would be."""
+    """Print the folder of the cached files, whether they are there or not."""
     from vdae_bench.data.fetch import cache_path
 
     click.echo(cache_path(dataset))

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from vdae_bench.cli.completion import COMPLETE, complete_datasets
+from vdae_bench.cli.help import GroupedOption
 from vdae_bench.running.options import FOLDER, MachineOptions, RunOptions, SpecOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -36,7 +38,8 @@ plugin_option = click.option(
 
 
 def _click_option(each: Field[Any]) -> Callable[[F], F]:
-    return click.option(*each.metadata["flags"], each.name, default=each.default, **each.metadata["click"])
+    words = {**each.metadata["click"], **({"shell_complete": COMPLETE[each.name]} if each.name in COMPLETE else {})}
+    return click.option(*each.metadata["flags"], each.name, cls=GroupedOption, default=each.default, **words)
 
 
 def one_option(kind: type, name: str) -> Callable[[F], F]:
@@ -77,9 +80,13 @@ def typed_options() -> tuple[str, ...]:
 
 
 noise_grid_option = click.option(
-    "--noise-grid", is_flag=True, help="The grid of fixed sigmas behind Figure 1 (the shipped sweep figure1)."
+    "--noise-grid",
+    cls=GroupedOption,
+    group="what to run",
+    is_flag=True,
+    help="The grid of fixed sigmas behind Figure 1 (the shipped sweep figure1).",
 )
 results_option = one_option(MachineOptions, "results")
 reports_option = one_option(MachineOptions, "reports")
 data_option = one_option(MachineOptions, "data")
-dataset_argument = click.argument("dataset", default="mnist")
+dataset_argument = click.argument("dataset", default="mnist", shell_complete=complete_datasets)

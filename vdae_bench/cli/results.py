@@ -68,6 +68,18 @@ def write_reports(
         click.echo(path)
 
 
+def write_home(results: Path, reports: Path) -> None:
+    """Draw the page over all runs alone, and say how to open it."""
+    from vdae_bench.report.site.home import render_home
+
+    files = render_home(Store(results), reports, alone=True)
+    if not files:
+        raise UserError(f"there are no records in {results}; run `vdae-bench reproduce table1 --protocol smoke` first")
+    for path, content in files.items():
+        atomic.write(path, content, option="--reports")
+        click.echo(f"Open {path.absolute()} in a browser: every run that is here, each with the page behind it.")
+
+
 def check_reports(store: Store, reports: Path, protocol: str | None, sweep: str | None, formats: Sequence[str]) -> None:
     """Raise `Differs` with the names of the files that are not what the records give.
 

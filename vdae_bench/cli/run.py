@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +14,7 @@ from vdae_bench.cli.plan import plan_text
 from vdae_bench.cli.resolve import changed_spec, one_of_several, stop_token, within_budget
 from vdae_bench.cli.streams import forgive
 from vdae_bench.errors import Failed
+from vdae_bench.report.style.terminal import short, wrap
 from vdae_bench.running.again import price_of, train_again, without_weights
 from vdae_bench.running.context import RunContext, create_context
 from vdae_bench.running.execute import Outcome, run_groups
@@ -26,6 +28,13 @@ from vdae_bench.search.winner import all_winners
 from vdae_bench.spec.sweep import SweepSpec
 from vdae_bench.store.records import Store
 from vdae_bench.system import atomic
+from vdae_bench.system.words import quoted
+
+if TYPE_CHECKING:
+    from vdae_bench.report.build import WrittenReport
+
+FIGURE_OF_PART = {"figure1": "noise", "figure2": "samples", "figure3": "samples", "figure4": "samples"}
+"""The end of the name of the figure that shows a figure of the paper."""
 
 
 def run_sweeps(names: Sequence[str], command: Command) -> None:
@@ -71,7 +80,7 @@ def _run_sweeps(names: Sequence[str], command: Command) -> None:
             _keep_weights_of_finished_runs(planned, context, run, stop)
         outcome = run_groups(planned, context, run, stop)
         atomic.check_held(context.store.root)
-        report_sweep(spec, context.store, command.machine.reports)
+        report_sweep(spec, context.store, command)
         raise_if_failed(outcome, planned)
 
 
@@ -101,7 +110,7 @@ def _run_search(word: str, command: Command) -> None:
         click.echo(search_text(spec, studies, context.store))
         return
     run_studies(studies, context, command.run, stop_token(command.run))
-    report_sweep(spec, context.store, command.machine.reports)
+    report_sweep(spec, context.store, command)
 
 
 def raise_if_failed(outcome: Outcome, planned: Plan) -> None:
@@ -121,8 +130,8 @@ def raise_if_failed(outcome: Outcome, planned: Plan) -> None:
         raise Failed("not all runs came to a result:\n  " + "\n  ".join(lines))
 
 
-def report_sweep(spec: SweepSpec, store: Store, reports: Path) -> None:
-    """Draw the reports that a sweep's records are part of, and print its own."""
+def report_sweep(spec: SweepSpec, store: Store, command: Command) -> None:
+    """Draw the reports that a sweep's records are part of; print its own, its figures and what to type next."""
     from vdae_bench.report.build import FORMATS, build_reports
     from vdae_bench.report.numbers.claims import claims_protocol
 
@@ -133,6 +142,30 @@ def report_sweep(spec: SweepSpec, store: Store, reports: Path) -> None:
         others = {claims_protocol(spec.name, name)} - {name, None}
         for protocol in (name, *others):
             if protocol == name or any(True for _ in store.records(protocol)):
-                for written in build_reports(store, reports, protocol=protocol, formats=FORMATS):
+                for written in build_reports(store, command.machine.reports, protocol=protocol, formats=FORMATS):
                     if (written.sweep, written.protocol, written.path.suffix) == (spec.name, name, ".md"):
                         click.echo(written.console)
+                        for line in _closing_lines(written, spec, store, command):
+                            click.echo(line)
+
+
+def _closing_lines(written: WrittenReport, spec: SweepSpec, store: Store, command: Command) -> Iterator[str]:
+    """The page for a browser, the figures, and the command that a reader may want next."""
+    yield f"For a browser: {short(written.path.with_name('index.html'))}"
+    if written.figures:
+        names = ", ".join(figure.name for figure in written.figures)
+        yield from wrap(f"Figures in {short(written.path.parent)}: {names}")
+    (target,) = command.target
+    for figure in written.figures:
+        if command.verb == "reproduce" and figure.name == f"{written.sweep}-{FIGURE_OF_PART.get(target)}.png":
+            yield f"{target[:-1].capitalize()} {target[-1]} of the paper: {short(figure)}"
+    folder = [] if command.machine.results == Path("results") else ["--results", str(command.machine.results)]
+    plugins = [word for plugin in command.plugins for word in ("--plugin", str(plugin))]
+    there = {path.parent.name for path in store.record_paths(written.protocol, written.sweep)}
+    cell = next((each.slug for each in spec.cells if each.slug in there), None)
+    if command.verb == "search" or cell is None:
+        words = [*plugins, "sweep", target, *folder]
+    else:
+        own = ["--spec", target] if target.endswith((".yaml", ".yml")) else []
+        words = [*plugins, "explain", cell, "--protocol", written.protocol, *own, *folder]
+    yield f"Next: vdae-bench {' '.join(map(quoted, words))}"

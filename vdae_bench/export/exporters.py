@@ -57,6 +57,6 @@ def export(name: str, store: Store, out: Path, protocol: str | None, sweep: str 
     write = EXPORTERS[name].writer(name)
     runs = exported_runs(store, protocol, sweep)
     if not runs:
-        raise UserError(f"there are no records in {store.root}; --results says where they are")
+        raise UserError(f"there are no records in {store.root}; give --results the folder that has them")
     out.mkdir(parents=True, exist_ok=True)
     return len(runs), write(runs, out)

@@ -44,6 +44,8 @@ class WrittenReport:
     protocol: str
     path: Path
     console: str
+    figures: tuple[Path, ...] = ()
+    """Figures of the page, each once, as PNG."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,8 @@ class _Folder:
             studies = counted(len(current(searches)), "study", "studies")
             console = f"Searched: {studies}, no final run yet.\nReport: {short(path)}"
         files = {path.with_name(name): content for name, content in page.items()}
-        return RenderedReport(WrittenReport(sweep, self.name, path, console), files)
+        figures = tuple(file for file in files if file.suffix == ".png")
+        return RenderedReport(WrittenReport(sweep, self.name, path, console, figures), files)
 
     def _subject(self, sweep: str, path: Path) -> Subject:
         selection = select(self.runs[sweep])

@@ -61,9 +61,14 @@ class Rate(click.FloatRange):
         return read if read is None or read == read else self.fail(f"{value!r} is no number", param, ctx)
 
 
-def option(*flags: str, default: Any = None, not_in_array: str = "", **click_words: Any) -> Any:
-    """A field that is an option; `not_in_array` ends the sentence `--flag ...` that refuses it for a job array."""
-    return field(default=default, metadata={"flags": flags, "not_in_array": not_in_array, "click": click_words})
+GROUPS = ("what to run", "how long", "where", "cluster", "the estimate")
+"""The groups of options in the help of a verb, in its order."""
+
+
+def option(*flags: str, group: str = "", default: Any = None, not_in_array: str = "", **click_words: Any) -> Any:
+    """A field that is an option of a group; `not_in_array` ends the sentence that refuses it for a job array."""
+    words = {"group": group, **click_words}
+    return field(default=default, metadata={"flags": flags, "not_in_array": not_in_array, "click": words})
 
 
 @dataclass(frozen=True)
@@ -72,29 +77,47 @@ class SpecOptions:
 
     protocol: str | None = option(
         "--protocol",
+        group="how long",
         metavar="NAME|FILE",
         help="smoke, quick, standard, paper-mixed, paper, or a YAML file; default: the spec's, else quick.",
     )
-    epochs: int | None = option("--epochs", type=COUNT, help="Override; makes a protocol of its own.")
-    seeds: int | None = option("--seeds", type=click.IntRange(1, 1000), help="How many seeds to run, from seed 0.")
+    epochs: int | None = option(
+        "--epochs", group="how long", type=COUNT, help="Train this many epochs; that makes a protocol of its own."
+    )
+    seeds: int | None = option(
+        "--seeds", group="how long", type=click.IntRange(1, 1000), help="How many seeds to run, from seed 0."
+    )
     only: tuple[str, ...] = option(
-        "--only", default=(), multiple=True, metavar="GLOB", help="Only the cells of such names, as in '*_vae_16'."
+        "--only",
+        group="what to run",
+        default=(),
+        multiple=True,
+        metavar="GLOB",
+        help="Take only the cells whose names match, as in '*_vae_16'.",
     )
     settings: tuple[str, ...] = option(
-        "--set", default=(), multiple=True, metavar="KEY=VALUE", help="Override a field or hyper-parameter."
+        "--set",
+        group="what to run",
+        default=(),
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Override a field of the protocol or a hyper-parameter.",
     )
     budget: str | None = option(
         "--budget",
+        group="how long",
         metavar=TIME,
-        help="Such as 30m or 8h: as many epochs (then seeds) as fit.",
+        help="Take as many epochs, then seeds, as fit into a time such as 30m or 8h.",
         not_in_array="is for this machine; give --epochs and --seeds for a cluster",
     )
     search: bool | None = option(
         "--search/--no-search",
-        help="Run the spec's hyper-parameter search first, or take no winners. Default: take those there are.",
+        group="what to run",
+        help="Search hyper-parameters first, or ignore the winners of searches; default: use those there are.",
     )
     trials: int | None = option(
         "--trials",
+        group="how long",
         type=COUNT,
         help="How many trials a search has in total; default: the spec's.",
         not_in_array="is for a search, which runs before the array: vdae-bench search SPEC",
@@ -106,32 +129,52 @@ class MachineOptions:
     """Options that say where and on what to run: device, threads, folders, checkpoints."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = option(
-        "--device", default="auto", type=click.Choice(["auto", "cpu", "cuda", "mps"]), show_default=True
+        "--device", group="where", default="auto", type=click.Choice(["auto", "cpu", "cuda", "mps"]), show_default=True
     )
     threads: int | None = option(
         "--threads",
+        group="where",
         type=click.IntRange(1, MOST_THREADS),
-        help="Default: OMP_NUM_THREADS, else the processors this process may use.",
+        help="Use this many threads; default: OMP_NUM_THREADS, else all processors that this process may use.",
     )
     replicas: int | None = option(
-        "--replicas", type=COUNT, help="Train at most so many runs together; default: what fits the memory."
+        "--replicas",
+        group="where",
+        type=COUNT,
+        help="Train at most this many runs together; default: as many as fit in memory.",
     )
-    results: Path = option("--results", default=Path("results"), type=FOLDER, show_default=True, help="Records.")
-    reports: Path = option("--reports", default=Path("reports"), type=FOLDER, show_default=True, help="Reports.")
+    results: Path = option(
+        "--results",
+        group="where",
+        default=Path("results"),
+        type=FOLDER,
+        show_default=True,
+        help="Folder of records.",
+    )
+    reports: Path = option(
+        "--reports", group="where", default=Path("reports"), type=FOLDER, show_default=True, help="Folder of pages."
+    )
     data: Path | None = option(
         "--data",
+        group="where",
         type=FOLDER,
         envvar="VDAE_BENCH_DATA",
         help="Folder with the four IDX files (plain or .gz); without it they are fetched and cached.",
     )
     checkpoint_every: str = option(
-        "--checkpoint-every", default="60s", show_default=True, metavar=TIME, help="What a kill loses at most."
+        "--checkpoint-every",
+        group="how long",
+        default="60s",
+        show_default=True,
+        metavar=TIME,
+        help="Write a checkpoint this often; a kill loses no more.",
     )
     keep_checkpoints: bool = option(
         "--keep-checkpoints",
+        group="what to run",
         default=False,
         is_flag=True,
-        help="Keep each run's weights beside its record, for the API.",
+        help="Keep each run's weights beside its record, for notebooks.",
     )
 
 
@@ -141,54 +184,80 @@ class RunOptions:
 
     workers: int | None = option(
         "--workers",
+        group="where",
         type=WorkerCount(1),
         metavar="auto|N",
-        help="Processes that share the threads of --threads on this machine; auto (default): as many as pay.",
+        help="Share --threads among this many processes; default: auto, as many as pay.",
     )
     scheduler: str | None = option(
         "--scheduler",
+        group="cluster",
         metavar="ADDRESS",
         help="Run on the workers of this Dask scheduler.",
         not_in_array="has workers of its own; an array's tasks are its workers",
     )
     tls_ca: Path | None = option(
-        "--tls-ca", type=FOLDER, metavar="FILE", help="TLS with --scheduler: its CA (PEM).", not_in_array=FOR_SCHEDULER
+        "--tls-ca",
+        group="cluster",
+        type=FOLDER,
+        metavar="FILE",
+        help="Certificate of the CA, for a scheduler with TLS (PEM).",
+        not_in_array=FOR_SCHEDULER,
     )
     tls_cert: Path | None = option(
-        "--tls-cert", type=FOLDER, metavar="FILE", help="TLS: the own certificate (PEM).", not_in_array=FOR_SCHEDULER
+        "--tls-cert",
+        group="cluster",
+        type=FOLDER,
+        metavar="FILE",
+        help="Certificate of this machine, for TLS (PEM).",
+        not_in_array=FOR_SCHEDULER,
     )
     tls_key: Path | None = option(
-        "--tls-key", type=FOLDER, metavar="FILE", help="TLS: the certificate's key (PEM).", not_in_array=FOR_SCHEDULER
+        "--tls-key",
+        group="cluster",
+        type=FOLDER,
+        metavar="FILE",
+        help="Key of that certificate (PEM).",
+        not_in_array=FOR_SCHEDULER,
     )
     storage: str | None = option(
         "--storage",
+        group="cluster",
         metavar="URL",
         envvar=STORAGE_VARIABLE,
-        help="Optuna storage of the studies; default: a journal beside the winners. Passwords belong into PGPASSFILE "
+        help="Keep studies in an Optuna storage; default: a journal beside the winners. Put passwords into PGPASSFILE "
         f"or, with the whole URL, into the variable {STORAGE_VARIABLE}.",
         not_in_array="is for a search, which runs before the array: vdae-bench search SPEC",
     )
     shard: str | None = option(
-        "--shard", metavar="I/N", help="A fixed part of the runs, balanced by their cost; auto: this Slurm array job's."
+        "--shard",
+        group="cluster",
+        metavar="I/N",
+        help="Run one of N shares, balanced by cost; auto takes this Slurm array task's.",
     )
     time_limit: str | None = option(
-        "--time-limit", metavar=TIME, help="Such as 55m: stop after a checkpoint then, with exit code 143."
+        "--time-limit",
+        group="how long",
+        metavar=TIME,
+        help="Stop after this time, such as 55m, with a checkpoint and exit code 143.",
     )
     train_again: bool = option(
         "--train-again",
+        group="what to run",
         default=False,
         is_flag=True,
-        help="Keep weights, and train finished runs that have none once more for theirs alone.",
+        help="Keep weights; finished runs without any train once more, and their records stay.",
         not_in_array="is for one machine; give the sweep's command there",
     )
     dry_run: bool = option(
         "--dry-run",
+        group="what to run",
         default=False,
         is_flag=True,
-        help="Show what would run, run nothing.",
+        help="Show what would run, and run nothing.",
         not_in_array="runs nothing; leave it out",
     )
-    quiet: bool = option("-q", "--quiet", default=False, is_flag=True, help="No progress.")
+    quiet: bool = option("-q", "--quiet", group="where", default=False, is_flag=True, help="Show no progress.")
 
 
 @dataclass(frozen=True)
@@ -197,20 +266,26 @@ class PlanOptions:
 
     calibrate: bool = option(
         "--calibrate",
+        group="the estimate",
         default=False,
         is_flag=True,
         help="Time a few steps of each cell on this device for the seconds.",
     )
     flops_per_second: float | None = option(
         "--flops-per-second",
+        group="the estimate",
         type=Rate(1, 1e30),
         help="Estimate the time on a device that reaches this many FLOP/s, for example 1.5e13.",
     )
     on: str | None = option(
-        "--on", type=click.Choice(list(MACHINES)), help="Estimate the time on a machine that is known by name."
+        "--on",
+        group="the estimate",
+        type=click.Choice(list(MACHINES)),
+        help="Estimate the time on a machine that is known by name.",
     )
     form: Literal["text", "json", "slurm"] = option(
         "--format",
+        group="cluster",
         default="text",
         type=click.Choice(["text", "json", "slurm"]),
         show_default=True,
@@ -218,11 +293,13 @@ class PlanOptions:
     )
     shards: int | None = option(
         "--shards",
+        group="cluster",
         type=click.IntRange(1, MOST_SHARDS),
         help="How many tasks the Slurm array has; default: one for each group of runs.",
     )
     time_limit: str = option(
         "--time-limit",
+        group="cluster",
         default="55m",
         metavar=TIME,
         show_default=True,

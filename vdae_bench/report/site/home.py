@@ -30,14 +30,17 @@ class _Headline(NamedTuple):
     figure: Markup
 
 
-def render_home(store: Store, reports: Path) -> dict[Path, bytes]:
-    """The page by its path, with nothing written; nothing where there is no record."""
+def render_home(store: Store, reports: Path, *, alone: bool = False) -> dict[Path, bytes]:
+    """The page by its path, with nothing written; nothing where there is no record.
+
+    Drawn `alone`, without the protocols' own pages for a browser, it leads to the pages in Markdown.
+    """
     runs = load_runs(store)
     path = reports / NAME
-    return {path: home_page(runs, path, store.root).encode(errors="backslashreplace")} if runs else {}
+    return {path: home_page(runs, path, store.root, alone=alone).encode(errors="backslashreplace")} if runs else {}
 
 
-def home_page(runs: Sequence[Run], path: Path, root: Path, live: str = "") -> str:
+def home_page(runs: Sequence[Run], path: Path, root: Path, live: str = "", *, alone: bool = False) -> str:
     """The page of some runs, to lie there; a `live` one, of that version, asks its server what runs now."""
     cells, places = shown_cells(runs), by_folder(runs)
     data: Mapping[str, Any] = {
@@ -52,6 +55,7 @@ def home_page(runs: Sequence[Run], path: Path, root: Path, live: str = "") -> st
         styles=[HERE / "uplot" / "uPlot.min.css", HERE / "home.css"],
         allowed=SERVED if live else (),
         live=live,
+        alone=alone,
         version=__version__,
         picture=PICTURE,
         counts=f"{counted(len(runs), 'record')} of {counted(len(cells), 'cell')} in {counted(len(places), 'sweep')}",

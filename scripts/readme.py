@@ -1,0 +1,70 @@
+"""Writes what was found into README.md: its table and its board of claims, from reports/README.md (`make report`).
+
+That page is drawn from records, and `vdae-bench report --check` holds it to them; a test holds the README to that page.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+TOP = Path(__file__).parents[1]
+PAGE, README = TOP / "reports" / "README.md", TOP / "README.md"
+BEGIN, END = "<!-- found: written by `make report` -->\n", "<!-- end of found -->\n"
+VERDICTS = ("reproduced", "not reproduced", "too close to call", "not comparable", "not run")
+SCORES = ("NLL", "-ELBO")
+
+
+def rows_of(page: str, heading: str) -> list[dict[str, str]]:
+    """The rows of the first table of a Markdown page that has a heading."""
+    for block in re.findall(r"(?:^\|.*\|\n)+", page, re.MULTILINE):
+        lines = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in block.splitlines()]
+        if heading in lines[0]:
+            return [dict(zip(lines[0], cells, strict=True)) for cells in lines[2:]]
+    raise SystemExit(f"{PAGE} has no table with the heading {heading!r}; run vdae-bench report")
+
+
+def found(page: str) -> str:
+    """What stands between the two marks: L-VDAE less VAE in the longest runs there are, and the verdicts."""
+    leads: dict[tuple[str, str], list[str]] = {}
+    for row in rows_of(page, "protocol"):
+        if any(row[f"{score} ours"] != "not run" for score in SCORES):
+            epochs = row["protocol"].rpartition(", ")[2].removesuffix(" epochs")
+            numbers = [row[f"{score} {whose}"] for score in SCORES for whose in ("paper", "ours")]
+            cell = row["data"], row["latents"]
+            if cell not in leads or int(leads[cell][2]) < int(epochs):
+                leads[cell] = [*cell, epochs, row["seeds"], *numbers, row["unit"]]
+    scores = [f"{score}, {whose}" for score in SCORES for whose in ("paper", "ours")]
+    claims = rows_of(page, "claim")
+    board = []
+    for verdict in VERDICTS:
+        which = [row[""] for row in claims if row["verdict"].strip("*") == verdict]
+        board.append([verdict, str(len(which)), ", ".join(which) or "-"])
+    return (
+        f"\n{_table(['data', 'm', 'epochs', 'seeds', *scores, 'unit'], leads.values())}\n"
+        f"`vdae-bench claims` judges {len(claims)} claims, most of them the paper's, by their number "
+        "[here](reports/README.md#the-papers-claims):\n\n"
+        f"{_table(['verdict', 'claims', 'which'], board)}\n"
+    )
+
+
+def _table(headings: list[str], rows: Iterable[list[str]]) -> str:
+    """A table without padding, which would cost the README its bytes."""
+    first, *rest = (f"| {' | '.join(line)} |\n" for line in [headings, *rows])
+    return "".join([first, f"|{'---|' * len(headings)}\n", *rest])
+
+
+def with_found(readme: str, page: str) -> str:
+    """The README with these tables between its marks."""
+    before, _, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return before + BEGIN + found(page) + END + after
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{README.relative_to(TOP)}\n")
+    README.write_text(
+        with_found(README.read_text(encoding="utf-8"), PAGE.read_text(encoding="utf-8")), encoding="utf-8"
+    )

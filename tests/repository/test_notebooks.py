@@ -1,0 +1,84 @@
+"""The notebooks: they run from top to bottom, and what is committed of them was run so and names no machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.shell import ROOT, block
+
+BOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+BOOK = pytest.mark.parametrize("book", BOOKS, ids=lambda book: book.stem)
+SHORTER = {"STEPS = 300": "STEPS = 10", '"epochs": 12, "train_images": 2000': '"epochs": 2, "train_images": 400'}
+"""What makes a run of the tests short; `make notebooks` runs them as they are."""
+
+
+def cells(book: Path, kind: str) -> list[dict[str, Any]]:
+    return [each for each in json.loads(book.read_text())["cells"] if each["cell_type"] == kind]
+
+
+def source(cell: dict[str, Any]) -> str:
+    return "".join(cell["source"])
+
+
+def test_there_are_two() -> None:
+    assert [book.stem for book in BOOKS] == ["own-posterior", "vae-to-flow"]
+
+
+@BOOK
+def test_it_was_run_from_top_to_bottom_and_names_no_machine(book: Path) -> None:
+    code = cells(book, "code")
+    assert [each["execution_count"] for each in code] == list(range(1, len(code) + 1))
+    outputs = [output for each in code for output in each["outputs"]]
+    assert not [each for each in outputs if each["output_type"] == "error" or each.get("name") == "stderr"]
+    shown = [each.get("data", {}) for each in outputs]
+    assert sum("image/png" in each for each in shown) >= 2
+    texts = [str(each.get("text", "")) for each in outputs]
+    texts += [str(value) for each in shown for kind, value in each.items() if kind.startswith("text/")]
+    assert not [text for text in texts if re.search(r"(?<![\w.])/(home|root|tmp|work|usr|var|opt|mnt)\b", text)]
+    assert book.stat().st_size < 600_000
+
+
+@BOOK
+def test_it_opens_in_colab(book: Path) -> None:
+    urls = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
+    address = urls.get("Repository", "https://github.com/OWNER/vdae-bench").removeprefix("https://github.com/")
+    badge = f"https://colab.research.google.com/github/{address}/blob/main/notebooks/{book.name}"
+    assert f"]({badge})" in source(cells(book, "markdown")[0])
+    assert f'"git+https://github.com/{address}"' in source(cells(book, "code")[0])
+
+
+def test_the_method_is_that_of_the_readme() -> None:
+    assert any(block("python", '"isotropic-vae"') in source(each) for each in cells(BOOKS[0], "code"))
+
+
+@BOOK
+def test_its_links_lead_to_files(book: Path) -> None:
+    links = [link for each in cells(book, "markdown") for link in re.findall(r"\]\(([^)\s]+)\)", source(each))]
+    assert not [each for each in links if "://" not in each and not (book.parent / each).exists()]
+
+
+@pytest.mark.slow
+@pytest.mark.mnist
+@BOOK
+def test_it_runs(book: Path, tmp_path: Path) -> None:
+    code = "\n\n".join(source(each) for each in cells(book, "code"))
+    for long, short in SHORTER.items():
+        code = code.replace(long, short)
+    assert any(short in code for short in SHORTER.values())
+    script = tmp_path / "book.py"
+    script.write_text(code)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MPLBACKEND": "agg", "OMP_NUM_THREADS": "1"}
+    words = [sys.executable, "-W", "ignore", str(script)]
+    done = subprocess.run(
+        words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
