@@ -12,7 +12,9 @@ import subprocess
 import sys
 import time
 import weakref
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ import pytest
 import torch
 from optuna.exceptions import StorageInternalError
 from optuna.storages._cached_storage import _CachedStorage
+from optuna.study import StudyDirection
 from sqlalchemy.exc import OperationalError
 
 from tests.support.records import small_record
@@ -243,6 +246,45 @@ def test_nobody_writes_on_behind_a_torn_line_that_cannot_be_cut_off(study, conte
         with pytest.raises(EnvironmentFault):
             backend.append_logs([{"op_code": 0}])
     assert not (folder / JOURNAL).read_bytes()
+
+
+def test_studies_that_fill_the_disk_beside_each_other_leave_a_journal_that_reads(study, context):
+    resource = pytest.importorskip("resource")
+    folder = context.store.searches(study.sweep, study.protocol.name)
+    folder.mkdir(parents=True)
+    storage = open_storage(folder, None)
+    names = [f"study {number}" for number in range(4)]
+    numbers = [storage.create_new_study([StudyDirection.MINIMIZE], name) for name in names]
+    written: Counter[int] = Counter()
+
+    def fill(number: int) -> int:
+        faults = 0
+        while faults < 5:  # a study that goes on, whatever happened to it and to the others
+            try:
+                storage.create_new_trial(number)
+                written[number] += 1
+            except EnvironmentFault as fault:
+                assert "cannot write" in str(fault)
+                faults += 1
+        return faults
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))  # longer files end as on a full disk: in mid-write
+    try:
+        with ThreadPoolExecutor(len(numbers)) as executor:
+            assert list(executor.map(fill, numbers)) == [5] * 4
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    for _ in range(2):
+        content = (folder / JOURNAL).read_bytes()
+        assert content.endswith(b"\n") and all(map(json.loads, content.splitlines()))
+        read = open_storage(folder, None)
+        assert [read.get_n_trials(read.get_study_id_from_name(name)) for name in names] == [
+            written[number] for number in numbers
+        ]
+        storage.create_new_trial(numbers[0])
+        written[numbers[0]] += 1
+    assert sum(written.values()) > 40
 
 
 def assert_each_told_once(study: Study, trials: list[Any]) -> None:

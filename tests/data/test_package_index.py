@@ -5,6 +5,8 @@ import gzip
 import hashlib
 import io
 import json
+import shutil
+import subprocess
 import time
 import zipfile
 from collections.abc import Callable, Iterable
@@ -18,7 +20,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from tests.support.images import TinySet
-from tests.support.web import Server, cut, in_turn, whole
+from tests.support.web import Server, cut, in_turn, run_server, whole
 from vdae_bench.data.fetch import cache_path, fetch
 from vdae_bench.data.registry import IndexPackage
 from vdae_bench.data.sources import package_index
@@ -380,3 +382,49 @@ def test_the_login_of_an_index_goes_to_that_place_alone_and_never_in_clear(url, 
             request.url = url  # where the answer redirects to
             session.rebuild_auth(request, answer)
         assert ("Authorization" in request.headers) is sent
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate of this machine's address, signed by itself, and its key in the same file."""
+    if not shutil.which("openssl"):
+        pytest.skip("needs openssl to make a certificate")
+    path = tmp_path / "server.pem"
+    words = "-x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=test"
+    words += " -addext subjectAltName=IP:127.0.0.1"
+    places = ["-keyout", str(path), "-out", str(tmp_path / "certificate.pem")]
+    subprocess.run(["openssl", "req", *words.split(), *places], check=True, capture_output=True)
+    path.write_bytes(path.read_bytes() + (tmp_path / "certificate.pem").read_bytes())
+    return path
+
+
+@pytest.mark.parametrize("way", ["link", "redirect"])
+@pytest.mark.parametrize("told", ["url", "netrc"])
+def test_an_https_index_that_leads_to_http_has_its_login_sent_to_itself_alone(
+    way: str,
+    told: str,
+    certificate: Path,
+    tiny: TinySet,
+    index: Index,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clear = index.server
+    for secure in run_server(certificate):
+        publisher = Index(secure, f"{secure.url}/simple", index.wheel)
+        publisher.publish(index.wheel, host=clear.url if way == "link" else "")
+
+        def redirect(handler: BaseHTTPRequestHandler) -> None:
+            handler.send_response(302)
+            handler.send_header("Location", f"{clear.url}/files/{WHEEL}")
+            handler.end_headers()
+
+        secure.answers[f"/files/{WHEEL}"] = redirect
+        (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password secret\n" if told == "netrc" else "")
+        monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+        monkeypatch.setenv("PIP_CERT", str(tmp_path / "certificate.pem"))
+        monkeypatch.setenv("PIP_INDEX_URL", publisher.url.replace("//", "//me:secret@" if told == "url" else "//"))
+        fetch("tiny")
+        assert is_genuine(tiny)
+        assert secure.logins and all(login and login.startswith("Basic ") for login in secure.logins)
+    assert clear.asked == [f"/files/{WHEEL}"] and clear.logins == [None]

@@ -29,6 +29,9 @@ DIGEST = "0" * 64
         ("continuous-mnist", ("continuous", "mnist")),
         ("binary-fashion-mnist", ("binary", "fashion-mnist")),
         ("continuous-fashion-mnist", ("continuous", "fashion-mnist")),
+        ("binary-kmnist", ("binary", "kmnist")),
+        ("continuous-qmnist", ("continuous", "qmnist")),
+        ("binary-emnist-letters", ("binary", "emnist-letters")),
     ],
 )
 def test_an_id_is_a_view_and_a_name(dataset_id: str, expected: tuple[str, str]) -> None:
@@ -63,13 +66,13 @@ def test_an_unknown_name_is_answered_likewise() -> None:
 
 def test_a_plugin_adds_a_data_set_with_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vdae_bench.data.registry.DATASETS", dict(DATASETS))
-    kuzushiji = replace(DATASETS["mnist"], name="kmnist", package=None)
-    assert register_dataset(kuzushiji) is find_dataset("kmnist")
-    assert parse_dataset_id("continuous-kmnist") == ("continuous", "kmnist")
-    register_dataset(kuzushiji)  # a module imported twice
+    hangul = replace(DATASETS["mnist"], name="hangul", package=None)
+    assert register_dataset(hangul) is find_dataset("hangul")
+    assert parse_dataset_id("continuous-hangul") == ("continuous", "hangul")
+    register_dataset(hangul)  # a module imported twice
     with pytest.raises(UserError, match="already registered"):
-        register_dataset(replace(kuzushiji, validation_images=5))
-    assert find_dataset("kmnist").validation_images == 10_000
+        register_dataset(replace(hangul, validation_images=5))
+    assert find_dataset("hangul").validation_images == 10_000
 
 
 @pytest.mark.parametrize("name", ["../mnist", "a/b", "", ".", "MNIST", "a b", "-a"])

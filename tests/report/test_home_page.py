@@ -24,7 +24,7 @@ from vdae_bench.report.site.home import render_home
 from vdae_bench.report.site.pictures import Album
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.evidence import Evidence, Numbers, read_evidence, write_evidence
-from vdae_bench.store.records import Store
+from vdae_bench.store.records import RecordedCell, Store
 
 LIVE = "</script><img src=x onerror=document.title='broken'>"
 """Text that would be alive if a page took it for HTML."""
@@ -240,3 +240,36 @@ def test_every_claim_has_its_row_and_leads_to_its_cells(page: Path) -> None:
     sources = set(re.findall(r'href="#sweep=([\w.+%-]+)&amp;protocol=([\w.+%-]+)"', table))
     there = {(row["sweep"], row["protocol"]) for row in content_of(page)["rows"]}
     assert sources and sources <= there
+
+
+def test_hundreds_of_records_are_tables_in_pages_and_curves_on_demand(
+    tmp_path: Path, tab: Tab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vdae_bench.report.site.home.judge_claims", lambda runs: [])  # seconds, on other tests' pages
+    store = Store(tmp_path / "results")
+    like = [made_up_record(Cell("binary-mnist", "own", 16), seed) for seed in (0, 1)]
+    sizes = []
+    for methods in (range(30), range(30, 120)):
+        for number in methods:
+            cell = Cell("binary-mnist", f"own-{number:03d}", 16)
+            own = {"cell": RecordedCell(**cell.as_record())}
+            publish(store, "many", "quick", cell.slug, [each.model_copy(update=own) for each in like])
+        ((path, content),) = render_home(store, tmp_path / "reports").items()
+        sizes.append(len(content))
+    assert (sizes[1] - sizes[0]) / 180 < 2000  # bytes a record: ten thousand make a page of 20 MB at most
+    path.parent.mkdir()
+    path.write_bytes(content)
+    tab.open(path.as_uri())
+    tab.wait("document.querySelector('#chart canvas')")
+    assert tab.run("[data.rows.length, document.querySelectorAll('#table tbody tr').length]") == [120, 50]
+    assert tab.run("unpacked.size") <= 12  # what nobody looked at is still packed
+    tab.run("document.getElementById('after').click(); document.getElementById('after').click()")
+    assert tab.run("document.querySelectorAll('#table tbody tr').length") == 20
+    assert tab.run("document.getElementById('page').textContent") == "3 of 3"
+    assert tab.complaints == []
+
+
+def test_a_card_leads_to_which_of_two_methods_is_better_where_two_can_be_paired(page: Path) -> None:
+    text = page.read_text()
+    assert 'href="quick/index.html#table2--any-two-methods"' in text
+    assert "#mine--any-two-methods" not in text  # one method alone

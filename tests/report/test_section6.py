@@ -73,6 +73,52 @@ def test_a_gain_is_in_the_divergence_or_in_the_likelihood_if_the_samples_decide(
     assert found(store, "16", "m = 784: affine below additive").verdict is Verdict.REPRODUCED
 
 
+def test_a_smaller_divergence_without_a_gain_is_no_gain(store: Store) -> None:
+    put(store, ADDITIVE, 110.0, 12.0)
+    put(store, AFFINE, 111.0, 10.0)  # 1 nat worse, and its NLL 3
+    assert found(store, "18", "m = 784: affine for additive").verdict is Verdict.REPRODUCED
+    assert found(store, "18", "m = 784: affine below additive").verdict is Verdict.NOT_REPRODUCED
+    (claim,) = (each for each in judge_claims(load_runs(store), LONG.name) if each.claim.id == "18")
+    assert claim.verdict is Verdict.NOT_REPRODUCED
+
+
+@pytest.mark.parametrize("source", ["spec", "search 0123"])
+def test_encoders_beside_unequal_decoders_decide_nothing(store: Store, source: str) -> None:
+    put(store, ADDITIVE, 120.0, 12.0, hyperparameters={"source": source})
+    put(store, AFFINE, 110.0, 10.0, hyperparameters={"source": source, "decoder_hidden_size": 2048})
+    put(store, DIAGONAL, 100.0, 6.0, latents=32, hyperparameters={"source": source})
+    put(store, SEES_X, 98.0, 4.0, latents=32, hyperparameters={"source": source, "residual_blocks": 3})
+    for claim, label, name in (
+        ("16", "m = 784: affine below additive", "decoder_hidden_size"),
+        ("17", f"m = 32: {SEES_X} below {DIAGONAL}", "residual_blocks"),
+        ("18", "m = 784: affine for additive", "decoder_hidden_size"),
+    ):
+        one = found(store, claim, label)
+        assert one.verdict is Verdict.NOT_COMPARABLE and f"unequal {name}" in one.reason
+
+
+def test_a_record_that_does_not_say_a_size_had_the_default(store: Store) -> None:
+    put(store, ADDITIVE, 120.0, 12.0, hyperparameters={"decoder_hidden_size": 64})
+    put(store, SEES_X, 110.0, 2.0)  # made without its decoder's size
+    one = found(store, "17", "m = 784: sees x, affine below additive")
+    assert one.verdict is Verdict.NOT_COMPARABLE and "unequal decoder_hidden_size" in one.reason
+
+
+def test_what_would_fool_claims_of_encoders(store: Store) -> None:
+    label = "m = 784: affine for additive"
+    put(store, ADDITIVE, 120.0, 12.0)
+    put(store, AFFINE, 110.0, 4.0)
+    assert found(store, "18", label).verdict is Verdict.REPRODUCED
+    for changes, why in (
+        ({"hyperparameters": {"learning_rate": 1e-5}}, "unequal learning_rate"),
+        ({"test": {"nll_bias_nats": 0.0495}}, "is only known to"),  # 10.1 effective samples at the paper's K
+        ({"diverged": True}, "diverged"),
+    ):
+        put(store, AFFINE, 110.0, 4.0, **changes)
+        one = found(store, "18", label)
+        assert one.verdict is Verdict.NOT_COMPARABLE and why in one.reason, changes
+
+
 @pytest.mark.usefixtures("blank_pictures")
 def test_the_page_compares_at_equal_epochs_and_operations(store: Store, reports: Path) -> None:
     put(store, DIAGONAL, 100.0, 6.0, latents=32, cost={"train_flops": 2 * 10**12})

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 
 from tests.support.shell import PAGES, ROOT, block, blocks, call
@@ -88,6 +89,9 @@ OWN_METHODS = ("homoscedastic-vae", "isotropic-vae")
 @pytest.mark.parametrize("text", blocks("yaml"), ids=lambda text: text.splitlines()[1])
 def test_specs_are_valid(text: str, tmp_path: Path, monkeypatch) -> None:
     spec = tmp_path / "spec.yaml"
+    monkeypatch.setattr("vdae_bench.data.registry.DATASETS", dict(DATASETS))
+    for name in ("train", "test"):
+        np.save(tmp_path / f"{name}.npy", np.zeros((1000, 4, 4), np.uint8))
     for known in ("_registered", "_plugins"):  # what is loaded here is forgotten after the test
         monkeypatch.setattr(registry, known, getattr(registry, known).copy())
     for method in OWN_METHODS:

@@ -61,13 +61,20 @@ def test_auto_is_refused_where_an_array_is_submitted_in_part(array):
         parse_shard("auto", {f"SLURM_ARRAY_TASK_{name}": str(value) for name, value in told.items()})
 
 
-def test_a_task_that_is_submitted_again_alone_takes_its_own_share(tmp_path):
+@pytest.mark.parametrize("array", ["3", "2,5,7", "1-7"])
+def test_a_task_that_is_submitted_again_takes_its_own_share_whichever_others_are(array, tmp_path):
     (tmp_path / "vdae-bench").write_text('#!/bin/bash\necho "$@"\n')
     (tmp_path / "vdae-bench").chmod(0o755)
     script = job_array("tiny", Command("sweep", ("tiny",)), 7, 60, 1, gpu=False)
-    told = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "1"}
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env={**os.environ, **told})
-    assert "--shard 3/7 --time-limit 1m" in done.stdout, done.stderr
+    tasks = range(1, 8) if array == "1-7" else list(map(int, array.split(",")))
+    for task in tasks:
+        own = {"ID": task, "COUNT": len(tasks), "MIN": min(tasks), "MAX": max(tasks), "STEP": 1}
+        slurm = {f"SLURM_ARRAY_TASK_{name}": str(value) for name, value in own.items()}
+        path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        done = subprocess.run(
+            ["bash", "-c", script], capture_output=True, text=True, env={**os.environ, **slurm, **path}
+        )
+        assert f"--shard {task}/7 --time-limit 1m" in done.stdout, done.stderr
 
 
 def test_the_words_of_a_share_in_a_path_stay_its_own():

@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 import pytest
 
+from tests.support.drawn import faults_of
 from tests.support.markdown_tables import table_with
 from tests.support.searches import made_up_winner
 from vdae_bench.errors import UserError
@@ -95,12 +96,16 @@ def test_the_figure_shows_every_trial_and_the_best_so_far(frozen):
     titles = [axes.get_title(loc="left") for axes in figure.axes if axes.axison]
     assert titles == ["history", "learning_rate", "schedule", "hidden_size", "importance (PED-ANOVA)"]
     for axes in figure.axes[:4]:
-        marks = [line for line in axes.lines if line.get_linestyle() == "None"]
+        marks = [line for line in axes.lines if line.get_linestyle() == "None" and line.get_marker() != "*"]
         assert sum(len(line.get_xdata()) for line in marks) == 20
         low, high = axes.get_ylim()
         assert all(low <= y <= high for line in axes.lines for y in line.get_ydata())
     steps = next(line for line in figure.axes[0].lines if line.get_drawstyle() == "steps-post")
     assert (np.diff(steps.get_ydata()) <= 0).all() and steps.get_ydata()[-1] == frozen.winner.value
+    (legend,) = figure.legends
+    said = {text.get_text() for text in legend.get_texts()}
+    assert {"trial", "off the top, or without a value", "chosen", "best so far"} <= said
+    assert faults_of(figure) == []
     star = next(line for line in figure.axes[1].lines if line.get_marker() == "*")
     assert star.get_xdata()[0] == frozen.winner.chosen["learning_rate"]
 

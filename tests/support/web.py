@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 from tests.support.images import TinySet
 
@@ -74,7 +76,8 @@ def status(code: int) -> Answer:
     return lambda handler: handler.send_error(code)
 
 
-def run_server() -> Iterator[Server]:
+def run_server(certificate: Path | None = None) -> Iterator[Server]:
+    """Run a server until the test is over; by https with a certificate, which has its key beside it."""
     state = Server()
 
     class Handler(BaseHTTPRequestHandler):
@@ -93,7 +96,11 @@ def run_server() -> Iterator[Server]:
 
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     httpd.daemon_threads = True
-    state.url = f"http://127.0.0.1:{httpd.server_port}"
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        httpd.socket = context.wrap_socket(httpd.socket, server_side=True)
+    state.url = f"http{'s' if certificate else ''}://127.0.0.1:{httpd.server_port}"
     thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     yield state

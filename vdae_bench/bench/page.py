@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -75,8 +76,9 @@ def page(machines: Sequence[Sequence[Entry]]) -> str:
     """The page about the raw files of some machines."""
     sections = ["# Performance", METHOD, f"![Targets and growth]({PAGE}.svg)"]
     sections.append(
-        "Left: each target, as times better than it asks (right of 1: met; open: mixed precision). Right: seconds of "
-        f"a whole step (dotted: as its FLOPs grow), and memory a replica. As pixels: [{PAGE}.png]({PAGE}.png)."
+        "Left: each target, as times better than it asks (right of 1: met; open: mixed precision; lines: lowest to "
+        "highest of the rounds). Right: seconds of a whole step, with the exponent of their growth and that of the "
+        f"FLOPs (dotted: as those grow), and memory a replica. As pixels: [{PAGE}.png]({PAGE}.png)."
     )
     for entries in machines:
         sections += _machine(entries)
@@ -335,8 +337,8 @@ def _outside(entry: Entry) -> str:
 
 
 def _figure(machines: Sequence[Sequence[Entry]]) -> Figure:
-    counts = [sum(_advantage(entry) is not None for entry in entries) for entries in machines]
-    heights = [max(6.2, 0.2 * count + 1.4) for count in counts]
+    counts = [len({_target_name(entry) for entry in entries if _advantage(entry)}) for entries in machines]
+    heights = [max(6.2, 0.26 * count + 1.4) for count in counts]
     figure = Figure(figsize=(11, sum(heights)), layout="constrained")
     FigureCanvasAgg(figure)
     blocks = figure.subfigures(len(machines), 1, squeeze=False, height_ratios=heights)[:, 0]
@@ -366,23 +368,40 @@ def _advantage(entry: Entry) -> tuple[float, float, float] | None:
     return entry.target / values[0], entry.target / low_to_high[1], entry.target / low_to_high[0]
 
 
+def _target_name(entry: Entry) -> str:
+    """The name of its line in the chart, which both precisions share."""
+    return entry.name.replace(f", {entry.precision}", "")
+
+
 def _targets(axes: Axes, measured: Sequence[Entry]) -> None:
     judged = [(entry, found) for entry in measured if (found := _advantage(entry))]
-    for place, (entry, (value, low, high)) in enumerate(judged):
+    names = list(dict.fromkeys(_target_name(entry) for entry, _ in judged))
+    both = {name for name in names if len([entry for entry, _ in judged if _target_name(entry) == name]) > 1}
+    for entry, (value, low, high) in judged:
+        aside = 0.17 if _target_name(entry) in both else 0.0
+        place = names.index(_target_name(entry)) + (-aside if entry.precision == "float32" else aside)
         style = SUBJECTS.get(entry.subject, STYLES[6])
         face = style.colour if entry.precision == "float32" else "white"
         value, low, high = (min(max(each, SHOWN[0]), SHOWN[1]) for each in (value, low, high))
         axes.plot((low, high), (place, place), color=style.colour, linewidth=1)
         axes.plot(value, place, marker=style.marker, color=style.colour, markerfacecolor=face, markersize=5)
     axes.axvline(1, color=GREY, linewidth=1)
-    axes.set_yticks(range(len(judged)), [entry.name for entry, _ in judged], fontsize=6)
-    axes.set_ylim(max(1, len(judged)) - 0.5, -0.5)
+    axes.set_yticks(range(len(names)), [textwrap.fill(name, 34) for name in names], fontsize=7)
+    axes.set_ylim(max(1, len(names)) - 0.5, -0.5)
     axes.set_xscale("log")
     axes.set_xlim(SHOWN[0] / 1.1, SHOWN[1] * 1.1)
     ticks = [0.25, 0.5, 1, 2, 4]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.xaxis.set_minor_locator(NullLocator())
+    axes.axvspan(SHOWN[0] / 2, 1, color=GREY, alpha=0.08, linewidth=0)
+    axes.set_title("missed", loc="left", fontsize=8, color=GREY)
+    axes.set_title("met", loc="right", fontsize=8, color=GREY)
     axes.set_xlabel("times better than its target")
+    shown = [
+        _mark(name, name != "mixed") for name in ("float32", "mixed") if any(e.precision == name for e, _ in judged)
+    ]
+    if len(shown) > 1:
+        axes.legend(handles=shown, loc="lower left", fontsize=7, handletextpad=0.3)
     axes.grid(axis="y", linewidth=0.3)
 
 
@@ -398,10 +417,10 @@ def _draw_growth(axes: Axes, measured: Sequence[Entry], axis: str, title: str) -
             axes.plot(positions, expected, color=SUBJECTS[subject].colour, linestyle=":", linewidth=0.8)
             found = slopes(measured, axis, subject)
             if found:
-                handles[-1].set_label(f"{subject}: {found[0]:.2f} (expected {found[1]:.2f})")
-    _logarithmic(axes, title, "s")
+                handles[-1].set_label(f"{subject}: exponent {found[0]:.2f}, FLOPs {found[1]:.2f}")
+    _logarithmic(axes, title, "seconds a step")
     if handles:
-        axes.legend(handles=handles, fontsize=6.5, loc="upper left", handlelength=2.6)
+        axes.legend(handles=handles, fontsize=7, loc="upper left", handlelength=2.6)
 
 
 def _draw_memory(axes: Axes, measured: Sequence[Entry]) -> None:
@@ -409,8 +428,17 @@ def _draw_memory(axes: Axes, measured: Sequence[Entry]) -> None:
         points = [(position, entry.memory_bytes) for position, entry in _along(measured, "R", subject)]
         held = [(position, size / position / 2**20) for position, size in points if size]
         if held:
-            _line(axes, subject, *zip(*held, strict=True))
+            _line(axes, subject, *zip(*held, strict=True)).set_label(subject)
     _logarithmic(axes, GROWTH_AXES["R"], "MiB a replica")
+    axes.set_yscale("linear")
+    if axes.lines:
+        axes.set_ylim(0, 1.5 * max(float(np.max(line.get_ydata())) for line in axes.lines))
+        axes.legend(fontsize=7, loc="upper left", handlelength=2.6)
+
+
+def _mark(label: str, filled: bool) -> Line2D:
+    face = GREY if filled else "white"
+    return Line2D([], [], label=label, linestyle="", marker="s", color=GREY, markerfacecolor=face, markersize=5)
 
 
 def _line(axes: Axes, subject: str, x: Any, y: Any) -> Line2D:
@@ -428,7 +456,7 @@ def _logarithmic(axes: Axes, title: str, unit: str) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.margins(y=0.25)
+    axes.margins(y=0.4)
     axes.set_xlabel(title)
     axes.set_ylabel(unit)
 

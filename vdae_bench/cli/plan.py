@@ -9,6 +9,7 @@ import click
 from tabulate import tabulate
 
 from vdae_bench.cli.resolve import changed_spec, within_budget
+from vdae_bench.data.registry import own_datasets
 from vdae_bench.errors import UserError
 from vdae_bench.models.registry import loaded_plugins
 from vdae_bench.running.context import RunContext, create_context
@@ -180,7 +181,11 @@ def _seconds_of(group: RunGroup, timing: Calibration) -> dict[str, float]:
 
 
 def show_validation(word: str) -> None:
-    """Check a spec and print how many cells it has."""
+    """Check a spec and print how many cells it has, and the checksum of each data set of its own."""
     spec = load_spec(find_spec(word))
+    for each in own_datasets():
+        counts = ", ".join(f"{count:,} {split}" for split, count in each.counts.items())
+        size = " x ".join(map(str, each.image_shape))
+        click.echo(f"{each.name}: {size} pixels; {counts}; sha256 {each.sha256}")
     size = f"{counted(len(spec.cells), 'cell')}, {counted(spec.seeds, 'seed')} each"
     click.echo(f"{spec.name}: {size}, protocol {spec.protocol.name}")

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from vdae_bench.data.files import (
     SourceError,
-    content_sha256,
+    checksum_of,
     copy_folder,
     data_folder,
     find_file,
@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 
 class FileCheck(NamedTuple):
-    """One file as `verify` found it: its path, whether it is genuine, its SHA-256 if it could be read to its end."""
+    """One file as `verify` found it: its path, whether it is genuine, its checksum if it could be read to its end."""
 
     file: Path
     ok: bool
@@ -51,7 +51,7 @@ class FileCheck(NamedTuple):
 
     @property
     def found(self) -> str:
-        """Its SHA-256, or why it has none."""
+        """Its checksum, or why it has none."""
         return self.digest or ("cut off, damaged or too long" if self.there else "missing")
 
 
@@ -61,11 +61,13 @@ def cache_path(name: str) -> Path:
     Raises:
         UserError: there is no such data set.
     """
-    return cache_folder() / find_dataset(name).name
+    dataset = find_dataset(name)
+    # Two specs may call different images of a user's by one name.
+    return cache_folder() / (f"own/{dataset.name}-{dataset.sha256[:16]}" if dataset.own else dataset.name)
 
 
 def fetch(name: str, folder: Path | None = None, report: Report = _log.info) -> Path:
-    """Return a folder that holds the four files of a data set, uncompressed and verified by SHA-256.
+    """Return a folder that holds the four files of a data set, verified by checksum.
 
     Args:
         name: the data set, as `mnist`.
@@ -78,7 +80,7 @@ def fetch(name: str, folder: Path | None = None, report: Report = _log.info) -> 
         EnvironmentFault: no source has them, or the cache cannot be written.
     """
     dataset = find_dataset(name)
-    users = _users_folder(folder)
+    users = None if dataset.own else _users_folder(folder)
     if users is not None:
         with _explained_faults(users):
             return _from_users_folder(users, dataset)
@@ -100,14 +102,14 @@ def verify(name: str, folder: Path | None = None) -> list[FileCheck]:
         EnvironmentFault: a file cannot be read.
     """
     dataset = find_dataset(name)
-    users = _users_folder(folder)
+    users = None if dataset.own else _users_folder(folder)
     place = cache_path(name) if users is None else data_folder(users, dataset)
     checks = []
     with _explained_faults(place):
         for file in dataset.files:
             path = find_file(place, file)
-            found = content_sha256(path, file) if path else None
-            checks.append(FileCheck(path or place / file.name, found == file.sha256, found))
+            found = checksum_of(path, file) if path else None
+            checks.append(FileCheck(path or place / file.kept_as, found == file.checksum, found))
     return checks
 
 
@@ -145,7 +147,7 @@ def _from_users_folder(folder: Path, dataset: ImageFiles) -> Path:
     except SourceError as fault:
         raise UserError(
             f"{fault}; give --data (or {FOLDER_VARIABLE}) a folder with the four files of {dataset.name}, "
-            "plain or .gz, or leave it out to have them fetched"
+            f"{'as published' if dataset.train_images.packed else 'plain or .gz'}, or leave it out to have them fetched"
         ) from fault
     return target
 
@@ -166,10 +168,11 @@ def _fill_from_sources(dataset: ImageFiles, target: Path, report: Report) -> Non
             if not missing_files(staging, dataset):
                 _publish(staging, dataset, target)
                 return
-    names = ", ".join(file.name for file in dataset.files)
+    names = ", ".join(file.kept_as for file in dataset.files)
+    plain = "" if any(file.packed for file in dataset.files) else "; plain or .gz"
     tried = "".join(f"\n  {line}" for line in reasons) or " nothing, for it has no source"
     raise EnvironmentFault(
-        f"{dataset.name} cannot be fetched: put its four files ({names}; plain or .gz) into a folder "
+        f"{dataset.name} cannot be fetched: put its four files ({names}{plain}) into a folder "
         f"and name it with --data DIR or {FOLDER_VARIABLE}. Tried:{tried}"
     )
 
@@ -191,7 +194,7 @@ def _publish(staging: Path, dataset: ImageFiles, target: Path) -> None:
     """
     target.mkdir(exist_ok=True)
     for file in dataset.files:
-        (staging / file.name).replace(target / file.name)
+        (staging / file.kept_as).replace(target / file.kept_as)
 
 
 def _sweep(target: Path) -> None:

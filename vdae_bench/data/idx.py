@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ from vdae_bench.errors import UserError
 from vdae_bench.system.words import counted
 
 UNSIGNED_BYTE = 0x08
+TYPES: dict[int, np.dtype[Any]] = {UNSIGNED_BYTE: np.dtype("u1"), 0x0C: np.dtype(">i4")}
+"""Types of values that are read: images and most labels are bytes, QMNIST's labels whole numbers."""
 GZIP_MAGIC = b"\x1f\x8b"
 
 # Deflate cannot expand further than this, so a header that promises more of a .gz is wrong before it is read.
@@ -45,8 +48,8 @@ def open_idx(path: Path) -> Iterator[io.BufferedIOBase]:
         yield decompressed(stream)
 
 
-def read_idx(path: Path) -> NDArray[np.uint8]:
-    """Read an IDX file of unsigned bytes, plain or gzip, as a writable array of its own shape.
+def read_idx(path: Path) -> NDArray[Any]:
+    """Read an IDX file of bytes or whole numbers, plain or gzip, as a writable array of its own shape.
 
     Raises:
         UserError: the file is no such IDX file, or its length contradicts its header.
@@ -54,19 +57,20 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     """
     try:
         with open_idx(path) as stream:
-            shape = _read_shape(stream, path)
+            kind, shape = _read_header(stream, path)
             count = math.prod(shape)
+            size = count * kind.itemsize
             on_disk = path.stat().st_size
-            if count > on_disk * (1 if isinstance(stream, io.BufferedReader) else MAX_DEFLATE_RATIO):
+            if size > on_disk * (1 if isinstance(stream, io.BufferedReader) else MAX_DEFLATE_RATIO):
                 raise UserError(f"{path} is truncated: its header promises {counted(count, 'value')}; obtain it again")
-            values = bytearray(stream.read(count + 1))
+            values = bytearray(stream.read(size + 1))
     except BROKEN_GZIP as fault:
         raise UserError(f"{path} is a damaged gzip file ({fault}); obtain it again") from fault
-    if len(values) != count:
-        length = "is truncated" if len(values) < count else "has bytes after its end"
+    if len(values) != size:
+        length = "is truncated" if len(values) < size else "has bytes after its end"
         raise UserError(f"{path} {length}: its header promises {counted(count, 'value')}; obtain it again")
     try:
-        return np.frombuffer(values, dtype=np.uint8).reshape(shape)
+        return np.frombuffer(values, dtype=kind).reshape(shape)
     except ValueError:  # more dimensions than NumPy has, or a size beyond its numbers beside a size of 0
         raise UserError(f"{path} has a shape that no images have: {'x'.join(map(str, shape))}") from None
 
@@ -79,20 +83,29 @@ def write_idx(path: Path, array: NDArray[np.uint8]) -> None:
     Raises:
         UserError: the array does not hold unsigned bytes, or has no dimension or more than 255.
     """
-    if array.dtype != np.uint8 or not 1 <= array.ndim <= 255:
-        raise UserError(f"{path}: IDX needs a uint8 array of 1 to 255 dimensions, not {array.dtype}{array.shape}")
-    header = struct.pack(f">HBB{array.ndim}I", 0, UNSIGNED_BYTE, array.ndim, *array.shape)
-    content = header + array.tobytes()
+    content = idx_content(array, path)
     path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
 
 
-def _read_shape(stream: io.BufferedIOBase, path: Path) -> tuple[int, ...]:
+def idx_content(array: NDArray[np.uint8], name: object) -> bytes:
+    """The content of the IDX file of an array; `name` is what an error calls it.
+
+    Raises:
+        UserError: the array does not hold unsigned bytes, or has no dimension or more than 255.
+    """
+    if array.dtype != np.uint8 or not 1 <= array.ndim <= 255:
+        raise UserError(f"{name}: IDX needs a uint8 array of 1 to 255 dimensions, not {array.dtype}{array.shape}")
+    return struct.pack(f">HBB{array.ndim}I", 0, UNSIGNED_BYTE, array.ndim, *array.shape) + array.tobytes()
+
+
+def _read_header(stream: io.BufferedIOBase, path: Path) -> tuple[np.dtype[Any], tuple[int, ...]]:
     magic = stream.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[3] == 0:
         raise UserError(f"{path} is no IDX file: it starts with {magic.hex(' ') or 'nothing'}")
-    if magic[2] != UNSIGNED_BYTE:
-        raise UserError(f"{path} holds IDX type 0x{magic[2]:02x}: only unsigned bytes (0x08) are supported")
+    if magic[2] not in TYPES:
+        known = "only unsigned bytes (0x08) and whole numbers of four bytes (0x0c) are supported"
+        raise UserError(f"{path} holds IDX type 0x{magic[2]:02x}: {known}")
     words = stream.read(4 * magic[3])
     if len(words) < 4 * magic[3]:
         raise UserError(f"{path} is truncated inside its header; obtain it again")
-    return struct.unpack(f">{magic[3]}I", words)
+    return TYPES[magic[2]], struct.unpack(f">{magic[3]}I", words)

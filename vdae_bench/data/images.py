@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vdae_bench.data.fetch import fetch
@@ -65,15 +67,18 @@ def load_labels(name: str, folder: Path | None = None) -> Labels:
     """Load the labels of a data set's images (`fetch` has the arguments and errors)."""
     dataset = find_dataset(name)
     place = fetch(name, folder)
-    rest, test = (
-        torch.from_numpy(read_idx(place / file.name)).long() for file in (dataset.train_labels, dataset.test_labels)
-    )
+    rest, test = (_classes(read_idx(place / file.kept_as)) for file in (dataset.train_labels, dataset.test_labels))
     first_validation = len(rest) - dataset.validation_images
     return Labels(rest[:first_validation], rest[first_validation:], test)
 
 
+def _classes(labels: NDArray[Any]) -> Tensor:
+    """The class of each image: the label, or the first of several (QMNIST's others tell of writer and origin)."""
+    return torch.from_numpy(labels.reshape(len(labels), -1)[:, 0].astype("int64"))
+
+
 def _read_rows(folder: Path, file: IdxFile) -> Tensor:
-    array = read_idx(folder / file.name)
+    array = read_idx(folder / file.kept_as)
     if array.shape != file.shape:
         # Verified bytes, so it is the entry in the registry that is wrong.
         raise UserError(f"{file.name} has shape {array.shape}, its registry entry says {file.shape}: correct the entry")

@@ -1,7 +1,9 @@
 """The image data sets: which files, with which checksums, from where.
 
-Adding one in the IDX format is one entry, here or in a plugin that calls `register_dataset`. MNIST is by
-LeCun, Cortes and Burges (1998); Fashion-MNIST by Xiao, Rasul and Vollgraf (arXiv:1708.07747).
+Adding one in the IDX format is one entry, here or in a plugin that calls `register_dataset`; a spec adds a user's own
+images (`data.own`). MNIST is by LeCun, Cortes and Burges (1998); Fashion-MNIST by Xiao, Rasul and Vollgraf
+(arXiv:1708.07747); KMNIST by Clanuwat et al. (arXiv:1812.01718); EMNIST by Cohen et al. (arXiv:1702.05373); QMNIST by
+Yadav and Bottou (arXiv:1905.10498).
 """
 
 import hashlib
@@ -9,6 +11,7 @@ import math
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from vdae_bench.errors import UserError
 from vdae_bench.system.words import counted, nearest
@@ -19,29 +22,62 @@ VIEWS = ("binary", "continuous")
 
 @dataclass(frozen=True)
 class IdxFile:
-    """One file of a data set: published name, shape of the array, SHA-256 of the uncompressed bytes."""
+    """One file of a data set: published name, shape of the array, and a checksum.
+
+    Attributes:
+        name: the published name, without `.gz`.
+        shape: shape of the array.
+        sha256: of the uncompressed bytes; empty where only that of the packed file is published.
+        gz_md5: of the published .gz, which is then used and kept as it is.
+        value_bytes: 1, or 4 for labels that are whole numbers.
+    """
 
     name: str
     shape: tuple[int, ...]
-    sha256: str
+    sha256: str = ""
+    gz_md5: str = ""
+    value_bytes: int = 1
 
     def __post_init__(self) -> None:
         # Names become paths in the cache, so a separator in one would lead out of it.
         if not re.fullmatch(r"\w[\w.-]*", self.name):
             raise UserError(f"the file name {self.name!r} is no bare file name: use letters, digits, '.', '_', '-'")
-        if not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
-            raise UserError(f"the SHA-256 of {self.name} is {self.sha256!r}: give 64 lower-case hexadecimal digits")
+        kind, digits = ("MD5", 32) if self.packed else ("SHA-256", 64)
+        if not re.fullmatch(f"[0-9a-f]{{{digits}}}", self.checksum):
+            said = f"the {kind} of {self.name} is {self.checksum!r}"
+            raise UserError(f"{said}: give {digits} lower-case hexadecimal digits")
+
+    @property
+    def packed(self) -> bool:
+        """True where the file is used as the .gz that was published, for only its checksum is known."""
+        return not self.sha256 and bool(self.gz_md5)
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the content or, of a packed file, MD5 of the .gz."""
+        return self.gz_md5 if self.packed else self.sha256
+
+    @property
+    def kept_as(self) -> str:
+        """Its name in the cache."""
+        return f"{self.name}.gz" if self.packed else self.name
 
     @property
     def size(self) -> int:
-        """Uncompressed length in bytes: a header of 4 (1 + dimensions) bytes, then one byte a value."""
-        return 4 * (1 + len(self.shape)) + math.prod(self.shape)
+        """Uncompressed length in bytes: a header of 4 (1 + dimensions) bytes, then the values."""
+        return 4 * (1 + len(self.shape)) + self.value_bytes * math.prod(self.shape)
+
+    @property
+    def most_bytes(self) -> int:
+        """The most that is read of what is verified: its content or, of a packed file, little more than that."""
+        return self.size + (1024 + self.size // 100 if self.packed else 0)
 
     @property
     def accepted_names(self) -> tuple[str, ...]:
         """Names under which the file is found in a folder; some archives write `.idx3` for `-idx3`."""
         spellings = dict.fromkeys((self.name, self.name.replace("-idx", ".idx")))
-        return (*spellings, *(f"{spelling}.gz" for spelling in spellings))
+        packed = tuple(f"{spelling}.gz" for spelling in spellings)
+        return packed if self.packed else (*spellings, *packed)
 
 
 @dataclass(frozen=True)
@@ -50,6 +86,16 @@ class IndexPackage:
 
     project: str
     version: str
+
+
+@dataclass(frozen=True)
+class OwnImages:
+    """Where a user's own images lie: each a `.npy` or `.npz` file, or a folder of images; labels need not be there."""
+
+    train: Path
+    test: Path
+    train_labels: Path | None = None
+    test_labels: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +112,7 @@ class ImageFiles:
         mirrors: folders on the web that hold each file as `<name>.gz`, tried in order.
         package: where the package index has the files, if it does.
         debian_package: the Debian package that installs them into `/usr/share/datasets/<name>`, if one does.
+        own: what the files are made from, where a spec names a user's own images.
     """
 
     name: str
@@ -77,6 +124,7 @@ class ImageFiles:
     mirrors: tuple[str, ...] = ()
     package: IndexPackage | None = None
     debian_package: str | None = None
+    own: OwnImages | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", self.name):
@@ -112,8 +160,8 @@ class ImageFiles:
 
     @cached_property
     def sha256(self) -> str:
-        """One digest for the data set: SHA-256 over the four files' digests in order, one a line."""
-        lines = "".join(f"{file.sha256}\n" for file in self.files)
+        """One digest for the data set: SHA-256 over the four files' checksums in order, one a line."""
+        lines = "".join(f"{file.checksum}\n" for file in self.files)
         return hashlib.sha256(lines.encode()).hexdigest()
 
 
@@ -130,6 +178,11 @@ def register_dataset(dataset: ImageFiles) -> ImageFiles:
     if DATASETS.setdefault(dataset.name, dataset) != dataset:
         raise UserError(f"a different data set is already registered as {dataset.name!r}: choose another name")
     return dataset
+
+
+def own_datasets() -> tuple[ImageFiles, ...]:
+    """The data sets of a user's own images that specs have named, for other processes to know them too."""
+    return tuple(dataset for dataset in DATASETS.values() if dataset.own)
 
 
 def find_dataset(name: str) -> ImageFiles:
@@ -169,7 +222,7 @@ def dims_of(dataset_id: str) -> int | None:
     return math.prod(find_dataset(name).image_shape)
 
 
-OWN = "; one of your own comes with --plugin FILE"
+OWN = "; one of your own stands under `datasets` in the spec, or comes with --plugin FILE"
 
 
 def _unknown(kind: str, word: str, known: list[str]) -> str:
@@ -238,3 +291,88 @@ register_dataset(
         debian_package="dataset-fashion-mnist",
     )
 )
+
+
+def _packed(
+    names: tuple[str, ...], shapes: tuple[tuple[int, ...], ...], md5s: str
+) -> tuple[IdxFile, IdxFile, IdxFile, IdxFile]:
+    """The four files of a data set of which only the checksums of the .gz are published."""
+    train_images, train_labels, test_images, test_labels = (
+        IdxFile(name, shape, gz_md5=md5, value_bytes=4 if name.endswith("-int") else 1)
+        for name, shape, md5 in zip(names, shapes, md5s.split(), strict=True)
+    )
+    return train_images, train_labels, test_images, test_labels
+
+
+MNIST_NAMES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+register_dataset(
+    ImageFiles(
+        "kmnist",
+        *_packed(
+            MNIST_NAMES,
+            ((60_000, 28, 28), (60_000,), (10_000, 28, 28), (10_000,)),
+            "bdb82020997e1d708af4cf47b453dcf7 e144d726b3acfaa3e44228e80efcd344 "
+            "5c965bf0a639b31b8f53240b1b52f4d7 7320c461ea6c1c855c0b718fb2a4b134",
+        ),
+        mirrors=("http://codh.rois.ac.jp/kmnist/dataset/kmnist/",),
+    )
+)
+register_dataset(
+    ImageFiles(
+        "qmnist",
+        *_packed(
+            (
+                "qmnist-train-images-idx3-ubyte",
+                "qmnist-train-labels-idx2-int",
+                "qmnist-test-images-idx3-ubyte",
+                "qmnist-test-labels-idx2-int",
+            ),
+            ((60_000, 28, 28), (60_000, 8), (60_000, 28, 28), (60_000, 8)),
+            "ed72d4157d28c017586c42bc6afe6370 0058f8dd561b90ffdd0f734c6a30e5e4 "
+            "1394631089c404de565df7b7aeaf9412 5b5b05890a5e13444e108efe57b788aa",
+        ),
+        mirrors=("https://raw.githubusercontent.com/facebookresearch/qmnist/master/",),
+    )
+)
+EMNIST = {
+    "balanced": (
+        (112_800, 18_800),
+        "4041b0d6f15785d3fa35263901b5496b 7a35cc7b2b7ee7671eddf028570fbd20 "
+        "6818d20fe2ce1880476f747bbc80b22b acd3694070dcbf620e36670519d4b32f",
+    ),
+    "digits": (
+        (240_000, 40_000),
+        "d2662ecdc47895a6bbfce25de9e9a677 2223fcfee618ac9c89ef20b6e48bcf9e "
+        "a159b8b3bd6ab4ed4793c1cb71a2f5cc 8afde66ea51d865689083ba6bb779fac",
+    ),
+    "letters": (
+        (124_800, 20_800),
+        "8795078f199c478165fe18db82625747 c16de4f1848ddcdddd39ab65d2a7be52 "
+        "382093a19703f68edac6d01b8dfdfcad d4108920cd86601ec7689a97f2de7f59",
+    ),
+}
+"""Counts of training and test images of EMNIST's parts; as many as test it validate, as its authors have it.
+
+They are published in one archive of 560 MB, which no source here takes apart: a user names the folder of its files.
+"""
+for _part, ((_train, _test), _md5s) in EMNIST.items():
+    register_dataset(
+        ImageFiles(
+            f"emnist-{_part}",
+            *_packed(
+                tuple(
+                    f"emnist-{_part}-{split}-{kind}-ubyte"
+                    for split in ("train", "test")
+                    for kind in ("images-idx3", "labels-idx1")
+                ),
+                ((_train, 28, 28), (_train,), (_test, 28, 28), (_test,)),
+                _md5s,
+            ),
+            validation_images=_test,
+        )
+    )

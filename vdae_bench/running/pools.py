@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from vdae_bench.data.registry import ImageFiles, own_datasets, register_dataset
 from vdae_bench.errors import EnvironmentFault, UserError
 from vdae_bench.models.registry import load_plugin, loaded_plugins
 from vdae_bench.running.context import RunContext
@@ -55,11 +56,13 @@ class Worker:
     stop_file: Path
     plugins: tuple[Path, ...]
     prices: Mapping[str, Price] = field(default_factory=dict)
+    datasets: tuple[ImageFiles, ...] = ()
+    """Those of the user's own images."""
 
     @classmethod
     def of(cls, context: RunContext, stop_file: Path) -> Worker:
         """Make a worker for processes that may stand in another folder."""
-        return cls(context.absolute(), stop_file.resolve(), loaded_plugins(), known_prices())
+        return cls(context.absolute(), stop_file.resolve(), loaded_plugins(), known_prices(), own_datasets())
 
     def __call__(self, task: Task[Result]) -> Result | Busy:
         """Set this process up, then run a task; it stops when the stop file appears."""
@@ -67,6 +70,8 @@ class Worker:
         devices.keep_freed_memory()
         for plugin in self.plugins:
             _load_once(plugin)
+        for dataset in self.datasets:
+            register_dataset(dataset)
         learn_prices(self.prices)
         stop = StopFile(self.stop_file)
         with atomic.held(self.context.store.root):

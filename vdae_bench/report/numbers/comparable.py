@@ -26,6 +26,7 @@ from typing import Any
 
 from vdae_bench.data.registry import find_dataset, parse_dataset_id
 from vdae_bench.errors import UserError
+from vdae_bench.models.hyperparameters import Hyperparameter
 from vdae_bench.report.numbers.runs import Run, grouped, is_asked_for, protocol_of
 from vdae_bench.report.numbers.settings import declared_by
 from vdae_bench.report.numbers.statistics import CellRuns
@@ -47,8 +48,11 @@ LEFT_AT_MOST = (1 - LAST) / LAST
 """How many times its last fall a curve, or an NLL as K is doubled, is taken to have yet to fall at most."""
 
 
-def why_not_comparable(cells: Sequence[CellRuns], score: str, gap: float) -> str:
-    """Why records of these cells decide no question about a gap (in their unit); "" if they do."""
+def why_not_comparable(cells: Sequence[CellRuns], score: str, gap: float, true_nll: bool = False) -> str:
+    """Why records of these cells decide no question about a gap (in their unit); "" if they do.
+
+    With `true_nll` the question is one of the likelihood itself, so that the paper's K excuses no bias.
+    """
     runs = [run for each in cells for run in each.completed]
     protocols = [protocol for run in runs if (protocol := protocol_of(run))]
     if len({digest(protocol.content()) for protocol in protocols}) > 1:
@@ -76,7 +80,7 @@ def why_not_comparable(cells: Sequence[CellRuns], score: str, gap: float) -> str
         return few
     estimated = [each for each in cells if not each.exact]
     as_paper = protocol.importance_samples >= paper.importance_samples and protocol.nll_images >= paper.nll_images
-    if estimated and not as_paper:
+    if estimated and (true_nll or not as_paper):
         open_ = max(_left_open_by_estimate(each) for each in estimated)
         if not open_ < bar:
             return f"the NLL with K = {protocol.importance_samples} is only known to {unit.show(open_)} {unit.name}"
@@ -166,8 +170,11 @@ def nll_bias(run: Run) -> float:
 # -- cells beside each other -----------------------------------------------------------------------------------------
 
 
-def why_unequal(cells: Sequence[CellRuns]) -> str:
-    """Why these cells may not be compared with each other, whatever their numbers are; "" where they may."""
+def why_unequal(cells: Sequence[CellRuns], alike: Sequence[str] = ()) -> str:
+    """Why these cells may not be compared with each other, whatever their numbers are; "" where they may.
+
+    `alike` are hyper-parameters in which they may not differ even where a search chose them for each.
+    """
     for each in cells:
         if each.diverged:
             return f"{each.diverged} of {counted(len(each.runs), 'seed')} of {each.cell.slug} diverged"
@@ -175,7 +182,8 @@ def why_unequal(cells: Sequence[CellRuns]) -> str:
     for dataset, members in grouped(runs, lambda run: run.cell.dataset).items():
         if len({run.origin("dataset_sha256") for run in members}) > 1:
             return f"{dataset} is not of the same data in all cells"
-    return _other_versions(runs) or _other_hyperparameters(cells)
+    apart = (_apart(cells, name) for name in alike)
+    return _other_versions(runs) or _other_hyperparameters(cells) or next(filter(None, apart), "")
 
 
 def _other_versions(runs: Sequence[Run]) -> str:
@@ -217,20 +225,38 @@ def _winners(cell: CellRuns) -> list[Winner]:
 
 def _set_apart(cells: Sequence[CellRuns]) -> str:
     """A hyper-parameter that the cells share and not all have alike, though not each at its method's default."""
-    used = [each.completed[0].record.hyperparameters for each in cells]
-    for name in sorted(set.intersection(*map(set, used)) - {"source"}):
-        values = [each[name] for each in used]
-        if len(set(map(str, values))) > 1 and not all(
-            each.completed[0].record.hyperparameters[name] == _default(each, name) for each in cells
-        ):
-            shown = ", ".join(f"{each.cell.slug} {value}" for each, value in zip(cells, values, strict=True))
-            return f"unequal {name}: {shown}"
+    for name in sorted(set.intersection(*map(_names, cells)) - {"source"}):
+        if not all(_used(each, name) == _default(each, name) for each in cells) and (said := _apart(cells, name)):
+            return said
     return ""
 
 
+def _apart(cells: Sequence[CellRuns], name: str) -> str:
+    """A sentence where the cells do not have one value of a hyper-parameter; "" where they do."""
+    values = [_used(each, name) for each in cells]
+    if len(set(map(str, values))) < 2:
+        return ""
+    return (
+        f"unequal {name}: {', '.join(f'{each.cell.slug} {value}' for each, value in zip(cells, values, strict=True))}"
+    )
+
+
+def _names(cell: CellRuns) -> set[str]:
+    """The hyper-parameters of a cell, those too that its record does not say."""
+    return {*cell.completed[0].record.hyperparameters, *(each.name for each in _declared(cell))}
+
+
+def _used(cell: CellRuns, name: str) -> Any:
+    """The value that a cell ran with: an older record than the hyper-parameter had its default."""
+    return cell.completed[0].record.hyperparameters.get(name, _default(cell, name))
+
+
+def _declared(cell: CellRuns) -> tuple[Hyperparameter[Any], ...]:
+    return (*OPTIMISER, *declared_by(cell.cell.method, dict(cell.cell.options)))
+
+
 def _default(cell: CellRuns, name: str) -> Any:
-    declared = (*OPTIMISER, *declared_by(cell.cell.method, dict(cell.cell.options)))
-    return next((each.default for each in declared if each.name == name), None)
+    return next((each.default for each in _declared(cell) if each.name == name), None)
 
 
 def remarks(cells: Sequence[CellRuns]) -> list[str]:

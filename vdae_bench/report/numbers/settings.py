@@ -35,6 +35,11 @@ def departures(protocol: Protocol) -> Iterator[tuple[str, str, str]]:
             yield name, setting_text(name, set_here.get(name, "not set")), ""
 
 
+def name_in_figures(protocol: Protocol) -> str:
+    """The protocol in the title of a figure: a changed one by its base, without the digest that its folder has."""
+    return protocol.name if protocol.name == protocol.base else f"{protocol.base} with changes"
+
+
 def declared_by(method: str, options: Mapping[str, Any]) -> tuple[Hyperparameter[Any], ...]:
     """The hyper-parameters of a cell, their defaults the paper's; none for a plug-in that is not loaded here."""
     try:

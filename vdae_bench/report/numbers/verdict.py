@@ -140,10 +140,13 @@ def judge_sum(
     gap: float | None = None,
     alternatives: int = 1,
     choices: int = 1,
+    alike: Sequence[str] = (),
+    true_nll: bool = False,
 ) -> Finding:
     """The verdict on a weighted sum of scores being below a bound, within each seed that all its cells have.
 
-    `gap` is what the records have to tell apart, where it is not the sum's distance from its bound.
+    `gap` is what the records have to tell apart, where it is not the sum's distance from its bound; `alike` and
+    `true_nll` are an inequality's (`paper.claims`).
     """
     seeds = sorted(set.intersection(*(set(each.by_seed) for each in summands)))
     if not seeds:
@@ -151,7 +154,7 @@ def judge_sum(
     cells = [each.cell for each in summands]
     estimate = mean_of([sum(each.weight * each.by_seed[seed] for each in summands) for seed in seeds])
     distance = estimate.mean - bound if gap is None else gap
-    if reason := why_unequal(cells) or why_not_comparable(cells, score, distance):
+    if reason := why_unequal(cells, alike) or why_not_comparable(cells, score, distance, true_nll):
         return Finding(Verdict.NOT_COMPARABLE, unit, estimate, reason)
     most = max(len(each.cell.completed) for each in summands)
     reasons = [f"of {most}, those that all cells have"] if len(seeds) < most else []

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from vdae_bench.report.numbers.compute import (
@@ -26,7 +27,18 @@ from vdae_bench.report.numbers.compute import (
 from vdae_bench.report.numbers.rows import METHODS
 from vdae_bench.report.numbers.statistics import mean_of
 from vdae_bench.report.numbers.subject import Subject
-from vdae_bench.report.style.figure import MORE_STYLES, STYLES, Style, canvas, drawn, fit, own_styles
+from vdae_bench.report.style.figure import (
+    MORE_STYLES,
+    NAMED,
+    STYLES,
+    Style,
+    canvas,
+    drawn,
+    fit,
+    marks,
+    name_ends,
+    own_styles,
+)
 from vdae_bench.report.style.markdown import as_pixels, bullets, code, escape, picture, table
 from vdae_bench.report.style.section import Section
 
@@ -46,24 +58,25 @@ SAY_UNLIKE = "The runs are not all of one device, processor and number of thread
 def _figure(contests: Sequence[Contest]) -> Figure:
     columns = len(contests)
     axes_shown = [axis for axis in range(len(AXES)) if any(contest.on(axis) for contest in contests)]
-    figure = canvas(max(2.4 * columns, 5.4), 7.0 * len(axes_shown) / len(AXES))
+    named = all(len(contest.others) < NAMED for contest in contests)
+    figure = canvas(max((3.4 if named else 2.4) * columns, 5.4), 7.0 * len(axes_shown) / len(AXES))
     places = figure.subplots(len(axes_shown), columns, squeeze=False)
     several = len({contest.dataset for contest in contests}) > 1
     styles = _styles(contests)
     for column, contest in enumerate(contests):
         for row, axis in enumerate(axes_shown):
             axes = places[row, column]
-            _draw(axes, contest, axis, styles)
+            _draw(axes, contest, axis, styles, named)
             axes.set_xlabel(AXES[axis][0])
             if column == 0 or contest.unit != contests[column - 1].unit:
                 axes.set_ylabel(f"validation -ELBO ({contest.unit.name})")
         places[0, column].set_title(
             f"{contest.dataset}, m = {contest.latents}" if several else f"m = {contest.latents}", loc="left"
         )
-    lines = {line.get_label(): line for axes in places.flat for line in axes.lines}
-    figure.legend(
-        lines.values(), lines.keys(), loc="outside upper left", ncols=2 if columns < 3 else 4, handlelength=3.4
-    )
+    if not named:
+        lines = {line.get_label(): line for axes in places.flat for line in axes.lines}
+        how: Any = {"loc": "outside upper left", "handlelength": 3.4}
+        figure.legend(lines.values(), lines.keys(), ncols=2 if columns < 3 else 4, **how)
     return figure
 
 
@@ -79,16 +92,22 @@ def _styles(contests: Sequence[Contest]) -> dict[str, Style]:
     return styles
 
 
-def _draw(axes: Axes, contest: Contest, axis: int, styles: Mapping[str, Style]) -> None:
-    courses = (contest.reference, *contest.on(axis))
-    for course in courses:
+def _draw(axes: Axes, contest: Contest, axis: int, styles: Mapping[str, Style], named: bool) -> None:
+    courses, ends = (contest.reference, *contest.on(axis)), []
+    for place, course in enumerate(courses):
         x, y = (np.mean(np.stack(_cut(list(of.values()))), axis=0) for of in (course.costs[axis], course.values))
-        axes.plot(x, y, label=course.name, **styles[course.name].marked(3))
+        style = styles[course.name]
+        axes.plot(x, y, label=course.name, markevery=marks(len(x), place, len(courses)), **style.marked())
+        ends.append((course.name, style, float(y[-1])))
     settled = [value for course in courses for of in course.values.values() for value in of[len(of) // 10 :]]
     fit(axes, settled)
     if axis in PRICES:
         spent = [of[len(of) // 10 :] for course in courses for of in course.costs[axis].values()]
         _logarithmic(axes, min(map(np.min, spent)), max(map(np.max, spent)))
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    if named:
+        name_ends(axes, ends)
 
 
 def _logarithmic(axes: Axes, low: float, high: float) -> None:

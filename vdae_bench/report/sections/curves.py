@@ -1,7 +1,7 @@
 """Learning curves: training and validation -ELBO by epoch, a panel for each data set and number of latents.
 
 Methods differ in colour, dashes and marker, so that a grey print tells them apart; validation is heavy,
-training light.
+training light. Variants of one method lie near each other: their differences stand under their panel.
 """
 
 from __future__ import annotations
@@ -24,7 +24,20 @@ from vdae_bench.report.numbers.rows import METHODS, title_of
 from vdae_bench.report.numbers.statistics import CellRuns
 from vdae_bench.report.numbers.subject import Subject
 from vdae_bench.report.numbers.units import curve_unit, in_curve_unit
-from vdae_bench.report.style.figure import GREY, MORE_STYLES, STYLES, Style, band, canvas, drawn, fit, own_styles
+from vdae_bench.report.style.figure import (
+    GREY,
+    MORE_STYLES,
+    NAMED,
+    STYLES,
+    Style,
+    band,
+    canvas,
+    drawn,
+    fit,
+    marks,
+    name_ends,
+    own_styles,
+)
 from vdae_bench.report.style.markdown import as_pixels, escape, picture
 from vdae_bench.report.style.section import Section
 from vdae_bench.spec.sweep import Cell
@@ -41,11 +54,23 @@ class Line:
 
     label: str
     style: Style
+    seeds: tuple[int, ...]
     epochs: NDArray[np.int64]
     train: NDArray[np.float64]
     validation: NDArray[np.float64]
     error: NDArray[np.float64]
     """Standard error of a validation point from the images without a Jacobian: a mean over seeds, which share them."""
+
+    def less(self, other: Line) -> NDArray[np.float64]:
+        """(seeds, epochs) validation less another line's, for the seeds and epochs that both have."""
+        both = [seed for seed in self.seeds if seed in other.seeds]
+        length = min(len(self.epochs), len(other.epochs))
+        own, theirs = (
+            np.array([each.validation[each.seeds.index(seed), :length] for seed in both]).reshape(-1, length)
+            for each in (self, other)
+        )
+        less: NDArray[np.float64] = own - theirs
+        return less
 
 
 @dataclass(frozen=True)
@@ -55,6 +80,22 @@ class Panel:
     title: str
     unit: str
     lines: tuple[Line, ...]
+    method: str = ""
+    """The title of the only method, of which the lines are variants; "" where they are of several methods."""
+
+    def name(self, line: Line) -> str:
+        """A line's name beside it, without the method that the title names and the option that all lines have."""
+        own, *names = (each.label.removeprefix(f"{self.method} (").removesuffix(")") for each in (line, *self.lines))
+        option = own.partition(" ")[0] + " "
+        shared = self.method and all(name.startswith(option) for name in names)
+        return (own.removeprefix(option) if shared else own) if self.method else line.label
+
+    @property
+    def differences(self) -> list[tuple[Line, NDArray[np.float64]]]:
+        """Each variant of the method but the first, and its validation -ELBO less that of the first."""
+        first, *others = self.lines
+        found = [(line, line.less(first)) for line in others] if self.method else []
+        return [(line, less) for line, less in found if less.size]
 
 
 def panels_of(cells: list[CellRuns]) -> list[Panel]:
@@ -67,14 +108,18 @@ def panels_of(cells: list[CellRuns]) -> list[Panel]:
     looks = _looks([each.cell for members in groups.values() for each in members])
     several = len({dataset for dataset, _, _ in groups}) > 1
     panels = []
-    for (dataset, latents, method), members in sorted(groups.items(), key=lambda item: item[0]):
-        parts = [dataset] if several else []
-        parts += [f"m = {latents}", *([title_of(members[0].cell).partition(" (")[0]] if method else [])]
+    for (dataset, latents, method), members in sorted(groups.items(), key=lambda item: _panel_place(*item[0])):
+        title = title_of(members[0].cell).partition(" (")[0] if method else ""
+        parts = [*([dataset] if several else []), f"m = {latents}", *([title] if title else [])]
         unit = curve_unit(dataset)
         ordered = sorted(members, key=lambda each: _place(each.cell))
         lines = tuple(_line(each, *looks[_kind(each.cell)]) for each in ordered)
-        panels.append(Panel(", ".join(parts), unit.name, lines))
+        panels.append(Panel(", ".join(parts), unit.name, lines, title))
     return panels
+
+
+def _panel_place(dataset: str, latents: int, method: str) -> tuple[Any, ...]:
+    return dataset, latents, bool(method), METHODS.index(method) if method in METHODS else len(METHODS), method
 
 
 def _place(cell: Cell) -> tuple[int, str]:
@@ -114,7 +159,8 @@ def _line(cell: CellRuns, label: str, style: Style) -> Line:
     zero, one = (in_curve_unit(nats, cell.cell.dataset) for nats in (0.0, 1.0))
     errors = [(curve.validation_standard_error_nats or [0.0] * length)[:length] for curve in curves]
     error = (one - zero) * np.array([[value or 0.0 for value in each] for each in errors]).mean(axis=0)
-    return Line(label, style, np.array(curves[0].epoch[:length]), train, validation, error)
+    seeds = tuple(run.record.seed for run in cell.completed)
+    return Line(label, style, seeds, np.array(curves[0].epoch[:length]), train, validation, error)
 
 
 def _in_unit(nats: list[float | None], dataset: str) -> list[float]:
@@ -124,43 +170,75 @@ def _in_unit(nats: list[float | None], dataset: str) -> list[float]:
 def learning_curves(cells: list[CellRuns]) -> Figure:
     """The figure of all completed runs, some of which were trained."""
     panels = panels_of(cells)
-    columns = _columns(len(panels))
+    named = all(len(panel.lines) <= NAMED for panel in panels)
+    columns = _columns(len(panels), 3 if named else 4)
     rows = math.ceil(len(panels) / columns)
-    figure = canvas(max(2.5 * columns, 4.4), 2.3 * rows + 0.5)
-    places = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for index, (place, panel) in enumerate(zip(places, panels, strict=False)):
-        _draw(place, panel)
-        if index % columns == 0 or panel.unit != panels[index - 1].unit:
+    below = any(panel.differences for panel in panels)
+    width = 2.5 + (0.7 if named else 0)
+    figure = canvas(max(width * columns, 4.6), (2.3 + (1.1 if below else 0)) * rows + 0.5)
+    heights = [2.0, 1.0] if below else [1.0]
+    grid = figure.add_gridspec(rows * len(heights), columns, height_ratios=heights * rows)
+    for index, panel in enumerate(panels):
+        row, column = index // columns * len(heights), index % columns
+        end = row + len(heights) - bool(panel.differences)
+        place = lowest = figure.add_subplot(grid[row:end, column])
+        _draw(place, panel, named)
+        if column == 0 or panel.unit != panels[index - 1].unit:
             place.set_ylabel(f"-ELBO ({panel.unit})")
+        if panel.differences:
+            lowest = figure.add_subplot(grid[end, column])
+            _draw_differences(lowest, panel)
         if index + columns >= len(panels):
-            place.set_xlabel("epoch")
-    free = places[len(panels) :]
-    for place in free:
-        place.set_axis_off()
+            lowest.set_xlabel("epoch")
+    free = None
+    if len(panels) % columns:
+        free = figure.add_subplot(grid[-len(heights) :, -1])
+        free.set_axis_off()
     datasets = sorted({each.cell.dataset for each in cells})
-    _legend(figure, free[0] if free else None, panels, ", ".join(datasets))
+    lines = {} if named else {line.label: line.style for panel in panels for line in panel.lines}
+    _legend(figure, free, panels, lines, datasets[0] if len(datasets) == 1 else "")
     return figure
 
 
-def _columns(panels: int) -> int:
-    """Three or four, whichever leaves fewer places empty."""
-    return panels if panels <= 4 else min((4, 3), key=lambda columns: -panels % columns)
+def _columns(panels: int, most: int) -> int:
+    """So many that fewest places stay empty, and of those the most."""
+    return panels if panels <= most else min((most, most - 1), key=lambda columns: -panels % columns)
 
 
-def _draw(axes: Axes, panel: Panel) -> None:
-    for line in panel.lines:
-        # A marker at every epoch of a long run would be a smear.
-        every = max(1, len(line.epochs) // 8)
+def _draw(axes: Axes, panel: Panel, named: bool) -> None:
+    for place, line in enumerate(panel.lines):
+        mean = _mean(line.validation)
+        look = {**WEIGHTS[True], **line.style.marked(), "markevery": marks(len(line.epochs), place, len(panel.lines))}
         axes.plot(line.epochs, _mean(line.train), **WEIGHTS[False], **line.style.line)
-        axes.plot(line.epochs, _mean(line.validation), **WEIGHTS[True], markevery=every, **line.style.marked())
+        axes.plot(line.epochs, mean, label=line.label, **look)
         if len(line.validation) > 1:
             band(axes, line.epochs, np.fmin.reduce(line.validation), np.fmax.reduce(line.validation), line.style)
         if line.error.any():
-            mean = _mean(line.validation)
             band(axes, line.epochs, mean - line.error, mean + line.error, line.style)
     axes.set_title(panel.title, loc="left")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     _limit(axes, panel)
+    if named:
+        name_ends(axes, [(panel.name(line), line.style, _mean(line.validation)[-1]) for line in panel.lines])
+
+
+def _draw_differences(axes: Axes, panel: Panel) -> None:
+    """What variants of a method are apart, which their curves above do not show."""
+    axes.axhline(0, color=GREY, linewidth=0.8)
+    for place, (line, less) in enumerate(panel.differences):
+        epochs = line.epochs[: less.shape[1]]
+        look = {**line.style.marked(3), "markevery": marks(len(epochs), place, len(panel.differences))}
+        axes.plot(epochs, _mean(less), linewidth=1.2, label=line.label, **look)
+        if len(less) > 1:
+            band(axes, epochs, np.fmin.reduce(less), np.fmax.reduce(less), line.style)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    axes.set_ylabel(f"less {panel.name(panel.lines[0])}\n({panel.unit})", fontsize=7)
+    fit(
+        axes,
+        np.concatenate(
+            [[0.0], *(less[:, int(SETTLED_AFTER * less.shape[1]) :].ravel() for _, less in panel.differences)]
+        ),
+    )
 
 
 def _mean(curves: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -178,9 +256,8 @@ def _limit(axes: Axes, panel: Panel) -> None:
     fit(axes, np.concatenate([curves.ravel() for curves in settled]))
 
 
-def _legend(figure: Figure, place: Axes | None, panels: list[Panel], title: str) -> None:
+def _legend(figure: Figure, place: Axes | None, panels: list[Panel], lines: dict[str, Style], title: str) -> None:
     """Put the legend in a place that no panel needs, or above all panels."""
-    lines = {line.label: line.style for panel in panels for line in panel.lines}
     handles = [_handle(label, style) for label, style in lines.items()]
     handles += [
         _handle(f"validation (mean, range{_ERROR if _has_errors(panels) else ''})", Style(GREY, "-", "")),
@@ -225,6 +302,11 @@ def _text(subject: Subject, cells: list[CellRuns]) -> Iterator[str]:
         yield (
             "Inner bands: ± the standard error of a validation point, from the images whose Jacobian was left out; "
             "after the last epoch it is 0."
+        )
+    if any(panel.differences for panel in panels_of(cells)):
+        yield (
+            "Under a panel of variants of one method: the validation curve of each less that of the first, paired by "
+            "seed; mean and range."
         )
     yield from old_kind(cells)
 

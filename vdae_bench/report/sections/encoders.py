@@ -14,7 +14,7 @@ from vdae_bench.report.numbers.compute import AXES, Contest, at_equal_cost, cour
 from vdae_bench.report.numbers.statistics import CellRuns, mean_of
 from vdae_bench.report.numbers.subject import Subject
 from vdae_bench.report.numbers.units import unit_of
-from vdae_bench.report.style.figure import STYLES, canvas, drawn, fit
+from vdae_bench.report.style.figure import STYLES, canvas, drawn, fit, marks
 from vdae_bench.report.style.markdown import as_pixels, escape, picture, table
 from vdae_bench.report.style.section import Section
 from vdae_bench.system.words import flops
@@ -53,9 +53,10 @@ def _figure(contests: Sequence[Contest]) -> Figure:
     for column, contest in enumerate(contests):
         courses = (contest.reference, *contest.others)
         for axes, axis in zip(places[:, column], (EPOCHS, OPERATIONS), strict=True):
-            for course in courses:
+            for place, course in enumerate(courses):
                 x, y = (np.mean(list(of.values()), axis=0) for of in (course.costs[axis], course.values))
-                axes.plot(x, y, label=course.label, **STYLE_OF[course.label].marked(3))
+                look = {**STYLE_OF[course.label].marked(), "markevery": marks(len(x), place, len(courses))}
+                axes.plot(x, y, label=course.label, **look)
             fit(axes, [value for each in courses for of in each.values.values() for value in of[len(of) // 5 :]])
             axes.set_xlabel(AXES[axis][0])
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))

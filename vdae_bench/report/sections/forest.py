@@ -15,6 +15,7 @@ from vdae_bench.paper.published import load_table, table_names
 from vdae_bench.report.numbers.comparable import few_samples, why_unequal
 from vdae_bench.report.numbers.pairs import Paired, paired, vae_beside
 from vdae_bench.report.numbers.rows import SCORES, Sheet
+from vdae_bench.report.numbers.settings import name_in_figures
 from vdae_bench.report.numbers.statistics import Estimate
 from vdae_bench.report.numbers.subject import Subject
 from vdae_bench.report.numbers.verdict import Finding, Verdict, judge_order, judge_row
@@ -189,7 +190,7 @@ def _text(subject: Subject, forest: Forest) -> Iterator[str]:
 
 def _files(subject: Subject, forest: Forest) -> dict[str, bytes]:
     protocol = subject.selection.protocol
-    said = f"{protocol.name}: {counted(protocol.epochs, 'epoch')} (paper: {PAPER_EPOCHS})"
+    said = f"{name_in_figures(protocol)}: {counted(protocol.epochs, 'epoch')} (paper: {PAPER_EPOCHS})"
     return drawn("forest", lambda: _figure(forest, said))
 
 

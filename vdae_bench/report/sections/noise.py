@@ -23,11 +23,12 @@ from vdae_bench.report.numbers.noise import (
     values_table,
 )
 from vdae_bench.report.numbers.runs import Selection
+from vdae_bench.report.numbers.settings import name_in_figures
 from vdae_bench.report.numbers.statistics import Summary
 from vdae_bench.report.numbers.subject import Subject
 from vdae_bench.report.style import terminal
 from vdae_bench.report.style.csv import csv
-from vdae_bench.report.style.figure import GREY, STYLES, Style, band, canvas, drawn
+from vdae_bench.report.style.figure import GREY, STYLES, Style, band, canvas, drawn, name_ends
 from vdae_bench.report.style.markdown import as_pixels, beside, bullets, escape, picture, table
 from vdae_bench.report.style.section import Section
 from vdae_bench.system.words import counted, number
@@ -38,6 +39,8 @@ CONTAINS_COUPLED = "NICE decoder of its own"
 
 HEADROOM = 3.0
 """Bits/dim above the coupled model's floor at the largest noise that the figure shows."""
+RING = 2.0
+"""Points by which a marker is larger than that of the line above it, so that its ring shows where both lie together."""
 
 
 def note(selection: Selection) -> str:
@@ -48,7 +51,7 @@ def note(selection: Selection) -> str:
     paper = defaults(get_method(run.cell.method).hyperparameters)
     size, printed = hyper["coupling_hidden_size"], paper["coupling_hidden_size"]
     networks = f"couplings of {size} units" + (f" (paper: {printed})" if size != printed else "")
-    return f"{protocol.name}: {counted(protocol.epochs, 'epoch')} (paper: 1000), {networks}"
+    return f"{name_in_figures(protocol)}: {counted(protocol.epochs, 'epoch')} (paper: 1000), {networks}"
 
 
 def pivot(curves: list[NoiseCurve], separator: str = "<br>") -> tuple[list[str], list[list[str]]]:
@@ -70,14 +73,15 @@ def _figure(curves: list[NoiseCurve], nice: float | None, note: str) -> Figure:
     figure = canvas(6.4, 4.8)
     axes = figure.subplots()
     styles = dict(zip(LABELS.values(), STYLES, strict=False))
-    for curve in curves:
-        _curve(axes, curve, styles[curve.label])
+    for place, curve in enumerate(curves, 1):
+        _curve(axes, curve, styles[curve.label], 4 + RING * (len(curves) - place))
     every = sorted({level for curve in curves for level in curve.points})
     ends = np.array([every[0], every[-1]])
     floors = [coupled_floor(level) for level in ends]
-    axes.plot(ends, floors, color=GREY, linestyle=(0, (1, 1)), linewidth=1, label="coupled model's floor")
+    floor, flow = Style(GREY, (0, (1, 1)), ""), Style(GREY, (0, (4, 3)), "")
+    axes.plot(ends, floors, **floor.line, linewidth=1, label="coupled model's floor")
     if nice is not None:
-        axes.axhline(nice, color=GREY, linestyle=(0, (4, 3)), linewidth=1, label="NICE's own NLL")
+        axes.axhline(nice, **flow.line, linewidth=1, label="NICE's own NLL")
     # What is far above the coupled model's floor at the largest noise runs off the top; the table has it.
     ceiling = coupled_floor(every[-1]) + HEADROOM
     means = [score.mean for curve in curves for score in curve.points.values()]
@@ -87,13 +91,16 @@ def _figure(curves: list[NoiseCurve], nice: float | None, note: str) -> Figure:
     axes.set_xlabel("log sigma")
     axes.set_ylabel("test -ELBO (bits/dim)")
     axes.set_title(note, loc="left", fontsize=7.5, color=GREY)
-    figure.legend(loc="outside lower left", ncols=3, handlelength=2.8, fontsize=8)
+    last = [(curve.label, styles[curve.label], curve.points[max(curve.points)].mean) for curve in curves]
+    last += [("coupled model's floor", floor, floors[-1]), *([("NICE's own NLL", flow, nice)] if nice else [])]
+    name_ends(axes, last)
     return figure
 
 
-def _curve(axes: Axes, curve: NoiseCurve, style: Style) -> None:
+def _curve(axes: Axes, curve: NoiseCurve, style: Style, size: float) -> None:
     levels, scores = np.array(list(curve.points)), list(curve.points.values())
-    axes.plot(levels, np.array([score.mean for score in scores]), label=curve.label, **style.marked())
+    means = np.array([score.mean for score in scores])
+    axes.plot(levels, means, label=curve.label, markerfacecolor="white", **style.marked(size))
     band(axes, levels, [score.lowest for score in scores], [score.highest for score in scores], style)
 
 

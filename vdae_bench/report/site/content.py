@@ -7,12 +7,14 @@ import gzip
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from vdae_bench.errors import UserError
 from vdae_bench.paper.published import find_published
 from vdae_bench.report.numbers.claims import Judgement, protocols_of
+from vdae_bench.report.numbers.pairs import pairs_of
 from vdae_bench.report.numbers.rows import METHODS, SCORES, place_of, title_of
 from vdae_bench.report.numbers.runs import (
     Run,
@@ -54,6 +56,8 @@ class Card:
     """How many of the runs asked for."""
     last: str
     """The day of the latest run, and the time that all took."""
+    paired: bool
+    """Whether its page compares any two methods."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +167,7 @@ def _card(protocol: str, sweep: str, members: list[Run]) -> Card:
         about=f"{counted(epochs, 'epoch')} on {datasets}",
         there=f"{len(kept)} of {counted(wanted, 'run')}" + (f", {apart} more in no table" if apart else ""),
         last=f"{max(run.started_at for run in members)[:10]}, {rough_duration(total_seconds(members))}",
+        paired=any(pairs_of(two) for two in combinations(cells_of(selection) if selection else (), 2)),
     )
 
 

@@ -308,7 +308,7 @@ function draw(now) {
     if (drawn.get(each.id)?.key === key) continue;
     drawn.set(each.id, { box, key });
     const lines = each.curves.map((line) => ({ label: line.label, colour: line.colour, x: line.epoch, y: line.validation }));
-    lines.length ? chart(box, each.unit, lines) : box.replaceChildren();
+    lines.length ? chart(box, each.unit, lines) : box.replaceChildren("Its curve comes with its first checkpoint.");
   }
 }
 async function ask() {

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import textwrap
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,11 +14,20 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
+from matplotlib.lines import Line2D
+from matplotlib.offsetbox import AnnotationBbox, DrawingArea, HPacker, TextArea
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import isotonic_regression
 
 from vdae_bench.report.style.digest import description
 
 GREY = "0.35"
+MARKS = 8
+"""Markers of a line, about: one at every epoch of a long run would be a smear."""
+NAMED = 4
+"""Lines of a panel whose names stand at their ends; more have a legend."""
+NAME_WIDTH, NAME_HEIGHT, NAME_SIZE = 18, 0.15, 7.5
+"""Characters of a line of a name, its height in inches, and that of its letters in points."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +43,7 @@ class Style:
         """Colour and dashes, for `axes.plot`."""
         return {"color": self.colour, "linestyle": self.dashes}
 
-    def marked(self, size: int = 4) -> dict[str, Any]:
+    def marked(self, size: float = 4) -> dict[str, Any]:
         """Colour, dashes and marker, for `axes.plot`."""
         return {**self.line, "marker": self.marker, "markersize": size}
 
@@ -99,6 +109,41 @@ def canvas(width: float, height: float, layout: Literal["constrained"] | None = 
     figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
     return figure
+
+
+def marks(points: int, turn: int = 0, turns: int = 1) -> tuple[int, int]:
+    """First and distance of a line's markers; lines that lie on each other have theirs at other points, by turns."""
+    every = max(1, points // MARKS, min(turns, points // 2))
+    return turn * every // turns, every
+
+
+def name_ends(axes: Axes, ends: Sequence[tuple[str, Style, float]]) -> None:
+    """Name lines right of the axes, each with its look at the height of its last value, apart from each other.
+
+    Limits and scale of the axes are to be set before.
+    """
+    ordered = sorted((end for end in ends if np.isfinite(end[2])), key=lambda end: end[2])
+    low, high = axes.get_ylim()
+    heights = np.array([(value - low) / (high - low) for _, _, value in ordered])
+    names = [textwrap.wrap(name, NAME_WIDTH) for name, _, _ in ordered]
+    inches = axes.get_window_extent().height / axes.figure.dpi
+    where: Any = {"xycoords": "axes fraction", "box_alignment": (0, 0.5), "annotation_clip": False}
+    for (_, style, _), name, height in zip(ordered, names, _apart(heights, names, inches), strict=True):
+        look = DrawingArea(16, 6)
+        look.add_artist(Line2D([0, 16], [3, 3], linewidth=1.4, **style.line))
+        look.add_artist(Line2D([8], [3], linestyle="", color=style.colour, marker=style.marker, markersize=4))
+        text = TextArea("\n".join(name), textprops={"size": NAME_SIZE})
+        packed = HPacker(children=[look, text], pad=0, sep=3, align="center")
+        axes.add_artist(AnnotationBbox(packed, (1.02, height), frameon=False, pad=0, **where))
+
+
+def _apart(heights: NDArray[np.float64], names: Sequence[Sequence[str]], inches: float) -> Iterator[float]:
+    """The nearest places to some heights, in order, at which names do not lie on each other."""
+    if not names:
+        return
+    half = np.array([len(name) / 2 for name in names]) * NAME_HEIGHT / inches
+    offsets = np.concatenate([[0.0], np.cumsum(half[:-1] + half[1:])])
+    yield from isotonic_regression(np.clip(heights, 0, 1) - offsets).x + offsets
 
 
 def band(axes: Axes, x: ArrayLike, low: ArrayLike, high: ArrayLike, style: Style, **how: Any) -> None:

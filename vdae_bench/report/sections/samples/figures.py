@@ -173,9 +173,13 @@ def _latents_figure(cells: Sequence[CellRuns], members: Sequence[SampledCell]) -
         gap.set_title(dataset if len(datasets) > 1 else "", loc="left")
     if matrices:
         shown = matrices[:6]
-        for axes, each in zip(below.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
+        places = list(below.subplots(1, max(3, len(shown)), squeeze=False)[0])
+        for axes, each in zip(places, shown, strict=False):
             picture = _correlation(axes, each)
-        below.colorbar(picture, ax=below.axes, shrink=0.7, label="correlation", extend="both")
+        for axes in places[len(shown) :]:
+            axes.set_axis_off()
+        beside = places[: len(shown)]
+        below.colorbar(picture, ax=beside, shrink=0.7, label="correlation", extend="both")
     return figure
 
 
@@ -198,7 +202,7 @@ def _active_units(axes: Axes, members: Sequence[SampledCell]) -> None:
     every = sorted({each.cell.cell.latents for each in members})
     _lines(axes, points, "active units")
     axes.plot(every, every, color=GREY, linewidth=0.8, linestyle=(0, (1, 1.5)))
-    axes.annotate("all", (every[-1], every[-1]), (-18, -3), textcoords="offset points", color=GREY, ha="right")
+    axes.annotate("all", (every[-1], every[-1]), (-30, 0), textcoords="offset points", color=GREY, ha="right", va="top")
     axes.set_yscale("log", base=2)
     axes.yaxis.set_major_formatter(ScalarFormatter())
 
@@ -215,7 +219,9 @@ def _lines(axes: Axes, points: Points, label: str) -> None:
             means = np.array([np.mean(values) for _, values in own])
             ends = np.array([(min(values), max(values)) for _, values in own]).T
             style = own_styles(METHODS, [method])[method]
-            axes.errorbar([m for m, _ in own], means, np.abs(ends - means), label=title, **style.marked())
+            # The VAE's markers are larger: a ring shows where L-VDAE's lie on them.
+            look = style.marked(6.5 if method == "vae" else 4)
+            axes.errorbar([m for m, _ in own], means, np.abs(ends - means), label=title, **look)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_locator(FixedLocator([16, 32, 64, 128]))
     axes.xaxis.set_major_formatter(ScalarFormatter())
