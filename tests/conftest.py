@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import tests.support.typecheck  # noqa: F401 - named below
 # Shapes such as Float[Tensor, "R N n"] are checked at every call in most tests: before any of these is imported.
 CHECKED = ["models", "training", "evaluation", "data.noise", "data.views"]
 install_import_hook([f"vdae_bench.{module}" for module in CHECKED], "tests.support.typecheck.checked")
-UNCHECKED = {"bench", "chaos", "cli", "report", "running", "search", "store"}
+UNCHECKED = {"api", "bench", "chaos", "cli", "export", "illustration", "report", "running", "search", "store"}
 """Rooms whose tests run whole sweeps of models that other rooms check: a checked step takes three times as long."""
 
 import torch  # noqa: E402
@@ -22,6 +23,7 @@ from tests.support.images import write_tiny_data  # noqa: E402
 from tests.support.shell import ROOT, Shell  # noqa: E402
 from vdae_bench.models.registry import load_plugin  # noqa: E402
 from vdae_bench.running.context import RunContext  # noqa: E402
+from vdae_bench.running.cost import Price  # noqa: E402
 from vdae_bench.store.records import Store  # noqa: E402
 from vdae_bench.system.devices import usable_processors  # noqa: E402
 
@@ -67,3 +69,17 @@ def shell(tiny_data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.Monk
 def no_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spare verbs in this process and in its forks the pages, which take longer than runs of a tiny model."""
     monkeypatch.setattr("vdae_bench.cli.run.report_sweep", lambda *_: None)
+
+
+@pytest.fixture
+def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have workers forked by this process and its forks, which spares each the imports; others start them anew."""
+    fork = multiprocessing.get_context("fork")
+    monkeypatch.setattr(multiprocessing, "get_context", lambda method=None: fork)
+
+
+@pytest.fixture
+def no_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare verbs the count of FLOPs, a fifth of a second for each cell of full size."""
+    monkeypatch.setattr("vdae_bench.running.cost._count", lambda job: Price(1, 1, 1, 1))
+    monkeypatch.setattr("vdae_bench.running.cost._prices", {})

@@ -29,6 +29,7 @@ def test_help_is_quick_and_imports_no_torch():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_pages")  # but for the first, which is no fork
 def test_a_sweep_from_the_shell(shell):
     TINY.write(shell.folder)
     done = shell.run("sweep", "tiny.yaml", fresh=True)
@@ -147,6 +148,7 @@ def test_bad_words_give_one_sentence_and_exit_code_2(case, tmp_path, monkeypatch
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("no_counts")
 def test_only_takes_cells_by_their_names(monkeypatch, capsys, tmp_path):
     words = ("plan", "table2", "--results", str(tmp_path), "--format", "json")
     code, out = call(monkeypatch, capsys, *words, "--only", "*_lvdae_*", "--only", "*_vae_16")
@@ -158,6 +160,7 @@ def test_only_takes_cells_by_their_names(monkeypatch, capsys, tmp_path):
     assert "--only '*_16'" in out and "#SBATCH --array=1-2\n" in out
 
 
+@pytest.mark.usefixtures("no_counts")
 def test_dry_run_plan_status_and_validate(tiny_data, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for words in (("reproduce", "table1", "--dry-run"), ("plan", "table1"), ("status",), ("validate", "table2")):

@@ -144,6 +144,7 @@ def test_two_noise_levels_among_other_options_are_rows_like_any_other(store, rep
     assert "L-VDAE (log_sigma -1), m = 32" in written.path.read_text()
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_numbers_of_two_classifiers_are_not_compared_in_silence(store, reports):
     put(store, "mini", Cell("binary-mnist", "vae", 16), [60.0])
     put(store, "mini", Cell("binary-mnist", "lvdae", 16), [50.0], classifier="1" * 12)
@@ -151,6 +152,7 @@ def test_numbers_of_two_classifiers_are_not_compared_in_silence(store, reports):
     assert "classifiers of different weights" in written.path.read_text()
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_records_without_evidence_have_no_such_section(store, reports):
     cell = Cell("binary-mnist", "vae", 16)
     publish(store, "mini", "quick", cell.slug, [made_up_record(cell, 0)])
@@ -163,6 +165,7 @@ def test_records_without_evidence_have_no_such_section(store, reports):
     assert [each.cell.cell for each in family.members] == [cell]
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_rows_of_two_data_sets_say_of_which_they_are(store, reports):
     for dataset in ("binary-mnist", "continuous-mnist"):
         put(store, "mine", Cell(dataset, "vae", 16), [60.0, 50.0])

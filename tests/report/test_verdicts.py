@@ -391,6 +391,7 @@ def test_rows_with_unequal_hyperparameters_have_no_order(store: Store) -> None:
     assert order and order.verdict is Verdict.NOT_COMPARABLE and "unequal learning_rate" in order.reason
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_wherever_a_number_is_judged_its_order_stands_beside_it(store: Store, reports: Path) -> None:
     put(store, VAE, 86.6)
     put(store, LVDAE, 86.7)

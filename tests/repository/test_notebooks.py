@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
+import runpy
 import tomllib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.shell import ROOT, block
+from tests.support.shell import ROOT, Forked, block
 
 BOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 BOOK = pytest.mark.parametrize("book", BOOKS, ids=lambda book: book.stem)
@@ -76,9 +75,6 @@ def test_it_runs(book: Path, tmp_path: Path) -> None:
     assert any(short in code for short in SHORTER.values())
     script = tmp_path / "book.py"
     script.write_text(code)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MPLBACKEND": "agg", "OMP_NUM_THREADS": "1"}
-    words = [sys.executable, "-W", "ignore", str(script)]
-    done = subprocess.run(
-        words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
+    process = Forked(partial(runpy.run_path, str(script), run_name="__main__"), tmp_path, {"PYTHONPATH": str(ROOT)})
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err

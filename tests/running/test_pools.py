@@ -6,17 +6,17 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 
 from tests.support.runs import Heard, numbers, wait_for, without_time, working
-from tests.support.shell import ROOT
+from tests.support.shell import ROOT, Forked, run_module
 from tests.support.specs import LONG, PAIR
 from vdae_bench.running.execute import run_plan
 from vdae_bench.running.plan import plan
@@ -54,7 +54,7 @@ def test_a_stop_reaches_other_processes_which_write_checkpoints(context, tiny_da
         wait_for(lambda: working(context.store.root))
         stop.signal = signal.SIGTERM
 
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool, ThreadPoolExecutor(1) as thread:
+    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool, ThreadPoolExecutor(1) as thread:
         watching = thread.submit(stop_at_work)
         with pytest.raises(Interrupted):
             run_plan(planned, long, Heard(), stop, WorkerPool(pool, lambda: 1, long))
@@ -83,20 +83,15 @@ class Cluster:
         self.address = f"tls://127.0.0.1:{self.port}"
         self.certificates = {name: folder / f"{name}.pem" for name in ("ca", "cert", "key")}
         make_certificates(folder)
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[Forked] = []
 
-    def _start(self, module: str, *words: str) -> subprocess.Popen[bytes]:
-        with (self.folder / f"{module}-{len(self.processes)}.log").open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", f"distributed.cli.{module}", *words, *self.tls("-file")],
-                cwd=self.folder,
-                stdout=log,
-                stderr=log,
-            )
+    def _start(self, module: str, *words: str) -> Forked:
+        work = partial(run_module, f"distributed.cli.{module}", *words, *self.tls("-file"))
+        process = Forked(work, self.folder, {})
         self.processes.append(process)
         return process
 
-    def start_scheduler(self) -> subprocess.Popen[bytes]:
+    def start_scheduler(self) -> Forked:
         words = ["--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard", "--protocol", "tls"]
         process = self._start("dask_scheduler", *words)
         deadline = time.monotonic() + 60
@@ -107,7 +102,7 @@ class Cluster:
             time.sleep(0.1)
         raise AssertionError("the scheduler did not start")
 
-    def start_worker(self) -> subprocess.Popen[bytes]:
+    def start_worker(self) -> Forked:
         words = ["--nthreads", "1", "--resources", "CPU=1", "--no-nanny", "--no-dashboard", "--death-timeout", "30"]
         return self._start("dask_worker", self.address, *words, "--local-directory", str(self.folder))
 
@@ -133,6 +128,7 @@ def cluster(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_pages")
 def test_workers_of_a_cluster_one_killed_one_late_and_the_scheduler_lost(shell, cluster):
     PAIR.but(protocol={"epochs": 40}).write(shell.folder)
     assert shell.run("sweep", "tiny.yaml", "--results", "whole", "-q", "--threads", "1").returncode == 0

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -149,13 +147,14 @@ def left(results: Path) -> set[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_pages", "forked_workers")
 def test_workers_lose_nothing_however_they_end_and_come_to_the_same_bits(shell):
-    PAIR.but(protocol={"epochs": 300}).write(shell.folder)
+    PAIR.but(protocol={"epochs": 200}).write(shell.folder)
     results = shell.folder / "results"
     alone = shell.start("sweep", "tiny.yaml", "--results", "alone", "--threads", "1", "-q")
     words = ["sweep", "tiny.yaml", "--workers", "2", "--threads", "2", "--checkpoint-every", "0.1s"]
 
-    stopped = start_session(shell, words)
+    stopped = shell.start(*words)
     first = wait_for(lambda: len(working(results)) == 2 and working(results))
     victim = min(first)
     wait_for(lambda: ".pt" in left(results))
@@ -167,14 +166,14 @@ def test_workers_lose_nothing_however_they_end_and_come_to_the_same_bits(shell):
     assert "2 workers of 1 thread each" in err and "Traceback" not in err
     assert left(results) == {".pt"} and not working(results)
 
-    killed = start_session(shell, words)
+    killed = shell.start(*words, fresh=True)  # its workers, too, are started as a user's are
     pids = wait_for(lambda: len(working(results)) == 2 and working(results))
     killed.kill()
     killed.wait()
     wait_for(lambda: not any(psutil.pid_exists(pid) for pid in pids))
     assert left(results) == {".pt"}  # they have written checkpoints and given their leases back
 
-    done = shell.run(*words, "--reports", "seen", fresh=True)
+    done = shell.run(*words)
     assert done.returncode == 0, done.stderr
     alone.communicate(timeout=120)
     assert alone.returncode == 0
@@ -183,13 +182,3 @@ def test_workers_lose_nothing_however_they_end_and_come_to_the_same_bits(shell):
     assert not left(results)
     for cell in ("vae", "lvdae"):
         assert f"] binary-tiny_{cell}_4" in done.stderr
-
-
-def start_session(shell, words) -> subprocess.Popen[str]:
-    """Start a command in a session of its own, as a terminal does."""
-    plugin = ("--plugin", str(shell.data[1]))
-    environment = {**os.environ, "VDAE_BENCH_DATA": str(shell.data[0])}
-    return subprocess.Popen(
-        [sys.executable, "-m", "vdae_bench", *plugin, *words], cwd=shell.folder, env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip

@@ -56,7 +56,7 @@ def test_workers_share_a_study_in_postgresql_and_one_is_killed(shell, postgresql
     alone = shell.run("search", "tiny.yaml", "--results", "alone", "--threads", "1", "-q")
     assert alone.returncode == 0, alone.stderr
     words = ["--workers", "2", "--storage", postgresql, "--threads", "2", "--checkpoint-every", "0.1s"]
-    process = shell.start("search", "tiny.yaml", *words, fresh=True)
+    process = shell.start("search", "tiny.yaml", *words)  # its workers are started anew
     parent, deadline = psutil.Process(process.pid), time.monotonic() + 120
     while not list((shell.folder / "results").rglob("search-*.pt")):
         assert process.poll() is None and time.monotonic() < deadline

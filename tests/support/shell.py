@@ -6,10 +6,13 @@ import importlib
 import multiprocessing
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -47,7 +50,7 @@ class Shell:
         plugin_words = [word for plugin in (self.data[1], *plugins) for word in ("--plugin", str(plugin))]
         environment = {"PYTHONPATH": str(ROOT), "VDAE_BENCH_DATA": str(self.data[0]), "OMP_NUM_THREADS": "1"}
         if not fresh:
-            return Forked([*plugin_words, *words], self.folder, environment)
+            return Forked(partial(run_verb, *plugin_words, *words), self.folder, environment)
         return subprocess.Popen(
             [sys.executable, "-m", "vdae_bench", *plugin_words, *words], env={**os.environ, **environment},
             cwd=self.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -60,29 +63,32 @@ class Shell:
         return subprocess.CompletedProcess(words, process.returncode, out, err)
 
 
-class Forked:
-    """A verb in a fork of this process, which spares it the seconds that imports take; otherwise like a `Popen`."""
+WARM = ("torch._dynamo", "pandas", "matplotlib.pyplot", "scipy.stats", "optuna", "sqlalchemy.orm", "vdae_bench.cli.run",
+        "vdae_bench.cli.plan", "vdae_bench.cli.results", "vdae_bench.report.pages.sweep")  # fmt: skip
+"""Modules that verbs load on their way: seconds of a processor in each fork of a process that has not."""
 
-    def __init__(self, words: list[str], folder: Path, environment: dict[str, str]) -> None:
+
+class Forked:
+    """Work in a fork of this process, which spares it the seconds that imports take; otherwise like a `Popen`."""
+
+    def __init__(self, work: Callable[[], object], folder: Path, environment: Mapping[str, str]) -> None:
         self._said = [tempfile.TemporaryFile("w+") for _ in range(2)]  # noqa: SIM115 - until the test is over
-        work = words, folder, environment
-        importlib.import_module("torch._dynamo")  # counting FLOPs takes it, in each fork anew
-        self._process = multiprocessing.get_context("fork").Process(target=self._work, args=work, daemon=True)
+        for module in WARM:
+            importlib.import_module(module)
+        started = partial(self._start, work, folder, environment)
+        self._process = multiprocessing.get_context("fork").Process(target=started, daemon=True)
         self._process.start()
         self.pid = self._process.pid
 
-    def _work(self, words: list[str], folder: Path, environment: dict[str, str]) -> None:
-        from vdae_bench.cli import main as cli
-        from vdae_bench.models import registry
-
-        registry._plugins.clear()  # the words name those that are to be loaded
+    def _start(self, work: Callable[[], object], folder: Path, environment: Mapping[str, str]) -> None:
+        os.setsid()  # as a terminal starts a command
+        multiprocessing.current_process().daemon = False  # it may have workers
         for number, file in enumerate(self._said, 1):
             os.dup2(file.fileno(), number)
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
         os.chdir(folder)
         os.environ.update(environment)
-        sys.argv = ["vdae-bench", *words]
-        cli.main()
+        work()
 
     @property
     def returncode(self) -> int | None:
@@ -97,6 +103,9 @@ class Forked:
     def kill(self) -> None:
         self._process.kill()
 
+    def wait(self) -> None:
+        self._process.join()
+
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
         """Wait for its end; what it wrote to stdout and stderr."""
         self._process.join(timeout)
@@ -105,6 +114,31 @@ class Forked:
             file.seek(0)
         out, err = (file.read() for file in self._said)
         return out, err
+
+
+def run_verb(*words: str) -> None:
+    """Run a verb in a fork."""
+    from vdae_bench.cli import main as cli
+    from vdae_bench.models import registry
+
+    registry._plugins.clear()  # the words name those that are to be loaded
+    sys.argv = ["vdae-bench", *words]
+    cli.main()
+
+
+def run_verb_of(copy: Path, *words: str) -> None:
+    """Run a verb of another copy of the package in a fork: the libraries are loaded, the package is not yet."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "vdae_bench"]:
+        del sys.modules[name]
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not type(finder).__module__.startswith("jaxtyping")]
+    sys.path.insert(0, str(copy))
+    run_module("vdae_bench", *words)
+
+
+def run_module(name: str, *words: str) -> None:
+    """Run a module in a fork, as `python -m` does."""
+    sys.argv = [name, *words]
+    runpy.run_module(name, run_name="__main__", alter_sys=True)
 
 
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:

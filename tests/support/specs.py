@@ -84,7 +84,7 @@ PAIR = replace(
     hyperparameters={"hidden_size": 8, "learning_rate": 1e-2},
 )
 """Two cells, VAE and L-VDAE, that train for 9 steps."""
-LONG = PAIR.but(grid={"method": ["lvdae"]}, protocol={"epochs": 150})
+LONG = PAIR.but(grid={"method": ["lvdae"]}, protocol={"epochs": 60})
 """One cell that trains for long enough to be stopped in the middle."""
 
 SEARCHED = Spec(

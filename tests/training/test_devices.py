@@ -15,6 +15,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import torch
+from jaxtyping import config
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
@@ -91,6 +92,7 @@ def gpu(monkeypatch):
     if ALONE not in os.environ:
         pytest.skip("runs in a process of its own")
     device = device_of_that_name()
+    config.update("jaxtyping_disable", True)  # other tests check shapes, of tensors that are ten times as fast
     monkeypatch.setattr(nn.Module, "to", move)
     monkeypatch.setattr(torch, "as_tensor", number)
     get, put = torch.Tensor.__getitem__, torch.Tensor.__setitem__
