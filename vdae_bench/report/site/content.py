@@ -57,7 +57,7 @@ class Card:
     last: str
     """The day of the latest run, and the time that all took."""
     paired: bool
-    """Whether its page compares any two methods."""
+    """True where its page compares any two methods."""
 
 
 @dataclass(frozen=True)
