@@ -735,8 +735,8 @@ pair the claims' seeds by rank
 -each.by_seed[seed] for each in summands) for seed in seeds]
 +sorted(each.by_seed.items())[place][1] for each in summands) for place in range(len(seeds))]
 compare cells whatever they have in common
--why_unequal(cells) or why_not_comparable(cells, score, distance)
-+why_not_comparable(cells, score, distance)
+-why_unequal(cells, alike) or why_not_comparable(cells, score, distance, true_nll)
++why_not_comparable(cells, score, distance, true_nll)
 turn the paper's order
 -sorted((row, other), key=lambda each: float(
 +sorted((row, other), key=lambda each: -float(

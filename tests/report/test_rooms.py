@@ -20,7 +20,6 @@ BELOW = {
     "style": {"style"},
     "sections": {"numbers", "style"},
     "pages": {"numbers", "style", "sections"},
-    "site": {"numbers", "style", "sections", "site"},
     "compare": {"numbers", "style"},
     "explain": {"numbers", "style", "sections"},
     "build": {"numbers", "style", "sections", "pages"},

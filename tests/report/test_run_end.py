@@ -59,7 +59,8 @@ def test_the_page_over_all_runs_alone_leads_to_pages_that_are_there(store: Store
     page = reports / "index.html"
     assert f"Open {page} in a browser" in capsys.readouterr().out
     links = re.findall(r'href="(quick/[^"]+)"', page.read_text())
-    assert links == ["quick/table2.md"] and (reports / links[0]).is_file()
+    assert links == ["quick/table2.md", "quick/table2.md#any-two-methods"] and (reports / links[0]).is_file()
+    assert "## Any two methods" in (reports / links[0]).read_text()
 
 
 def test_the_page_over_all_runs_takes_no_other_option(tmp_path: Path):

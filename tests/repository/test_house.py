@@ -18,7 +18,7 @@ PACKAGE = Path(vdae_bench.__file__).parent
 FLOORS = (
     ("__main__",),
     ("cli",),
-    ("api", "bench", "export", "illustration"),
+    ("api", "bench", "export", "illustration", "site"),
     ("report",),
     ("search",),
     ("running",),

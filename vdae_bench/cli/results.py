@@ -60,7 +60,7 @@ def write_reports(
         for written in build_reports(store, reports, protocol=protocol, sweep=sweep, formats=chosen):
             click.echo(written.path)
     if "html" in chosen:
-        from vdae_bench.report.site.home import render_home  # what renders HTML takes a while to load
+        from vdae_bench.site.home import render_home  # what renders HTML takes a while to load
 
         beside |= render_home(store, reports)
     for path, content in beside.items():
@@ -70,7 +70,7 @@ def write_reports(
 
 def write_home(results: Path, reports: Path) -> None:
     """Draw the page over all runs alone, and say how to open it."""
-    from vdae_bench.report.site.home import render_home
+    from vdae_bench.site.home import render_home
 
     files = render_home(Store(results), reports, alone=True)
     if not files:

@@ -9,9 +9,9 @@ from contextlib import suppress
 import click
 
 from vdae_bench.cli.status import asked_spec
-from vdae_bench.report.site.live import Watch
-from vdae_bench.report.site.server import serving
 from vdae_bench.running.options import MachineOptions, SpecOptions
+from vdae_bench.site.live import Watch
+from vdae_bench.site.server import serving
 from vdae_bench.store.records import Store
 
 NICENESS = 10

@@ -290,7 +290,7 @@ def get_method(method_id: str) -> Method:
 
 
 def _imported(place: str) -> Any:
-    """What `module:name` names; imported when it is asked for, because methods import this module."""
+    """The object that `module:name` names; imported when it is asked for, because methods import this module."""
     module, _, name = place.partition(":")
     return getattr(importlib.import_module(module), name)
 

@@ -26,7 +26,9 @@ from typing import Any
 
 from vdae_bench.data.registry import find_dataset, parse_dataset_id
 from vdae_bench.errors import UserError
+from vdae_bench.models.flows import FLOWS
 from vdae_bench.models.hyperparameters import Hyperparameter
+from vdae_bench.models.registry import BUILT_IN
 from vdae_bench.report.numbers.runs import Run, grouped, is_asked_for, protocol_of
 from vdae_bench.report.numbers.settings import declared_by
 from vdae_bench.report.numbers.statistics import CellRuns
@@ -242,8 +244,12 @@ def _apart(cells: Sequence[CellRuns], name: str) -> str:
 
 
 def _names(cell: CellRuns) -> set[str]:
-    """The hyper-parameters of a cell, those too that its record does not say."""
-    return {*cell.completed[0].record.hyperparameters, *(each.name for each in _declared(cell))}
+    """The hyper-parameters of a cell, those too that its record does not say.
+
+    Not so a plug-in's, which are known only where it is loaded: what a page says must not hang on that.
+    """
+    declared = _declared(cell) if cell.cell.method in {*BUILT_IN, *FLOWS} else ()
+    return {*cell.completed[0].record.hyperparameters, *(each.name for each in declared)}
 
 
 def _used(cell: CellRuns, name: str) -> Any:

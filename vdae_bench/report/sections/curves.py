@@ -223,7 +223,7 @@ def _draw(axes: Axes, panel: Panel, named: bool) -> None:
 
 
 def _draw_differences(axes: Axes, panel: Panel) -> None:
-    """What variants of a method are apart, which their curves above do not show."""
+    """Draw how far variants of a method are apart, which their curves above do not show."""
     axes.axhline(0, color=GREY, linewidth=0.8)
     for place, (line, less) in enumerate(panel.differences):
         epochs = line.epochs[: less.shape[1]]

@@ -29,9 +29,9 @@ from vdae_bench.report.numbers.statistics import CellRuns, cells_of
 from vdae_bench.report.numbers.units import curve_unit, in_curve_unit, unit_of
 from vdae_bench.report.numbers.verdict import judge_cell
 from vdae_bench.report.sections.claims import claim_row
-from vdae_bench.report.site.pictures import Album
 from vdae_bench.report.style.figure import own_styles
 from vdae_bench.report.style.markdown import address
+from vdae_bench.site.pictures import Album
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.evidence import read_evidence
 from vdae_bench.store.layout import evidence_paths
@@ -57,7 +57,7 @@ class Card:
     last: str
     """The day of the latest run, and the time that all took."""
     paired: bool
-    """Whether its page compares any two methods."""
+    """True where its page compares any two methods."""
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ import pytest
 from tests.support.browser import Tab, opened_tab
 from tests.support.records import made_up_record, publish, publish_table
 from vdae_bench.paper.claims import CLAIMS
-from vdae_bench.report.site.content import POINTS, curve_of
-from vdae_bench.report.site.home import render_home
-from vdae_bench.report.site.pictures import Album
+from vdae_bench.site.content import POINTS, curve_of
+from vdae_bench.site.home import render_home
+from vdae_bench.site.pictures import Album
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.evidence import Evidence, Numbers, read_evidence, write_evidence
 from vdae_bench.store.records import RecordedCell, Store
@@ -245,7 +245,7 @@ def test_every_claim_has_its_row_and_leads_to_its_cells(page: Path) -> None:
 def test_hundreds_of_records_are_tables_in_pages_and_curves_on_demand(
     tmp_path: Path, tab: Tab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vdae_bench.report.site.home.judge_claims", lambda runs: [])  # seconds, on other tests' pages
+    monkeypatch.setattr("vdae_bench.site.home.judge_claims", lambda runs: [])  # seconds, on other tests' pages
     store = Store(tmp_path / "results")
     like = [made_up_record(Cell("binary-mnist", "own", 16), seed) for seed in (0, 1)]
     sizes = []

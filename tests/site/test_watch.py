@@ -14,9 +14,9 @@ import torch
 
 from tests.support.browser import opened_tab
 from tests.support.records import PROTOCOL, made_up_record, publish
-from vdae_bench.report.site import live
-from vdae_bench.report.site.live import Watch
-from vdae_bench.report.site.server import serving
+from vdae_bench.site import live
+from vdae_bench.site.live import Watch
+from vdae_bench.site.server import serving
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.asked import Asked, AskedCell, write_asked
 from vdae_bench.store.records import RecordedCell, Store
@@ -30,7 +30,7 @@ PLACE = ("mini", "quick")
 @pytest.fixture(autouse=True)
 def no_claims(monkeypatch: pytest.MonkeyPatch) -> None:
     """Claims take seconds to judge, and are on the page of other tests."""
-    monkeypatch.setattr("vdae_bench.report.site.home.judge_claims", lambda runs: [])
+    monkeypatch.setattr("vdae_bench.site.home.judge_claims", lambda runs: [])
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from vdae_bench.report.numbers.claims import judge_claims
 from vdae_bench.report.numbers.runs import Run, by_folder, load_runs
 from vdae_bench.report.numbers.subject import Subject
 from vdae_bench.report.sections.forest import FOREST, PICTURE
-from vdae_bench.report.site.content import cards, claim_lines, details_of, selection_of, shown_cells, styles_of, tally
 from vdae_bench.report.style.html import inline_figure, inline_json, render
+from vdae_bench.site.content import cards, claim_lines, details_of, selection_of, shown_cells, styles_of, tally
 from vdae_bench.store.records import Store
 from vdae_bench.system.words import counted
 

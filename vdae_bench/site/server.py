@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from vdae_bench.errors import EnvironmentFault
-from vdae_bench.report.site.live import Watch
+from vdae_bench.site.live import Watch
 
 HOST = "127.0.0.1"
 NAMES = (HOST, "localhost")

@@ -15,10 +15,10 @@ from typing import Any
 from vdae_bench.errors import VdaeBenchError
 from vdae_bench.report.numbers.runs import Run, is_asked_for, load_runs, total_seconds
 from vdae_bench.report.numbers.units import curve_unit
-from vdae_bench.report.site.content import curve_of
-from vdae_bench.report.site.home import home_page
 from vdae_bench.report.style.figure import STYLES
 from vdae_bench.running.at_work import AtWork, at_work
+from vdae_bench.site.content import curve_of
+from vdae_bench.site.home import home_page
 from vdae_bench.store.asked import Asked, read_asked
 from vdae_bench.store.records import Store
 from vdae_bench.system.words import counted, duration
