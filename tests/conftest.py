@@ -14,7 +14,7 @@ import tests.support.typecheck  # noqa: F401 - named below
 # Shapes such as Float[Tensor, "R N n"] are checked at every call in most tests: before any of these is imported.
 CHECKED = ["models", "training", "evaluation", "data.noise", "data.views"]
 install_import_hook([f"vdae_bench.{module}" for module in CHECKED], "tests.support.typecheck.checked")
-UNCHECKED = {"api", "bench", "chaos", "cli", "export", "illustration", "report", "running", "search", "store"}
+UNCHECKED = {"api", "bench", "chaos", "cli", "export", "illustration", "report", "running", "search", "site", "store"}
 """Rooms whose tests run whole sweeps of models that other rooms check: a checked step takes three times as long."""
 
 import torch  # noqa: E402
