@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,10 @@ def axe_core() -> Path:
     if not path.is_file():
         pytest.skip("no axe-core here")
     return path
+
+
+class RefusedError(AssertionError):
+    """The browser did not do what it was told."""
 
 
 class Tab:
@@ -72,7 +76,8 @@ class Tab:
             answer = json.loads(self._loop.run_until_complete(hear()))
             self._hear(answer.get("method", ""), answer.get("params", {}))
             if wanted(answer):
-                assert "error" not in answer, answer["error"]
+                if "error" in answer:
+                    raise RefusedError(answer["error"])
                 return answer.get("result", {})
 
     def _hear(self, event: str, about: dict[str, Any]) -> None:
@@ -103,11 +108,14 @@ class Tab:
         return found["result"].get("value")
 
     def wait(self, script: str) -> None:
-        """Wait until an expression is true."""
+        """Wait until an expression is true, on whatever page is there then."""
         deadline = time.monotonic() + SECONDS
-        while not self.run(f"Boolean({script})"):
-            assert time.monotonic() < deadline, f"never: {script}"
+        while time.monotonic() < deadline:
+            with suppress(RefusedError):  # the page was loaded anew while it was asked
+                if self.run(f"Boolean({script})"):
+                    return
             time.sleep(0.05)
+        raise AssertionError(f"never: {script}")
 
     def press(self, key: str) -> None:
         """Press a key, such as Tab, Enter or Escape."""
