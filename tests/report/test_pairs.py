@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -12,9 +13,9 @@ from scipy import stats
 from tests.support.markdown_tables import table_with
 from tests.support.records import made_up_record, publish, publish_table
 from vdae_bench.report.build import build_reports
-from vdae_bench.report.numbers.pairs import pairs_of
+from vdae_bench.report.numbers.pairs import has_pairs, pairs_of
 from vdae_bench.report.numbers.runs import load_runs, select
-from vdae_bench.report.numbers.statistics import cells_of
+from vdae_bench.report.numbers.statistics import CellRuns, cells_of
 from vdae_bench.report.numbers.subject import Subject
 from vdae_bench.report.numbers.verdict import Verdict
 from vdae_bench.report.sections import forest
@@ -125,6 +126,24 @@ def test_other_latents_other_data_and_one_seed_alone_decide_nothing(store):
         frozenset(("vae", "lvdae"))
     }
     assert {each.answer for each in found} == {"one seed has no interval"} and not any(each.better for each in found)
+
+
+@pytest.mark.parametrize(
+    ("cells", "there"),
+    [
+        ({("vae", 16): (0, 1), ("lvdae", 16): (1, 2)}, True),
+        ({("vae", 16): (0, 1), ("lvdae", 16): (2, 3)}, False),
+        ({(method, m): (0,) for m, method in enumerate(("vae", "lvdae") * 20)}, False),
+    ],
+)
+def test_there_being_a_pair_is_found_by_a_look_at_each_cell(store, monkeypatch, cells, there):
+    for (method, m), seeds in cells.items():
+        cell = Cell("binary-mnist", method, m)
+        publish(store, "mini", "quick", cell.slug, [made_up_record(cell, seed) for seed in seeds])
+    ran, looks, by_seed = cells_of(select(load_runs(store))), [], CellRuns.by_seed
+    assert bool(pairs_of(ran)) == there
+    monkeypatch.setattr(CellRuns, "by_seed", lambda *words: looks.append(words[0]) or by_seed(*words))
+    assert has_pairs(ran) == there and max(Counter(each.cell for each in looks).values()) == 2  # once a score
 
 
 @pytest.mark.usefixtures("blank_pictures")

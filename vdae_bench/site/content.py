@@ -7,14 +7,13 @@ import gzip
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from vdae_bench.errors import UserError
 from vdae_bench.paper.published import find_published
 from vdae_bench.report.numbers.claims import Judgement, protocols_of
-from vdae_bench.report.numbers.pairs import pairs_of
+from vdae_bench.report.numbers.pairs import has_pairs
 from vdae_bench.report.numbers.rows import METHODS, SCORES, place_of, title_of
 from vdae_bench.report.numbers.runs import (
     Run,
@@ -167,7 +166,7 @@ def _card(protocol: str, sweep: str, members: list[Run]) -> Card:
         about=f"{counted(epochs, 'epoch')} on {datasets}",
         there=f"{len(kept)} of {counted(wanted, 'run')}" + (f", {apart} more in no table" if apart else ""),
         last=f"{max(run.started_at for run in members)[:10]}, {rough_duration(total_seconds(members))}",
-        paired=any(pairs_of(two) for two in combinations(cells_of(selection) if selection else (), 2)),
+        paired=has_pairs(cells_of(selection)) if selection else False,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -116,15 +116,30 @@ def pairs_of(cells: Sequence[CellRuns]) -> list[Pair]:
 
     Points of a grid of noise levels have their own figure, and what is not trained has no seeds.
     """
-    standing = [each for each in cells if each.trained and "log_sigma" not in dict(each.cell.options)]
     found = []
-    for members in grouped(standing, lambda each: (each.cell.dataset, each.cell.latents)).values():
+    for members in grouped(_standing(cells), lambda each: (each.cell.dataset, each.cell.latents)).values():
         for second, first in combinations(members, 2):
             for (name, score), each in zip(SCORES, _both(first, second), strict=True):
                 if each.difference:
                     found.append(_pair(name, score, first, second, each.difference))
     sharing = Counter(each.first.cell.dataset for each in found if each.estimate.count > 1)
     return [replace(each, family=sharing[each.first.cell.dataset]) for each in found]
+
+
+def has_pairs(cells: Sequence[CellRuns]) -> bool:
+    """True where `pairs_of` finds one; each cell is looked at once."""
+    seen: set[tuple[str, int, str, int]] = set()
+    for each in _standing(cells):
+        dataset, latents, unit = each.cell.dataset, each.cell.latents, unit_of(each.cell.dataset)
+        own = {(dataset, latents, score, seed) for _, score in SCORES for seed in each.by_seed(score, unit)}
+        if own & seen:
+            return True
+        seen |= own
+    return False
+
+
+def _standing(cells: Iterable[CellRuns]) -> list[CellRuns]:
+    return [each for each in cells if each.trained and "log_sigma" not in dict(each.cell.options)]
 
 
 def _both(first: CellRuns, second: CellRuns) -> list[Paired]:

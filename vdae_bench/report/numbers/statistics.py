@@ -168,5 +168,5 @@ class CellRuns:
 def cells_of(selection: Selection) -> list[CellRuns]:
     """The cells of a selection, in order of their slugs."""
     groups = grouped(selection.runs, lambda run: run.cell.slug)
-    others = {slug: tuple(each for each in selection.left_out if each.run.cell.slug == slug) for slug in groups}
-    return [CellRuns(runs[0].cell, tuple(runs), others[slug]) for slug, runs in groups.items()]
+    others = grouped(selection.left_out, lambda each: each.run.cell.slug)
+    return [CellRuns(runs[0].cell, tuple(runs), tuple(others.get(slug, ()))) for slug, runs in groups.items()]
