@@ -1,12 +1,18 @@
 """Units: nats an image to bits per dimension, for pixels of 256 levels scaled to [0, 1]."""
 
 import math
+from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
+Nats = TypeVar("Nats", float, NDArray[np.float64])
+"""A score in nats, or an array of some."""
 LEVEL_BITS = 8.0
 """Bits by which a density on [0, 256] has more than one on [0, 1]: log2 256."""
 
 
-def bits_per_dim(nats: float, dims: int) -> float:
+def bits_per_dim(nats: Nats, dims: int) -> Nats:
     r"""Bits/dim of a negative log density in nats an image (section 5.1).
 
     .. math:: \frac{\mathrm{nats}}{n \ln 2} + 8

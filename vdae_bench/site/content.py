@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from vdae_bench.errors import UserError
 from vdae_bench.paper.published import find_published
@@ -249,8 +252,8 @@ def curve_of(
     kept = [place for place in range(len(epoch)) if (len(epoch) - 1 - place) % every == 0]
 
     def column(values: Sequence[float | None]) -> list[float | None]:
-        chosen = (values[place] for place in kept)
-        return [None if each is None else float(f"{in_curve_unit(each, dataset):.6g}") for each in chosen]
+        chosen = in_curve_unit(np.array([values[place] for place in kept], dtype=np.float64), dataset)
+        return [None if math.isnan(each) else float(f"{each:.6g}") for each in chosen]
 
     return {"epoch": [epoch[place] for place in kept], "train": column(train), "validation": column(validation)}
 

@@ -22,13 +22,15 @@ function make(tag, attributes, ...children) {
 
 // What is known of the runs of a cell, unpacked when somebody asks.
 const unpacked = new Map();
+const whole = new Promise((done) => { addEventListener("DOMContentLoaded", done); });
 function details(place) {
-  if (!unpacked.has(place)) {
-    const bytes = Uint8Array.from(atob(by(`details-${place}`).textContent), (each) => each.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    unpacked.set(place, new Response(stream).json());
-  }
+  if (!unpacked.has(place)) unpacked.set(place, unpack(place));
   return unpacked.get(place);
+}
+async function unpack(place) {
+  if (!by(`details-${place}`)?.nextSibling) await whole; // it is still to come, or comes in part
+  const bytes = Uint8Array.from(atob(by(`details-${place}`).textContent), (each) => each.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
 }
 
 // Charts, in the colours of the page.
@@ -132,7 +134,7 @@ function show() {
   state.page = Math.min(state.page, pages - 1);
   const here = rows.slice(state.page * PAGE, (state.page + 1) * PAGE);
   by("table").tBodies[0].replaceChildren(...here.map(line));
-  by("count").textContent = `${rows.length} of ${data.rows.length} cells. A method's name opens its runs; column heads sort.`;
+  by("count").textContent = `${rows.length} of ${data.rows.length} cells. A method's name opens its runs with their samples, curves and settings; column heads sort.`;
   by("pages").hidden = pages === 1;
   by("page").textContent = `${state.page + 1} of ${pages}`;
   by("before").disabled = state.page === 0;

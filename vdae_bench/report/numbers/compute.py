@@ -136,8 +136,8 @@ def course_of(label: str, cell: CellRuns) -> Course:
     costs: tuple[dict[int, NDArray[np.float64]], ...] = tuple({} for _ in AXES)
     values = {}
     for run in cell.completed:
-        nats = [math.nan if value is None else value for value in run.record.curve.validation_neg_elbo_nats]
-        values[run.seed] = np.array([in_curve_unit(value, cell.cell.dataset) for value in nats])
+        nats = np.array(run.record.curve.validation_neg_elbo_nats, dtype=np.float64)  # null is nan
+        values[run.seed] = in_curve_unit(nats, cell.cell.dataset)
         share = np.arange(1, len(nats) + 1) / len(nats)
         for each, (_, total) in zip(costs, AXES, strict=True):
             each[run.seed] = share * total(run.record)

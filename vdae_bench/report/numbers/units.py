@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from vdae_bench.data.registry import dims_of
-from vdae_bench.data.units import bits_per_dim
+from vdae_bench.data.units import Nats, bits_per_dim
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ def curve_unit(dataset_id: str) -> Unit:
     return unit_of(dataset_id) if dims_of(dataset_id) else NATS
 
 
-def in_curve_unit(nats: float, dataset_id: str) -> float:
-    """A score in nats an image, in that unit."""
+def in_curve_unit(nats: Nats, dataset_id: str) -> Nats:
+    """A score in nats an image, or an array of some, in that unit."""
     dims = dims_of(dataset_id)
     return nats if dims is None or curve_unit(dataset_id) is NATS else bits_per_dim(nats, dims)
 

@@ -163,8 +163,8 @@ def _line(cell: CellRuns, label: str, style: Style) -> Line:
     return Line(label, style, seeds, np.array(curves[0].epoch[:length]), train, validation, error)
 
 
-def _in_unit(nats: list[float | None], dataset: str) -> list[float]:
-    return [math.nan if value is None else in_curve_unit(value, dataset) for value in nats]
+def _in_unit(nats: list[float | None], dataset: str) -> NDArray[np.float64]:
+    return in_curve_unit(np.array(nats, dtype=np.float64), dataset)  # null is nan
 
 
 def learning_curves(cells: list[CellRuns]) -> Figure:
