@@ -87,7 +87,7 @@ class Tab:
             self.complaints.append(str(about["args"]))
         elif event == "Log.entryAdded" and about["entry"]["level"] in ("error", "warning"):
             self.complaints.append(about["entry"]["text"])
-        elif event == "Network.requestWillBeSent":
+        elif event == "Network.requestWillBeSent" and not about["request"]["url"].startswith("data:"):
             self.asked_for.append(about["request"]["url"])
 
     def open(self, address: str, width: int = 1280, height: int = 900, dark: bool = False) -> None:
@@ -132,6 +132,16 @@ class Tab:
             ".map((each) => [each.impact, each.id, each.nodes.map((node) => node.html)]))"
         )
         return [tuple(each) for each in self.run(violations) if each[0] in ("serious", "critical")]
+
+    def cut_off(self) -> list[str]:
+        """What is wider than the page and has no box of its own to scroll in."""
+        if self.run("document.documentElement.scrollWidth > innerWidth"):
+            return ["the page itself scrolls sideways"]
+        found: list[str] = self.run(
+            "[...document.querySelectorAll('main *')].filter((each) => each.getBoundingClientRect().right > innerWidth"
+            " + 1 && !each.closest('.scroll, .figure, .chart')).map((each) => each.outerHTML.slice(0, 80))"
+        )
+        return found
 
     def picture(self, path: Path, whole: bool = True) -> None:
         """Save what the page looks like."""

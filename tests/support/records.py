@@ -13,7 +13,7 @@ from vdae_bench.models.registry import get_method, method_ids
 from vdae_bench.spec.hyperparameters import OPTIMISER
 from vdae_bench.spec.protocol import Protocol
 from vdae_bench.spec.sweep import Cell
-from vdae_bench.store.evidence import Quality
+from vdae_bench.store.evidence import Evidence, Numbers, Quality
 from vdae_bench.store.records import (
     RECORD_SCHEMA,
     Cost,
@@ -150,6 +150,14 @@ def made_up_record(
             **(provenance or {}),
         },
     )
+
+
+def made_up_evidence(run_digest: str) -> Evidence:
+    """Samples and reconstructions of a run that are noise."""
+    random = np.random.default_rng(0)
+    shapes = {"data": (20, 784), "means": (24, 784), "drawn": (16, 784), "reconstructions": (6, 4, 784)}
+    arrays = {name: random.integers(0, 256, shape).astype(np.uint8) for name, shape in shapes.items()}
+    return Evidence(Numbers(run_digest=run_digest, image_shape=(28, 28), seconds=1.0), arrays)
 
 
 def small_record(seed: int, run_digest: str = "d" * 64) -> Record:

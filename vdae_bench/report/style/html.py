@@ -42,7 +42,7 @@ class _Renderer(RendererHTML):
 
     def table_open(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
         env["tables"] += 1
-        label = html.escape(f"{env['heading']}, table {env['tables']}")
+        label = html.escape(f"Table {env['tables']} of {env['key']}: {env['heading']}")
         return f'<div class="scroll" role="region" tabindex="0" aria-label="{label}"><table>'
 
     def table_close(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
@@ -57,7 +57,7 @@ class _Renderer(RendererHTML):
 
     def heading_open(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
         level, text = int(tokens[index].tag[1]), _plain(tokens[index + 1])
-        env["heading"], env["tables"] = text, 0
+        env["heading"] = text
         key = _unique(f"{env['key']}--{_slug(text)}" if level > 1 else env["key"], env["ids"])
         if level == 2:
             env["headings"].append((key, text))
@@ -78,9 +78,9 @@ class _Renderer(RendererHTML):
         if source.endswith(".svg"):
             env["figures"] += 1
             drawn = _inline_svg(content.decode(), f"{env['key']}-{env['figures']}", alt)
-            return f'<span class="figure" role="group" tabindex="0" aria-label="{alt}">{drawn}</span>'
-        encoded = base64.b64encode(content).decode()
-        return f'<span class="figure"><img alt="{alt}" src="data:image/png;base64,{encoded}"></span>'
+        else:
+            drawn = f'<img alt="{alt}" src="data:image/png;base64,{base64.b64encode(content).decode()}">'
+        return f'<span class="figure" role="group" tabindex="0" aria-label="{alt}">{drawn}</span>'
 
 
 def _style(token: Token) -> str:
