@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 import json
 import struct
+import tomllib
 from collections import defaultdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from click.testing import CliRunner
 from tests.support.records import made_up_record, publish
 from vdae_bench.cli.main import cli
 from vdae_bench.errors import UserError
-from vdae_bench.export import exporters
+from vdae_bench.export import LIBRARIES, exporters
 from vdae_bench.export.content import exported_runs
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.evidence import Evidence, Numbers, write_evidence
@@ -42,7 +44,7 @@ def store(tmp_path):
 
 def exported(name, store, out, twice=True):
     """Export (twice, as a user who forgot the first time), where the library is installed."""
-    pytest.importorskip(exporters.EXPORTERS[name].library)
+    pytest.importorskip(LIBRARIES[name])
     for _ in range(1 + twice):
         count, line = exporters.export(name, store, out, None, None)
         assert count == 4 and name.removesuffix("board") in line
@@ -184,7 +186,7 @@ def test_mlflow_is_read_back(store, tmp_path, monkeypatch):
         assert kept == {f"samples/{name}.png" for name in run.sheets}
 
 
-@pytest.mark.parametrize("name", exporters.EXPORTERS)
+@pytest.mark.parametrize("name", LIBRARIES)
 def test_a_library_that_is_not_installed_is_a_sentence(name, store, tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(UserError, match=rf"which is not installed; .*pip install 'vdae-bench\[{name}\]'"):
@@ -204,6 +206,8 @@ def test_the_verb_exports_what_is_named(store, tmp_path):
         exporters.export("parquet", Store(tmp_path / "nowhere"), tmp_path / "out", None, None)
 
 
-def test_the_verb_offers_every_exporter():
-    (option,) = [each for each in cli.commands["export"].params if each.name == "to"]
-    assert list(option.type.choices) == list(exporters.EXPORTERS)
+def test_each_exporter_has_its_file_and_its_extra():
+    files = {path.stem for path in Path(exporters.__file__).parent.glob("*.py")}
+    assert files == {"__init__", "content", "exporters", *LIBRARIES}
+    extras = tomllib.loads(Path("pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert all(extras[name][0].startswith(library) for name, library in LIBRARIES.items())

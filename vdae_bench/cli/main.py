@@ -24,6 +24,7 @@ from vdae_bench.cli.options import (
     takes,
 )
 from vdae_bench.errors import VdaeBenchError
+from vdae_bench.export import LIBRARIES
 from vdae_bench.running.options import FOLDER, MachineOptions, PlanOptions, RunOptions, SpecOptions
 from vdae_bench.system.redact import redacted
 from vdae_bench.system.words import visible
@@ -248,7 +249,7 @@ def compare_verb(first: Path, second: Path, form: str) -> None:
 )
 @plugin_option
 @click.argument("sweep", required=False)
-@click.option("--to", type=click.Choice(["parquet", "wandb", "mlflow", "tensorboard"]), required=True, help="Where to.")
+@click.option("--to", type=click.Choice(list(LIBRARIES)), required=True, help="Where to.")
 @click.option("--protocol", help="Only this protocol's folder.")
 @click.option("--out", type=FOLDER, help="Folder; default: exports/ and the word of --to.")
 @results_option

@@ -1,49 +1,20 @@
-"""The table of exporters: where records go, by which library, and how it is installed."""
+"""An exporter by its name: imported when it is needed, for its library may be missing."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from vdae_bench.errors import UserError
+from vdae_bench.export import LIBRARIES
 from vdae_bench.export.content import ExportedRun, exported_runs
 from vdae_bench.store.records import Store
 
 Write = Callable[[Sequence[ExportedRun], Path], str]
 """Writes runs into a folder and returns a line that says how to look at them."""
-
-
-@dataclass(frozen=True)
-class Exporter:
-    """A place for records: the library that writes them; the module of its name in this room has the function."""
-
-    library: str
-    """The module to import, which is missing without the extra of the exporter's name."""
-
-    def writer(self, name: str) -> Write:
-        """Import the function that writes.
-
-        Raises:
-            UserError: the library is not installed.
-        """
-        if importlib.util.find_spec(self.library) is None:
-            raise UserError(
-                f"export --to {name} writes with {self.library}, which is not installed; "
-                f"install it with pip install 'vdae-bench[{name}]'"
-            )
-        return cast(Write, importlib.import_module(f"vdae_bench.export.{name}").export)
-
-
-EXPORTERS = {
-    "parquet": Exporter("pyarrow"),
-    "wandb": Exporter("wandb"),
-    "mlflow": Exporter("mlflow"),
-    "tensorboard": Exporter("tensorboard"),
-}
 
 
 def export(name: str, store: Store, out: Path, protocol: str | None, sweep: str | None) -> tuple[int, str]:
@@ -54,9 +25,18 @@ def export(name: str, store: Store, out: Path, protocol: str | None, sweep: str 
     Raises:
         UserError: the library is not installed, or there are no such records.
     """
-    write = EXPORTERS[name].writer(name)
+    write = _writer(name)
     runs = exported_runs(store, protocol, sweep)
     if not runs:
         raise UserError(f"there are no records in {store.root}; give --results the folder that has them")
     out.mkdir(parents=True, exist_ok=True)
     return len(runs), write(runs, out)
+
+
+def _writer(name: str) -> Write:
+    if importlib.util.find_spec(LIBRARIES[name]) is None:
+        raise UserError(
+            f"export --to {name} writes with {LIBRARIES[name]}, which is not installed; "
+            f"install it with pip install 'vdae-bench[{name}]'"
+        )
+    return cast(Write, importlib.import_module(f"vdae_bench.export.{name}").export)
