@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -14,6 +16,8 @@ import torch
 
 from tests.support.browser import opened_tab
 from tests.support.records import PROTOCOL, made_up_record, publish
+from tests.support.shell import Shell
+from tests.support.specs import LONG
 from vdae_bench.site import live
 from vdae_bench.site.live import Watch
 from vdae_bench.site.server import serving
@@ -86,13 +90,14 @@ def test_it_says_what_each_process_is_at_with_its_curve_so_far(store: Store) -> 
 def test_the_time_left_is_by_the_speed_since_it_was_first_seen(
     store: Store, working: Lease, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = iter([100.0, 140.0])
+    clock = iter([100.0, 140.0, 150.0])
     monkeypatch.setattr(live.time, "monotonic", lambda: next(clock))
     watch = Watch(store, PLACE)
     assert watch.now()["processes"][0]["left"] == ""
     working.note["fraction"] = 0.75
     working.path.write_bytes(working._content())
     assert watch.now()["processes"][0]["left"] == "about 40 s left"
+    assert watch.now()["processes"][0]["left"] == "about 30 s left"  # no news is no delay
 
 
 def test_a_checkpoint_that_is_none_leaves_no_curve(store: Store, working: Lease) -> None:
@@ -134,10 +139,11 @@ def test_nothing_is_served_without_the_token_or_under_another_name(store: Store)
 def test_a_browser_shows_what_runs_and_loads_new_records(store: Store, tmp_path: Path) -> None:
     watch = Watch(store)
     with opened_tab(tmp_path) as tab, serving(watch) as address:
-        tab.open(address)
+        tab.open(address, 390, dark=True)
         tab.wait("document.querySelector('#now-processes canvas')")
         text: Any = tab.run("document.getElementById('now-processes').textContent")
         assert "binary-mnist_vae_16 seed 1" in text and "epoch 3/4, 50%" in text
+        assert tab.faults() == [] and tab.cut_off() == []
         assert tab.complaints == [] and {each.partition("?")[0] for each in tab.asked_for} <= {
             address,
             f"{address}now.json",
@@ -145,3 +151,32 @@ def test_a_browser_shows_what_runs_and_loads_new_records(store: Store, tmp_path:
         publish(store, "more", "quick", CELL.slug, [made_up_record(CELL, 0)])
         watch._due = 0.0
         tab.wait("document.querySelectorAll('.cards li').length === 2")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_pages", "no_counts", "forked_workers")
+def test_beside_a_real_sweep_it_shows_what_is_at_work_its_curve_the_time_left_and_the_end(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Lease.kept
+    monkeypatch.setattr(Lease, "kept", lambda lease, *_: kept(lease, 0.1))  # else it moves after 20 s
+    LONG.but(protocol={"epochs": 150}).write(shell.folder)
+    watch = shell.start("watch", "tiny.yaml")
+    while not watch.said().startswith("http"):
+        assert watch.poll() is None
+        time.sleep(0.05)
+    with opened_tab(tmp_path) as tab:
+        tab.open(watch.said().split()[0])
+        now = "ask(), document.getElementById('now').parentElement"  # asks more often than the page does by itself
+        tab.wait(f"({now}).textContent.includes('0 processes at work')")
+        run = shell.start("sweep", "tiny.yaml", "--checkpoint-every", "0.2s", "-q")
+        tab.wait(f"/binary-tiny_lvdae_4 seeds 0, 1[^]*epoch .*about .* left/.test(({now}).innerText)")
+        names = f"[...({now}).querySelectorAll('.u-legend th')].map((each) => each.textContent).join('; ')"
+        tab.wait(f"{names} === 'epoch; binary-tiny_lvdae_4, seed 0; binary-tiny_lvdae_4, seed 1'")
+        run.communicate(timeout=60)
+        assert run.returncode == 0
+        tab.wait(f"({now}).textContent.includes('2 of 2 runs there, 0 processes at work')")
+        tab.wait("document.querySelectorAll('#table tbody tr').length === 1")
+    watch.send_signal(signal.SIGINT)
+    watch.communicate(timeout=60)
+    assert watch.returncode == 0

@@ -82,6 +82,7 @@ class Forked:
 
     def _start(self, work: Callable[[], object], folder: Path, environment: Mapping[str, str]) -> None:
         os.setsid()  # as a terminal starts a command
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # which is ignored where tests run in the background
         multiprocessing.current_process().daemon = False  # it may have workers
         for number, file in enumerate(self._said, 1):
             os.dup2(file.fileno(), number)
@@ -96,6 +97,10 @@ class Forked:
 
     def poll(self) -> int | None:
         return self.returncode
+
+    def said(self) -> str:
+        """What it wrote to stdout so far."""
+        return os.pread(self._said[0].fileno(), 2**16, 0).decode()
 
     def send_signal(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)

@@ -38,15 +38,21 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class _Pace:
-    """A task as it was first seen, to tell the time left by."""
+    """A task as it was first seen, and when it was seen to move last, to tell the time left by."""
 
     since: float
+    begun: float
+    moved_at: float
     fraction: float
 
     def left(self, now: float, fraction: float) -> float | None:
-        """Seconds left at the speed since then; None before it has moved."""
-        moved = fraction - self.fraction
-        return (1 - fraction) * (now - self.since) / moved if moved > 0 else None
+        """Seconds left at the speed up to its last move, less those since; None before it has moved."""
+        if fraction != self.fraction:
+            self.moved_at, self.fraction = now, fraction
+        moved = self.fraction - self.begun
+        if moved <= 0:
+            return None
+        return max(0.0, (1 - fraction) * (self.moved_at - self.since) / moved - (now - self.moved_at))
 
 
 @dataclass
@@ -108,7 +114,8 @@ class Watch:
         own = [replace(run, asked=asked) for run in self._runs if (run.sweep, run.protocol) == place]
         there = [run for run in own if is_asked_for(run)] if asked else own
         wanted = sum(asked.wanted.values()) if asked else len(there)
-        words = f"{sweep}, {protocol}: {len(there)} of {counted(wanted, 'run')} there, {_count(found)} at work"
+        runs = f"{len(there)} of {counted(wanted, 'run')} there, " if wanted else ""  # a search asks for none
+        words = f"{sweep}, {protocol}: {runs}{_count(found)} at work"
         trained = [run for run in there if run.record.curve.epoch]
         if not (found and trained and len(there) < wanted):
             return f"{words}."
@@ -119,7 +126,7 @@ class Watch:
     def _process(self, place: Place, each: AtWork, asked: Asked | None) -> dict[str, Any]:
         left, now = None, time.monotonic()
         if each.fraction is not None and not each.gone:
-            pace = self._paces.setdefault((each.lease, each.process), _Pace(now, each.fraction))
+            pace = self._paces.setdefault((each.lease, each.process), _Pace(now, each.fraction, now, each.fraction))
             left = pace.left(now, each.fraction)
         unit, curves = "", list[dict[str, Any]]()
         try:
