@@ -203,3 +203,15 @@ def test_the_figure_marks_a_lead_of_no_fair_pair_and_the_order_of_numbers_that_a
     text = "\n".join(forest.FOREST.text(subject, found))
     assert "not comparable in m = 32  NLL: unequal learning" in text
     assert len(found.orders) == len(found.rows) and any(found.orders)
+
+
+@pytest.mark.usefixtures("blank_pictures")
+def test_a_page_shows_so_many_pairs_and_the_csv_all(store, reports, monkeypatch):
+    put(store)
+    monkeypatch.setattr("vdae_bench.report.sections.pairs.MOST", 4)
+    build_reports(store, reports, formats=("md",))
+    page = (reports / "quick" / "mini.md").read_text()
+    rows = table_with(page, "first - second")
+    assert len(rows) == 4 and all("is better" in row["answer"] for row in rows)  # the decided ones
+    assert "6 differences, as" in page and "2 of them stand there alone" in page
+    assert len(pd.read_csv(reports / "quick" / "mini-pairs.csv")) == 6

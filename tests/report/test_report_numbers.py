@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from tests.support.markdown_tables import table_with
 from tests.support.records import made_up_record, publish, publish_table
 from vdae_bench.paper.published import load_table
 from vdae_bench.report.build import build_reports
-from vdae_bench.report.numbers.statistics import summarise
+from vdae_bench.report.numbers.runs import Run
+from vdae_bench.report.numbers.statistics import CellRuns, Summary, summarise
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.records import Record, Store
 
@@ -124,3 +126,24 @@ def test_the_trivial_baseline_says_which_rows_it_beats(store: Store, reports: Pa
     assert row["our rows that are worse"] == "VAE 16; L-VDAE 16; NICE ** 28 x 28"
     assert row["the paper's rows that are worse"] == "VAE 16; L-VDAE 16"
     assert "by about 0.044 nats (0.00008 bits/dim), as standard deviation (measured on independent pixels)" in page
+
+
+def test_twice_the_rows_take_twice_the_looks_at_records(
+    store: Store, reports: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, cost = [0], CellRuns.cost
+
+    def counting(cell: CellRuns, of: Callable[[Run], float]) -> Summary | None:
+        looks[0] += 1
+        return cost(cell, of)
+
+    monkeypatch.setattr(CellRuns, "cost", counting)
+    found = []
+    for cells in (range(10), range(10, 30)):
+        for m in cells:  # each with a number of latents of its own: pairs are another matter
+            cell = Cell("binary-mnist", "own", m + 1)
+            publish(store, "many", "quick", cell.slug, [made_up_record(cell)])
+        looks[0] = 0
+        build_reports(store, reports)
+        found.append(looks[0])
+    assert found[1] <= 3.5 * found[0]  # by each row for each row they were nine times as many

@@ -129,25 +129,14 @@ def _seeds(at: Place) -> str:
     return "" if at.row.of_others else of
 
 
-def _mean_cost(row: Row, name: str) -> float | None:
-    """Seconds or operations of a completed seed."""
-    summary = row.ran.cost(lambda run: getattr(run.record.cost, name)) if row.ran else None
-    return summary.mean if summary else None
-
-
 def _seconds(at: Place, name: str) -> str:
-    mean = _mean_cost(at.row, name)
+    mean = at.row.mean_cost(name)
     return "" if mean is None else words.seconds(mean)
 
 
 def _operations(at: Place) -> str:
-    mean = _mean_cost(at.row, "train_flops")
-    return "" if mean is None else f"{mean / flop_unit(at.sheet)[0]:.3g}"
-
-
-def flop_unit(sheet: Sheet) -> tuple[float, str]:
-    """(operations in it, name) of the unit that suits the rows of a table."""
-    return words.flop_unit(max((_mean_cost(row, "train_flops") or 0 for row in sheet.rows), default=0))
+    mean = at.row.mean_cost("train_flops")
+    return "" if mean is None else f"{mean / at.sheet.flop_unit[0]:.3g}"
 
 
 def _hours(at: Place) -> str:

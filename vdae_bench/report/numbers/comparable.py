@@ -228,7 +228,7 @@ def _winners(cell: CellRuns) -> list[Winner]:
 def _set_apart(cells: Sequence[CellRuns]) -> str:
     """A hyper-parameter that the cells share and not all have alike, though not each at its method's default."""
     for name in sorted(set.intersection(*map(_names, cells)) - {"source"}):
-        if not all(_used(each, name) == _default(each, name) for each in cells) and (said := _apart(cells, name)):
+        if (said := _apart(cells, name)) and not all(_used(each, name) == _default(each, name) for each in cells):
             return said
     return ""
 
@@ -254,7 +254,8 @@ def _names(cell: CellRuns) -> set[str]:
 
 def _used(cell: CellRuns, name: str) -> Any:
     """The value that a cell ran with: an older record than the hyper-parameter had its default."""
-    return cell.completed[0].record.hyperparameters.get(name, _default(cell, name))
+    used = cell.completed[0].record.hyperparameters
+    return used[name] if name in used else _default(cell, name)
 
 
 def _declared(cell: CellRuns) -> tuple[Hyperparameter[Any], ...]:

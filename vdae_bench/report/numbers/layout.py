@@ -41,7 +41,7 @@ def lay_out(
         for column, name, score in _expanded(output, compared, scores)
         if (suitable := column if timed or not column.timed else column.otherwise)
     ]
-    flop = columns.flop_unit(sheet)[1]
+    flop = sheet.flop_unit[1]
     headings = [
         (column.alone if column.alone and not compared else column.headings.get(output, column.heading))
         .format(score=name, flop=flop)

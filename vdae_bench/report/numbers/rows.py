@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from vdae_bench.errors import UserError
@@ -13,7 +14,7 @@ from vdae_bench.report.numbers.runs import Run, Selection, order_of
 from vdae_bench.report.numbers.statistics import CellRuns, cells_of
 from vdae_bench.report.numbers.units import Unit, unit_of
 from vdae_bench.spec.sweep import Cell
-from vdae_bench.system.words import number
+from vdae_bench.system.words import flop_unit, number
 
 NO_LATENTS = "-"
 
@@ -52,6 +53,11 @@ class Row:
         """Its runs, diverged ones too."""
         return self.ran.runs if self.ran else ()
 
+    def mean_cost(self, name: str) -> float | None:
+        """Seconds or operations of a completed seed."""
+        summary = self.ran.cost(lambda run: getattr(run.record.cost, name)) if self.ran else None
+        return summary.mean if summary else None
+
     @property
     def finished(self) -> int:
         """How many seeds have a record, diverged or not."""
@@ -76,6 +82,11 @@ class Sheet:
     def compared(self) -> bool:
         """True when the paper has a number for any of the rows."""
         return any(row.published for row in self.rows)
+
+    @cached_property
+    def flop_unit(self) -> tuple[float, str]:
+        """(operations in it, name) of the unit that suits the rows."""
+        return flop_unit(max((row.mean_cost("train_flops") or 0 for row in self.rows), default=0))
 
     @property
     def everything(self) -> tuple[Row, ...]:

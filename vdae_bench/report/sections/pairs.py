@@ -26,6 +26,9 @@ HOW = (
     "than the paper's another may be in the end."
 )
 
+MOST = 300
+"""Differences that a page shows, those that are decided first: a browser gives up on tens of thousands of rows."""
+
 
 def _cells(pair: Pair) -> list[str]:
     """A pair as cells of a table."""
@@ -49,8 +52,10 @@ def _marked(pair: Pair) -> list[str]:
 def _text(subject: Subject, pairs: Sequence[Pair]) -> Iterator[str]:
     files = [subject.path.with_name(f"{subject.name}-pairs.{ending}") for ending in ("csv", "tex")]
     links = " and ".join(link(each, subject.path, each.suffix[1:]) for each in files)
-    yield f"{HOW} {counted(len(pairs), 'difference')}, as {links} too."
-    yield table(HEADINGS, list(map(_marked, pairs)), left=LEFT)
+    shown = sorted(pairs, key=lambda each: each.better is None)[:MOST] if len(pairs) > MOST else pairs
+    left_out = f"; {len(pairs) - len(shown)} of them stand there alone" if len(shown) < len(pairs) else ""
+    yield f"{HOW} {counted(len(pairs), 'difference')}, as {links} too{left_out}."
+    yield table(HEADINGS, list(map(_marked, shown)), left=LEFT)
 
 
 def _frame(pairs: Sequence[Pair]) -> pd.DataFrame:
