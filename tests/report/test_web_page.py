@@ -68,6 +68,7 @@ def test_it_is_one_file_that_is_whole_and_needs_no_network(page: Path) -> None:
     assert all("src" not in each for each in outline.all("script"))
     links = [each["href"] or "" for each in outline.all("a") if "href" in each]
     assert not [link for link in links if "://" in link]
+    assert "../index.html" not in links  # nobody drew that
     ids = [attributes["id"] for _, attributes in outline.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     assert not [link for link in links if link.startswith("#") and link[1:] not in ids]

@@ -224,6 +224,7 @@ def test_every_claim_has_its_row_and_leads_to_its_cells(page: Path) -> None:
     sources = set(re.findall(r'href="#sweep=([\w.+%-]+)&amp;protocol=([\w.+%-]+)"', table))
     there = {(row["sweep"], row["protocol"]) for row in content_of(page)["rows"]}
     assert sources and sources <= there
+    assert set(re.findall(r'href="#(claim-\w+)"', page.read_text())) == set(re.findall(r'id="(claim-\w+)"', table))
 
 
 def test_hundreds_of_records_are_tables_in_pages_and_curves_on_demand(

@@ -56,13 +56,12 @@ def write_reports(
     beside = {} if protocol or sweep else _beside_records(results, reports)
     for path, reason in not_read(store, protocol, sweep):
         click.echo(f"{path} is not read: {reason}", err=True)
+    home = _draw_home(store, reports) if "html" in chosen else []  # first: the other pages lead to it where it is
     if has_results(store) or not beside:
         for written in build_reports(store, reports, protocol=protocol, sweep=sweep, formats=chosen):
             click.echo(written.path)
-    if "html" in chosen:
-        from vdae_bench.site.home import render_home  # what renders HTML takes a while to load
-
-        beside |= render_home(store, reports)
+    for path in home:
+        click.echo(path)
     for path, content in beside.items():
         atomic.write(path, content, option="--reports")
         click.echo(path)
@@ -70,14 +69,20 @@ def write_reports(
 
 def write_home(results: Path, reports: Path) -> None:
     """Draw the page over all runs alone, and say how to open it."""
-    from vdae_bench.site.home import render_home
-
-    files = render_home(Store(results), reports, alone=True)
-    if not files:
+    drawn = _draw_home(Store(results), reports, alone=True)
+    if not drawn:
         raise UserError(f"there are no records in {results}; run `vdae-bench reproduce table1 --protocol smoke` first")
+    for path in drawn:
+        click.echo(f"Open {path.absolute()} in a browser: every run that is here, each with the page behind it.")
+
+
+def _draw_home(store: Store, reports: Path, *, alone: bool = False) -> list[Path]:
+    from vdae_bench.site.home import render_home  # what renders HTML takes a while to load
+
+    files = render_home(store, reports, alone=alone)
     for path, content in files.items():
         atomic.write(path, content, option="--reports")
-        click.echo(f"Open {path.absolute()} in a browser: every run that is here, each with the page behind it.")
+    return list(files)
 
 
 def check_reports(store: Store, reports: Path, protocol: str | None, sweep: str | None, formats: Sequence[str]) -> None:

@@ -151,7 +151,10 @@ def report_sweep(spec: SweepSpec, store: Store, command: Command) -> None:
 
 def _closing_lines(written: WrittenReport, spec: SweepSpec, store: Store, command: Command) -> Iterator[str]:
     """The page for a browser, the figures, and the command that a reader may want next."""
+    folder = [] if command.machine.results == Path("results") else ["--results", str(command.machine.results)]
     yield f"For a browser: {short(written.path.with_name('index.html'))}"
+    reports = [] if command.machine.reports == Path("reports") else ["--reports", str(command.machine.reports)]
+    yield f"All runs on one page: vdae-bench {' '.join(map(quoted, ['report', '--home', *folder, *reports]))}"
     if written.figures:
         names = ", ".join(figure.name for figure in written.figures)
         yield from wrap(f"Figures in {short(written.path.parent)}: {names}")
@@ -159,7 +162,6 @@ def _closing_lines(written: WrittenReport, spec: SweepSpec, store: Store, comman
     for figure in written.figures:
         if command.verb == "reproduce" and figure.name == f"{written.sweep}-{FIGURE_OF_PART.get(target)}.png":
             yield f"{target[:-1].capitalize()} {target[-1]} of the paper: {short(figure)}"
-    folder = [] if command.machine.results == Path("results") else ["--results", str(command.machine.results)]
     plugins = [word for plugin in command.plugins for word in ("--plugin", str(plugin))]
     there = {path.parent.name for path in store.record_paths(written.protocol, written.sweep)}
     cell = next((each.slug for each in spec.cells if each.slug in there), None)

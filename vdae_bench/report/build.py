@@ -241,7 +241,8 @@ class _Folder:
 
         path, shown = self.path / WEB_PAGE, [*self._claims(), *pages]
         files = {file: content for each in shown for file, content in each.files.items()}
-        content = web_page(self.name, [each.report.path for each in shown], files)
+        home = (self.path.parent / WEB_PAGE).is_file()
+        content = web_page(self.name, [each.report.path for each in shown], files, home=home)
         return RenderedReport(
             WrittenReport("", self.name, path, short(path)), {path: content.encode(errors="backslashreplace")}
         )

@@ -33,7 +33,7 @@ class _Headline(NamedTuple):
 def render_home(store: Store, reports: Path, *, alone: bool = False) -> dict[Path, bytes]:
     """The page by its path, with nothing written; nothing where there is no record.
 
-    Drawn `alone`, without the protocols' own pages for a browser, it leads to the pages in Markdown.
+    Drawn `alone` it leads to the pages in Markdown of a protocol whose own page for a browser is not there.
     """
     runs = load_runs(store)
     path = reports / NAME
@@ -55,7 +55,7 @@ def home_page(runs: Sequence[Run], path: Path, root: Path, live: str = "", *, al
         styles=[HERE / "uplot" / "uPlot.min.css", HERE / "home.css"],
         allowed=SERVED if live else (),
         live=live,
-        alone=alone,
+        web={name for name, _ in places if not alone or (path.parent / name / NAME).is_file()},
         version=__version__,
         picture=PICTURE,
         counts=f"{counted(len(runs), 'record')} of {counted(len(cells), 'cell')} in {counted(len(places), 'sweep')}",

@@ -145,10 +145,13 @@ def _section(key: str, text: str, files: Mapping[str, bytes], keys: Collection[s
     return _Section(key, env["title"], Markup(body), env["headings"])
 
 
-def html_page(title: str, texts: Mapping[str, str], files: Mapping[str, bytes]) -> str:
-    """The page: its title, Markdown texts by their keys in addresses (`#key`), and their figures by file name."""
+def html_page(title: str, texts: Mapping[str, str], files: Mapping[str, bytes], *, home: bool) -> str:
+    """The page: its title, Markdown texts by their keys in addresses (`#key`), and their figures by file name.
+
+    It leads to the `home` over all of them where there is one.
+    """
     sections = [_section(key, text, files, texts.keys()) for key, text in texts.items()]
-    return render(HERE / "page.html.j2", scripts=[HERE / "page.js"], title=title, sections=sections)
+    return render(HERE / "page.html.j2", scripts=[HERE / "page.js"], title=title, sections=sections, home=home)
 
 
 def render(
