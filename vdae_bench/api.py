@@ -185,7 +185,7 @@ def run(
         note_asked(loaded, planned, context.store)
         outcome = run_groups(planned, context, RunOptions(workers=workers, quiet=quiet), StopToken())
     if outcome.failures:
-        raise Failed("not all runs came to a result:\n  " + "\n  ".join(outcome.failed_lines))
+        raise Failed("not all runs finished with a result:\n  " + "\n  ".join(outcome.failed_lines))
     wanted = {
         context.store.path(*place, each.job.cell.slug, seed)
         for each in planned.cells
@@ -438,7 +438,7 @@ class TrainedModel:
         """
         method = get_method(self.record.cell.method)
         if not method.has_elbo:
-            raise UserError(f"method {method.id} has no ELBO, for its log p(x) is exact; `nll` gives -log p(x)")
+            raise UserError(f"method {method.id} has no ELBO, because its log p(x) is exact; use `nll` for -log p(x)")
         return self.log_weights(x, samples, seed).double().mean(1)
 
     def nll(self, x: Float[Tensor, "N n"], samples: int = 100, seed: int = 0) -> Float[Tensor, " N"]:
@@ -530,4 +530,6 @@ def _job(record: Record) -> Job:
     try:
         return Job("", cell, Protocol.model_validate(record.protocol), record.hyperparameters)
     except ValidationError:
-        raise UserError("the record's protocol is of another version of vdae-bench; load it with that one") from None
+        raise UserError(
+            "another version of vdae-bench wrote the record's protocol; load the record with that version"
+        ) from None

@@ -31,5 +31,5 @@ class Stopped(VdaeBenchError):
     """End of a run by a signal, after a checkpoint from which the same command goes on."""
 
     def __init__(self, number: int, command: str) -> None:
-        super().__init__(f"stopped after a checkpoint; the same command goes on from it:\n  {command}")
+        super().__init__(f"stopped after a checkpoint; the same command continues from it:\n  {command}")
         self.exit_code = 128 + number

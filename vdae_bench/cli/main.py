@@ -406,7 +406,7 @@ def main() -> None:
     except SystemExit as ended:  # nothing here ends the process but the last line
         if debug:
             raise RuntimeError("something called sys.exit") from ended
-        click.echo(f"vdae-bench: a plugin called sys.exit({ended.code!r}); let it raise an error instead", err=True)
+        click.echo(f"vdae-bench: a plugin called sys.exit({ended.code!r}); change it to raise an error", err=True)
         code = 2
     except BrokenPipeError:
         sys.stderr.close()
@@ -426,6 +426,6 @@ def _in_a_sentence(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError):
         return f"{error.strerror or error}{f' ({error.filename})' if error.filename else ''}", 1
     if isinstance(error, MemoryError):
-        return "memory is full; close other programs, or take a machine with more of it", 1
+        return "memory is full; close other programs, or use a machine with more memory", 1
     what = f"{type(error).__name__}: {error}".splitlines()[0]
-    return f"this is a fault of vdae-bench itself ({what}); --debug shows where", 1
+    return f"this is a bug in vdae-bench ({what}); --debug shows where", 1

@@ -32,7 +32,7 @@ class Exporter:
         """
         if importlib.util.find_spec(self.library) is None:
             raise UserError(
-                f"export --to {name} writes with {self.library}, which is not installed; "
+                f"export --to {name} needs {self.library}, which is not installed; "
                 f"install it with pip install 'vdae-bench[{name}]'"
             )
         return cast(Write, importlib.import_module(f"vdae_bench.export.{name}").export)
@@ -57,6 +57,6 @@ def export(name: str, store: Store, out: Path, protocol: str | None, sweep: str 
     write = EXPORTERS[name].writer(name)
     runs = exported_runs(store, protocol, sweep)
     if not runs:
-        raise UserError(f"there are no records in {store.root}; give --results the folder that has them")
+        raise UserError(f"there are no records in {store.root}; give the folder of your records with --results")
     out.mkdir(parents=True, exist_ok=True)
     return len(runs), write(runs, out)

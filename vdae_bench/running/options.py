@@ -328,7 +328,9 @@ class Command:
 
     def __post_init__(self) -> None:
         if self.run.shard and self.spec.search:
-            raise UserError("--shard takes a part of the final runs; search first: vdae-bench search SPEC")
+            raise UserError(
+                "--shard takes a part of the final runs and cannot search; search first with vdae-bench search SPEC"
+            )
         if self.run.train_again and self.run.shard:
             raise UserError("--train-again takes all finished runs without weights; leave out --shard")
 

@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 def _plain(name: str) -> str:
     if not is_plain(name):
-        raise ValueError("it is a name that no record can have")
+        raise ValueError("a record cannot have this name")
     return name
 
 
@@ -107,7 +107,7 @@ class TestMetrics(BaseModel):
             nats, bits = getattr(self, f"{score}_nats"), getattr(self, f"{score}_bits_per_dim")
             if nats is None or bits is None:
                 if nats is None and bits is not None:
-                    yield f"its {score} has bits/dim and no nats"
+                    yield f"its {score} has bits/dim but no nats"
             elif dims and abs(bits_per_dim(nats, dims) - bits) > ROUNDING * (1 + abs(bits)):
                 yield f"its {score} of {nats:g} nats is not {bits:g} bits/dim"
 
@@ -156,7 +156,7 @@ class Curve(BaseModel):
         columns = [self.train_neg_elbo_nats, self.validation_neg_elbo_nats]
         columns += [] if self.validation_standard_error_nats is None else [self.validation_standard_error_nats]
         if any(len(column) != len(self.epoch) for column in columns):
-            raise ValueError("its columns are not of one length")
+            raise ValueError("its columns have different lengths")
         return self
 
 
@@ -259,7 +259,7 @@ def to_checked_json(record: Record) -> str:
     except ValueError as error:
         raise EnvironmentFault(
             f"the record of {record.cell.dataset} {record.cell.method} {record.cell.latents}, seed {record.seed}, "
-            f"would not be read again ({_reason(error)}); change what makes it so in the command, the spec or the "
+            f"could not be read again ({_reason(error)}); change what causes this in the command, the spec or the "
             "plug-in"
         ) from None
     return text
@@ -273,11 +273,11 @@ def parse(text: str) -> Record:
     """
     content = strict_json.unsealed(text)
     if "schema" not in content:
-        raise ValueError("it is no record")
+        raise ValueError("it is not a record")
     schema = content.pop("schema")
     if schema != RECORD_SCHEMA or isinstance(schema, bool):
         raise ValueError(
-            f"its schema is {schema!r}, this version knows {RECORD_SCHEMA}: read it with the vdae-bench it is from"
+            f"its schema is {schema!r}, this version knows {RECORD_SCHEMA}: read it with the vdae-bench that wrote it"
         )
     record = Record.model_validate({**content, "schema_": schema})
     if isinstance(command := record.provenance.get("command"), str):  # versions before this wrote it as it was typed
@@ -323,7 +323,7 @@ class Store(Layout):
             for path, record, _ in staged:
                 if not self._is_kept(path, record):
                     raise EnvironmentFault(
-                        f"{path} was published and is not found there; see what else writes or moves {self.root}, "
+                        f"{path} was written and is no longer there; find out what else writes or moves {self.root}, "
                         "and give the same command again"
                     )
         finally:
@@ -404,7 +404,7 @@ def _move_aside(path: Path, run_digest: str) -> None:
     try:
         content = content_of(moved)
     except Unfit as error:
-        _log.warning("%s is not used, for %s; it is kept as %s", path, error, moved.name)
+        _log.warning("%s is not used, because %s; it is kept as %s", path, error, moved.name)
         return
     except OSError:  # then back with it: it may be a good one
         if _put_where_nothing_is(path, moved):
@@ -431,7 +431,7 @@ def _aside(path: Path, content: bytes, label: str) -> Path:
     """A name that goes with the content, so that two processes keep the same under the same."""
     label = label if label.isalnum() else "unnamed"  # a digest that a hostile record has may be a path
     aside = path.with_name(f"{path.stem}.superseded-{label}-{hashlib.sha256(content).hexdigest()[:8]}{path.suffix}")
-    _log.warning("%s is of another run, spec or version, or torn: it is kept as %s", path, aside.name)
+    _log.warning("%s belongs to another run, spec or version, or is damaged: it is kept as %s", path, aside.name)
     return aside
 
 
