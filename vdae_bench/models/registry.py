@@ -116,9 +116,9 @@ PRECISION = {
 
 
 class Method(ABC):
-    """A row of the tables: a name, what it may be configured with, and how its model is built.
+    """A method, which is a row of the tables: its name, its settings, and how to build its model.
 
-    A subclass supplies `id`, `title` and `build`, and declares what it has of the rest.
+    A subclass supplies `id`, `title` and `build`, and may declare the rest.
     """
 
     id: ClassVar[str]
@@ -136,7 +136,7 @@ class Method(ABC):
     has_elbo: ClassVar[bool] = True
     """False where log p(x) is exact, and there is no bound to report."""
     trains: ClassVar[bool] = True
-    """False where the start from training statistics is all the training there is."""
+    """False if the start from training statistics is the whole training."""
     plugin_sha256: str | None = None
     """Digest of the plug-in's code that the method was imported from, part of a run's identity; None for our own."""
 

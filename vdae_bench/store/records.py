@@ -74,19 +74,19 @@ class TestMetrics(BaseModel):
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
     neg_elbo_nats: float | None
-    """-ELBO on the test images, in nats an image; null for a flow, whose log p(x) is exact."""
+    """-ELBO on the test images, in nats for each image; null for a flow, whose log p(x) is exact."""
     nll_nats: float
-    """NLL in nats an image: importance-sampled with K samples, or exact for a flow."""
+    """NLL in nats for each image: importance-sampled with K samples, or exact for a flow."""
     neg_elbo_bits_per_dim: float | None
     """The same -ELBO in bits for each pixel; null for binary data."""
     nll_bits_per_dim: float | None
     """The same NLL in bits for each pixel; null for binary data."""
     effective_sample_size: float
-    """How many of the K samples count, mean over images."""
+    """Effective number of the K samples, as a mean over images."""
     nll_standard_error_nats: float = 0.0
     """Standard error of the NLL over images."""
     nll_bias_nats: float = 0.0
-    """First-order estimate of how much too high the NLL is, for K is finite."""
+    """First-order estimate of how much too high the NLL is because K is finite."""
     neg_elbo_standard_error_nats: float | None = None
     """Standard error of the -ELBO over images."""
     nll_standard_error_covers: Literal["gap", "level"] = "gap"
@@ -136,7 +136,7 @@ class Metrics(BaseModel):
 
 
 class Curve(BaseModel):
-    """-ELBO at beta = 1 by epoch (1, 2, ...), in nats an image; null where it was not finite.
+    """-ELBO at beta = 1 by epoch (1, 2, ...), in nats for each image; null if it was not finite.
 
     The Jacobians of L-VDAE's validation points are of a part of the images: of one that moves on from epoch to epoch,
     and of all after the last (`rotating`), or in older records of the same in every epoch (`fixed`).
@@ -166,11 +166,11 @@ class Cost(BaseModel):
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
     train_seconds: float = Field(ge=0)
-    """Seconds of training by the clock, validation aside."""
+    """Seconds of training by the clock, without validation."""
     evaluation_seconds: float = Field(ge=0)
     """Seconds of the test by the clock."""
     train_flops: int = Field(ge=0)
-    """FLOPs of training, of matrix products and convolutions."""
+    """FLOPs of training, counting matrix products and convolutions."""
     validation_seconds: float = Field(default=0.0, ge=0)
     """Seconds of validation during training by the clock."""
     evaluation_flops: int = Field(default=0, ge=0)
@@ -203,7 +203,7 @@ class Record(BaseModel):
     schema_: int
     """Version of this format."""
     status: Literal["completed", "diverged"]
-    """`diverged` where the loss was not finite; a flag then says where."""
+    """`diverged` if the loss was not finite; a flag then says at which step."""
     cell: RecordedCell
     """Data set, method, latents and options."""
     seed: int
@@ -211,21 +211,21 @@ class Record(BaseModel):
     protocol: dict[str, Any]
     """The resolved protocol, field by field."""
     hyperparameters: dict[str, str | int | float | bool | None]
-    """Values it trained with, and in `source` where they are from: the spec, or a search by its digest."""
+    """Values that the run trained with; `source` says where they come from: the spec, or a search by its digest."""
     metrics: Metrics
     """Scores."""
     curve: Curve
     """-ELBO by epoch."""
     flags: list[str]
-    """Sentences on what was out of the ordinary: a jitter, a floor that was touched, a change of code on the way."""
+    """Sentences on anything unusual: a jitter, a floor that was reached, a change of code during the run."""
     cost: Cost
     """Time, FLOPs and machine."""
     provenance: dict[str, Any]
-    """Where it is from: commit, libraries, machine, data checksum, command, start, and `run_digest`, its identity."""
+    """Origin of the run: commit, libraries, machine, data checksum, command, start, and its identity, `run_digest`."""
     method_version: int | None = None
-    """The version of the method that ran, which its identity has too; older records do not say it."""
+    """The version of the method that ran, which is also part of the identity; older records do not have it."""
     method_title: str | None = None
-    """The title of the cell's method as it was when this ran; None in records from before it was kept."""
+    """The title of the method at the time of the run; None in older records."""
 
     @model_validator(mode="after")
     def _of_this_world(self) -> Record:

@@ -62,7 +62,7 @@ class FlowEncoderModel(LatentVariableModel):
         self.coupled = isinstance(decoder, InverseFlow) and decoder.flow is posterior.flow
 
     def initialise_from_data(self, statistics: PixelStatistics) -> None:
-        """Start the flow as one logistic a pixel of y = x + eps, the decoder as guessing x from y (`start_beside_`)."""
+        """Start the flow as one logistic for each pixel of y = x + eps, and the decoder as a guess of x from y."""
         posterior = self.posterior
         decoder = None if self.coupled else self.decoder
         start_beside_(posterior.flow.start_affine_, posterior.log_sigma, decoder, self.likelihood, statistics)
@@ -82,7 +82,7 @@ def start_beside_(
     likelihood: Likelihood,
     statistics: PixelStatistics,
 ) -> None:
-    """Start an encoder with m = n as one logistic a pixel of y = x + eps, its decoder as guessing x from y by pixel.
+    """Start an encoder with m = n as one logistic for each pixel of y = x + eps, its decoder as a guess of x from y.
 
     `start_encoder_` takes the location and log scale of each pixel of y. A decoder of its own starts at
     `Likelihood.denoiser`; None is a coupled one, which returns y. A learned lambda starts at the squared error of that,
@@ -109,7 +109,7 @@ class FlowEncoderMethod(Method):
     hyperparameters: ClassVar[tuple[Hyperparameter[Any], ...]] = NICE_HYPERPARAMETERS
     options: ClassVar[Mapping[str, Option]] = FLOW_ENCODER_OPTIONS
     flow_at_samples: ClassVar[bool] = True
-    """True where the posterior takes the flow's log-determinant at every sample, not once an image."""
+    """True where the posterior takes the flow's log-determinant at every sample, not once for each image."""
 
     def hyperparameters_with(self, options: Mapping[str, Any]) -> tuple[Hyperparameter[Any], ...]:
         """Return the sizes of the flow that the options choose, and what there is beside NICE's."""
