@@ -11,10 +11,12 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from tests.support.runs import StopAfter
 from tests.support.searches import entries, made_up_winner, outcome, search
 from vdae_bench.errors import UserError
+from vdae_bench.search import ledger
 from vdae_bench.search import run as search_module
 from vdae_bench.search import winner as winner_module
 from vdae_bench.search.ledger import JOURNAL, open_storage, repair_journal
@@ -192,6 +194,30 @@ def test_a_journal_is_mended_at_its_end_alone(tmp_path):
 WRONG_LINES = ["[]", "1", "null", '{"op_code": 99}', "[" * 100_000]
 WRONG_PARTS = [("trial_id", []), ("user_attr", 1), ("user_attr", {"epochs": None}), ("values", [])]
 WRONG_PARTS += [("step", None), ("params", {"hidden_size": "x"})]
+
+
+def test_two_that_make_a_databases_tables_at_one_moment_both_open_it(tmp_path, monkeypatch):
+    opened, orders = ledger.optuna.storages.get_storage, []
+
+    def opens(url):
+        orders.append(url)
+        if len(orders) < 3:
+            raise (
+                IntegrityError("INSERT", {}, Exception("UNIQUE constraint failed: alembic_version.version_num")),
+                OperationalError("CREATE", {}, Exception("table studies already exists")),
+            )[len(orders) - 1]
+        return opened(url)
+
+    monkeypatch.setattr(ledger.optuna.storages, "get_storage", opens)
+    monkeypatch.setattr(ledger, "SECONDS_BETWEEN_TRIES", 0)
+    url = f"sqlite:///{tmp_path}/studies.db"
+    assert ledger.open_storage(tmp_path, url).get_all_studies() == [] and orders == [url] * 3
+    monkeypatch.setattr(
+        ledger.optuna.storages, "get_storage", lambda url: orders.append(url) or opened("sqlite:////no/such/folder")
+    )
+    with pytest.raises(UserError, match="cannot open the storage"):
+        ledger.open_storage(tmp_path, url)
+    assert len(orders) == 4  # what no patience mends is said at once
 
 
 @pytest.mark.parametrize("wrong", [*WRONG_LINES, *WRONG_PARTS], ids=lambda wrong: str(wrong)[:30])

@@ -15,7 +15,8 @@ from typing import NamedTuple
 from vdae_bench.bench.ours import Setting
 from vdae_bench.errors import VdaeBenchError
 
-STOPWATCH = """import time
+STOPWATCH = """import os
+import time
 from pathlib import Path
 
 from vdae_bench.store.records import Store
@@ -38,6 +39,8 @@ def watched_step(self):
 def watched_publish(self, records):
     publish(self, records)
     log_time()
+    if len(Path({log!r}).read_text().split()) == 4:
+        os._exit(0)  # both cells are timed; the pages are not
 
 
 Trainer.train_step, Store.publish = watched_step, watched_publish

@@ -130,6 +130,24 @@ class _Journal(JournalFileBackend):
             self._torn = False
 
 
+TRIES_TO_OPEN = 5
+SECONDS_BETWEEN_TRIES = 0.5
+
+
+def _database(url: str) -> BaseStorage:
+    """A database, whose tables another process may be making at this moment: Optuna looks for them before it does."""
+    from sqlalchemy.exc import DBAPIError, IntegrityError
+
+    for _ in range(TRIES_TO_OPEN - 1):
+        try:
+            return optuna.storages.get_storage(url)
+        except DBAPIError as error:
+            if not (isinstance(error, IntegrityError) or "already exists" in str(error.orig)):
+                raise
+        time.sleep(SECONDS_BETWEEN_TRIES)
+    return optuna.storages.get_storage(url)
+
+
 def open_storage(folder: Path, url: str | None) -> BaseStorage:
     """The storage at an Optuna URL, or the journal in a folder.
 
@@ -152,7 +170,7 @@ def open_storage(folder: Path, url: str | None) -> BaseStorage:
                 f"{STORAGE_VARIABLE}, or one without a password beside PGPASSFILE"
             )
         try:
-            return optuna.storages.get_storage(url)
+            return _database(url)
         except Exception as error:  # SQLAlchemy's and drivers' own, of any kind
             reason = without(f"{error}", url).partition("\n")[0]  # a password may have an end of line
             raise UserError(f"cannot open the storage {redacted_address(url)}: {reason}") from None
