@@ -98,9 +98,13 @@ class StudyGrid(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     sampler: list[Literal["gp", "tpe", "random"]] = []
+    """Samplers to compare."""
     seed: list[Annotated[Whole, Field(ge=0, le=MAX_SEEDS)]] = []
+    """Seeds of searches to compare."""
     epochs: list[Annotated[Whole, Field(ge=1)]] = []
+    """Lengths of trials to compare."""
     batch: list[Annotated[Whole, Field(ge=1, le=256)]] = []
+    """Numbers of trials proposed together, to compare."""
 
 
 class SearchSpec(BaseModel):
