@@ -3,37 +3,37 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PROTOCOL ?= quick
-# A worker for each processor; who runs out of tests takes some of another's.
+# One worker for each processor; a worker that runs out of tests takes some of another's.
 PARALLEL ?= -n auto --dist worksteal
 
 .PHONY: help install demo reproduce evidence test test-fast check docs notebooks report report-check bench gpu mutants chaos lock audit clean
 
 help:
-	@echo "make reproduce   Table 1 on real MNIST at protocol quick (PROTOCOL=smoke|quick|standard|paper)"
-	@echo "make demo        the page over all runs that are here, to open in a browser: ten seconds, no download, no training"
-	@echo "make evidence    the long runs behind reports/README.md, or go on with them; stop it at any time"
-	@echo "make test        the tests, on all processors"
-	@echo "make test-fast   the same without those marked slow: processes that are killed, clusters, databases"
-	@echo "make check       lint, format and types"
-	@echo "make docs        the documentation, in docs/_build/html (after the first time without a network)"
-	@echo "make notebooks   run the notebooks anew, and keep what they show"
-	@echo "make mutants     break the mathematics on purpose, over 100 ways: a test must catch each (a quarter of an hour)"
-	@echo "make bench       time our steps beside other ways of taking them (10 minutes on two quiet cores)"
-	@echo "make gpu         a short loan of a GPU without a network: gpu.tar, with what it needs and scripts/gpu.sh"
-	@echo "make chaos       over 200 random SIGKILLs and 10,000 hostile inputs: nothing may be lost or wrong (a quarter of an hour)"
-	@echo "make lock        requirements.lock: every library but torch with its hashes"
-	@echo "make audit       known vulnerabilities of the pinned libraries (needs pip-audit and its database)"
+	@echo "make reproduce   train and report Table 1 on real MNIST at protocol quick (PROTOCOL=smoke|quick|standard|paper)"
+	@echo "make demo        draw a page about all runs in this repository, to open in a browser (ten seconds; trains nothing)"
+	@echo "make evidence    start or continue the long runs behind reports/README.md; you can stop it at any time"
+	@echo "make test        run the tests on all processors"
+	@echo "make test-fast   run the tests that are not marked slow (no killed processes, clusters or databases)"
+	@echo "make check       check lint, format and types"
+	@echo "make docs        build the documentation in docs/_build/html (needs a network only the first time)"
+	@echo "make notebooks   run the notebooks again and keep their outputs"
+	@echo "make mutants     break the mathematics in over 100 ways; a test must catch each (a quarter of an hour)"
+	@echo "make bench       compare the speed of training with other libraries (10 minutes on two quiet cores)"
+	@echo "make gpu         pack everything for a short run on a GPU without a network into gpu.tar"
+	@echo "make chaos       try over 200 random SIGKILLs and 10,000 hostile inputs (a quarter of an hour)"
+	@echo "make lock        write requirements.lock: every library except torch, with its hashes"
+	@echo "make audit       look for known vulnerabilities of the pinned libraries (needs pip-audit and its database)"
 	@echo "make report      draw reports/ from results/"
-	@echo "make report-check  whether reports/ is what results/ gives"
-	@echo "make install     the environment alone, in $(VENV)"
+	@echo "make report-check  check that reports/ agrees with results/"
+	@echo "make install     install the environment in $(VENV), and nothing else"
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vdae-bench needs Python 3.11 or newer; run make PYTHON=python3.12 ...")'
-	@echo "1 of 3: a virtual environment in $(VENV)"
+	@echo "1 of 3: making a virtual environment in $(VENV)"
 	$(PYTHON) -m venv $(VENV)
-	@echo "2 of 3: PyTorch, the largest download by far"
+	@echo "2 of 3: installing PyTorch, by far the largest download"
 	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt torch
-	@echo "3 of 3: the other libraries that constraints.txt pins, and this package; a minute or two without a word"
+	@echo "3 of 3: installing the other pinned libraries and this package; this prints nothing for a minute or two"
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[test,dev]'
 	@echo "installed: $(BIN)/vdae-bench. Next: make demo, or make reproduce"
 	@touch $@

@@ -35,6 +35,7 @@ html_theme = "furo"
 html_title = f"vdae-bench {release}"
 html_math_renderer = "mathml"
 html_copy_source = False
+smartquotes = False  # they make one dash of the two before an option, which a reader copies
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 

@@ -44,8 +44,8 @@ def found(page: str) -> str:
         board.append([verdict, str(len(which)), ", ".join(which) or "-"])
     return (
         f"\n{_table(['data', 'm', 'epochs', 'seeds', *scores, 'unit'], leads.values())}\n"
-        f"`vdae-bench claims` judges {len(claims)} claims, most of them the paper's, by their number "
-        "[here](reports/README.md#the-papers-claims):\n\n"
+        f"`vdae-bench claims` judges {len(claims)} claims, most of them the paper's. "
+        "[The report](reports/README.md#the-papers-claims) lists them by number:\n\n"
         f"{_table(['verdict', 'claims', 'which'], board)}\n"
     )
 

@@ -1,7 +1,7 @@
-"""The door for notebooks: sweeps run, their records and curves as tables, and trained models to use and score.
+"""Functions for notebooks: run sweeps, read records and curves as tables, and use trained models.
 
-A model can be loaded where its run kept the weights (`run` does; `--keep-checkpoints`), or where they are shared
-(`share`):
+A model can be loaded if its run kept the weights (`run` does, and `--keep-checkpoints`), or if they were shared with
+`share`:
 
     table = run("table2", protocol="smoke")
     best = table[table["weights"]].sort_values("metrics.test.neg_elbo_nats").iloc[0]
@@ -60,14 +60,14 @@ SHOWN = [
 
 
 class NoSuchColumn(UserError, KeyError):
-    """Error of a table that is asked for a column it does not have."""
+    """Error for a column that a table does not have."""
 
     def __str__(self) -> str:
         return str(self.args[0])  # a KeyError would put it in quotes
 
 
 class Records(pd.DataFrame):
-    """A table of records: a pandas frame that shows its main columns, and names the nearest to one it does not have.
+    """A table of records: a pandas frame that shows its main columns, and suggests the nearest name for a wrong one.
 
     Example:
         >>> Records({"metrics.test.nll_nats": [84.2878], "seed": [0]})["metrics.test.nll"]
@@ -131,27 +131,27 @@ def run(
     keep_checkpoints: bool = True,
     quiet: bool = False,
 ) -> Records:
-    """Run a sweep as `vdae-bench sweep` does, and return its records; what has a record is not run again.
+    """Run a sweep as `vdae-bench sweep` does, and return its records; runs that have a record are skipped.
 
-    A stop (Ctrl-C, the notebook's stop button) leaves a checkpoint, from which the same call goes on.
+    If you stop the call (Ctrl-C, the notebook's stop button), the same call continues from the last checkpoint.
 
     Args:
         spec: the path of a YAML file, the name of a shipped sweep, or the mapping that such a file holds.
-        protocol: `smoke`, `quick`, `standard`, ... or a file; by default the spec's, else `quick`.
-        seeds: how many seeds to run, from seed 0.
-        only: only the cells of such names, as `"*_vae_16"`.
-        settings: fields of the protocol and hyper-parameters by name, as `{"epochs": 3, "learning_rate": 1e-3}`.
+        protocol: `smoke`, `quick`, `standard`, ... or a file; by default that of the spec, or else `quick`.
+        seeds: how many seeds to run, starting from seed 0.
+        only: run only the cells whose names match, such as `"*_vae_16"`.
+        settings: fields of the protocol and hyper-parameters by name, such as `{"epochs": 3, "learning_rate": 1e-3}`.
         results: the folder of records.
-        data: where the data set's files are; by default the user's cache, which is filled if need be.
+        data: the folder of the data set's files; by default the user's cache, to which missing files are downloaded.
         device: `auto`, `cpu`, `cuda` or `mps`.
-        threads: threads of this machine; by default all processors that this process may use.
-        workers: processes that share them; None takes as many as pay. More than one need a script's
-            `if __name__ == "__main__"`.
+        threads: number of threads; by default all processors that this process may use.
+        workers: number of processes that divide the threads; None takes as many as save time. A script that uses more
+            than one needs `if __name__ == "__main__"`.
         keep_checkpoints: keep the weights of each run for `load`.
         quiet: show no progress.
 
     Returns:
-        The records of the runs asked for, a row a run.
+        The records of the runs that were asked for, with one row for each run.
 
     Raises:
         UserError: the spec or an argument is wrong.
@@ -160,7 +160,7 @@ def run(
     Example:
         >>> run("tabel1")
         Traceback (most recent call last):
-        vdae_bench.errors.UserError: there is no sweep 'tabel1', did you mean 'table1'?; shipped are ...
+        vdae_bench.errors.UserError: there is no sweep 'tabel1', did you mean 'table1'?; the shipped ...
         >>> run({"version": 1, "name": "mini", "gird": {"dataset": ["binary-mnist"]}})
         Traceback (most recent call last):
         vdae_bench.errors.UserError: the spec, line 3: unknown key 'gird', did you mean 'grid'?
@@ -185,7 +185,7 @@ def run(
         note_asked(loaded, planned, context.store)
         outcome = run_groups(planned, context, RunOptions(workers=workers, quiet=quiet), StopToken())
     if outcome.failures:
-        raise Failed("not all runs came to a result:\n  " + "\n  ".join(outcome.failed_lines))
+        raise Failed("not all runs finished with a result:\n  " + "\n  ".join(outcome.failed_lines))
     wanted = {
         context.store.path(*place, each.job.cell.slug, seed)
         for each in planned.cells
@@ -195,9 +195,10 @@ def run(
 
 
 def records(results: Path | str = "results", protocol: str | None = None, sweep: str | None = None) -> Records:
-    """Table of the records in a results folder: a row a run, a column a field, as `metrics.test.nll_nats`.
+    """Table of the records in a results folder, a row for each run and a column for each field.
 
-    Scores are in nats an image, or in bits/dim where their names say so; `cost` is in seconds and FLOPs.
+    A column's name is that of the field, such as `metrics.test.nll_nats`. Scores are in nats for each image, or in
+    bits/dim if the name says so; `cost` is in seconds and FLOPs.
 
     Args:
         results: the folder.
@@ -205,11 +206,11 @@ def records(results: Path | str = "results", protocol: str | None = None, sweep:
         sweep: only the runs of this one, as `table1`; all by default.
 
     Returns:
-        The table; its column `record` is each record's path under `results`, `weights` is True where `load` has a
-        model, `left_out` says why a record is in no table of a report. Empty where there is no record at all.
+        The table, which is empty if there is no record. Its column `record` is the path of the record under `results`,
+        `weights` is True if `load` can read the model, and `left_out` says why the reports leave a record out.
 
     Raises:
-        UserError: there are records, and none of that protocol or sweep.
+        UserError: there are records, but none of that protocol or sweep.
 
     Example:
         >>> records("a folder that is not there").empty
@@ -220,7 +221,7 @@ def records(results: Path | str = "results", protocol: str | None = None, sweep:
 
 
 def curves(results: Path | str = "results", protocol: str | None = None, sweep: str | None = None) -> Records:
-    """Table of the curves of training: a row an epoch of a run, -ELBO at beta = 1 in nats an image.
+    """Table of learning curves: a row for each epoch of each run, with -ELBO at beta = 1 in nats for each image.
 
     Args:
         results: the folder.
@@ -232,7 +233,7 @@ def curves(results: Path | str = "results", protocol: str | None = None, sweep: 
         not finite), and `record` as in `records`.
 
     Raises:
-        UserError: there are records, and none of that protocol or sweep.
+        UserError: there are records, but none of that protocol or sweep.
 
     Example:
         >>> curves("a folder that is not there").empty
@@ -250,24 +251,24 @@ def _table(runs: list[Run], store: Store) -> Records:
 
 
 def images(dataset: str, split: Split = "test", folder: Path | str | None = None) -> Float[Tensor, "N n"]:
-    """Images of a data set as models see them, in the one fixed draw that is scored.
+    """Images of a data set as models see them, in the fixed draw that all models are scored on.
 
     Args:
-        dataset: id of the data set, as `binary-mnist`.
+        dataset: id of the data set, such as `binary-mnist`.
         split: `validation` or `test`.
-        folder: where its files are; by default the user's cache, which is filled if need be.
+        folder: the folder of its files; by default the user's cache, to which missing files are downloaded.
 
     Returns:
-        One image a row, n pixels in [0, 1]; all of the split, in their order.
+        All images of the split in their order, one image in each row, with n pixels in [0, 1].
 
     Raises:
-        UserError: no such data set, or `folder` does not have it.
-        EnvironmentFault: it cannot be fetched.
+        UserError: there is no such data set, or `folder` does not have it.
+        EnvironmentFault: the data set cannot be downloaded.
 
     Example:
         >>> images("binary-mnits")
         Traceback (most recent call last):
-        vdae_bench.errors.UserError: unknown data set id 'binary-mnits': did you mean 'binary-mnist'? known are ...
+        vdae_bench.errors.UserError: unknown data set id 'binary-mnits': did you mean 'binary-mnist'? the known ...
     """
     view, name = parse_dataset_id(dataset)
     return ViewedImages(load_images(name, Path(folder) if folder else None), view, CPU).held_out(split)  # type: ignore[arg-type]
@@ -276,12 +277,12 @@ def images(dataset: str, split: Split = "test", folder: Path | str | None = None
 class TrainedModel:
     """The trained model of one run, on the CPU; `load` returns it.
 
-    Images are rows of n pixels as `images` returns them, latents rows of m numbers. Noise is drawn from `seed` alone:
-    the same seed gives the same numbers, those of an image whatever the images after it.
+    Images are rows of n pixels, as `images` returns them, and latents are rows of m numbers. Noise depends only on
+    `seed`: the same seed gives the same numbers, and those of an image do not depend on the images after it.
 
     Attributes:
         record: the run's record.
-        model: its parameters as after the last epoch, of one replica.
+        model: the model with its parameters after the last epoch, as one replica.
         data_dim: n, the number of pixels.
 
     Example:
@@ -325,7 +326,7 @@ class TrainedModel:
     def sample(self, count: int, seed: int = 0, *, means: bool = False) -> Float[Tensor, "count n"]:
         """Draw images from p(x|z) for z from the prior, or return the mean images E[x|z] of the same z.
 
-        With the record's own seed the first are those of the run's evidence.
+        With the record's own seed, the first images are those of the run's evidence.
 
         Args:
             count: how many.
@@ -337,9 +338,9 @@ class TrainedModel:
 
     @torch.no_grad()
     def encode(self, x: Float[Tensor, "N n"], seed: int | None = None) -> Float[Tensor, "N m"]:
-        """Return latents of each image: the centre of its posterior, or with a seed one draw of q(z|x).
+        """Return the latents of each image: the centre of its posterior, or with a seed one draw from q(z|x).
 
-        For a flow they are f(x), and there is no noise.
+        For a flow the latents are f(x), and there is no noise.
 
         Args:
             x: images.
@@ -359,7 +360,7 @@ class TrainedModel:
 
     @torch.no_grad()
     def decode(self, z: Float[Tensor, "N m"]) -> Float[Tensor, "N n"]:
-        """Return the mean image E[x|z] of each row of latents; of a flow f^-1(z).
+        """Return the mean image E[x|z] of each row of latents; for a flow this is f^-1(z).
 
         Raises:
             UserError: z is of another shape.
@@ -377,15 +378,15 @@ class TrainedModel:
     def interpolate(
         self, start: Float[Tensor, "N n"], end: Float[Tensor, "N n"], steps: int = 8
     ) -> Float[Tensor, "N steps n"]:
-        """Return mean images on the straight lines between the latents of pairs of images, the two ends included.
+        """Return mean images along the straight lines between the latents of pairs of images, including both ends.
 
         Args:
-            start: images that the lines begin at, the centres of their posteriors.
-            end: as many images that they end at.
-            steps: how many images on each line, at least 2.
+            start: images at which the lines begin; latents are the centres of their posteriors.
+            end: images at which the lines end, as many as in `start`.
+            steps: how many images there are on each line, at least 2.
 
         Raises:
-            UserError: the model has no latents, or the images do not go with each other.
+            UserError: the model has no latents, or `start` and `end` do not fit each other.
         """
         if len(start) != len(end) or steps < 2:
             raise UserError("interpolate needs as many ends as starts, and at least 2 steps")
@@ -395,16 +396,17 @@ class TrainedModel:
 
     @torch.no_grad()
     def log_weights(self, x: Float[Tensor, "N n"], samples: int, seed: int = 0) -> Float[Tensor, "N K"]:
-        r"""Return the log weights of K samples of q(z|x) an image, in nats.
+        r"""Return the log weights of K samples from q(z|x) for each image, in nats.
 
         .. math:: \log w = \log p(x|z) + \log p(z) - \log q(z|x)
 
-        Their mean is the ELBO, eq. (2); `logsumexp(1) - log K` is the importance-sampled log p(x), eq. (1). The noise
-        is that of the evaluation: with the record's seed, of the first test images, these are weights of its scores.
+        Their mean is the ELBO, eq. (2), and `logsumexp(1) - log K` is the importance-sampled log p(x), eq. (1). The
+        noise is that of the evaluation: with the record's seed and the first test images, these are the weights
+        behind its scores.
 
         Args:
             x: images of the model's view, as `images` returns them.
-            samples: K; a model whose log p(x) is exact has one weight in any case.
+            samples: K; a model whose log p(x) is exact always has one weight.
             seed: of the noise.
 
         Raises:
@@ -434,11 +436,11 @@ class TrainedModel:
             seed: of the noise.
 
         Raises:
-            UserError: the model has no ELBO, as its log p(x) is exact; or x is of another shape.
+            UserError: the model has no ELBO, because its log p(x) is exact; or x is of another shape.
         """
         method = get_method(self.record.cell.method)
         if not method.has_elbo:
-            raise UserError(f"method {method.id} has no ELBO, for its log p(x) is exact; `nll` gives -log p(x)")
+            raise UserError(f"method {method.id} has no ELBO, because its log p(x) is exact; use `nll` for -log p(x)")
         return self.log_weights(x, samples, seed).double().mean(1)
 
     def nll(self, x: Float[Tensor, "N n"], samples: int = 100, seed: int = 0) -> Float[Tensor, " N"]:
@@ -446,7 +448,7 @@ class TrainedModel:
 
         .. math:: -\log \tfrac{1}{K} \sum_k w_k
 
-        It is too high where K is small, and falls as K grows.
+        The estimate is too high if K is small, and falls as K grows.
 
         Args:
             x: images.
@@ -463,10 +465,11 @@ class TrainedModel:
         return _rows_of(x, self.data_dim, "pixels")
 
     def score(self, folder: Path | str | None = None) -> dict[str, float]:
-        """Score the test set as the run did: the same images, noise and samples, so the test metrics of its record.
+        """Score the test set as the run did, with the same images, noise and samples as the metrics of its record.
 
         Args:
-            folder: where the data set's files are; by default the user's cache, which is filled if need be.
+            folder: the folder of the data set's files; by default the user's cache, to which missing files are
+                downloaded.
         """
         job = _job(self.record)
         x = images(self.record.cell.dataset, folder=folder)
@@ -483,7 +486,7 @@ def _rows_of(values: Tensor, width: int, what: str) -> Tensor:
 
 
 def load(record: Path | str) -> TrainedModel:
-    """The trained model of the run with a record, `results/<sweep>/<protocol>/<cell>/seed-<k>.json`.
+    """The trained model of the run with this record, `results/<sweep>/<protocol>/<cell>/seed-<k>.json`.
 
     Raises:
         UserError: there is no such record, or its weights were not kept.
@@ -502,7 +505,7 @@ def load(record: Path | str) -> TrainedModel:
 def share(record: Path | str) -> Path:
     """Write a run's kept weights in half precision beside them, small enough for git, and return that file.
 
-    `load` reads it where the others are not: a fresh clone.
+    `load` reads this file if the full weights are missing, for example in a fresh clone.
 
     Raises:
         UserError: there is no such record, or its weights were not kept.
@@ -530,4 +533,6 @@ def _job(record: Record) -> Job:
     try:
         return Job("", cell, Protocol.model_validate(record.protocol), record.hyperparameters)
     except ValidationError:
-        raise UserError("the record's protocol is of another version of vdae-bench; load it with that one") from None
+        raise UserError(
+            "another version of vdae-bench wrote the record's protocol; load the record with that version"
+        ) from None

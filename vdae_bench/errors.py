@@ -1,4 +1,4 @@
-"""Errors that reach the user: one clear sentence that says what to do, and the exit code that goes with it."""
+"""Errors that reach the user: one clear sentence that says what to do, and an exit code."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class EnvironmentFault(VdaeBenchError):
 
 
 class Failed(VdaeBenchError):
-    """End of a command of which some runs failed or diverged; the records of the others are in place."""
+    """Some runs of the command failed or diverged; the records of the others are in place."""
 
     exit_code = 1
 
 
 class Stopped(VdaeBenchError):
-    """End of a run by a signal, after a checkpoint from which the same command goes on."""
+    """A signal ended the run after a checkpoint, from which the same command continues."""
 
     def __init__(self, number: int, command: str) -> None:
-        super().__init__(f"stopped after a checkpoint; the same command goes on from it:\n  {command}")
+        super().__init__(f"stopped after a checkpoint; the same command continues from it:\n  {command}")
         self.exit_code = 128 + number

@@ -110,7 +110,8 @@ def _fields(model: type[BaseModel]) -> Iterator[str]:
     meanings = ModuleAnalyzer.for_module(model.__module__).find_attr_docs()
     rows = []
     for name, field in schema["properties"].items():
-        said = " ".join(meanings.get((model.__name__, name), field.get("description", "").splitlines()[:1]))
+        found = (meanings[each.__name__, name] for each in model.__mro__ if (each.__name__, name) in meanings)
+        said = " ".join(next(found, field.get("description", "").splitlines()[:1]))
         default = "*required*" if name in schema.get("required", ()) else f"`{json.dumps(field.get('default'))}`"
         rows.append({"field": name.removesuffix("_"), "type": _type(field), "default of it": default, "meaning": said})
     yield f"## {model.__name__}"

@@ -169,7 +169,7 @@ def test_results(place, capsys, data):
     try:
         code, out, err = run(VERBS[verb], capsys, verb == "figures")
         said = f"{verb}: {code}, {err or out[-300:]}"
-        assert "Traceback" not in err and "fault of vdae-bench" not in err, said
+        assert "Traceback" not in err and "bug in vdae-bench" not in err, said
         assert code in ((0, 1) if "check" in verb else (0, 2) if verb.startswith(("plan", "explain")) else (0,)), said
         assert code == 0 or err.startswith("vdae-bench: "), said
         assert contents(Path("results")) == {**place.files, path: content}, said

@@ -92,7 +92,7 @@ def test_words(place, capsys, words):
     before = {path for path in place.rglob("*") if path.is_file()}
     code, said = run(words, capsys)
     assert code in (0, 1, 2), (code, said)
-    assert "Traceback" not in said and "fault of vdae-bench" not in said and (said.strip() or code == 0)
+    assert "Traceback" not in said and "bug in vdae-bench" not in said and (said.strip() or code == 0)
     new = {path for path in place.rglob("*") if path.is_file()} - before
     assert all(path.is_relative_to(place) for path in new) and not [path for path in new if ".tmp-" in path.name]
 

@@ -203,7 +203,7 @@ def test_bytes_of_the_command_that_are_no_text_are_read_again_by_us_and_by_a_she
 def test_what_would_not_be_read_again_is_refused_before_the_training(sweep, context, monkeypatch):
     monkeypatch.setattr(Trainer, "train_step", lambda self: pytest.fail("it trained"))
     ((_, error),) = run(sweep, replace(context, command="caf\udce9")).failures
-    assert "would not be read again (it has text that is no Unicode)" in str(error)
+    assert "would not be read again (it has text that is not Unicode)" in str(error)
     assert not list(context.store.root.rglob("seed-*.json"))
 
 
@@ -212,7 +212,7 @@ def test_a_record_that_is_gone_once_it_was_published_is_an_error(tmp_path, monke
     path = store.path("s", "quick", "c", 0)
     put = Store._put
     monkeypatch.setattr(Store, "_put", lambda self, path, *rest: (put(self, path, *rest), path.unlink()))
-    with pytest.raises(EnvironmentFault, match="was published and is not found there"):
+    with pytest.raises(EnvironmentFault, match="was written and is no longer there"):
         store.publish([(path, small_record(0, "a" * 64))])
 
 

@@ -81,7 +81,7 @@ def test_a_signal_ends_it_after_a_checkpoint_and_says_how_to_go_on(shell, number
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == code
-    assert "the same command goes on" in err and "Traceback" not in err
+    assert "the same command continues" in err and "Traceback" not in err
     assert list(shell.folder.glob("results/*/*/checkpoints/*.pt"))
 
 

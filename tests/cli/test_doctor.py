@@ -83,7 +83,7 @@ def test_what_is_wrong_has_a_remedy_and_exit_code_2(tmp_path, monkeypatch, capsy
 def test_a_full_disk_is_found(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: type("usage", (), {"free": 10**6}))
     finding = by_name(tmp_path)["results"]
-    assert finding.state == "wrong" and "free space" in finding.remedy
+    assert finding.state == "wrong" and "free some space" in finding.remedy
 
 
 def test_a_name_that_no_file_system_takes_is_found(tmp_path):

@@ -82,7 +82,7 @@ def test_status_takes_the_words_of_the_sweep_and_knows_its_checkpoint(here, cont
     out = call(monkeypatch, capsys, "status", path.name, "--set", "epochs=30", "--seeds", "1")[1]
     assert rows(out) == {LVDAE: [0, 1, 0, 1, 0]}
     # Of a folder in which nothing says what was asked for, the checkpoint is named.
-    assert "is left over: none of its 2 runs is asked for" in call(monkeypatch, capsys, "status")[1]
+    assert "is left over: nobody asks for its 2 runs now" in call(monkeypatch, capsys, "status")[1]
     for words in (("--epochs", "30"), ("--seeds", "1"), ("--only", "x")):
         assert call(monkeypatch, capsys, "status", *words)[0] == 2
 
@@ -106,7 +106,7 @@ def test_without_words_everything_in_the_results_is_listed(tmp_path, monkeypatch
     assert rows(parts["mine"]) == {cell.slug: [1, 0, 1, 0, 1]} and rows(parts["another"]) == {
         cell.slug: [1, 0, 0, 1, 0]
     }
-    assert "0123.pt is left over: it is no checkpoint" in parts["third"]
+    assert "0123.pt is left over: it is not a checkpoint" in parts["third"]
     assert "process 7 on elsewhere: a group: epoch 1/3, 25%" in parts["third"]
     assert list(call(monkeypatch, capsys, "status", "--protocol", "quick")[1].split(",")[0:1]) == ["mine"]
 

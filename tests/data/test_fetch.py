@@ -324,7 +324,7 @@ def test_a_holder_of_the_lock_that_never_ends_is_not_waited_for_for_ever(
     with holder:
         assert content(fetch("tiny", report=lines.append)) == content(tiny.folder)
         assert holder.is_locked
-    assert "waiting" in lines[0] and "without it" in lines[1]
+    assert "waiting" in lines[0] and "without waiting longer" in lines[1]
 
 
 @pytest.mark.parametrize("harm", ["cut", "flipped", "longer", "empty", "gone"])

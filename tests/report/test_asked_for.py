@@ -57,7 +57,7 @@ def test_more_seeds_of_an_earlier_spec_are_in_no_number(store: Store, reports: P
     (row,) = table_with(page, "NLL ours")
     assert (row["NLL ours"], row["seeds"]) == ("80.00", "1 of 1")
     assert "**Complete**: 1 of 1 run" in page and "1 seed a row" in page and "**2 left out**" in page
-    assert all(f"{VAE.slug}/seed-{seed}.json), " in page.partition("Left out of everything")[2] for seed in (1, 2))
+    assert all(f"{VAE.slug}/seed-{seed}.json), " in page.partition("left out of everything")[2] for seed in (1, 2))
     written = {each.path.name: each.path for each in build_reports(store, reports, formats=("csv", "latex"))}
     assert set(pd.read_csv(written["mini.csv"]).seeds) == {1} and "80.00" in written["mini.tex"].read_text()
     table = api.records(store.root).set_index("seed")
@@ -109,7 +109,7 @@ def test_where_nothing_asked_for_has_run_the_page_is_named_superseded(store: Sto
     put(store, *(made_up_record(VAE, seed) for seed in (0, 1)))
     ask(store, {VAE: 2}, [])
     page = page_of(store, reports)
-    assert "**Superseded**: none of the 2 runs asked for since has a record" in page and "Complete" not in page
+    assert "**Superseded**: none of the 2 runs asked for since then has a record" in page and "Complete" not in page
     assert table_with(page, "NLL ours")[0]["NLL ours"] == "90.00 ± 0.00"
 
 

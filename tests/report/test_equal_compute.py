@@ -70,7 +70,7 @@ def test_a_better_curve_at_the_same_price_is_worth_it_and_too_dear_an_epoch_is_n
     assert [course.label for course in contest.others] == ["subset", "exact"]
     assert [worth(contest, course) for course in contest.others] == ["worth its price", NOT_WORTH_IT]
     said = "\n".join(findings([contest]))
-    assert "L-VDAE with `subset`, when both have spent the VAE's operations: worth its price at m = 16." in said
+    assert "L-VDAE with `subset`, after as many operations as the VAE took: worth its price at m = 16." in said
     assert "before its first epoch" in said and "There are no records" not in said
 
 
@@ -122,8 +122,8 @@ def test_seconds_of_another_machine_or_number_of_threads_are_compared_nowhere(
     (row,) = table_with(page, "at the VAE's operations")
     assert (row["operations"], row["seconds"], row["at the VAE's seconds"]) == ("2.5 x", UNLIKE, UNLIKE)
     assert row["at the VAE's operations"].startswith("+5.20") and SAY_UNLIKE in page
-    assert "training s" not in page and "evaluation s |" not in page  # the table of results has operations alone
-    assert "rows are compared by operations alone" in page
+    assert "training s |" not in page and "evaluation s |" not in page  # the table of results has operations alone
+    assert "compare rows only by their operations" in page
     assert [axes.get_xlabel() for axes in _figure([contest]).axes] == ["training operations (FLOP)", "epochs"]
     (headings,) = (line for line in written.console.splitlines() if line.startswith("latents"))
     assert "train s" not in headings and headings.endswith("FLOP")

@@ -104,7 +104,7 @@ NAMES = [label for label, *_ in DECOUPLED]
 
 def test_words_follow_from_the_numbers(written):
     page = written.path.read_text()
-    assert "contains the coupled model, and is still above it at log sigma = -4" in page
+    assert "contains the coupled model, but is above it at log sigma = -4" in page
     assert "analytic floor" not in page
     text = said(*(curve(label, lambda _: 6.0) for label in NAMES))
     assert "decoder is below the coupled one from log sigma = -2.5 up, but not at log sigma = -6, -5, -4, -3.5" in text

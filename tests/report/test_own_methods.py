@@ -80,7 +80,7 @@ def test_it_is_in_the_figure_and_table_of_cost(store: Store, reports: Path) -> N
     page = build_reports(store, reports)[0].path.read_text()
     rows = table_with(page, "at the VAE's operations")
     assert [row["estimator or method"] for row in rows] == ["subset", "Title of mine"]
-    assert "Title of mine, when both have spent the VAE's operations: " in page
+    assert "Title of mine, after as many operations as the VAE took: " in page
 
 
 @pytest.mark.usefixtures("blank_pictures")
@@ -108,7 +108,7 @@ def test_two_methods_from_outside_have_two_titles(monkeypatch: pytest.MonkeyPatc
     )
     monkeypatch.setattr(registry, "_registered", {})  # other tests leave theirs behind
     registry.register(first)
-    with pytest.raises(UserError, match="the title 'twofold ' is that of m1; give Mine another title"):
+    with pytest.raises(UserError, match="the title 'twofold ' is already that of m1; give Mine another title"):
         registry.register(second)
     registry.register(first)
     registry.register(type("Copy", (VAE,), {"id": "copy"}))  # begun as a copy: its id tells it

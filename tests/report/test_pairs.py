@@ -111,8 +111,8 @@ def test_pairs_on_several_data_sets_are_told_apart_everywhere(store, reports):
             publish(store, "mini", "quick", cell.slug, records)
     written = {each.path.name: each for each in build_reports(store, reports, formats=("md",))}
     lines = " ".join(written["mini.md"].console.split())
-    assert lines.count("L-VDAE less VAE, m = 16, binary-mnist:") == 2
-    assert lines.count("L-VDAE less VAE, m = 16, binary-fashion-mnist:") == 2
+    assert lines.count("L-VDAE minus VAE, m = 16, binary-mnist:") == 2
+    assert lines.count("L-VDAE minus VAE, m = 16, binary-fashion-mnist:") == 2
     latex = (reports / "quick" / "mini-pairs.tex").read_text()
     assert latex.count("binary-fashion-mnist") == 2 and "too close to call" in latex
 
@@ -159,7 +159,7 @@ def test_page_console_csv_and_latex_have_them(store, reports):
     assert frame["better"].notna().sum() == sum(each.better is not None for each in pairs(store))
     assert "\\begin{tabular}" in (reports / "quick" / "mini-pairs.tex").read_text()
     console = " ".join(written["mini.md"].console.split())
-    assert "L-VDAE is better after 3" in console and "4 of 6 differences decided, first less second:" in console
+    assert "L-VDAE is better after 3" in console and "4 of 6 differences decided, first minus second:" in console
     assert "2 differences: too close to call." in console  # by their number: the page has them one by one
 
 

@@ -51,5 +51,5 @@ def test_it_is_written_and_checked_with_all_reports(tmp_path, capsys):
 def test_what_is_no_raw_file_is_named(tmp_path):
     (tmp_path / "chaos").mkdir()
     ((tmp_path / "chaos") / "kills.json").write_text("{}")
-    with pytest.raises(UserError, match=r"kills\.json holds no figures"):
+    with pytest.raises(UserError, match=r"kills\.json does not hold figures"):
         render_reliability(tmp_path, tmp_path)

@@ -254,7 +254,7 @@ def test_curves_of_the_older_kind_are_called_out_where_they_stand(
     publish(store, "mini", "quick", cell.slug, [made])
     page = build_reports(store, reports)[0].path.read_text()
     section = page.partition("Learning curves\n")[2].partition("\n## ")[0]
-    assert ("are of the same part of the images in every epoch" in section) == said
+    assert ("come from the same part of the images in every epoch" in section) == said
     assert page.count("the same part of the images in every epoch") == said
 
 
@@ -262,7 +262,7 @@ def test_there_is_no_figure_of_what_was_not_trained(store: Store, reports: Path)
     cell = Cell("binary-mnist", "independent-pixels", 0)
     publish(store, "mini", "quick", cell.slug, [made_up_record(cell, 0, trained=False, exact=True)])
     (written,) = build_reports(store, reports)
-    assert "There are none: nothing was trained to the end." in written.path.read_text()
+    assert "There are no curves, because no run was trained to the end." in written.path.read_text()
     assert list(written.path.parent.glob("*-curves.*")) == []
 
 

@@ -79,7 +79,7 @@ def test_what_runs_here_stands_beside_what_the_paper_quotes(store: Store, report
     (row,) = [row for row in table_with(page, "NLL ours") if row["method"] == "GLOW"]
     assert row["NLL paper"] == "1.05" and row["NLL ours"].startswith("9.840") and "2 of" in row["seeds"]
     assert row["difference"] == "quoted, in units that very likely differ"
-    assert "GLOW: quoted, in units that very likely differ" in page and "on logits of pixels" in page
+    assert "GLOW: quoted, in units that very likely differ" in page and "model logits of pixels" in page
 
 
 def test_complete_means_all_seeds_of_all_rows(store: Store, reports: Path) -> None:
@@ -112,7 +112,7 @@ def test_diverged_seeds_are_counted_and_in_no_mean(store: Store, reports: Path) 
         "0 of 2, 2 diverged",
     )
     assert "**Complete**" in page
-    assert "**3 diverged**, and in no mean." in page
+    assert "**3 diverged** and are in no mean." in page
     assert "- `binary-mnist_lvdae_16`, seeds 0, 1: diverged at step 7" in page
     assert page.count(" (diverged)") == 3
 
@@ -188,7 +188,7 @@ def test_mixed_provenance_is_pointed_out(store: Store, reports: Path) -> None:
     other = {"torch": "2.13.0", "git_dirty": True, "command": "vdae-bench sweep mini"}
     publish(store, "mini", "quick", VAE.slug, [made_up_record(VAE, 0), made_up_record(VAE, 1, provenance=other)])
     page = page_of(store, reports)
-    assert "**Mixed** among the runs: git commit, torch." in page
+    assert "The runs **differ** in: git commit, torch." in page
     assert "**Dirty**: 1 of 2 runs is from code that was changed after its commit." in page
     assert "(dirty: the code was changed after that commit)` (1 run)" in page
     assert "  - `vdae-bench sweep mini` (1 run)" in page

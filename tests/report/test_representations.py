@@ -65,6 +65,6 @@ def test_a_pair_has_numbers_of_the_seeds_in_common_alone_and_an_unfair_one_is_na
     store.path("both", PROTOCOL.name, other.slug, 1).unlink()
     (found,) = pairs_of(cells_of(select(load_runs(store))))
     said = list(REPRESENTATIONS.text(SimpleNamespace(name="both"), [found]))  # type: ignore[arg-type]
-    assert any("No fair pair: continuous-mnist, NICE: unequal learning" in each for each in said)
+    assert any("These are not fair pairs: continuous-mnist, NICE: unequal learning" in each for each in said)
     store.path("both", PROTOCOL.name, cell.slug, 0).unlink()
     assert pairs_of(cells_of(select(load_runs(store)))) == []

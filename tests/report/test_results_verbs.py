@@ -66,7 +66,7 @@ def test_check_names_what_differs_is_missing_or_is_of_no_record(call: Any, store
     code, _, err = call("report", "--check")
     assert code == 1
     assert re.findall(r"reports/quick/(\S+) (.*)", err) == [
-        ("table2.md", "differs"), ("table2.tex", "is missing"), ("table1.md", "is from no record"),
+        ("table2.md", "differs"), ("table2.tex", "is missing"), ("table1.md", "does not come from any record"),
     ]  # fmt: skip
 
 
@@ -230,7 +230,7 @@ def test_explain_under_an_override_and_of_other_sweeps(call: Any, store: Store) 
     publish(store, "mine", "quick", VAE.slug, [made_up_record(VAE, 0)])
     out = call("explain", VAE.slug)[1]
     assert "protocol epochs" not in out  # the override is its own definition
-    assert "sweep mine is not shipped: give its file with --spec" in out
+    assert "sweep mine is not shipped; give its file with --spec" in out
 
 
 @pytest.mark.parametrize("word", ["binary-mnist_vea_16", "", "..", "/", "[", "a" * 300])

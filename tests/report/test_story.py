@@ -79,8 +79,8 @@ def test_a_pair_that_may_not_be_compared_is_named(store, reports):
         publish(store, spec.name, spec.protocol.name, cell.slug, records)
     (content,) = render_story(store, reports, parts=parts).values()
     lines = [line for line in content.decode().splitlines() if "unequal learning_rate" in line]
-    assert sum("is no fair pair" in line for line in lines) == 1  # under the first table
-    assert sum(line.startswith("- L-VDAE less VAE at m = 16") for line in lines) == 1  # in the chapter
+    assert sum("is not a fair pair" in line for line in lines) == 1  # under the first table
+    assert sum(line.startswith("- L-VDAE minus VAE at m = 16") for line in lines) == 1  # in the chapter
     assert any(line.startswith("| 1 ") for line in lines)  # claim 1
 
 
@@ -92,14 +92,14 @@ def test_differences_of_nlls_with_few_effective_samples_are_named_as_of_bounds(s
         test = {"effective_sample_size": 9.0, "nll_bias_nats": 0.04}
         publish(store, spec.name, spec.protocol.name, cell.slug, [made_up_record(cell, 0, spec.protocol, test=test)])
     (content,) = render_story(store, reports, parts=parts).values()
-    table, _, sentence = content.decode().partition("L-VDAE less VAE at m = 16")
-    assert "no more than those of bounds: binary-mnist, m = 16, standard." in table
+    table, _, sentence = content.decode().partition("L-VDAE minus VAE at m = 16")
+    assert "only differences of bounds: binary-mnist, m = 16, standard." in table
     assert "with 9.0 effective samples" in sentence
-    assert "those of bounds" not in text
+    assert "differences of bounds" not in text
 
 
 def test_the_lead_of_l_vdae_stands_first_for_every_m(text):
-    assert text.index("L-VDAE less VAE") < text.index("The long runs")
+    assert text.index("L-VDAE minus VAE") < text.index("the long runs below")
     rows = {row["latents"]: row for row in table_with(text, "protocol") if row["data"] == "binary-mnist"}
     assert list(rows) == ["16", "32", "64", "128"]
     assert rows["16"]["NLL paper"] == f"-0.78 ± {(0.18**2 + 0.14**2) ** 0.5:.2f}"
@@ -121,7 +121,7 @@ def test_a_pair_that_ran_nowhere_has_one_row_not_one_for_each_protocol(store, re
 
 
 def test_the_difference_is_paired_by_seed(text):
-    (said,) = re.findall(r"^- L-VDAE less VAE at m = 16.*$", text, re.MULTILINE)
+    (said,) = re.findall(r"^- L-VDAE minus VAE at m = 16.*$", text, re.MULTILINE)
     paired = [ours - theirs for ours, theirs in zip(NLL["lvdae", 16], NLL["vae", 16], strict=True)]
     half = 4.302653 * statistics.stdev(paired) / 3**0.5
     mean = statistics.fmean(paired)
@@ -201,12 +201,12 @@ def test_an_experiment_stands_with_its_setting_and_its_finding_where_it_ran(stor
     ]
     assert all(row["unit"] == "nats" and row["epochs"] == "20" and row["seeds"] == "1" for row in rows)
     assert rows[2]["records"] == f"[latents-64]({EXPERIMENTS[1].resolved.protocol.name}/latents-64.md)"
-    assert content.decode().count(f"{EXPERIMENTS[0].resolved.description}: L-VDAE less VAE at m = 64, 1 seed") == 1
-    assert "Hours are of several machines" not in content.decode()
+    assert content.decode().count(f"{EXPERIMENTS[0].resolved.description}: L-VDAE minus VAE at m = 64, 1 seed") == 1
+    assert "The hours come from several machines" not in content.decode()
     other = made_up_record(cell, 1, spec.protocol, nll_nats=93.0, cost={"threads": 16})
     store.publish([(store.path(spec.name, spec.protocol.name, cell.slug, 1), other)])
     (content,) = render_story(store, reports, parts=[part]).values()
-    assert "notes](../vdae_bench/paper/README.md). Hours are of several machines" in content.decode()
+    assert "The hours come from several machines" in content.decode()
     assert EXPERIMENTS[1].command == "vdae-bench sweep readings/latents-64 --set log_det_rows=4"
 
 

@@ -374,7 +374,7 @@ def test_both_numbers_can_be_the_papers_and_their_order_turned(store: Store) -> 
     for row in (vae, lvdae):
         number, order = judge_row(row, "neg_elbo"), judge_order(row, sheet.rows, "neg_elbo")
         assert number and number.verdict is Verdict.REPRODUCED
-        assert order and order.verdict is Verdict.NOT_REPRODUCED and "L-VDAE less VAE" in order.evidence
+        assert order and order.verdict is Verdict.NOT_REPRODUCED and "L-VDAE minus VAE" in order.evidence
         assert order.estimate and order.estimate.mean == pytest.approx(0.1)
     assert {judge_order(row, sheet.rows, "nll").verdict for row in others} == {Verdict.NOT_RUN}
     put(store, LVDAE, 86.0)

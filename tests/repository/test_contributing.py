@@ -51,6 +51,13 @@ def test_the_page_of_a_job_is_a_page(job: str) -> None:
     assert len((FOLDER / f"{job}.md").read_text().splitlines()) < 120
 
 
+@pytest.mark.parametrize("job", JOBS)
+def test_the_change_of_a_job_applies(job: str) -> None:
+    (diff,) = blocks("diff", FOLDER / f"{job}.md")
+    done = subprocess.run(["git", "apply", "--check", "-"], cwd=ROOT, input=diff, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.mnist
 @pytest.mark.usefixtures("forked_workers")

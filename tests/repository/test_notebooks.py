@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 import runpy
-import tomllib
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from scripts.notebooks import colab, repository, set_address
 from tests.support.shell import ROOT, Forked, block
 
 BOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -47,12 +47,16 @@ def test_it_was_run_from_top_to_bottom_and_names_no_machine(book: Path) -> None:
 
 
 @BOOK
-def test_it_opens_in_colab(book: Path) -> None:
-    urls = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
-    address = urls.get("Repository", "https://github.com/OWNER/vdae-bench").removeprefix("https://github.com/")
-    badge = f"https://colab.research.google.com/github/{address}/blob/main/notebooks/{book.name}"
-    assert f"]({badge})" in source(cells(book, "markdown")[0])
-    assert f'"git+https://github.com/{address}"' in source(cells(book, "code")[0])
+def test_it_opens_in_colab_where_the_repository_has_an_address(book: Path) -> None:
+    text, address = json.loads(book.read_text())["cells"], repository()
+    (title, *_), (code, *_) = cells(book, "markdown"), cells(book, "code")
+    assert f"\n\n{colab(book.name, address)}\n\n" in source(title)
+    assert f'ADDRESS = "{address}"' in source(code) and "OWNER" not in str(text)
+    joined = [{**each, "source": source(each)} for each in text]
+    set_address(joined, book.name, "https://github.com/someone/vdae-bench")
+    badge = f"https://colab.research.google.com/github/someone/vdae-bench/blob/main/notebooks/{book.name}"
+    assert f"]({badge})\n\n" in joined[0]["source"]
+    assert 'ADDRESS = "https://github.com/someone/vdae-bench"' in "".join(each["source"] for each in joined)
 
 
 def test_the_method_is_that_of_the_readme() -> None:

@@ -53,7 +53,7 @@ def test_other_numbers_are_said_and_the_record_stays(finished):
     test = metrics.test.model_copy(update={"nll_nats": metrics.test.nll_nats - 1})
     claimed = bare[0].record.model_copy(update={"metrics": metrics.model_copy(update={"test": test})})
     (line,) = train_again([replace(bare[0], record=claimed)], planned, context, QUIET, StopToken())
-    assert re.match(r"binary-tiny_vae_4 seed 0: the weights are of a run with an NLL of .* where its record", line)
+    assert re.match(r"binary-tiny_vae_4 seed 0: the weights come from a run with an NLL of .* but its record", line)
     assert len(without_weights(planned, context.store)) == 1
 
 

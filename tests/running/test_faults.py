@@ -70,7 +70,7 @@ def sweep_into(results, monkeypatch, capsys, tiny_data, tmp_path, *words):
 def test_a_full_disk_is_one_sentence_and_nothing_in_part(mounted, sweep, tiny_data, tmp_path, monkeypatch, capsys):
     folder = mounted("size=48k")
     code, said = sweep_into(folder / "results", monkeypatch, capsys, tiny_data, tmp_path, "--checkpoint-every", "0.01s")
-    assert code == 1 and "No space left on device; free or permit it" in said and "Traceback" not in said
+    assert code == 1 and "No space left on device; free space, change permissions" in said and "Traceback" not in said
     store = Store(folder / "results")
     assert not list(store.records()) and not list(store.unreadable()) and not list(folder.rglob("*.tmp-*"))
     subprocess.run(["mount", "-o", "remount,size=16m", str(folder)], check=True)
@@ -100,7 +100,9 @@ def test_what_cannot_be_written_is_named_with_a_remedy(reason, tmp_path, monkeyp
     else:  # root may write anywhere, and a full disk needs a mount
         number = NOWHERE[reason]
         monkeypatch.setattr(atomic.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(number, os.strerror(number))))
-    with pytest.raises(EnvironmentFault, match=rf"cannot write .*file.json: {os.strerror(NOWHERE[reason])}; free or"):
+    with pytest.raises(
+        EnvironmentFault, match=rf"cannot write .*file.json: {os.strerror(NOWHERE[reason])}; free space"
+    ):
         atomic.write(path, b"content")
     assert not path.parent.is_dir() or not list(path.parent.iterdir())
 
@@ -147,7 +149,7 @@ def test_without_memory_for_one_run_it_fails_with_a_remedy(sweep, context, monke
     monkeypatch.setattr(Trainer, "train_step", lambda self: (_ for _ in ()).throw(MemoryError()))
     outcome = run_plan(plan(sweep, context.store), context, Heard(), StopToken())
     assert len(outcome.failures) == 2
-    assert all("memory is full with one run alone; lower batch_size" in str(error) for _, error in outcome.failures)
+    assert all("memory is full with a single run; lower batch_size" in str(error) for _, error in outcome.failures)
 
 
 def test_without_memory_for_a_chunk_of_the_evaluation_smaller_ones_do(sweep, context, tmp_path, monkeypatch):
@@ -190,7 +192,9 @@ def test_torn_records_are_named_and_run_again(sweep, context, tiny_data, tmp_pat
     monkeypatch.setattr(sys, "argv", ["vdae-bench", "status", "tiny.yaml"])
     monkeypatch.chdir(tmp_path)
     code, out = call(monkeypatch, capsys, "status", "tiny.yaml")
-    assert code == 0 and "seed-0.json is not read" in out and "seed-1.json is not read: its content is not that" in out
+    assert (
+        code == 0 and "seed-0.json is not read" in out and "seed-1.json is not read: its content does not agree" in out
+    )
     outcome = run_plan(plan(sweep, context.store), context, Heard(), StopToken())
     assert len(outcome.records) == 2 and len(list(context.store.root.rglob("*superseded-unreadable*"))) == 2
     assert [record.metrics for _, record in context.store.records()] == before

@@ -133,7 +133,7 @@ def test_an_edited_plugin_runs_again_and_explain_says_why(plugin, tiny_data, tmp
     path = PAIR.but(grid={"method": ["scaled-vae"]}).write(tmp_path)
     group = plan(load_spec(path), context.store).groups[0]
     run_group(group, context, lambda *_: None, StopToken())
-    assert "no: its run digest is that of the present spec, data and bytes of its plug-in" in explain(
+    assert "no: its run digest agrees with the present spec, data and bytes of its plug-in" in explain(
         context.store, "binary-tiny_scaled-vae_4", spec=str(path)
     )
     old = get_method("scaled-vae").plugin_sha256

@@ -171,9 +171,9 @@ def test_workers_of_a_cluster_one_killed_one_late_and_the_scheduler_lost(shell, 
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["--workers", "2", "--scheduler", "tcp://127.0.0.1:9"], 2, "give one of them"),
+        (["--workers", "2", "--scheduler", "tcp://127.0.0.1:9"], 2, "give one of the two"),
         (["--scheduler", "nonsense://x"], 1, "no Dask scheduler answers"),
-        (["--scheduler", "tls://127.0.0.1:9", "--tls-ca", "none.pem"], 2, "TLS takes all of"),
+        (["--scheduler", "tls://127.0.0.1:9", "--tls-ca", "none.pem"], 2, "TLS needs all of"),
         (["--shard", "3/2"], 2, "--shard takes I/N"),
         (["--time-limit", "soon"], 2, "a time is written"),
     ],

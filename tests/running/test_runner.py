@@ -373,7 +373,7 @@ def test_a_checkpoint_of_another_form_is_set_aside_with_a_sentence(sweep, contex
     outcome = run_plan(Plan((), (group,)), context, QuietProgress(lambda: 1.0), StopToken())
     if outcome.failures:
         ((_, error),) = outcome.failures
-        assert "is set aside; give the same command again" in str(error)
+        assert "was set aside; give the same command again" in str(error)
         assert list(checkpoint.path.parent.glob("*.unusable-*"))
         outcome = run_plan(Plan((), (group,)), context, QuietProgress(lambda: 1.0), StopToken())
     else:

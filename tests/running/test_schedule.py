@@ -116,7 +116,7 @@ def test_halves_come_next_and_in_order(context):
 
 def test_without_memory_for_what_cannot_be_halved_it_says_what_to_do(context):
     ((_, error),) = run(context, [Squares((1,), memory=0)]).failures
-    assert "memory is full with one run alone; lower batch_size" in str(error)
+    assert "memory is full with a single run; lower batch_size" in str(error)
 
 
 def test_a_pool_takes_the_most_work_first_and_this_process_keeps_the_order(context):

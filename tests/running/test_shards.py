@@ -110,7 +110,7 @@ def test_at_its_time_limit_a_run_stops_after_a_checkpoint_and_goes_on(shell):
     words = ["--results", "whole", "--shard", "1/1"]
     assert shell.run("sweep", "tiny.yaml", *words, "-q").returncode == 0
     stopped = shell.run("sweep", "tiny.yaml", "--time-limit", "0.1s", "-q")
-    assert (stopped.returncode, "the same command goes on" in stopped.stderr) == (143, True)
+    assert (stopped.returncode, "the same command continues" in stopped.stderr) == (143, True)
     assert list((shell.folder / "results").rglob("*.pt")) and not numbers(shell.folder / "results")
     assert shell.run("sweep", "tiny.yaml", "-q").returncode == 0
     assert numbers(shell.folder / "results") == numbers(shell.folder / "whole")

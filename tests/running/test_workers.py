@@ -90,9 +90,9 @@ def make_spec(tiny_data, tmp_path):
     ("options", "device", "said"),
     [
         ({"workers": 2}, "cuda", "shares processors, not a GPU"),
-        ({"workers": 2, "scheduler": "tls://x"}, "cpu", "give one of them"),
-        ({"tls_ca": Path("ca.pem")}, "cpu", "TLS takes all of"),
-        ({"scheduler": "tls://x", "tls_ca": Path("ca.pem"), "tls_cert": Path("c.pem")}, "cpu", "TLS takes all of"),
+        ({"workers": 2, "scheduler": "tls://x"}, "cpu", "give one of the two"),
+        ({"tls_ca": Path("ca.pem")}, "cpu", "TLS needs all of"),
+        ({"scheduler": "tls://x", "tls_ca": Path("ca.pem"), "tls_cert": Path("c.pem")}, "cpu", "TLS needs all of"),
     ],
 )
 def test_what_makes_no_sense_is_refused(options, device, said):
@@ -135,7 +135,7 @@ def test_a_worker_that_dies_is_replaced_and_its_call_made_again(tmp_path, monkey
         os.kill(first, signal.SIGKILL)
         second = future.result(timeout=120)
         assert second != first and executor.submit(os.getpid).result() == second
-        assert heard == ["a worker process was killed; another goes on from its checkpoint"]
+        assert heard == ["a worker process was killed; another continues from its checkpoint"]
         with pytest.raises(EnvironmentFault, match="2 worker processes were killed at it"):
             executor.submit(os._exit, 9).result(timeout=120)
     assert not psutil.pid_exists(second)

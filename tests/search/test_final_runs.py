@@ -101,7 +101,7 @@ def test_final_seeds_use_the_winner_and_the_chain_leads_back_to_its_trial(here):
 
 def test_without_being_asked_no_search_runs_and_the_tool_says_so(here):
     code, _, err = here.run("sweep", "tiny.yaml")
-    assert code == 0 and err.count("its hyper-parameter search is not run; --search runs it") == 1
+    assert code == 0 and err.count("its hyper-parameter search does not run; give --search to run it") == 1
     assert here.winners() == [] and {record.hyperparameters["source"] for record in here.records()} == {"spec"}
     assert "Hyper-parameter search\n" not in here.page()
 
@@ -253,7 +253,7 @@ REFUSED = {
     "a budget": (
         SEARCHED,
         ("sweep", "tiny.yaml", "--search", "--budget", "1h"),
-        "--budget does not reckon with a search",
+        "--budget does not include a search",
     ),
     "unknown key": (SEARCHED, ("search", "tiny.yaml", "--set", "search.sed=3"), "did you mean 'seed'?"),
     "value of a key": (SEARCHED, ("search", "tiny.yaml", "--set", "search.batch=0"), "search.batch"),

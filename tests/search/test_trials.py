@@ -71,7 +71,7 @@ def test_without_memory_for_a_whole_group_parts_of_it_train_to_the_same_trials(
 
 def test_without_memory_for_one_trial_the_search_says_what_to_do(make_study, context, monkeypatch):
     monkeypatch.setattr(Trainer, "train_step", lambda self: (_ for _ in ()).throw(MemoryError()))
-    with pytest.raises(EnvironmentFault, match="memory is full with one run alone; lower batch_size"):
+    with pytest.raises(EnvironmentFault, match="memory is full with a single run; lower batch_size"):
         run(make_study(), MEMBERS, context)
 
 

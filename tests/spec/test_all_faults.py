@@ -15,7 +15,7 @@ version: 1
 nme: many                                                        # did you mean 'name'
 grid:
   - dataset: [binary-mnist, binary-mnst]                         # did you mean 'binary-mnist'
-    method: [vae, lvdea, 3]                                      # did you mean 'lvdae' & named by a word, not 3
+    method: [vae, lvdea, 3]                                      # did you mean 'lvdae' & given by its name, not 3
     latent: [16, 32]                                             # did you mean 'latents'
   - dataset: [continuous-mnist]
     method:
@@ -70,9 +70,9 @@ search:
   trials: 0                                                      # greater than or equal to 1
   share:
     - latent                                                     # did you mean 'latents'
-    - 3                                                          # 3 is no axis
+    - 3                                                          # 3 is not an axis
   parameters:
-    learning_rate: {min: 1e-5, max: 1e-3}                        # it is log_uniform_values, uniform or int_uniform
+    learning_rate: {min: 1e-5, max: 1e-3}                        # use log_uniform_values, uniform or int_uniform
     schedule: {values: [linear, cosine, [1]]}                    # 'linear' or 'none' & a word or a number, not [1]
     hidden_size: {distribution: int_unif, min: 1, max: 8}        # did you mean 'int_uniform'
     lr: 3                                                        # did you mean 'learning_rate' & give values: [...]
@@ -140,10 +140,10 @@ IDLE = {
         "method nice does not have it"
     ),
     "include: [{dataset: continuous-mnist, method: vae, latents: 4, options: {method: {a: 1}}}]": "it beside options",
-    "search: {trials: 1, share: [{}], parameters: {learning_rate: {values: [0.1]}}}": "{} is no axis",
+    "search: {trials: 1, share: [{}], parameters: {learning_rate: {values: [0.1]}}}": "{} is not an axis",
     "learning_rate: 1e-3": "put it under hyperparameters",
     "grids: []": "did you mean 'grid'",
-    "search: {trials: 1, parameters: {learning_rate: {min: 1, max: 2}}}": "distribution' is missing; it is log_uniform",
+    "search: {trials: 1, parameters: {learning_rate: {min: 1, max: 2}}}": "distribution' is missing; use log_uniform",
     "search: {trials: 1, parameters: {learning_rate: {value: 1}}}": "give values: [...]",
     "search: {parameters: {learning_rate: {values: [0.1]}}}": "'search.trials' is missing",
     "search: {trials: 1, parameters: {couplings: {values: [2]}}}": "no method of this sweep has it",

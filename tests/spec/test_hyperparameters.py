@@ -219,13 +219,17 @@ def test_trials_that_differ_in_a_methods_own_hyperparameter_are_priced_within_it
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
-        ('"temperature", float', '"epochs", float', "calls a hyper-parameter 'epochs', which is taken"),
-        ('"temperature", float', '"source", float', "calls a hyper-parameter 'source', which is taken"),
-        ('"temperature", float', '"learning_rate", float', "calls a hyper-parameter 'learning_rate', which is taken"),
+        ('"temperature", float', '"epochs", float', "calls a hyper-parameter 'epochs', but that name is taken"),
+        ('"temperature", float', '"source", float', "calls a hyper-parameter 'source', but that name is taken"),
+        (
+            '"temperature", float',
+            '"learning_rate", float',
+            "calls a hyper-parameter 'learning_rate', but that name is taken",
+        ),
         (
             'id = "tempered-vae"',
             'id = "nice"',
-            "'nice' is that of vdae_bench.models.methods.nice:Nice; give TemperedVAE",
+            "'nice' is already that of vdae_bench.models.methods.nice:Nice; give TemperedVAE",
         ),
         ('id = "tempered-vae"', "id = None", "method class TemperedVAE has no id; give it one"),
         ('title = "VAE, tempered"', "title = 5", "method class TemperedVAE has no title; give it one"),
@@ -234,8 +238,8 @@ def test_trials_that_differ_in_a_methods_own_hyperparameter_are_priced_within_it
         ("float, 1,", "int, 1.5,", "its default: input should be a valid integer"),
         ("float, 1, gt=0, le=4", 'str, "hot"', "a str with choices"),
         ("float, 1, gt=0, le=4", "bool, True", "an int or a float with bounds"),
-        ("factor on the KL | in training", "", "say in a line what it means"),
-        ("TEMPERATURE)\n", '"temperature")\n', "values of the class Hyperparameter"),
+        ("factor on the KL | in training", "", "give its meaning in one line"),
+        ("TEMPERATURE)\n", '"temperature")\n', "a tuple of Hyperparameter values"),
     ],
 )
 def test_a_declaration_that_makes_no_sense_is_refused(plugin, tmp_path, before, after, said):

@@ -78,7 +78,7 @@ FAULTS = {
     "search seed": ("    schedule: {values: [linear, none]}", "    seed: {values: [1, 2]}", 13, "never searched"),
     "search empty set": ("values: [linear, none]", "values: []", 13, "at least 1 item"),
     "search value": ("values: [linear, none]", "values: [linear, cosine]", 13, "'linear' or 'none'"),
-    "search value twice": ("values: [linear, none]", "values: [none, none]", 13, "write each once"),
+    "search value twice": ("values: [linear, none]", "values: [none, none]", 13, "write each value once"),
     "search interval of words": (
         "{values: [linear, none]}",
         "{distribution: uniform, min: 0, max: 1}",
@@ -314,7 +314,7 @@ def test_a_protocol_is_a_file(tmp_path, write):
         ("mine.yaml", "base: quick\nhyperparameters: {hidden_size: 0}\n", "hidden_size"),
         ("mine.yaml", "base: [quick\n", "not YAML"),
         ("quick.yaml", "base: quick\nepochs: 7\n", "give the file another name"),
-        ("Mine+1.yaml", "base: quick\n", "named as its file is"),
+        ("Mine+1.yaml", "base: quick\n", "has the name of its file"),
         ("missing.yaml", None, "cannot read"),
     ],
 )
@@ -342,7 +342,7 @@ def test_override_of_a_paper_protocol_lists_its_deviations():
         (
             "method: vdae-resnet, latents: 784, options: {flow: ffjord}",
             "ode_steps: 2",
-            "too dear for ffjord; use another",
+            "costs too much for ffjord; use another",
         ),
         (
             "method: lvdae-nice, latents: 784, options: {flow: glwo}",

@@ -38,8 +38,8 @@ def test_what_has_a_plain_meaning_is_read_without_a_warning(text):
 
 
 REFUSED = {
-    "!!python/object/apply:os.system [x]": (1, "the tag !!python/object/apply:os.system has no place here"),
-    "a: 1\nb: !mine {c: 1}": (2, "the tag !mine has no place here"),
+    "!!python/object/apply:os.system [x]": (1, "the tag !!python/object/apply:os.system is not allowed here"),
+    "a: 1\nb: !mine {c: 1}": (2, "the tag !mine is not allowed here"),
     "a: !!set {x}": (1, "the tag !!set"),
     "a: !!omap [x: 1]": (1, "the tag !!omap"),
     "a: !!binary aGk=": (1, "the tag !!binary"),
@@ -48,7 +48,7 @@ REFUSED = {
     "a: !!null 3": (1, "'3' cannot be read as null"),
     "a: 0x_": (1, "cannot be read as int"),
     f"a: {'9' * 5000}": (1, "cannot be read as int"),
-    "a: 1\nb: 2020-01-01": (2, "'2020-01-01' is no word and no number here; put it in quotes"),
+    "a: 1\nb: 2020-01-01": (2, "'2020-01-01' is neither a word nor a number here; put it in quotes"),
     "a: =": (1, "put it in quotes"),
     "a: <<": (1, "put it in quotes"),
     "<<: 3": (1, "the merge key << takes a mapping"),

@@ -134,7 +134,9 @@ def read_entries(path: Path) -> list[Entry]:
     except FileNotFoundError:
         return []
     except (ValueError, TypeError, ValidationError) as error:
-        raise UserError(f"{path} holds no results of `vdae-bench bench`; move it away and run that again") from error
+        raise UserError(
+            f"{path} does not hold results of `vdae-bench bench`; move the file away and run that command again"
+        ) from error
 
 
 def write_entries(path: Path, entries: Sequence[Entry]) -> None:

@@ -64,7 +64,7 @@ def render_performance(results: Path, reports: Path) -> dict[Path, bytes]:
     """The content of the page and its chart by their path, with nothing written."""
     machines = [entries for path in not_hidden(Store(results).bench.glob("*.json")) if (entries := read_entries(path))]
     if not machines:
-        raise UserError(f"there is nothing in {Store(results).bench}; run `vdae-bench bench` first")
+        raise UserError(f"there are no results in {Store(results).bench}; run `vdae-bench bench` first")
     files = {reports / f"{PAGE}.md": page(machines).encode()}
     shown = [entries for entries in machines if any(_advantage(entry) or entry.axis for entry in entries)]
     chart = saved(lambda: _figure(shown or machines))

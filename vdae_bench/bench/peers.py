@@ -64,7 +64,9 @@ def require_same_size(name: str, peer: nn.Module, setting: Setting, subject: Tim
     theirs = sum(parameter.numel() for parameter in peer.parameters())
     mine = subject.parameters(setting)
     if theirs != mine:
-        raise VdaeBenchError(f"{name} has {theirs} parameters and ours has {mine}: not the same architecture")
+        raise VdaeBenchError(
+            f"{name} has {theirs} parameters and our model has {mine}, so they are different architectures"
+        )
 
 
 def plain_lvdae(build: type[PlainLVDAE], setting: Setting, subject: Timed) -> Contestant:

@@ -57,7 +57,9 @@ def chosen(cases: Sequence[Case], word: str | None) -> list[Case]:
     found = [case for case in cases if word is None or word.lower() in case.name.lower()]
     if not found:
         names = [case.name for case in cases]
-        raise UserError(f"no case has {word!r} in its name{nearest(str(word), names)}; there are {', '.join(names)}")
+        raise UserError(
+            f"no case has {word!r} in its name{nearest(str(word), names)}; the cases are {', '.join(names)}"
+        )
     return found
 
 

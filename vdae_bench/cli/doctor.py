@@ -57,9 +57,9 @@ def examine(results: Path, reports: Path, data: Path | None) -> Iterator[Check]:
 def _system() -> Check:
     found = f"{platform.system() or 'unknown'} {platform.release()}, {platform.machine()}".strip()
     if platform.system() in TRIED:
-        return Check("system", "ok", f"{found}; tried and supported")
+        return Check("system", "ok", f"{found}; tested and supported")
     return Check(
-        "system", "note", f"{found}; not tried, only {' and '.join(TRIED)} is", "say at the project how it went"
+        "system", "note", f"{found}; only {' and '.join(TRIED)} is tested", "report to the project whether it works"
     )
 
 
@@ -94,9 +94,11 @@ def _device() -> Check:
     if torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)
         return Check("device", "ok", f"{properties.name}, {_gib(properties.total_memory)}")
-    remedy = "protocol paper needs a GPU; install a torch for CUDA where there is one"
+    remedy = "protocol paper needs a GPU; if this machine has one, install a torch for CUDA"
     if has_bfloat16_units():
-        return Check("device", "ok", "cpu with bfloat16 units", f"{remedy}, or take paper-mixed: half of paper's time")
+        return Check(
+            "device", "ok", "cpu with bfloat16 units", f"{remedy}, or use paper-mixed, which takes half of the time"
+        )
     return Check("device", "ok", "cpu", remedy)
 
 
@@ -113,17 +115,21 @@ def _folder(name: str, folder: Path, elsewhere: str) -> Check:
         trial.unlink()
         free = shutil.disk_usage(there).free
     except OSError as error:
-        return Check(name, "wrong", f"{folder} cannot be written: {error.strerror}", f"permit it, or {elsewhere}")
+        return Check(
+            name, "wrong", f"{folder} cannot be written: {error.strerror}", f"change its permissions, or {elsewhere}"
+        )
     if free < LEAST_DISK:
-        return Check(name, "wrong", f"{folder} has {_gib(free)} left", f"free space, or {elsewhere}")
+        return Check(name, "wrong", f"{folder} has only {_gib(free)} left", f"free some space, or {elsewhere}")
     return Check(name, "ok", f"{folder} can be written, {_gib(free)} left")
 
 
 def _cache() -> Check:
     try:
-        return _folder("cache", cache_folder(), "set XDG_CACHE_HOME to another place")
+        return _folder("cache", cache_folder(), "set XDG_CACHE_HOME to another folder")
     except UserError as error:
-        return Check("cache", "note", str(error), "without it, data needs --data, and each run trains the classifier")
+        return Check(
+            "cache", "note", str(error), "without a cache, give --data; every run will train the classifier anew"
+        )
 
 
 def _data(folder: Path | None) -> Check:
@@ -135,13 +141,18 @@ def _data(folder: Path | None) -> Check:
     missing = [check.file.name for check in checks if not check.there]
     if wrong:
         return Check(
-            "data", "wrong", f"not the genuine files: {', '.join(wrong)}", "delete them, or name others: --data"
+            "data",
+            "wrong",
+            f"not the genuine files: {', '.join(wrong)}",
+            "delete them, or give another folder with --data",
         )
     if missing and folder:
-        return Check("data", "wrong", f"{folder} lacks {', '.join(missing)}", "put them there, or leave out --data")
+        return Check(
+            "data", "wrong", f"{folder} lacks {', '.join(missing)}", "put the files there, or leave out --data"
+        )
     if missing:
         return Check(
-            "data", "note", "MNIST is not in the cache", "the first run fetches it; or name its folder: --data"
+            "data", "note", "MNIST is not in the cache", "the first run downloads it; or give its folder with --data"
         )
     return Check("data", "ok", f"MNIST in {checks[0].file.parent}")
 

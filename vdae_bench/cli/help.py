@@ -9,11 +9,11 @@ import click
 from vdae_bench.running.options import GROUPS
 
 ORDER = {
-    "Begin": ("doctor", "data", "list", "reproduce"),
-    "Run what you choose": ("validate", "plan", "search", "sweep"),
-    "Follow it": ("status", "watch"),
-    "Read what came of it": ("report", "claims", "explain", "compare", "export"),
-    "Beside the paper's tables": ("illustrate", "bench"),
+    "Start": ("doctor", "data", "list", "reproduce"),
+    "Run a sweep of your own": ("validate", "plan", "search", "sweep"),
+    "Follow a run": ("status", "watch"),
+    "Read the results": ("report", "claims", "explain", "compare", "export"),
+    "Other tools": ("illustrate", "bench"),
 }
 """The verbs in the order of use."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vdae_bench.cli.help import Verb, example
-from vdae_bench.cli.options import plugin_option
+from vdae_bench.cli.options import format_option, plugin_option
 
 if TYPE_CHECKING:
     from vdae_bench.models.registry import Method
@@ -142,13 +142,16 @@ def _word(value: Any) -> str:
 @click.command(
     "list",
     cls=Verb,
-    short_help="List sweeps, methods, data sets, and what can be set.",
+    short_help="List sweeps, methods, data sets and settings.",
     epilog=example("vdae-bench list methods", "vdae-bench list hyperparameters --format json"),
 )
 @plugin_option
-@click.argument("kind", type=click.Choice(list(LISTINGS)))
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.argument("kind", type=click.Choice(list(LISTINGS)), metavar="KIND")
+@format_option
 def list_verb(kind: str, form: str) -> None:
-    """List what can be run (sweeps, methods, datasets, protocols) or set (options, hyperparameters)."""
+    """List what you can run or set.
+
+    KIND is sweeps, methods, datasets, protocols, options or hyperparameters.
+    """
     rows = list(LISTINGS[kind]())
     click.echo(json.dumps(rows, indent=1) if form == "json" else table_of(rows))

@@ -17,6 +17,7 @@ from vdae_bench.cli.lists import list_verb
 from vdae_bench.cli.options import (
     data_option,
     dataset_argument,
+    format_option,
     noise_grid_option,
     plugin_option,
     reports_option,
@@ -44,26 +45,27 @@ PARTS = (*SWEEP_OF_PART, "all")
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="vdae-bench")
 @plugin_option
-@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks; understood after the verb too.")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks; works before and after the verb.")
 def cli() -> None:
-    """Reproduce the VDAE paper (Gritsenko, Snoek, Salimans 2019): flows, VAEs and denoising autoencoders, measured."""
+    """Reproduce the VDAE paper (Gritsenko, Snoek, Salimans 2019) and compare flows, VAEs and denoising autoencoders."""
 
 
 cli.add_command(list_verb)
 
 
 @cli.command(
-    short_help="Train and report a part of the paper, data included.",
+    short_help="Train and report a table or figure of the paper.",
     epilog=example(
         "vdae-bench reproduce table1", 'vdae-bench reproduce table2 --protocol smoke --only "*_vae_*" --seeds 1'
     ),
 )
-@click.argument("part", type=click.Choice(PARTS))
+@click.argument("part", type=click.Choice(PARTS), metavar="PART")
 @takes(options=SpecOptions, machine=MachineOptions, run=RunOptions)
 def reproduce(part: str, options: SpecOptions, machine: MachineOptions, run: RunOptions) -> None:
-    """Train, evaluate and report a part of the paper; the data is fetched, and what has a record does not run again.
+    """Train, evaluate and report a part of the paper.
 
-    Figures 2 to 4 are of samples; the last lines name the page and the figure.
+    PART is table1, table2, figure1, figure2, figure3, figure4 or all. The command downloads the data if it is missing,
+    and skips runs that have a record. Figures 2 to 4 show samples. The last lines name the page and the figure.
     """
     from vdae_bench.cli import run as commands
     from vdae_bench.cli.resolve import typed_command
@@ -77,7 +79,7 @@ def reproduce(part: str, options: SpecOptions, machine: MachineOptions, run: Run
 
 
 @cli.command(
-    short_help="Train and report the cells of a spec: a YAML file or a name.",
+    short_help="Train and report the cells of a spec.",
     epilog=example(
         "vdae-bench sweep table1 --protocol standard --seeds 1", "vdae-bench sweep mine.yaml --plugin mine.py"
     ),
@@ -86,9 +88,12 @@ def reproduce(part: str, options: SpecOptions, machine: MachineOptions, run: Run
 @noise_grid_option
 @takes(options=SpecOptions, machine=MachineOptions, run=RunOptions)
 def sweep(spec: str | None, noise_grid: bool, options: SpecOptions, machine: MachineOptions, run: RunOptions) -> None:
-    """Train, evaluate and report the cells of a spec: a YAML file, or the name of a shipped sweep."""
+    """Train, evaluate and report the cells of a spec.
+
+    SPEC is a YAML file, or the name of a shipped sweep (`vdae-bench list sweeps`).
+    """
     if (spec is None) != noise_grid:
-        raise click.UsageError("give a spec by its name or file, or --noise-grid for the sweep behind Figure 1")
+        raise click.UsageError("give the name or file of a spec, or --noise-grid for the sweep behind Figure 1")
     from vdae_bench.cli import run as commands
     from vdae_bench.cli.resolve import typed_command
 
@@ -98,13 +103,16 @@ def sweep(spec: str | None, noise_grid: bool, options: SpecOptions, machine: Mac
 
 @cli.command(
     "search",
-    short_help="Choose hyper-parameters by validation ELBO, and keep them.",
+    short_help="Search hyper-parameters by validation ELBO.",
     epilog=example("vdae-bench search table1 --trials 12"),
 )
 @click.argument("spec", shell_complete=complete_sweeps)
 @takes(options=SpecOptions, machine=MachineOptions, run=RunOptions, without=("search", "shard", "train_again"))
 def search_verb(spec: str, options: SpecOptions, machine: MachineOptions, run: RunOptions) -> None:
-    """Run the hyper-parameter search of a spec alone and keep its winners; the same command goes on after a stop."""
+    """Run only the hyper-parameter search of a spec and keep its winners.
+
+    If you stop the search, the same command continues it.
+    """
     from vdae_bench.cli import run as commands
     from vdae_bench.cli.resolve import typed_command
 
@@ -112,29 +120,29 @@ def search_verb(spec: str, options: SpecOptions, machine: MachineOptions, run: R
 
 
 @cli.command(
-    short_help="Say what a sweep would run and cost; runs nothing.",
+    short_help="Show what a sweep would run and cost; runs nothing.",
     epilog=example("vdae-bench plan table2 --protocol paper --on a100"),
 )
 @click.argument("spec", shell_complete=complete_sweeps)
 @takes(options=SpecOptions, machine=MachineOptions, asked=PlanOptions)
 def plan(spec: str, options: SpecOptions, machine: MachineOptions, asked: PlanOptions) -> None:
-    """Show what a sweep would run and cost, and what of it is there already; runs nothing."""
+    """Show what a sweep would run, what it would cost, and which runs exist already. This verb runs nothing."""
     from vdae_bench.cli import plan as commands
 
     commands.show_plan(spec, options, machine, asked)
 
 
 @cli.command(
-    short_help="List finished, begun, diverged and missing runs.",
+    short_help="List finished, started, diverged and missing runs.",
     epilog=example("vdae-bench status table1 --protocol quick"),
 )
 @click.argument("spec", required=False, shell_complete=complete_sweeps)
 @noise_grid_option
 @takes(options=SpecOptions, machine=MachineOptions, run=RunOptions)
 def status(spec: str | None, noise_grid: bool, options: SpecOptions, machine: MachineOptions, run: RunOptions) -> None:
-    """List each cell's finished, begun, diverged and missing runs, what runs now, and what is left over.
+    """List the finished, started, diverged and missing runs of each cell, running processes, and files left over.
 
-    Give the words of a `sweep` command to see what it asks for; without a spec, everything in results/ is listed.
+    Give the same words as to `sweep` to see the runs of that command. Without a spec, the verb lists all of results/.
     """
     from vdae_bench.cli import status as commands
 
@@ -142,15 +150,15 @@ def status(spec: str | None, noise_grid: bool, options: SpecOptions, machine: Ma
 
 
 @cli.command(
-    short_help="Serve the page of all runs while something runs.", epilog=example("vdae-bench watch table1 --port 8800")
+    short_help="Show all runs in a browser while they train.", epilog=example("vdae-bench watch table1 --port 8800")
 )
 @click.argument("spec", required=False, shell_complete=complete_sweeps)
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on this machine; default: a free one.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on this machine; default: any free port.")
 @takes(options=SpecOptions, machine=MachineOptions)
 def watch(spec: str | None, port: int, options: SpecOptions, machine: MachineOptions) -> None:
-    """Serve the page of all runs on this machine, with each running process and its curve so far.
+    """Serve a page about all runs on this machine, with each running process and its curve so far.
 
-    Give the words of a `sweep` command to see its processes alone. No run waits for this page.
+    Give the same words as to `sweep` to see only the processes of that command. The page does not slow any run.
     """
     from vdae_bench.cli import watch as commands
 
@@ -162,11 +170,11 @@ def watch(spec: str | None, port: int, options: SpecOptions, machine: MachineOpt
     epilog=example("vdae-bench report --protocol quick", "vdae-bench report --check"),
 )
 @plugin_option
-@click.option("--protocol", help="Only this protocol's folder.")
-@click.option("--sweep", "sweep_name", shell_complete=complete_sweeps, help="Only this sweep.")
-@click.option("--format", "formats", help="One or more of md, csv, latex, html with commas; default: all.")
-@click.option("--check", is_flag=True, help="Write nothing; exit code 1 and names when files differ from the records.")
-@click.option("--home", is_flag=True, help="Draw reports/index.html alone, the page over all runs: some ten seconds.")
+@click.option("--protocol", help="Draw only the pages of this protocol.")
+@click.option("--sweep", "sweep_name", shell_complete=complete_sweeps, help="Draw only the pages of this sweep.")
+@click.option("--format", "formats", help="One or more of md, csv, latex, html, with commas between; default: all.")
+@click.option("--check", is_flag=True, help="Write nothing; name the files that differ, and then exit with code 1.")
+@click.option("--home", is_flag=True, help="Draw only reports/index.html, the page about all runs: ten seconds.")
 @results_option
 @reports_option
 def report(
@@ -178,29 +186,29 @@ def report(
     results: Path,
     reports: Path,
 ) -> None:
-    """Draw pages from records alone, with figures, tables as CSV and LaTeX, and pages for a browser."""
+    """Draw the pages, their figures, and their tables as CSV and LaTeX from the records. This verb trains nothing."""
     from vdae_bench.cli import results as commands
 
     if home:
         if protocol or sweep_name or formats or check:
-            raise click.UsageError("--home draws one page over all runs; leave out the other options but the folders")
+            raise click.UsageError("--home takes no other options than --results and --reports; leave the others out")
         commands.write_home(results, reports)
         return
     commands.write_reports(results, reports, protocol, sweep_name, formats, check)
 
 
 @cli.command(
-    short_help="Judge the paper's claims from the records there are.",
+    short_help="Judge the paper's claims from the records.",
     epilog=example("vdae-bench claims --protocol standard"),
 )
 @plugin_option
-@click.option("--protocol", help="Records under this protocol; default: the longest that has any.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option("--check", is_flag=True, help="Exit code 1 when verdicts differ from reports/<protocol>/claims.json.")
+@click.option("--protocol", help="Use only records of this protocol; default: the best records of any protocol.")
+@format_option
+@click.option("--check", is_flag=True, help="Exit with code 1 if verdicts differ from reports/<protocol>/claims.json.")
 @results_option
 @reports_option
 def claims(protocol: str | None, form: str, check: bool, results: Path, reports: Path) -> None:
-    """Judge each of the paper's claims, and show the evidence."""
+    """Judge each claim of the paper, and show the evidence for the verdict."""
     from vdae_bench.cli import results as commands
 
     commands.show_claims(results, reports, protocol, form, check)
@@ -208,18 +216,18 @@ def claims(protocol: str | None, form: str, check: bool, results: Path, reports:
 
 @cli.command(
     "explain",
-    short_help="Say where a number comes from: records, commit, command.",
+    short_help="Show where a number comes from.",
     epilog=example("vdae-bench explain binary-mnist_vae_16 --protocol standard"),
 )
 @plugin_option
 @click.argument("cell", shell_complete=complete_cells)
-@click.option("--protocol", help="Only this protocol's folder.")
-@click.option("--spec", help="The file of a sweep that is not shipped.")
+@click.option("--protocol", help="Look only at records of this protocol.")
+@click.option("--spec", help="File of the sweep, if the sweep is not shipped.")
 @results_option
 def explain_verb(cell: str, protocol: str | None, spec: str | None, results: Path) -> None:
-    """Say where a cell's number comes from, and what would make it run again.
+    """Show where the numbers of a cell come from (records, commit, command), and what would make it run again.
 
-    CELL is a name such as binary-mnist_vae_16, or the end of its path: table2/quick/binary-mnist_vae_16.
+    CELL is a name such as binary-mnist_vae_16, or the end of its path, such as table2/quick/binary-mnist_vae_16.
     """
     from vdae_bench.cli import results as commands
 
@@ -234,9 +242,9 @@ def explain_verb(cell: str, protocol: str | None, spec: str | None, results: Pat
 @plugin_option
 @click.argument("first", metavar="RESULTS_A", type=FOLDER)
 @click.argument("second", metavar="RESULTS_B", type=FOLDER)
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@format_option
 def compare_verb(first: Path, second: Path, form: str) -> None:
-    """List the cells that moved between two results folders, by how much, with intervals over seeds."""
+    """List the cells whose scores differ between two results folders, and by how much, with intervals over seeds."""
     from vdae_bench.cli import results as commands
 
     commands.show_comparison(first, second, form)
@@ -244,19 +252,20 @@ def compare_verb(first: Path, second: Path, form: str) -> None:
 
 @cli.command(
     "export",
-    short_help="Write records for Parquet, W&B, MLflow or TensorBoard.",
+    short_help="Export records to Parquet, W&B, MLflow or TensorBoard.",
     epilog=example("vdae-bench export --to parquet table2"),
 )
 @plugin_option
 @click.argument("sweep", required=False)
-@click.option("--to", type=click.Choice(list(LIBRARIES)), required=True, help="Where to.")
-@click.option("--protocol", help="Only this protocol's folder.")
-@click.option("--out", type=FOLDER, help="Folder; default: exports/ and the word of --to.")
+@click.option("--to", type=click.Choice(list(LIBRARIES)), required=True, help="Format to write.")
+@click.option("--protocol", help="Export only records of this protocol.")
+@click.option("--out", type=FOLDER, help="Folder to write to; default: exports/FORMAT.")
 @results_option
 def export_verb(sweep: str | None, to: str, protocol: str | None, out: Path | None, results: Path) -> None:
-    """Write records (settings, metrics, curves, images, provenance) for other dashboards; nothing is sent.
+    """Write records (settings, metrics, curves, images, provenance) to files for other dashboards.
 
-    Each needs its library: pip install 'vdae-bench[parquet]', and so on. Exported again, runs are there once.
+    Nothing is sent over the network. Each format needs its library: pip install 'vdae-bench[parquet]', and so on.
+    If you export again, no run appears twice.
     """
     from vdae_bench.cli import results as commands
 
@@ -264,56 +273,62 @@ def export_verb(sweep: str | None, to: str, protocol: str | None, out: Path | No
 
 
 @cli.command(
-    short_help="Draw the space of models on a toy data set.", epilog=example("vdae-bench illustrate --out picture")
+    short_help="Draw the paper's models on a toy data set.", epilog=example("vdae-bench illustrate --out picture")
 )
-@click.option("--out", type=FOLDER, default=Path("reports/illustration"), show_default=True, help="Folder.")
-@click.option("--steps", type=click.IntRange(1), help="Training steps of each stage; few are fast and fit badly.")
+@click.option("--out", type=FOLDER, default=Path("reports/illustration"), show_default=True, help="Folder to write to.")
+@click.option("--steps", type=click.IntRange(1), help="Training steps of each stage; fewer steps fit worse.")
 def illustrate(out: Path, steps: int | None) -> None:
-    """Draw the space of models on a toy data set in the plane (space.svg, .png, .csv); takes half a minute."""
+    """Draw the paper's models on a toy data set in the plane: space.svg, space.png and space.csv, in half a minute."""
     from vdae_bench.cli import tools as commands
 
     commands.draw_illustration(out, steps)
 
 
 @cli.command(
-    short_help="Time our steps beside other ways of taking them.", epilog=example("vdae-bench bench --only nice")
+    short_help="Compare the speed of training with other libraries.", epilog=example("vdae-bench bench --only nice")
 )
-@click.option("--only", metavar="WORD", help="The cases that have this word in their name, such as nice or growth.")
-@click.option("--rounds", type=click.IntRange(1), help="Measurements of each; default: 3 to 7, as time allows.")
-@click.option("--threads", type=click.IntRange(1), help="Default: OMP_NUM_THREADS, else the processors it may use.")
+@click.option("--only", metavar="WORD", help="Run only cases with this word in their name, such as nice or growth.")
+@click.option("--rounds", type=click.IntRange(1), help="Measurements of each case; default: 3 to 7, as time allows.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    help="Number of threads; default: OMP_NUM_THREADS, or else all processors that this process may use.",
+)
 @results_option
 @reports_option
 def bench(only: str | None, rounds: int | None, threads: int | None, results: Path, reports: Path) -> None:
-    """Time our steps beside other ways of taking them: at most 10 minutes on two quiet cores.
+    """Compare the speed of our training steps with other libraries, in at most 10 minutes on two quiet cores.
 
-    Writes results/bench/<machine>.json after every case and reports/performance.md at the end. The libraries to
-    compare with come with pip install -c constraints.txt '.[bench]'; without one its comparisons are skipped.
+    The verb writes results/bench/<machine>.json after every case, and reports/performance.md at the end. Install the
+    other libraries with pip install -c constraints.txt '.[bench]'. If one is missing, its comparisons are skipped.
     """
     from vdae_bench.cli import tools as commands
 
     commands.run_bench(only, rounds, threads, results, reports)
 
 
-@cli.command(short_help="Check a spec; name each fault with its line.", epilog=example("vdae-bench validate mine.yaml"))
+@cli.command(
+    short_help="Check a spec and name each mistake with its line.", epilog=example("vdae-bench validate mine.yaml")
+)
 @plugin_option
 @click.argument("spec", shell_complete=complete_sweeps)
 def validate(spec: str) -> None:
-    """Check a spec, and name each fault with its line and the nearest valid word."""
+    """Check a spec, and name each mistake with its line and the nearest valid word."""
     from vdae_bench.cli import plan as commands
 
     commands.show_validation(spec)
 
 
-@cli.command(short_help="Check whether this machine can run, and what to do.", epilog=example("vdae-bench doctor"))
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@cli.command(short_help="Check this machine for problems that would stop a run.", epilog=example("vdae-bench doctor"))
+@format_option
 @results_option
 @reports_option
 @data_option
 @click.pass_context
 def doctor(context: click.Context, form: str, results: Path, reports: Path, data: Path | None) -> None:
-    """Check whether this machine can run: libraries, threads, memory, disk, permissions, data; each with what to do.
+    """Check libraries, threads, memory, disk, permissions and data, and say what to do about each problem.
 
-    Exit code 2 when something would stop a run.
+    The exit code is 2 if a problem would stop a run.
     """
     from vdae_bench.cli import tools as commands
 
@@ -322,37 +337,38 @@ def doctor(context: click.Context, form: str, results: Path, reports: Path, data
 
 @cli.group(
     cls=Parts,
-    short_help="Obtain and check the data.",
+    short_help="Download and check the data.",
     epilog=example("vdae-bench data fetch", "vdae-bench data verify fashion-mnist"),
 )
 def data() -> None:
-    """Obtain and check the data."""
+    """Download and check the data."""
 
 
 @data.command(
     "fetch",
-    short_help="Put the verified files into the cache, and say where.",
+    short_help="Download the files, verify them, and print their folder.",
     epilog=example("vdae-bench data fetch fashion-mnist"),
 )
 @plugin_option
 @dataset_argument
 @data_option
 def data_fetch(dataset: str, data: Path | None) -> None:
-    """Put the four verified files into the cache (or check those in --data) and say where they are."""
+    """Download the four files into the cache, verify them, and print their folder.
+
+    With --data DIR, the verb verifies the files in that folder instead.
+    """
     from vdae_bench.data.fetch import fetch
 
     click.echo(fetch(dataset, data, lambda line: click.echo(line, err=True)))
 
 
-@data.command(
-    "verify", short_help="Compare each file with its known checksum.", epilog=example("vdae-bench data verify")
-)
+@data.command("verify", short_help="Compare each file with its checksum.", epilog=example("vdae-bench data verify"))
 @plugin_option
 @dataset_argument
 @data_option
 @click.pass_context
 def data_verify(context: click.Context, dataset: str, data: Path | None) -> None:
-    """Compare each file with its known checksum; exit code 2 when one is wrong or missing."""
+    """Compare each file with its known checksum. The exit code is 2 if a file is wrong or missing."""
     from vdae_bench.cli import tools as commands
 
     context.exit(commands.verify_data(dataset, data))
@@ -362,7 +378,7 @@ def data_verify(context: click.Context, dataset: str, data: Path | None) -> None
 @plugin_option
 @dataset_argument
 def data_path(dataset: str) -> None:
-    """Print the folder of the cached files, whether they are there or not."""
+    """Print the folder of the cached files, even if the files are not there yet."""
     from vdae_bench.data.fetch import cache_path
 
     click.echo(cache_path(dataset))
@@ -389,7 +405,7 @@ def main() -> None:
     except SystemExit as ended:  # nothing here ends the process but the last line
         if debug:
             raise RuntimeError("something called sys.exit") from ended
-        click.echo(f"vdae-bench: a plugin called sys.exit({ended.code!r}); let it raise an error instead", err=True)
+        click.echo(f"vdae-bench: a plugin called sys.exit({ended.code!r}); change it to raise an error", err=True)
         code = 2
     except BrokenPipeError:
         sys.stderr.close()
@@ -409,6 +425,6 @@ def _in_a_sentence(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError):
         return f"{error.strerror or error}{f' ({error.filename})' if error.filename else ''}", 1
     if isinstance(error, MemoryError):
-        return "memory is full; close other programs, or take a machine with more of it", 1
+        return "memory is full; close other programs, or use a machine with more memory", 1
     what = f"{type(error).__name__}: {error}".splitlines()[0]
-    return f"this is a fault of vdae-bench itself ({what}); --debug shows where", 1
+    return f"this is a bug in vdae-bench ({what}); --debug shows where", 1

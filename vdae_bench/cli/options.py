@@ -35,6 +35,14 @@ plugin_option = click.option(
     is_eager=True,
     help="Python file that registers methods or data sets.",
 )
+format_option = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Form of the output.",
+)
 
 
 def _click_option(each: Field[Any]) -> Callable[[F], F]:
@@ -84,7 +92,7 @@ noise_grid_option = click.option(
     cls=GroupedOption,
     group="what to run",
     is_flag=True,
-    help="The grid of fixed sigmas behind Figure 1 (the shipped sweep figure1).",
+    help="Take the grid of fixed sigmas behind Figure 1 (the shipped sweep figure1).",
 )
 results_option = one_option(MachineOptions, "results")
 reports_option = one_option(MachineOptions, "reports")

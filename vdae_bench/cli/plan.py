@@ -56,21 +56,21 @@ def plan_text(spec: SweepSpec, planned: Plan, timings: Sequence[Calibration] = (
             rows[-1] += [duration(value) for value in seconds] or ["", ""]
     headers = ["cell", "done", "to run", "parameters", "train TFLOP", "test TFLOP", "memory"]
     what = f"{counted(runs, 'run')} in {counted(len(planned.groups), 'group')}, {flops / 1e12:.1f} TFLOP"
-    total = f"to run: {what}; columns are for one seed"
+    total = f"to run: {what}; the columns are for one seed"
     if timed:
         headers += ["train", "test"]
         training = sum(timing.epoch_seconds * epochs[group.job.cell] for group, timing in timed)
         parts = ("nll", "elbo", "samples")
         nll, elbo, samples = (sum(getattr(each, f"{part}_seconds") for each in timings) for part in parts)
         total += (
-            f"\n{where}: about {duration(training + nll + elbo + samples)}, of it {duration(training)} to train, "
+            f"\n{where}: about {duration(training + nll + elbo + samples)}: {duration(training)} to train, "
             f"{duration(nll)} for the NLL"
         )
         total += f", {duration(samples)} for the evidence of samples" if samples else ""
     if spec.protocol.quality_samples and not any(each.samples_seconds for each in timings):
         total += (
-            f"\nnot counted: judging {counted(spec.protocol.quality_samples, 'sample')} of each run "
-            "(--calibrate times it), and a minute or two for the classifier that does, once a machine"
+            f"\nnot counted: the quality of {counted(spec.protocol.quality_samples, 'sample')} of each run "
+            "(--calibrate measures it), and a minute or two to train its classifier, once on each machine"
         )
     protocol = spec.protocol
     return "\n".join(
@@ -90,13 +90,15 @@ def plan_text(spec: SweepSpec, planned: Plan, timings: Sequence[Calibration] = (
 def show_plan(word: str, options: SpecOptions, machine: MachineOptions, asked: PlanOptions) -> None:
     """Print what a sweep would run, and for how long: on this device, or on one that achieves so many FLOP/s."""
     if sum(map(bool, (asked.calibrate, asked.flops_per_second, asked.on))) > 1:
-        raise UserError("--calibrate times this device, --flops-per-second and --on are for others; give one of them")
+        raise UserError(
+            "--calibrate, --flops-per-second and --on are three ways to estimate the time; give one of them"
+        )
     context = create_context(machine, computes=asked.calibrate)
     resolved = within_budget(changed_spec(word, options), options, context, may_calibrate=asked.calibrate)
     studies = studies_of(resolved) if options.search else []
     resolved = take_winners(resolved, context.store, options.search, quiet=asked.form != "text")
     planned = plan(resolved, context.store, context.limit, options.only)
-    timings, where = [], "on this device, from a slice of each"
+    timings, where = [], "on this device, from a few steps of each"
     if asked.flops_per_second:
         timings = [predict_seconds(group, asked.flops_per_second) for group in planned.groups]
         where = f"at {asked.flops_per_second / 1e12:.4g} TFLOP/s"

@@ -31,7 +31,7 @@ def parse_settings(settings: Sequence[str], epochs: int | None) -> dict[str, Any
     for word in settings:
         key, equals, text = word.partition("=")
         if not equals or not key.strip():
-            raise UserError(f"--set takes KEY=VALUE, as in --set learning_rate=1e-4; not {word!r}")
+            raise UserError(f"--set takes KEY=VALUE, such as --set learning_rate=1e-4, not {word!r}")
         values[key.strip()] = YamlFile(Path("--set"), text).content
     return values
 
@@ -42,12 +42,12 @@ def changed_spec(word: str, options: SpecOptions) -> SweepSpec:
     search = {key.removeprefix("search."): overrides.pop(key) for key in list(overrides) if key.startswith("search.")}
     if options.trials:
         if not options.search:
-            raise UserError("--trials is the number of a search; give --search too")
+            raise UserError("--trials sets the trials of a search; give --search too")
         search["trials"] = options.trials
     spec = load_spec(find_spec(word), options.protocol, overrides, options.seeds, search)
     for setting in options.settings:
         if not setting.partition("=")[2].strip():  # an empty variable of a shell, which YAML takes for null
-            raise UserError(f"--set {setting} has no value; give one, or null where none is meant")
+            raise UserError(f"--set {setting} has no value; give a value, or null if you mean none")
     return spec
 
 
@@ -67,9 +67,9 @@ def within_budget(
     if not options.budget:
         return spec
     if options.search:
-        raise UserError("--budget does not reckon with a search; give --epochs, or search first with vdae-bench search")
+        raise UserError("--budget does not include a search; give --epochs, or search first with vdae-bench search")
     if options.epochs or options.seeds:
-        raise UserError("--budget chooses epochs and seeds itself; leave out --epochs and --seeds")
+        raise UserError("--budget chooses the epochs and seeds; leave out --epochs and --seeds")
     epochs, seeds = fit_budget(spec, parse_duration(options.budget), context, may_calibrate=may_calibrate)
     return replace(spec, protocol=apply_overrides(spec.protocol, {"epochs": epochs, "seeds": seeds}))
 

@@ -48,7 +48,7 @@ def write_reports(
     every = COMMITTED if check else FORMATS
     chosen = [word.strip() for word in formats.split(",") if word.strip()] if formats else list(every)
     if not chosen:
-        raise UserError(f"--format takes one or more of {', '.join(FORMATS)} with commas, not {formats!r}")
+        raise UserError(f"--format takes one or more of {', '.join(FORMATS)}, with commas between, not {formats!r}")
     store = Store(results)
     if check:
         check_reports(store, reports, protocol, sweep, chosen)
@@ -73,7 +73,7 @@ def write_home(results: Path, reports: Path) -> None:
     if not drawn:
         raise UserError(f"there are no records in {results}; run `vdae-bench reproduce table1 --protocol smoke` first")
     for path in drawn:
-        click.echo(f"Open {path.absolute()} in a browser: every run that is here, each with the page behind it.")
+        click.echo(f"Open {path.absolute()} in a browser: the page shows every run and links to its report.")
 
 
 def _draw_home(store: Store, reports: Path, *, alone: bool = False) -> list[Path]:
@@ -98,11 +98,11 @@ def check_reports(store: Store, reports: Path, protocol: str | None, sweep: str 
         rendered.append(RenderedReport(WrittenReport("", "", next(iter(files)), ""), files))
     lines = [f"{path} {'differs' if path.is_file() else 'is missing'}" for path in differing_files(rendered)]
     if everything and set(COMMITTED) <= set(formats):
-        lines += [f"{path} is from no record" for path in unexplained_files(rendered, reports)]
+        lines += [f"{path} does not come from any record" for path in unexplained_files(rendered, reports)]
     if lines:
-        raise Differs("reports are not what the records give; run `vdae-bench report`:\n  " + "\n  ".join(lines))
+        raise Differs("the reports do not agree with the records; run `vdae-bench report`:\n  " + "\n  ".join(lines))
     count = counted(sum(len(each.files) for each in rendered), "file")
-    click.echo(f"checked {count}: all is what the records in {store.root} give")
+    click.echo(f"checked {count}: all agree with the records in {store.root}")
 
 
 def has_results(store: Store) -> bool:
@@ -140,8 +140,8 @@ def show_claims(results: Path, reports: Path, protocol: str | None, form: str, c
 
 
 def _of_all(runs: Sequence[Run]) -> str:
-    names = ", ".join(reversed(protocols_of(runs))) or "none, there are no records"
-    return f"The best evidence for each part under any protocol ({names})"
+    names = ", ".join(reversed(protocols_of(runs))) or "there are no records"
+    return f"The best evidence for each part, from all protocols ({names})"
 
 
 def show_explanation(results: Path, cell: str, protocol: str | None, spec: str | None) -> None:

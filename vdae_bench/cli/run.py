@@ -127,7 +127,7 @@ def raise_if_failed(outcome: Outcome, planned: Plan) -> None:
         for seed in each.diverged
     ]
     if lines:
-        raise Failed("not all runs came to a result:\n  " + "\n  ".join(lines))
+        raise Failed("not all runs finished with a result:\n  " + "\n  ".join(lines))
 
 
 def report_sweep(spec: SweepSpec, store: Store, command: Command) -> None:

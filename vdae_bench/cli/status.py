@@ -38,7 +38,7 @@ def show_status(word: str | None, options: SpecOptions, machine: MachineOptions)
         return
     for each in fields(options):
         if each.name != "protocol" and (given := words_of(each, getattr(options, each.name))):
-            raise UserError(f"{given[0]} is for a spec; give the spec too")
+            raise UserError(f"{given[0]} needs a spec; give the spec too")
     places = [place for place in store.places() if options.protocol in (None, place[1])]
     for sweep, protocol in places:
         click.echo(status_text(store, sweep, protocol, read_asked(store, sweep, protocol)))
@@ -111,11 +111,11 @@ def _begun(store: Store, sweep: str, protocol: str, asked: Asked | None) -> tupl
             state = read_state(path)
             inside = [str(each) for each in state["runs"]] if state else []
         except (Unusable, KeyError, TypeError):
-            lines.append(f"{path} is left over: it is no checkpoint of this version")
+            lines.append(f"{path} is left over: it is not a checkpoint of this version")
             continue
         begun |= {known[each] for each in inside if each in known}
         if not known.keys() & set(inside):
-            lines.append(f"{path} is left over: none of its {counted(len(inside), 'run')} is asked for")
+            lines.append(f"{path} is left over: nobody asks for its {counted(len(inside), 'run')} now")
     return begun, lines
 
 

@@ -26,6 +26,8 @@ def watch(word: str | None, options: SpecOptions, machine: MachineOptions, port:
         with suppress(OSError):
             os.nice(NICENESS)
     with serving(Watch(Store(machine.results), place), port) as address:
-        click.echo(f"{address}\nOpen it on this machine; whoever has the address sees the page. Ctrl-C ends it.")
+        click.echo(
+            f"{address}\nOpen this address on this machine; anyone who has it can see the page. Press Ctrl-C to stop."
+        )
         with suppress(KeyboardInterrupt):
             threading.Event().wait()

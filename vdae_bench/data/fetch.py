@@ -120,8 +120,8 @@ def _explained_faults(place: Path) -> Iterator[None]:
         yield
     except OSError as fault:
         raise EnvironmentFault(
-            f"cannot read or write {fault.filename or place}: {fault.strerror or fault}; free or permit it, "
-            "set XDG_CACHE_HOME to another place, or name a folder that has the files with --data DIR"
+            f"cannot read or write {fault.filename or place}: {fault.strerror or fault}; free space, change "
+            "permissions, set XDG_CACHE_HOME to another folder, or give a folder that has the files with --data DIR"
         ) from fault
 
 
@@ -133,7 +133,7 @@ def _users_folder(folder: Path | None) -> Path | None:
 def _from_users_folder(folder: Path, dataset: ImageFiles) -> Path:
     """Return the user's own folder if it can be read as it is, else the cache with the same content."""
     if not folder.is_dir():
-        raise UserError(f"the data folder {folder} does not exist; leave out --data to fetch {dataset.name}")
+        raise UserError(f"the data folder {folder} does not exist; leave out --data to download {dataset.name}")
     place = data_folder(folder, dataset)
     if is_complete(place, dataset):
         return place
@@ -147,7 +147,7 @@ def _from_users_folder(folder: Path, dataset: ImageFiles) -> Path:
     except SourceError as fault:
         raise UserError(
             f"{fault}; give --data (or {FOLDER_VARIABLE}) a folder with the four files of {dataset.name}, "
-            f"{'as published' if dataset.train_images.packed else 'plain or .gz'}, or leave it out to have them fetched"
+            f"{'as published' if dataset.train_images.packed else 'plain or .gz'}, or leave it out to download them"
         ) from fault
     return target
 
@@ -155,7 +155,7 @@ def _from_users_folder(folder: Path, dataset: ImageFiles) -> Path:
 def _fill_from_sources(dataset: ImageFiles, target: Path, report: Report) -> None:
     _sweep(target)
     if target.is_dir():
-        report(f"the copy of {dataset.name} in {target} is incomplete or damaged; fetching it again")
+        report(f"the copy of {dataset.name} in {target} is incomplete or damaged; downloading it again")
     reasons = []
     with _staging(target) as staging:
         for source in sources(dataset):
@@ -170,10 +170,10 @@ def _fill_from_sources(dataset: ImageFiles, target: Path, report: Report) -> Non
                 return
     names = ", ".join(file.kept_as for file in dataset.files)
     plain = "" if any(file.packed for file in dataset.files) else "; plain or .gz"
-    tried = "".join(f"\n  {line}" for line in reasons) or " nothing, for it has no source"
+    tried = "".join(f"\n  {line}" for line in reasons) or " nothing, because it has no source"
     raise EnvironmentFault(
-        f"{dataset.name} cannot be fetched: put its four files ({names}{plain}) into a folder "
-        f"and name it with --data DIR or {FOLDER_VARIABLE}. Tried:{tried}"
+        f"{dataset.name} cannot be downloaded: put its four files ({names}{plain}) into a folder "
+        f"and give that folder with --data DIR or {FOLDER_VARIABLE}. Tried:{tried}"
     )
 
 
@@ -218,11 +218,11 @@ def _lock(target: Path, report: Report) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        report(f"waiting for another process that is fetching {target.name}")
+        report(f"waiting for another process that is downloading {target.name}")
         try:
             lock.acquire(timeout=LOCK_SECONDS)
         except Timeout:
-            report(f"it is not done after {LOCK_SECONDS:g} s; fetching without it")
+            report(f"that process is not done after {LOCK_SECONDS:g} s; downloading without waiting longer")
     try:
         yield
     finally:

@@ -72,7 +72,7 @@ def copy_checked(stream: BufferedReader, file: IdxFile, folder: Path, origin: st
         _require_checksum(found, file, origin)
         partial.replace(folder / file.kept_as)
     except BROKEN_GZIP as fault:
-        raise SourceError(f"{origin} is damaged or broke off ({fault})") from fault
+        raise SourceError(f"{origin} is damaged or incomplete ({fault})") from fault
 
 
 def copy_folder(source: Path, dataset: ImageFiles, target: Path) -> None:

@@ -72,7 +72,7 @@ def read_idx(path: Path) -> NDArray[Any]:
     try:
         return np.frombuffer(values, dtype=kind).reshape(shape)
     except ValueError:  # more dimensions than NumPy has, or a size beyond its numbers beside a size of 0
-        raise UserError(f"{path} has a shape that no images have: {'x'.join(map(str, shape))}") from None
+        raise UserError(f"{path} has a shape that images cannot have: {'x'.join(map(str, shape))}") from None
 
 
 def write_idx(path: Path, array: NDArray[np.uint8]) -> None:
@@ -101,7 +101,7 @@ def idx_content(array: NDArray[np.uint8], name: object) -> bytes:
 def _read_header(stream: io.BufferedIOBase, path: Path) -> tuple[np.dtype[Any], tuple[int, ...]]:
     magic = stream.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[3] == 0:
-        raise UserError(f"{path} is no IDX file: it starts with {magic.hex(' ') or 'nothing'}")
+        raise UserError(f"{path} is not an IDX file: it starts with {magic.hex(' ') or 'nothing'}")
     if magic[2] not in TYPES:
         known = "only unsigned bytes (0x08) and whole numbers of four bytes (0x0c) are supported"
         raise UserError(f"{path} holds IDX type 0x{magic[2]:02x}: {known}")

@@ -53,9 +53,7 @@ def own_dataset(
         name, train_images, train_labels, test_images, test_labels, validation_images=validation_images, own=own
     )
     if sha256 not in (None, made.sha256):
-        raise UserError(
-            f"{name} has the SHA-256 {made.sha256}, not {sha256}: these are other images, or correct sha256"
-        )
+        raise UserError(f"{name} has the SHA-256 {made.sha256}, not {sha256}: use the right images, or correct sha256")
     return made
 
 
@@ -70,7 +68,7 @@ def own_arrays(own: OwnImages) -> dict[str, NDArray[np.uint8]]:
     classes_there = sorted({_class_of(path, folder) for folder in folders for path in _paths(folder)} - {""})
     if len(classes_there) > MOST_CLASSES:
         raise UserError(
-            f"{own.train} and {own.test} have more than {MOST_CLASSES} subfolders, each a class: merge some"
+            f"{own.train} and {own.test} have more than {MOST_CLASSES} subfolders, which are classes: merge some"
         )
     for split, place, labels in (("train", own.train, own.train_labels), ("test", own.test, own.test_labels)):
         if place.is_dir():
@@ -90,7 +88,7 @@ def own_arrays(own: OwnImages) -> dict[str, NDArray[np.uint8]]:
     if sizes["train"] != sizes["test"]:
         raise UserError(
             f"images of {own.train} have {_size(sizes['train'])} pixels and those of {own.test} "
-            f"{_size(sizes['test'])}: bring them to one size"
+            f"{_size(sizes['test'])}: scale them to one size"
         )
     return found
 
@@ -122,7 +120,7 @@ def _array(path: Path, key: str) -> NDArray[Any]:
         raise
     except Exception as error:  # of what is no array; on hostile files NumPy's readers fail in any way
         why = f"{error}".splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} is no array of NumPy's ({why}): write it with numpy.save") from None
+        raise UserError(f"{path} is not a NumPy array ({why}): write it with numpy.save") from None
 
 
 def _images(array: NDArray[Any], path: Path) -> NDArray[np.uint8]:
@@ -131,7 +129,7 @@ def _images(array: NDArray[Any], path: Path) -> NDArray[np.uint8]:
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
     if array.dtype != np.uint8:
-        raise UserError(f"{path} holds {array.dtype}: give grey levels from 0 to 255 as uint8, or true and false")
+        raise UserError(f"{path} holds {array.dtype}: give grey levels from 0 to 255 as uint8, or booleans")
     if array.ndim != 3 or 0 in array.shape:
         raise UserError(f"{path} has the shape {array.shape}: give images as (count, rows, columns)")
     return np.ascontiguousarray(array)
@@ -139,7 +137,9 @@ def _images(array: NDArray[Any], path: Path) -> NDArray[np.uint8]:
 
 def _labels(array: NDArray[Any], path: Path) -> NDArray[np.uint8]:
     if array.ndim != 1 or array.dtype.kind not in "ui" or (len(array) and not 0 <= array.min() <= array.max() <= 255):
-        raise UserError(f"{path} holds {array.dtype} of shape {array.shape}: give a number from 0 to 255 an image")
+        raise UserError(
+            f"{path} holds {array.dtype} of shape {array.shape}: give a number from 0 to 255 for each image"
+        )
     return array.astype(np.uint8)
 
 
@@ -163,7 +163,7 @@ def _pictures(folder: Path, classes: Sequence[str]) -> tuple[NDArray[np.uint8], 
     paths = _paths(folder)
     if not paths:
         known = ", ".join(PICTURES)
-        raise UserError(f"{folder} has no pictures ({known}): give a folder that has, or a .npy file")
+        raise UserError(f"{folder} has no pictures ({known}): give a folder with pictures, or a .npy file")
     images: list[NDArray[np.uint8]] = []
     for path in paths:
         content = _content(path, LARGEST_PICTURE)
@@ -171,14 +171,14 @@ def _pictures(folder: Path, classes: Sequence[str]) -> tuple[NDArray[np.uint8], 
             with Image.open(io.BytesIO(content)) as picture:
                 deep, image = picture.mode[0] in "IF", np.asarray(picture.convert("L"))
         except Exception as error:  # of what is no picture; on hostile files Pillow fails in any way
-            what = f"{path} is no picture that can be read ({type(error).__name__})"
-            raise UserError(f"{what}: mend it, or take it away") from None
+            what = f"{path} cannot be read as a picture ({type(error).__name__})"
+            raise UserError(f"{what}: repair or remove it") from None
         if deep:  # which Pillow would cut off at 255
-            raise UserError(f"{path} has more than 8 bits a pixel: scale it to grey levels from 0 to 255")
+            raise UserError(f"{path} has more than 8 bits for each pixel: scale it to grey levels from 0 to 255")
         if images and image.shape != images[0].shape:
             raise UserError(
                 f"{path} has {_size(image.shape)} pixels and {paths[0].name} {_size(images[0].shape)}: "
-                "bring all to one size"
+                "scale all to one size"
             )
         images.append(image)
     named = (_class_of(path, folder) for path in paths)

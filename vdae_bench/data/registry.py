@@ -41,7 +41,7 @@ class IdxFile:
     def __post_init__(self) -> None:
         # Names become paths in the cache, so a separator in one would lead out of it.
         if not re.fullmatch(r"\w[\w.-]*", self.name):
-            raise UserError(f"the file name {self.name!r} is no bare file name: use letters, digits, '.', '_', '-'")
+            raise UserError(f"the file name {self.name!r} is not a plain file name: use letters, digits, '.', '_', '-'")
         kind, digits = ("MD5", 32) if self.packed else ("SHA-256", 64)
         if not re.fullmatch(f"[0-9a-f]{{{digits}}}", self.checksum):
             said = f"the {kind} of {self.name} is {self.checksum!r}"
@@ -222,12 +222,13 @@ def dims_of(dataset_id: str) -> int | None:
     return math.prod(find_dataset(name).image_shape)
 
 
-OWN = "; one of your own stands under `datasets` in the spec, or comes with --plugin FILE"
+OWN = "; list a data set of your own under `datasets` in the spec, or register it with --plugin FILE"
 
 
 def _unknown(kind: str, word: str, known: list[str]) -> str:
     hint = nearest(word, known).removeprefix(", ")
-    return f"unknown {kind} {word!r}: {f'{hint} ' if hint else ''}known are {', '.join(known)}{'' if hint else OWN}"
+    said = f"the known ones are {', '.join(known)}"
+    return f"unknown {kind} {word!r}: {f'{hint} ' if hint else ''}{said}{'' if hint else OWN}"
 
 
 register_dataset(

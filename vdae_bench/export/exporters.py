@@ -28,7 +28,7 @@ def export(name: str, store: Store, out: Path, protocol: str | None, sweep: str 
     write = _writer(name)
     runs = exported_runs(store, protocol, sweep)
     if not runs:
-        raise UserError(f"there are no records in {store.root}; give --results the folder that has them")
+        raise UserError(f"there are no records in {store.root}; give the folder of your records with --results")
     out.mkdir(parents=True, exist_ok=True)
     return len(runs), write(runs, out)
 

@@ -36,7 +36,7 @@ def export(runs: Sequence[ExportedRun], out: Path) -> str:
         found = client.get_experiment_by_name(name)
         experiment = found.experiment_id if found else client.create_experiment(name, artifacts)
         _write(client, experiment, run)
-    return f"look at them with mlflow ui --backend-store-uri {quoted(address)} (the whole mlflow has it)"
+    return f"look at them with mlflow ui --backend-store-uri {quoted(address)} (this needs the full mlflow)"
 
 
 def _write(client: Any, experiment: str, run: ExportedRun) -> None:

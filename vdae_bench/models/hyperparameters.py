@@ -46,7 +46,7 @@ class Hyperparameter(Generic[T]):
         if self.kind not in (int, float, str) or (self.kind is str) != bool(self.choices):
             raise UserError(f"hyper-parameter {self.name}: it is an int or a float with bounds, or a str with choices")
         if not self.meaning:
-            raise UserError(f"hyper-parameter {self.name}: say in a line what it means")
+            raise UserError(f"hyper-parameter {self.name}: give its meaning in one line")
         try:
             self.read(self.default, strict=True)
         except UserError as error:
@@ -96,7 +96,9 @@ class Hyperparameter(Generic[T]):
             UserError: the cell has none, because its method does not declare the hyper-parameter that it reads.
         """
         if self.name not in values:
-            raise UserError(f"a method reads the hyper-parameter {self.name!r}; list it in its `hyperparameters` too")
+            raise UserError(
+                f"a method reads the hyper-parameter {self.name!r}; list it in the `hyperparameters` of the method"
+            )
         value: T = values[self.name]
         return value
 

@@ -1,4 +1,4 @@
-"""Likelihoods p(x|z), which score a data point by what the decoder network puts out (section 5)."""
+"""Likelihoods p(x|z), which score a data point by the output of the decoder network (section 5)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STEEPEST = 8.0
 
 
 class Denoiser(NamedTuple):
-    """An affine map a pixel, `output = offset + slope y`, that guesses x from y = x + eps; each of shape (R, 1, n)."""
+    """An affine map for each pixel that guesses x from y = x + eps: `offset + slope y`, both of shape (R, 1, n)."""
 
     offset: Tensor
     slope: Tensor
@@ -73,7 +73,7 @@ class Bernoulli(Likelihood):
         return (x[:, :, None] * output - F.softplus(output)).sum(-1)
 
     def mean(self, output: Tensor) -> Tensor:
-        """Return the probability of each pixel to be on."""
+        """Return the probability that each pixel is on."""
         return output.sigmoid()
 
     def draw(self, output: Float[Tensor, "R N n"], eta: Float[Tensor, "R N n"]) -> Float[Tensor, "R N n"]:
@@ -83,7 +83,7 @@ class Bernoulli(Likelihood):
 
 
 class Gaussian(Likelihood):
-    r"""The likelihood of continuous pixels, with one variance lambda a model (section 5).
+    r"""The likelihood of continuous pixels, with one variance lambda for each model (section 5).
 
     .. math:: p(x|z) = \mathcal{N}(x; \mu(z), \lambda I_n)
 
@@ -146,6 +146,6 @@ class Gaussian(Likelihood):
 
     @torch.no_grad()
     def start_variance_(self, variance: Tensor) -> None:
-        """Start a learned lambda at a squared error a pixel, one for all or one a replica (R, 1, 1)."""
+        """Start a learned lambda at a squared error for each pixel, one for all or one for each replica (R, 1, 1)."""
         if self.learned:
             self.log_lambda.copy_(variance.log())

@@ -1,4 +1,4 @@
-"""log det C for C = J J^T (eq. 8), by Cholesky: the same value as the paper's eigenvalues at a fifth of the price."""
+"""log det C for C = J J^T (eq. 8), by Cholesky: the value of the paper's eigenvalues, at a fifth of the cost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Estimator: TypeAlias = Literal["exact", "subset", "projected", "lanczos"]
 """How training estimates L-VDAE's log-determinant, as `posteriors.LinearisedFlow` describes."""
 
 LANCZOS_STEPS = 10
-"""Steps k of Lanczos unless a cell says otherwise."""
+"""Number k of Lanczos steps, unless a cell sets another."""
 
 LOGARITHM_REACH = 24
 """How far the integral of `log_quadrature` goes, in powers of e beyond the scale of C on either side."""

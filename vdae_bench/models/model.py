@@ -58,11 +58,11 @@ class Model(nn.Module):
     training_noise_dim: int = 0
     """Dimensions of a sample's normal noise in training."""
     training_jacobian_rows: int = 1
-    """Rows of Jacobian that an image costs in training."""
+    """Rows of the Jacobian that an image costs in training."""
     log_det_image_rows: int = 1
-    """Rows of Jacobian that one image's log-determinant takes in training, where a part of the batch has one."""
+    """Rows of the Jacobian that one image's log-determinant takes in training, where a part of the batch has one."""
     kl_weight: Tensor | float = 1.0
-    """Factor of beta in training, one for all or one a replica (R,); evaluation never sees it."""
+    """Factor of beta in training, one for all or one for each replica (R,); evaluation never sees it."""
     latent_dim: int | None = None
     """Number m of latents that are decoded to an image; None for a model that cannot be sampled from."""
     space: Callable[[Tensor], Tensor] | None = None
@@ -80,11 +80,11 @@ class Model(nn.Module):
         """Start slow-moving scalars from training-data statistics (`initialisation: data`)."""
 
     def jacobian_rows(self, samples: int) -> int:
-        """Rows of Jacobian that `condition(x, samples)` computes for an image: what bounds its memory."""
+        """Rows of the Jacobian that `condition(x, samples)` computes for an image: what bounds its memory."""
         return 1
 
     def bound_terms(self, x: Tensor, noise: Tensor, log_det_rows: int) -> BoundTerms:
-        """Return the parts of -ELBO for one posterior sample an image."""
+        """Return the parts of -ELBO for one posterior sample for each image."""
         raise NotImplementedError
 
     def condition(self, x: Float[Tensor, "R N n"], samples: int = 1) -> WeightSampler:
@@ -107,7 +107,7 @@ class Model(nn.Module):
         raise NotImplementedError
 
     def l2_penalties(self) -> dict[str, float]:
-        """Parameters with an L2 penalty and its weight: `weight * sum p^2` is added to the loss in nats an image."""
+        """Parameters with an L2 penalty and its weight: `weight * sum p^2` is added to the loss of an image in nats."""
         return {}
 
     def scalar_parameters(self) -> set[str]:
@@ -122,7 +122,7 @@ class Model(nn.Module):
 
     @torch.no_grad()
     def apply_floors_(self) -> dict[str, Bool[Tensor, " R"]]:
-        """Project the floored parameters back, after a step; for each, which replicas were at or below the floor."""
+        """Project the floored parameters back after a step; return, for each, which replicas were at the floor."""
         touched = {}
         for name, parameter in self.floored_parameters().items():
             touched[name] = (parameter <= SCALAR_FLOOR).flatten(1).any(1)
@@ -189,7 +189,7 @@ class LatentVariableModel(Model):
         return self.posterior.jittered
 
     def jacobian_rows(self, samples: int) -> int:
-        """Rows of Jacobian that the posterior computes for an image."""
+        """Rows of the Jacobian that the posterior computes for an image."""
         return self.posterior.jacobian_rows(samples)
 
     def initialise_from_data(self, statistics: PixelStatistics) -> None:
@@ -203,7 +203,7 @@ class LatentVariableModel(Model):
         return self.likelihood.log_prob(x, output)
 
     def bound_terms(self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N d"], log_det_rows: int) -> BoundTerms:
-        """Return -E_q[log p(x|z)] and KL[q(z|x) || p(z)] of eq. (2), by one sample an image."""
+        """Return -E_q[log p(x|z)] and KL[q(z|x) || p(z)] of eq. (2), by one sample for each image."""
         sample = self.posterior.sample_with_divergence(x, noise, self.prior, log_det_rows)
         reconstruction = -self.log_likelihood(x, sample.z[:, :, None]).mean((1, 2))
         return BoundTerms(reconstruction, sample.divergence, sample.divergence_variance)
@@ -219,7 +219,7 @@ class LatentVariableModel(Model):
         return log_weights
 
     def encode(self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N d"]) -> Float[Tensor, "R N m"]:
-        """Draw one sample of q(z|x) an image."""
+        """Draw one sample of q(z|x) for each image."""
         return self.posterior.condition(x)(noise[:, :, None])[0][:, :, 0]
 
     def decode(self, z: Float[Tensor, "R N m"]) -> Float[Tensor, "R N n"]:
@@ -233,7 +233,7 @@ class LatentVariableModel(Model):
 
 
 class ExactModel(Model):
-    """Base of the models whose log p(x) is known: one log weight an image, and no divergence to warm up.
+    """Base of the models whose log p(x) is known: one log weight for each image, and no divergence to warm up.
 
     A subclass supplies `log_prob`.
     """
@@ -243,12 +243,12 @@ class ExactModel(Model):
         raise NotImplementedError
 
     def bound_terms(self, x: Float[Tensor, "R N n"], noise: Tensor, log_det_rows: int) -> BoundTerms:
-        """Return the exact NLL, all of it as reconstruction."""
+        """Return the exact NLL, as reconstruction."""
         nll = -self.log_prob(x).mean(1)
         return BoundTerms(nll, torch.zeros_like(nll))
 
     def condition(self, x: Float[Tensor, "R N n"], samples: int = 1) -> WeightSampler:
-        """Return the sampler of the one log weight there is, log p(x)."""
+        """Return the sampler of the only log weight, log p(x)."""
         log_prob = self.log_prob(x)
         return lambda noise: log_prob[:, :, None]
 
@@ -260,7 +260,7 @@ class FlowModel(ExactModel):
 
     Args:
         flow: f.
-        l2: weight of the L2 penalty on the couplings' weight matrices, added to the loss in nats an image.
+        l2: weight of the L2 penalty on the couplings' weight matrices, added to the loss in nats for each image.
 
     Example:
         >>> from vdae_bench.models.flows.couplings import Couplings
@@ -287,7 +287,7 @@ class FlowModel(ExactModel):
         self.flow.initialise(generators)
 
     def initialise_from_data(self, statistics: PixelStatistics) -> None:
-        """Start as one logistic a pixel with the pixel's mean and variance."""
+        """Start as one logistic for each pixel with the pixel's mean and variance."""
         self.flow.initialise_from_data(statistics.mean, statistics.variance)
 
     def log_prob(self, x: Float[Tensor, "R N n"]) -> Float[Tensor, "R N"]:
@@ -296,7 +296,7 @@ class FlowModel(ExactModel):
         return self.prior.log_prob(z) + log_det
 
     def bound_terms(self, x: Float[Tensor, "R N n"], noise: Tensor, log_det_rows: int) -> BoundTerms:
-        """Return the NLL, all of it as reconstruction: in training by the flow's estimate of its log-determinant."""
+        """Return the NLL as reconstruction; in training it uses the flow's estimate of its log-determinant."""
         if not (self.training_noise_dim and torch.is_grad_enabled()):  # validation is exact
             return super().bound_terms(x, noise, log_det_rows)
         z, log_det = self.flow.forward_and_estimate(x, noise)
@@ -317,5 +317,5 @@ class FlowModel(ExactModel):
         return Samples(x, x)
 
     def l2_penalties(self) -> dict[str, float]:
-        """Name the couplings' weight matrices, on which the L2 of Appendix D acts, not on biases or s."""
+        """Name the weight matrices of the couplings: the L2 penalty of Appendix D acts on them, not on biases or s."""
         return {name: self.l2 for name, _ in self.named_parameters() if self.l2 and name.endswith("weight")}

@@ -1,15 +1,15 @@
-"""Posteriors q(z|x): the one part in which the methods differ (sections 2 and 3).
+"""Posteriors q(z|x), the part in which the methods differ (sections 2 and 3).
 
 A posterior turns data and noise into latents and their log density:
 
 - `condition(x, samples)` does what depends on x alone, once, and returns a sampler `noise (R, N, K, d) ->
   z (R, N, K, m), log_q (R, N, K)` for the importance-sampled NLL; `samples` says how many will be drawn in all;
-- `sample_with_divergence(x, noise, prior, log_det_rows)` returns one sample an image and an estimate of
+- `sample_with_divergence(x, noise, prior, log_det_rows)` returns one sample for each image and an estimate of
   E_q[log q(z|x) - log p(z)], averaged over the images: what training minimises. By default it is the sampled
-  value; a posterior with a closed form overrides it, and one that leaves images out says how much that leaves open.
+  value; a posterior with a closed form overrides it, and one that leaves images out returns the variance of that.
 
-ELBO and NLL are written once for all of them, on log weights (`model.py`). `log_det_rows` is what an image may cost
-where a posterior takes log-determinants of a part of the batch (L-VDAE); the others leave it aside.
+ELBO and NLL are written once for all posteriors, from log weights (`model.py`). `log_det_rows` is how many Jacobian
+rows an image may cost if a posterior takes log-determinants of a part of the batch (L-VDAE); others ignore it.
 """
 
 from __future__ import annotations
@@ -94,17 +94,17 @@ class Posterior(nn.Module):
         return self.noise_dim
 
     def jacobian_rows(self, samples: int) -> int:
-        """Rows of Jacobian that `condition(x, samples)` computes for an image: what bounds its memory."""
+        """Rows of the Jacobian that `condition(x, samples)` computes for an image: what bounds its memory."""
         return 1
 
     @property
     def training_jacobian_rows(self) -> int:
-        """Rows of Jacobian that an image costs in training, where micro-batches keep memory in bounds."""
+        """Rows of the Jacobian that an image costs in training, where micro-batches keep memory in bounds."""
         return 1
 
     @property
     def log_det_image_rows(self) -> int:
-        """Rows of Jacobian that the log-determinant of one image takes in training, of those for the whole batch."""
+        """Rows of the Jacobian that the log-determinant of one image takes in training."""
         return 1
 
     def initialise(self, generators: Generators) -> None:
@@ -124,7 +124,7 @@ class Posterior(nn.Module):
     def sample_with_divergence(
         self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N d"], prior: Prior, log_det_rows: int
     ) -> PosteriorSample:
-        """Draw one sample an image, with the mean over images of log q(z|x) - log p(z) at it, in nats."""
+        """Draw one sample for each image, with the mean over images of log q(z|x) - log p(z) at it, in nats."""
         z, log_q = self.condition(x)(noise[:, :, None])
         return PosteriorSample(z[:, :, 0], (log_q - prior.log_prob(z)).mean((1, 2)))
 
@@ -192,7 +192,7 @@ class DiagonalGaussian(Posterior):
     def sample_with_divergence(
         self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N m"], prior: Prior, log_det_rows: int
     ) -> PosteriorSample:
-        """Draw one sample an image, with the closed form of KL[q || N(0, I)]."""
+        """Draw one sample for each image, with the closed form of KL[q || N(0, I)]."""
         mean, log_variance = self.moments(x)
         kl = 0.5 * (log_variance.exp() + mean.square() - 1 - log_variance).sum(-1)
         return PosteriorSample(mean + torch.exp(0.5 * log_variance) * noise, kl.mean(1))
@@ -216,9 +216,9 @@ class Conditioned(DiagonalGaussian):
         z_0 = \mu(x) + s(x) \odot w, \qquad w \sim \mathcal{N}(0, I_m), \qquad z = f(z_0; c(x)), \qquad
         \log q(z|x) = \log \mathcal{N}(w; 0, I_m) - \sum_j \log s_j - \log \left| \det \partial f / \partial z_0 \right|
 
-    An encoder h gives mu, log s and a context c once an image; f is a chain of affine couplings, each of whose networks
-    sees one half of its input and c (compare Kingma et al., 2016, arXiv:1606.04934). Without couplings it is the VAE.
-    Log q is sampled, unless there are no couplings and the KL is closed.
+    An encoder h gives mu, log s and a context c once for each image. The flow f is a chain of affine couplings, whose
+    networks see one half of their input and c (compare Kingma et al., 2016, arXiv:1606.04934). Without couplings this
+    is the VAE. Log q is sampled, except without couplings, where the KL has a closed form.
 
     Args:
         encoder: the ResNet from n pixels whose last projection gives mu, of m dimensions.
@@ -284,7 +284,7 @@ class Conditioned(DiagonalGaussian):
     def sample_with_divergence(
         self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N m"], prior: Prior, log_det_rows: int
     ) -> PosteriorSample:
-        """Draw one sample an image, with its sampled log q - log p; the closed KL without couplings if it is known."""
+        """Draw one sample for each image with its sampled log q - log p, or with the closed KL if there is one."""
         if self.couplings is None and isinstance(prior, StandardNormal):
             return super().sample_with_divergence(x, noise, prior, log_det_rows)
         return Posterior.sample_with_divergence(self, x, noise, prior, log_det_rows)
@@ -310,13 +310,15 @@ class LinearisedFlow(Posterior):
       product and no J. This removes the factor m of section 3.1.
     - `projected`: the log-determinant as in `subset`; the sample is f(x) + sigma J w' with w' = J^T L^-T eta taken as a
       constant, so that J w' = L eta: the noise of `exact`, at the price of J without its gradient.
-    - `lanczos`: the sample of `subset`, and C's terms by stochastic Lanczos quadrature with one probe an image, which
-      costs 2k rows instead of m: without C or J, as section 3.1 has it, and biased (`log_det.log_quadrature`; tr C is
-      not). It has less noise for the same rows only where 2k (1 + V_probe / V_images) < m, with the variances of the
-      gradient that probes and images add; MNIST is far from there (`paper/README.md`). Validation is that of `subset`.
+    - `lanczos`: the sample of `subset`, and C's terms by stochastic Lanczos quadrature with one probe for each image.
+      It costs 2k rows instead of m and needs neither C nor J, as section 3.1 hopes, but log det C is biased
+      (`log_det.log_quadrature`; tr C is not). It has less noise for the same rows only if
+      2k (1 + V_probe / V_images) < m, with the variances of the gradient from probes and from images; MNIST is far
+      from that (`paper/README.md`). Validation is that of `subset`.
 
-    Evaluation (`condition`) is always exact. At m = 64 and H = 64, 30 epochs of 2,500 binary images take 247 s a seed
-    on one core with `exact`, 101 s with `projected`, 24 s with `subset`; test -ELBO 114.87, 114.92 and 115.36 nats.
+    Evaluation (`condition`) is always exact. At m = 64 and H = 64, 30 epochs of 2,500 binary images take 247 s for each
+    seed on one core with `exact`, 101 s with `projected` and 24 s with `subset`, and end with a test -ELBO of 114.87,
+    114.92 and 115.36 nats.
 
     Args:
         encoder: f, from n to m dimensions.
@@ -324,7 +326,7 @@ class LinearisedFlow(Posterior):
         data_dim: n.
         latents: m.
         log_det: the estimator.
-        fixed_log_sigma: one value a replica; without it sigma is learned, from 1.
+        fixed_log_sigma: one value for each replica; without it sigma is learned, from 1.
         lanczos_steps: k of `lanczos`, at most m.
 
     Example:
@@ -371,23 +373,23 @@ class LinearisedFlow(Posterior):
 
     @property
     def training_noise_dim(self) -> int:
-        """Dimensions of a training sample's noise: w in R^n, for `lanczos` its probe behind it; else eta in R^m."""
+        """Dimensions of a training sample's noise: w in R^n, with the probe for `lanczos`, or else eta in R^m."""
         if self.log_det == "lanczos":
             return self.data_dim + self.noise_dim
         return self.data_dim if self.log_det == "subset" else self.noise_dim
 
     def jacobian_rows(self, samples: int) -> int:
-        """Rows of Jacobian an image: one for each latent."""
+        """Rows of the Jacobian for each image: one for each latent."""
         return self.noise_dim
 
     @property
     def training_jacobian_rows(self) -> int:
-        """Rows of Jacobian an image in training: about one with `subset` or `lanczos`, whatever m is, else m."""
+        """Rows of the Jacobian for each image in training: about one with `subset` and `lanczos` for any m, else m."""
         return 1 if self.log_det in ("subset", "lanczos") else self.noise_dim
 
     @property
     def log_det_image_rows(self) -> int:
-        """Rows of Jacobian that the log-determinant of one image takes in training."""
+        """Rows of the Jacobian that the log-determinant of one image takes in training."""
         return 2 * self.lanczos_steps if self.log_det == "lanczos" else self.noise_dim
 
     def initialise(self, generators: Generators) -> None:
@@ -417,7 +419,7 @@ class LinearisedFlow(Posterior):
     def lanczos_terms(
         self, x: Float[Tensor, "R S n"], probe: Float[Tensor, "R S m"]
     ) -> tuple[Float[Tensor, "R S"], Float[Tensor, "R S"]]:
-        """Return estimates of tr C, unbiased, and log det C, biased as `log_quadrature` says, by one probe an image."""
+        """Return estimates of tr C (unbiased) and log det C (biased, see `log_quadrature`), by one probe an image."""
         _, push, pull = self.encoder.linearise(x)
         rows = lanczos_rows(lambda g: pull(Cotangents(g)).dense().to(x.dtype), push, probe, self.lanczos_steps)
         return self.noise_dim * rows[:, :, 0].square().sum(-1), self.noise_dim * log_quadrature(rows)
@@ -434,7 +436,7 @@ class LinearisedFlow(Posterior):
             return directions @ directions.mT
 
     def condition(self, x: Float[Tensor, "R N n"], samples: int = 1) -> Sampler:
-        """Return the sampler `f(x) + sigma L eta`, with L the Cholesky factor of C: one J an image, cheap samples."""
+        """Return the sampler `f(x) + sigma L eta`, with L the Cholesky factor of C: one J, then cheap samples."""
         mean, _, pull = self.encoder.linearise(x)
         factor = gram_cholesky(self._jacobian(pull, x, images=x.shape[1]))
         log_volume = self.noise_dim * self.log_sigma + 0.5 * log_det_gram(factor)[:, :, None]
@@ -449,7 +451,7 @@ class LinearisedFlow(Posterior):
     def sample_with_divergence(
         self, x: Float[Tensor, "R N n"], noise: Float[Tensor, "R N d"], prior: Prior, log_det_rows: int
     ) -> PosteriorSample:
-        """Draw one sample an image, with the closed KL[q || N(0, I)], its C terms by the estimator.
+        """Draw one sample for each image, with the closed KL[q || N(0, I)], its C terms by the estimator.
 
         `log_det_rows` is the number of Jacobian rows that all but `exact` may spend on the batch.
         """
@@ -489,9 +491,9 @@ class LinearisedFlow(Posterior):
 
 
 def variance_of_mean(values: Float[Tensor, "R S"], images: float) -> Float[Tensor, " R"]:
-    """Squared standard error of the mean of S values that stand for all `images`, drawn without putting back.
+    """Squared standard error of the mean of S values that stand for all `images`, drawn without replacement.
 
-    It is 0 where all are there, and not finite where one alone stands for several.
+    It is 0 if all images are there, and not finite if a single one stands for several.
 
     >>> variance_of_mean(torch.tensor([[1.0, 3.0]]), 4), variance_of_mean(torch.tensor([[1.0, 3.0]]), 2)
     (tensor([0.5000]), tensor([0.]))
@@ -524,9 +526,9 @@ class FlowPosterior(Posterior):
 
     .. math:: \log q(z|x) = \log \mathcal{N}(w; 0, I_n) - n \log \sigma - \log \left| \det J \right|
 
-    A subclass supplies `condition`, which turns w into z, and takes J where its sample does. log q is sampled, although
-    with NICE its entropy is closed: near the optimum the log weight is almost constant, while the closed entropy would
-    leave sqrt(n / 2) = 19.8 nats of noise.
+    A subclass supplies `condition`, which turns w into z. log q is sampled, although its entropy has a closed form with
+    NICE: near the optimum the log weight is almost constant, while the closed entropy would leave
+    sqrt(n / 2) = 19.8 nats of noise.
 
     Args:
         flow: f.
@@ -560,7 +562,7 @@ class FlowPosterior(Posterior):
         return self.flow.activation_rows
 
     def log_q(self, w: Float[Tensor, "R N K n"], log_det: Float[Tensor, "R #N #K"]) -> Float[Tensor, "R N K"]:
-        """Return log q(z|x) of the latents that come of the noise w, given `log |det J|` of each."""
+        """Return log q(z|x) of the latents that the noise w gives, from `log |det J|` of each."""
         return normal_log_prob(w) - self.noise_dim * self.log_sigma - log_det
 
 
@@ -596,8 +598,8 @@ class LinearisedBijection(FlowPosterior):
 
     .. math:: z = f(x) + \sigma J w
 
-    A sample is a Jacobian-vector product (section 3.2, with the sigma that it drops); where more than n are to be
-    drawn, J is formed once an image instead.
+    A sample is a Jacobian-vector product (section 3.2, with the sigma that the paper drops). If more than n samples of
+    an image are drawn, J is formed once for that image instead.
 
     Example:
         >>> from vdae_bench.models.flows.couplings import Couplings
@@ -615,7 +617,7 @@ class LinearisedBijection(FlowPosterior):
         return self.flow(x)
 
     def jacobian_rows(self, samples: int) -> int:
-        """Rows of Jacobian an image: n where J is formed, else those that the samples take inside the flow."""
+        """Rows of the Jacobian for each image: n if J is formed, else those that the samples take inside the flow."""
         if samples > self.noise_dim:
             return self.noise_dim * self.flow.activation_rows
         return super().jacobian_rows(samples)

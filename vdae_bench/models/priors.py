@@ -61,7 +61,7 @@ class StandardNormal(Prior):
     """
 
     def from_normal(self, eta: Tensor) -> Tensor:
-        """Return the noise: it is a sample already."""
+        """Return the noise itself, which already is a sample."""
         return eta
 
     def log_prob(self, z: Tensor) -> Tensor:

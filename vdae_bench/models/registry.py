@@ -103,22 +103,22 @@ SPACE = {
         continuous_only=True,
     ),
     "alpha": Option(
-        1e-6, meaning="alpha of space: logit", bounds=(0.0, 0.5), without_bounds=True, continuous_only=True
+        1e-6, meaning="alpha of the space logit", bounds=(0.0, 0.5), without_bounds=True, continuous_only=True
     ),
 }
 """Options of every method of continuous data."""
 PRECISION = {
     "precision": Option(
-        None, (None, "float32", "mixed"), meaning="arithmetic of training and evaluation; null: the protocol's"
+        None, (None, "float32", "mixed"), meaning="arithmetic of training and evaluation; null: that of the protocol"
     )
 }
 """An option of every method that trains, so that a sweep can compare both."""
 
 
 class Method(ABC):
-    """A row of the tables: a name, what it may be configured with, and how its model is built.
+    """A method, which is a row of the tables: its name, its settings, and how to build its model.
 
-    A subclass supplies `id`, `title` and `build`, and declares what it has of the rest.
+    A subclass supplies `id`, `title` and `build`, and may declare the rest.
     """
 
     id: ClassVar[str]
@@ -136,7 +136,7 @@ class Method(ABC):
     has_elbo: ClassVar[bool] = True
     """False where log p(x) is exact, and there is no bound to report."""
     trains: ClassVar[bool] = True
-    """False where the start from training statistics is all the training there is."""
+    """False if the start from training statistics is the whole training."""
     plugin_sha256: str | None = None
     """Digest of the plug-in's code that the method was imported from, part of a run's identity; None for our own."""
 
@@ -162,7 +162,7 @@ class Method(ABC):
         for name, value in options.items():
             self.check_option(name, value, view)
         if "alpha" in options and options.get("space") != "logit":
-            raise UserError("option alpha is for space: logit; leave it out, or ask for that space")
+            raise UserError("option alpha needs space: logit; leave alpha out, or set space to logit")
         self.check_latents(latents, data_dim)
 
     def check_view(self, view: str) -> None:
@@ -226,16 +226,16 @@ def register(method: type[Method]) -> type[Method]:
         if not isinstance(getattr(method, name, None), str):
             raise UserError(f"method class {method.__name__} has no {name}; give it one, as in {name} = 'mine'")
     if not all(isinstance(each, Hyperparameter) for each in method.hyperparameters):
-        raise UserError(f"method {method.id}: its hyperparameters are a tuple of values of the class Hyperparameter")
+        raise UserError(f"method {method.id}: its hyperparameters must be a tuple of Hyperparameter values")
     place = f"{method.__module__}:{method.__qualname__}"
     known = _registered.get(method.id)
     taken = BUILT_IN.get(method.id) or (known and f"{type(known).__module__}:{type(known).__qualname__}")
     if taken and taken != place:
-        raise UserError(f"the method id {method.id!r} is that of {taken}; give {method.__name__} another id")
+        raise UserError(f"the method id {method.id!r} is already that of {taken}; give {method.__name__} another id")
     own = {*BUILT_IN, *FLOWS}  # a copy of one of these is told by its id
     others = {plain_title(each.title): each.id for each in _registered.values() if each.id not in own | {method.id}}
     if method.id not in own and (like := others.get(plain_title(method.title))):
-        raise UserError(f"the title {method.title!r} is that of {like}; give {method.__name__} another title")
+        raise UserError(f"the title {method.title!r} is already that of {like}; give {method.__name__} another title")
     _registered[method.id] = instance = method()
     if not method.__module__.startswith("vdae_bench."):
         instance.plugin_sha256 = _loading[-1] if _loading else _package_sha256(method.__module__.partition(".")[0])
@@ -284,7 +284,7 @@ def get_method(method_id: str) -> Method:
     if method_id not in _registered:
         known = method_ids()
         hint = nearest(method_id, known)
-        own = "" if hint else "; one of your own comes with --plugin FILE"
+        own = "" if hint else "; register a method of your own with --plugin FILE"
         raise UserError(f"there is no method {method_id!r}{hint}; the methods are {', '.join(known)}{own}")
     return _registered[method_id]
 

@@ -56,7 +56,7 @@ class OnLogits(Model):
 
     .. math:: \log w(x, z) = \log w(y, z) + \log \left| \det dy / dx \right|
 
-    So -ELBO and NLL are those of a density of pixels. A mean image is the map back of the mean logits.
+    So -ELBO and NLL are those of a density of pixels. A mean image is the mean logits, mapped back to pixels.
     """
 
     space: Logits
@@ -83,7 +83,7 @@ class OnLogits(Model):
         self.on_logits.initialise_from_data(statistics)
 
     def jacobian_rows(self, samples: int) -> int:
-        """Rows of Jacobian of the model of logits."""
+        """Rows of the Jacobian of the model of logits."""
         return self.on_logits.jacobian_rows(samples)
 
     def bound_terms(self, x: Float[Tensor, "R N n"], noise: Tensor, log_det_rows: int) -> BoundTerms:

@@ -194,7 +194,7 @@ class _Folder:
             searches = load_searches(self.store, sweep, self.name)
             page = search_page(SearchSubject(path, searches))
             studies = counted(len(current(searches)), "study", "studies")
-            console = f"Searched: {studies}, no final run yet.\nReport: {short(path)}"
+            console = f"Searched: {studies}; there is no final run yet.\nReport: {short(path)}"
         files = {path.with_name(name): content for name, content in page.items()}
         figures = tuple(file for file in files if file.suffix == ".png")
         return RenderedReport(WrittenReport(sweep, self.name, path, console, figures), files)

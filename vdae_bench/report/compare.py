@@ -136,7 +136,7 @@ def compare_text(found: Comparison) -> str:
         ]
         for move in found.moves
     ]
-    headers = ["cell", "score", "A", "B", "B - A, 95% for all together", "seeds", ""]
+    headers = ["cell", "score", "A", "B", "B - A, 95% interval for all together", "seeds", ""]
     moved = len({move.place for move in found.moves if move.state == "moved"})
     lines = [table(headers, rows, left=("cell", "score", ""))] if rows else []
     lines += [f"only in A: {place}" for place in found.only_first]
@@ -145,7 +145,7 @@ def compare_text(found: Comparison) -> str:
     lines += [f"left out of {each}" for each in found.left_out]
     places, scores = len({move.place for move in found.moves}), found.moves[0].scores if found.moves else 0
     lines.append(
-        f"{moved} of {counted(places, 'cell')} moved; paired by seed, intervals corrected for "
+        f"{moved} of {counted(places, 'cell')} moved; differences are paired by seed, with intervals corrected for "
         f"{counted(scores, 'score')} (Bonferroni), so that chance alone "
         "moves any of them in one comparison of twenty at most"
     )

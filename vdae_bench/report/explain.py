@@ -47,7 +47,9 @@ def explain(store: Store, word: str, protocol: str | None = None, spec: str | No
         known = sorted({run.cell.slug for run in runs})
         under = f" under protocol {protocol}" if protocol else ""
         there = f"; there are {', '.join(known[:4])}{', ...' if len(known) > 4 else ''}" if known else ""
-        raise UserError(f"no records of a cell {word!r}{under} in {store.root}{nearest(parts[-1], known) or there}")
+        raise UserError(
+            f"there are no records of a cell {word!r}{under} in {store.root}{nearest(parts[-1], known) or there}"
+        )
     groups = grouped(found, lambda run: (run.sweep, run.protocol)).values()
     return "\n\n".join("\n".join(map(visible, _about(store, group, runs, spec))) for group in groups)
 
@@ -120,7 +122,7 @@ def _again(store: Store, runs: Sequence[Run], word: str | None) -> Iterator[str]
     if not differing:
         foreign = get_method(first.cell.method).plugin_sha256 is not None
         code = "bytes of its plug-in" if foreign else "version of the method"
-        yield f"  would it run again? no: its run digest is that of the present spec, data and {code}"
+        yield f"  would it run again? no: its run digest agrees with the present spec, data and {code}"
         return
     for run in differing:
         yield f"  would it run again? yes, seed {run.seed}:"
@@ -134,13 +136,13 @@ def present_job(store: Store, run: Run, word: str | None = None) -> Job:
         UserError: the sweep is not shipped and no spec is given, or the spec has no such cell.
     """
     if word is None and run.sweep not in {*shipped_sweeps(), *shipped_names()}:
-        raise UserError(f"sweep {run.sweep} is not shipped: give its file with --spec")
+        raise UserError(f"sweep {run.sweep} is not shipped; give its file with --spec")
     path = find_spec(word or run.sweep)
     recorded = protocol_of(run)
     spec = _under(load_spec(path, recorded.base if recorded and recorded.base in PROTOCOLS else None), run, recorded)
     cell = next((each for each in spec.cells if each.slug == run.cell.slug), None)
     if cell is None:
-        raise UserError(f"{path.name} has no cell {run.cell.slug} any more: nothing would run")
+        raise UserError(f"{path.name} no longer has the cell {run.cell.slug}, so nothing would run")
     with contextlib.suppress(UserError):  # a winner of another search is not used
         spec = with_winners(spec, store)
     return Job(spec.name, cell, spec.protocol, spec.resolved_hyperparameters(cell), spec.source(cell))
@@ -157,7 +159,7 @@ def changed_ingredients(run: Run, job: Job) -> list[str]:
     """The ingredients of a run's digest that differ between its record and what would run now."""
     recorded = protocol_of(run)
     if recorded is None:
-        return ["the protocol's fields are of another version of vdae-bench"]
+        return ["another version of vdae-bench wrote the protocol"]
     used = {name: value for name, value in run.record.hyperparameters.items() if name != "source"}
     lines = [
         *_differences("protocol", recorded.content(), job.protocol.content()),

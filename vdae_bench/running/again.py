@@ -55,8 +55,8 @@ def price_of(bare: Sequence[Bare]) -> str:
     work, seconds = sum(cost.flops for cost in costs), sum(cost.seconds for cost in costs)
     count = counted(len(bare), "finished run")
     return (
-        f"{count} without weights, which only a run in training keeps; --train-again trains once more for weights "
-        f"alone, at {flops(work)}, which took {duration(seconds)} the first time"
+        f"{count} without weights, which only training can keep; --train-again trains once more only for the "
+        f"weights, at {flops(work)}, which took {duration(seconds)} the first time"
     )
 
 
@@ -89,7 +89,7 @@ def _taken_over(run: Bare, store: Store, again: Store) -> Iterator[str]:
     weights = weights_path(again.path(*place))
     if new is None or not weights.is_file():
         if new is not None:
-            yield f"{run.name}: it diverged this time; its record stands, without weights"
+            yield f"{run.name}: it diverged this time; its record stays, without weights"
         return
     target = weights_path(store.path(*place))
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -97,6 +97,6 @@ def _taken_over(run: Bare, store: Store, again: Store) -> Iterator[str]:
     old, now = run.record.metrics.test, new.metrics.test
     if old and now and (old.neg_elbo_nats, old.nll_nats) != (now.neg_elbo_nats, now.nll_nats):
         yield (
-            f"{run.name}: the weights are of a run with an NLL of {now.nll_nats:.4f} nats, where its record has "
+            f"{run.name}: the weights come from a run with an NLL of {now.nll_nats:.4f} nats, but its record has "
             f"{old.nll_nats:.4f} (other code, libraries or machine)"
         )

@@ -45,10 +45,10 @@ def fit_budget(spec: SweepSpec, seconds: float, context: RunContext, *, may_cali
                 raise ValueError
             return int(kept["epochs"]), int(kept["seeds"])
         except (ValueError, KeyError, TypeError):
-            raise UserError(f"{path} is damaged; delete it to choose again") from None
+            raise UserError(f"{path} is damaged; delete it, and the budget is chosen again") from None
     if not may_calibrate:
         raise UserError(
-            "this budget has not been calibrated yet; run it once without --dry-run, or plan with --calibrate"
+            "this budget has not been calibrated yet; run the command once without --dry-run, or give plan --calibrate"
         )
     for seeds in range(spec.seeds, 0, -1):
         per_epoch, fixed = _totals(spec, seeds, context)

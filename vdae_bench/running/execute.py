@@ -65,7 +65,9 @@ class GroupDisplay(Display[Records]):
 
     def split(self, task: Task[Records]) -> None:
         """Print that memory is full and the group goes on in halves."""
-        self.progress.group_ended(task.label, "memory is full: it goes on as two groups of half the replicas", 0)
+        self.progress.group_ended(
+            task.label, "memory is full: the group continues as two groups of half the replicas", 0
+        )
 
     def end(self, task: Task[Records], result: Records) -> None:
         """Print what the group came to, unless its records were there before it started."""

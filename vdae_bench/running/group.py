@@ -188,7 +188,7 @@ class _GroupRun:
         published = list(zip(paths_of(self.group, self.context.store), records, strict=True))
 
         def show_classifier(fraction: float) -> None:
-            self.report(f"a classifier to judge samples, trained once: {fraction:.0%}", None)
+            self.report(f"training the classifier that judges samples, once: {fraction:.0%}", None)
             if self.stop():
                 self.save_last()
                 raise Interrupted

@@ -26,7 +26,7 @@ class Machine:
         return f"on {self.title} ({'' if self.measured else 'an estimate: '}{self.source})"
 
 
-SHARES = "half of the data sheet's float32 FLOP/s, a fifth of its dense bfloat16's; not tried"
+SHARES = "half of the float32 FLOP/s in the data sheet, a fifth of its dense bfloat16 FLOP/s; not measured"
 MACHINES = {
     machine.name: machine
     for machine in (
@@ -40,6 +40,6 @@ MACHINES = {
         Machine("a100", "one A100", 9.7e12, 62e12, f"19.5 and 312 TFLOP/s, {SHARES}"),
         Machine("h100", "one H100 SXM", 33e12, 198e12, f"67 and 989 TFLOP/s, {SHARES}"),
         Machine("rtx4090", "one RTX 4090", 41e12, 33e12, f"82.6 and 165 TFLOP/s, {SHARES}"),
-        Machine("m2", "the processors of an Apple M2", 0.5e12, 0.5e12, "a third of a float32 product's; not tried"),
+        Machine("m2", "the processors of an Apple M2", 0.5e12, 0.5e12, "a third of a float32 product's; not measured"),
     )
 }  # fmt: skip

@@ -58,7 +58,7 @@ class Rate(click.FloatRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Read the number."""
         read = super().convert(value, param, ctx)
-        return read if read is None or read == read else self.fail(f"{value!r} is no number", param, ctx)
+        return read if read is None or read == read else self.fail(f"{value!r} is not a number", param, ctx)
 
 
 GROUPS = ("what to run", "how long", "where", "cluster", "the estimate")
@@ -79,13 +79,13 @@ class SpecOptions:
         "--protocol",
         group="how long",
         metavar="NAME|FILE",
-        help="smoke, quick, standard, paper-mixed, paper, or a YAML file; default: the spec's, else quick.",
+        help="smoke, quick, standard, paper-mixed, paper, or a YAML file; default: that of the spec, or else quick.",
     )
     epochs: int | None = option(
-        "--epochs", group="how long", type=COUNT, help="Train this many epochs; that makes a protocol of its own."
+        "--epochs", group="how long", type=COUNT, help="Train for this many epochs; this makes a new protocol."
     )
     seeds: int | None = option(
-        "--seeds", group="how long", type=click.IntRange(1, 1000), help="How many seeds to run, from seed 0."
+        "--seeds", group="how long", type=click.IntRange(1, 1000), help="Run this many seeds, starting from seed 0."
     )
     only: tuple[str, ...] = option(
         "--only",
@@ -93,7 +93,7 @@ class SpecOptions:
         default=(),
         multiple=True,
         metavar="GLOB",
-        help="Take only the cells whose names match, as in '*_vae_16'.",
+        help="Run only the cells whose names match, such as '*_vae_16'.",
     )
     settings: tuple[str, ...] = option(
         "--set",
@@ -101,25 +101,25 @@ class SpecOptions:
         default=(),
         multiple=True,
         metavar="KEY=VALUE",
-        help="Override a field of the protocol or a hyper-parameter.",
+        help="Change a field of the protocol or a hyper-parameter.",
     )
     budget: str | None = option(
         "--budget",
         group="how long",
         metavar=TIME,
-        help="Take as many epochs, then seeds, as fit into a time such as 30m or 8h.",
-        not_in_array="is for this machine; give --epochs and --seeds for a cluster",
+        help="Choose as many epochs, and then seeds, as fit into a time such as 30m or 8h.",
+        not_in_array="measures this machine; give --epochs and --seeds for a cluster",
     )
     search: bool | None = option(
         "--search/--no-search",
         group="what to run",
-        help="Search hyper-parameters first, or ignore the winners of searches; default: use those there are.",
+        help="Search hyper-parameters first, or ignore the winners of searches; default: use existing winners.",
     )
     trials: int | None = option(
         "--trials",
         group="how long",
         type=COUNT,
-        help="How many trials a search has in total; default: the spec's.",
+        help="Number of trials of a search in total; default: that of the spec.",
         not_in_array="is for a search, which runs before the array: vdae-bench search SPEC",
     )
 
@@ -129,19 +129,24 @@ class MachineOptions:
     """Options that say where and on what to run: device, threads, folders, checkpoints."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = option(
-        "--device", group="where", default="auto", type=click.Choice(["auto", "cpu", "cuda", "mps"]), show_default=True
+        "--device",
+        group="where",
+        default="auto",
+        type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+        show_default=True,
+        help="Device to run on; auto takes a CUDA GPU if there is one.",
     )
     threads: int | None = option(
         "--threads",
         group="where",
         type=click.IntRange(1, MOST_THREADS),
-        help="Use this many threads; default: OMP_NUM_THREADS, else all processors that this process may use.",
+        help="Number of threads; default: OMP_NUM_THREADS, or else all processors that this process may use.",
     )
     replicas: int | None = option(
         "--replicas",
         group="where",
         type=COUNT,
-        help="Train at most this many runs together; default: as many as fit in memory.",
+        help="Train at most this many runs of a cell together; default: as many as fit in memory.",
     )
     results: Path = option(
         "--results",
@@ -159,7 +164,7 @@ class MachineOptions:
         group="where",
         type=FOLDER,
         envvar="VDAE_BENCH_DATA",
-        help="Folder with the four IDX files (plain or .gz); without it they are fetched and cached.",
+        help="Folder with the four IDX files (plain or .gz); default: download the files and cache them.",
     )
     checkpoint_every: str = option(
         "--checkpoint-every",
@@ -167,14 +172,14 @@ class MachineOptions:
         default="60s",
         show_default=True,
         metavar=TIME,
-        help="Write a checkpoint this often; a kill loses no more.",
+        help="Write a checkpoint this often; if the run is killed, it loses at most this much work.",
     )
     keep_checkpoints: bool = option(
         "--keep-checkpoints",
         group="what to run",
         default=False,
         is_flag=True,
-        help="Keep each run's weights beside its record, for notebooks.",
+        help="Keep the weights of each run beside its record, for use in notebooks.",
     )
 
 
@@ -187,7 +192,7 @@ class RunOptions:
         group="where",
         type=WorkerCount(1),
         metavar="auto|N",
-        help="Share --threads among this many processes; default: auto, as many as pay.",
+        help="Divide --threads among this many processes; default: auto, as many as save time.",
     )
     scheduler: str | None = option(
         "--scheduler",
@@ -201,7 +206,7 @@ class RunOptions:
         group="cluster",
         type=FOLDER,
         metavar="FILE",
-        help="Certificate of the CA, for a scheduler with TLS (PEM).",
+        help="Certificate of the CA for a scheduler with TLS, as a PEM file.",
         not_in_array=FOR_SCHEDULER,
     )
     tls_cert: Path | None = option(
@@ -209,7 +214,7 @@ class RunOptions:
         group="cluster",
         type=FOLDER,
         metavar="FILE",
-        help="Certificate of this machine, for TLS (PEM).",
+        help="Certificate of this machine for TLS, as a PEM file.",
         not_in_array=FOR_SCHEDULER,
     )
     tls_key: Path | None = option(
@@ -217,7 +222,7 @@ class RunOptions:
         group="cluster",
         type=FOLDER,
         metavar="FILE",
-        help="Key of that certificate (PEM).",
+        help="Key of that certificate, as a PEM file.",
         not_in_array=FOR_SCHEDULER,
     )
     storage: str | None = option(
@@ -225,28 +230,28 @@ class RunOptions:
         group="cluster",
         metavar="URL",
         envvar=STORAGE_VARIABLE,
-        help="Keep studies in an Optuna storage; default: a journal beside the winners. Put passwords into PGPASSFILE "
-        f"or, with the whole URL, into the variable {STORAGE_VARIABLE}.",
+        help="Keep studies in this Optuna storage; default: a journal file beside the winners. Do not type a password: "
+        f"put it into PGPASSFILE, or the whole URL into the variable {STORAGE_VARIABLE}.",
         not_in_array="is for a search, which runs before the array: vdae-bench search SPEC",
     )
     shard: str | None = option(
         "--shard",
         group="cluster",
         metavar="I/N",
-        help="Run one of N shares, balanced by cost; auto takes this Slurm array task's.",
+        help="Run share I of N shares of about equal cost; auto takes both numbers from Slurm.",
     )
     time_limit: str | None = option(
         "--time-limit",
         group="how long",
         metavar=TIME,
-        help="Stop after this time, such as 55m, with a checkpoint and exit code 143.",
+        help="Stop after this time, such as 55m: write a checkpoint and exit with code 143.",
     )
     train_again: bool = option(
         "--train-again",
         group="what to run",
         default=False,
         is_flag=True,
-        help="Keep weights; finished runs without any train once more, and their records stay.",
+        help="Keep weights, and train finished runs without weights once more; their records stay.",
         not_in_array="is for one machine; give the sweep's command there",
     )
     dry_run: bool = option(
@@ -257,7 +262,7 @@ class RunOptions:
         help="Show what would run, and run nothing.",
         not_in_array="runs nothing; leave it out",
     )
-    quiet: bool = option("-q", "--quiet", group="where", default=False, is_flag=True, help="Show no progress.")
+    quiet: bool = option("-q", "--quiet", group="where", default=False, is_flag=True, help="Print no progress.")
 
 
 @dataclass(frozen=True)
@@ -269,7 +274,7 @@ class PlanOptions:
         group="the estimate",
         default=False,
         is_flag=True,
-        help="Time a few steps of each cell on this device for the seconds.",
+        help="Measure a few steps of each cell on this device to estimate the time.",
     )
     flops_per_second: float | None = option(
         "--flops-per-second",
@@ -281,7 +286,7 @@ class PlanOptions:
         "--on",
         group="the estimate",
         type=click.Choice(list(MACHINES)),
-        help="Estimate the time on a machine that is known by name.",
+        help="Estimate the time on this machine.",
     )
     form: Literal["text", "json", "slurm"] = option(
         "--format",
@@ -289,13 +294,13 @@ class PlanOptions:
         default="text",
         type=click.Choice(["text", "json", "slurm"]),
         show_default=True,
-        help="slurm: a job array, ready to submit.",
+        help="Form of the output; slurm prints a job array that you can submit.",
     )
     shards: int | None = option(
         "--shards",
         group="cluster",
         type=click.IntRange(1, MOST_SHARDS),
-        help="How many tasks the Slurm array has; default: one for each group of runs.",
+        help="Number of tasks of the Slurm array; default: one for each group of runs.",
     )
     time_limit: str = option(
         "--time-limit",
@@ -303,7 +308,7 @@ class PlanOptions:
         default="55m",
         metavar=TIME,
         show_default=True,
-        help="How long a task of the array runs before it requeues.",
+        help="Time after which a task of the array stops and is requeued.",
     )
 
 
@@ -323,7 +328,9 @@ class Command:
 
     def __post_init__(self) -> None:
         if self.run.shard and self.spec.search:
-            raise UserError("--shard takes a part of the final runs; search first: vdae-bench search SPEC")
+            raise UserError(
+                "--shard takes a part of the final runs and cannot search; search first with vdae-bench search SPEC"
+            )
         if self.run.train_again and self.run.shard:
             raise UserError("--train-again takes all finished runs without weights; leave out --shard")
 

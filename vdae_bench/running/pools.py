@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 SECONDS_TO_CONNECT = 30
 SECONDS_BETWEEN_BEATS = 2.0
 """Time between two notes of a worker on its progress."""
-SCHEDULER_GONE = "the scheduler is gone, or has dropped the work; start it again and repeat the command"
+SCHEDULER_GONE = "the scheduler is gone, or has lost the work; start the scheduler again and repeat the command"
 HOW_TO_INSTALL = "pip install -c constraints.txt '.[cluster]'"
 
 
@@ -104,10 +104,12 @@ def choose_pool(
         EnvironmentFault: Dask is not installed, or no scheduler answers.
     """
     if options.workers and options.scheduler:
-        raise UserError("--workers starts workers here, --scheduler uses those of a cluster; give one of them")
+        raise UserError(
+            "--workers starts workers on this machine and --scheduler uses those of a cluster; give one of the two"
+        )
     tls = (options.tls_ca, options.tls_cert, options.tls_key)
     if any(tls) and not (all(tls) and options.scheduler):
-        raise UserError("TLS takes all of --scheduler tls://HOST:PORT, --tls-ca, --tls-cert and --tls-key")
+        raise UserError("TLS needs all of --scheduler tls://HOST:PORT, --tls-ca, --tls-cert and --tls-key")
     if options.scheduler:
         return _cluster(options.scheduler, tls, context, say)
     wanted = options.workers
@@ -120,7 +122,7 @@ def choose_pool(
         return nullcontext(None)
     workers = load.workers_that_fit(wanted) if wanted else load.workers_that_pay(context.threads)
     if wanted and workers < min(wanted, load.tasks):
-        say(f"{workers} of {wanted} workers: there is no memory for more")
+        say(f"{workers} of {wanted} workers: memory does not hold more")
     return local_pool(workers, context, say) if workers > 1 else nullcontext(None)
 
 
@@ -158,7 +160,7 @@ def _cluster(
         client = Client(address, timeout=SECONDS_TO_CONNECT, security=security if ca else None)
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         remedy = (
-            "see that it runs, and that --tls-ca, --tls-cert and --tls-key are of the CA that it trusts"
+            "check that it runs, and that --tls-ca, --tls-cert and --tls-key belong to the CA that it trusts"
             if address.startswith("tls")
             else "start one with `dask scheduler`, and workers with "
             "`dask worker ADDRESS --nthreads 1 --resources CPU=1`"
@@ -167,7 +169,7 @@ def _cluster(
     with client:
         resource = "GPU" if context.device.type == "cuda" or _places(client, "GPU") else "CPU"
         if not address.startswith("tls"):
-            say("without TLS whoever reaches the scheduler's port runs code as its workers' user: docs/cluster.md")
+            say("without TLS anyone who reaches its port runs code as its workers' user; see docs/cluster.md")
         say(f"scheduler {address}, groups on its {resource} resources; dashboard: {client.dashboard_link}")
         if not _places(client, resource):
             say(f"no worker has that resource yet; `dask worker {address} --nthreads 1 --resources {resource}=1` has")

@@ -29,7 +29,7 @@ from vdae_bench.training.trainer import Interrupted
 
 SECONDS_BETWEEN_QUESTIONS = 1.0
 OUT_OF_MEMORY = (
-    "memory is full with one run alone; lower batch_size or hidden_size with --set, or take a machine with more memory"
+    "memory is full with a single run; lower batch_size or hidden_size with --set, or use a machine with more memory"
 )
 Result = TypeVar("Result")
 

@@ -72,7 +72,7 @@ def parse_shard(word: str, environment: Mapping[str, str] = os.environ) -> Shard
         told = {name: environment.get(f"SLURM_ARRAY_TASK_{name}", "") for name in names}
         if not told["ID"].isdecimal() or not told["COUNT"].isdecimal():
             raise UserError(
-                "--shard auto takes its part from SLURM_ARRAY_TASK_ID and SLURM_ARRAY_TASK_COUNT, which are not set; "
+                "--shard auto reads SLURM_ARRAY_TASK_ID and SLURM_ARRAY_TASK_COUNT, which are not set; "
                 "submit an array (vdae-bench plan SPEC --format slurm prints one), or give --shard I/N"
             )
         first, step = int(told["MIN"] or 0), int(told["STEP"] or 1) or 1
@@ -85,5 +85,5 @@ def parse_shard(word: str, environment: Mapping[str, str] = os.environ) -> Shard
         word = f"{(int(told['ID']) - first) // step + 1}/{told['COUNT']}"
     match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", word)
     if not match or not 1 <= int(match[1]) <= int(match[2]):
-        raise UserError(f"--shard takes I/N with I from 1 to N, as in --shard 3/8, or auto; not {word!r}")
+        raise UserError(f"--shard takes I/N with I from 1 to N, such as --shard 3/8, or auto, not {word!r}")
     return Shard(int(match[1]), int(match[2]))

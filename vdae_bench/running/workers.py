@@ -104,7 +104,7 @@ class LocalWorkers(Executor):
                 except BrokenProcessPool:
                     if self._ended:
                         raise
-                    self._say("a worker process was killed; another goes on from its checkpoint")
+                    self._say("a worker process was killed; another continues from its checkpoint")
                     pool.shutdown(wait=False)
                     pool = self._start()
                     if self._ended:  # meanwhile

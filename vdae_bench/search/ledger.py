@@ -51,10 +51,10 @@ def only_search_in(folder: Path, say: Callable[[str], None] = lambda line: None)
         except Held as held:
             if held.lives:
                 raise EnvironmentFault(
-                    f"another search works in {folder} ({held}); wait for its end, or give another --results"
+                    f"another search works in {folder} ({held}); wait until it ends, or give another --results"
                 ) from None
             if not said:
-                say(f"another search may work in {folder} ({held}): waiting {SECONDS_TO_DEATH:.0f} s for a sign of it")
+                say(f"another search may work in {folder} ({held}): waiting {SECONDS_TO_DEATH:.0f} s to be sure")
                 said = True
             time.sleep(1)  # on another machine: its next beat tells, or that there is none
     with lease.kept():
@@ -197,8 +197,8 @@ def answering(study: Study, storage: BaseStorage) -> Iterator[None]:
             raise
         reason = redacted(first_line(error.__cause__ or error))
         raise EnvironmentFault(
-            f"the storage of study {study.name} does not answer ({reason}); what it holds is kept: "
-            "give the same command again once it does"
+            f"the storage of study {study.name} does not answer ({reason}); its trials are kept: "
+            "give the same command again when it answers"
         ) from error
 
 

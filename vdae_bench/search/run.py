@@ -106,7 +106,7 @@ def _open(study: Study, storage: BaseStorage, there: Winner | None) -> Ledger:
         known = {**ledger.asked(), **{number: trial.parameters for number, trial in ledger.ended().items()}}
         wrong = [number for number, parameters in known.items() if not study.has(parameters)]
         if wrong:
-            raise ValueError(f"parameters of trial {wrong[0]} are not of its space")
+            raise ValueError(f"parameters of trial {wrong[0]} are not in its space")
     return ledger
 
 

@@ -84,7 +84,7 @@ def run_studies(studies: Sequence[Study], context: RunContext, options: RunOptio
             except (VdaeBenchError, RuntimeError, MemoryError, OSError) as error:
                 failures.append(f"{study.slug}: {error}")
     if failures:
-        raise Failed("not all searches came to a result:\n  " + "\n  ".join(failures))
+        raise Failed("not all searches finished with a result:\n  " + "\n  ".join(failures))
 
 
 def load_of(studies: Sequence[Study], context: RunContext) -> Load:
@@ -111,7 +111,7 @@ def take_winners(spec: SweepSpec, store: Store, asked: bool | None, quiet: bool)
             of = f"{len(found.searched)} of {counted(cells, 'cell')}"
             said = f"searched hyper-parameters for {of}, from {place} (or --no-search)"
         else:
-            said = "its hyper-parameter search is not run; --search runs it"
+            said = "its hyper-parameter search does not run; give --search to run it"
         click.echo(f"{spec.name}: {said}", err=True)
     return found
 

@@ -190,7 +190,9 @@ def studies_to_run(spec: SweepSpec, *, compare: bool) -> list[Study]:
     assert spec.search is not None
     for name in spec.protocol.overrides:
         if name in spec.search.parameters:
-            raise UserError(f"{name} is searched; leave out --set {name}=..., or take it from the search's parameters")
+            raise UserError(
+                f"{name} is searched; leave out --set {name}=..., or remove it from the parameters of the search"
+            )
     return [study for each in own for study in (each, *(_compared(each, spec.search) if compare else ()))]
 
 

@@ -250,7 +250,7 @@ def write_winner(path: Path, winner: Winner) -> None:
     """
     content = winner_json(winner).encode()
     if _parse(content, path.name) is None:
-        raise EnvironmentFault(f"{path} would not be read again; change the values of the search's parameters")
+        raise EnvironmentFault(f"{path} could not be read again; change the values of the search's parameters")
     set_aside(path)
     atomic.write(path, content)
 
@@ -293,7 +293,7 @@ def frozen(study: Study, store: Store) -> Winner | None:
             "take the spec back, or give --no-search"
         )
     if found and not study.has(found.chosen):
-        raise UserError(f"{path} is damaged: what it chose is not of its space; take it from a backup, or delete it")
+        raise UserError(f"{path} is damaged: its choice is not in its space; take the file from a backup, or delete it")
     return found
 
 

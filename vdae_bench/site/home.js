@@ -47,7 +47,7 @@ function chart(box, unit, lines) {
   const axis = { stroke: () => look("--ink"), grid: { stroke: () => look("--line"), width: 1 }, ticks: { stroke: () => look("--line"), width: 1 } };
   const settled = lines.flatMap((line) => line.y.slice(Math.floor(line.y.length / 10))).filter((each) => each != null);
   if (!settled.length) {
-    box.append("No point of it is finite.");
+    box.append("No point of this curve is finite.");
     return;
   }
   const low = Math.min(...settled), high = Math.max(...settled), margin = 0.05 * (high - low) || 1;
@@ -134,7 +134,7 @@ function show() {
   state.page = Math.min(state.page, pages - 1);
   const here = rows.slice(state.page * PAGE, (state.page + 1) * PAGE);
   by("table").tBodies[0].replaceChildren(...here.map(line));
-  by("count").textContent = `${rows.length} of ${data.rows.length} cells. A method's name opens its runs with their samples, curves and settings; column heads sort.`;
+  by("count").textContent = `${rows.length} of ${data.rows.length} cells. Click a method to see its runs with their samples, curves and settings, or a column head to sort.`;
   by("pages").hidden = pages === 1;
   by("page").textContent = `${state.page + 1} of ${pages}`;
   by("before").disabled = state.page === 0;
@@ -237,8 +237,8 @@ function record(run) {
 }
 function pictures(run) {
   const head = make("h3", {}, "Samples and reconstructions");
-  if (!run.pictures) return [head, make("p", {}, "There was no room for its pictures on this page; they are in the results folder, ", make("code", {}, run.evidence), ".")];
-  if (!run.pictures.length) return [head, make("p", {}, "It left none.")];
+  if (!run.pictures) return [head, make("p", {}, "This page has no room for the run's pictures; they are in the results folder, ", make("code", {}, run.evidence), ".")];
+  if (!run.pictures.length) return [head, make("p", {}, "This run left no samples.")];
   const box = make("div", { class: "pictures" });
   for (const each of run.pictures) {
     const image = make("img", { alt: each.title, src: each.data, width: String(2 * each.width), height: String(2 * each.height) });
@@ -310,7 +310,7 @@ function draw(now) {
     if (drawn.get(each.id)?.key === key) continue;
     drawn.set(each.id, { box, key });
     const lines = each.curves.map((line) => ({ label: line.label, colour: line.colour, x: line.epoch, y: line.validation }));
-    lines.length ? chart(box, each.unit, lines) : box.replaceChildren("Its curve comes with its first checkpoint.");
+    lines.length ? chart(box, each.unit, lines) : box.replaceChildren("The curve appears with the first checkpoint.");
   }
 }
 async function ask() {

@@ -82,7 +82,7 @@ def serving(watch: Watch, port: int = 0) -> Iterator[str]:
         server = _Server(watch, port)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise EnvironmentFault(f"port {port} of {HOST} cannot be had ({reason}); give another with --port") from None
+        raise EnvironmentFault(f"port {port} of {HOST} cannot be used ({reason}); give another with --port") from None
     with server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True)
         thread.start()

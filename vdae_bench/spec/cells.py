@@ -23,7 +23,7 @@ from vdae_bench.spec.sweep import CELL_AXES, Cell
 from vdae_bench.system.words import nearest
 from vdae_bench.system.yaml_file import Location
 
-KNOWN_OPTIONS = "; axes are dataset, method, latents and what vdae-bench list options shows"
+KNOWN_OPTIONS = "; the axes are dataset, method, latents and the names that vdae-bench list options prints"
 NoteFault = Callable[[Location, str], None]
 SCALARS = (str, int, float)
 Entry = tuple[Location, Any]
@@ -65,7 +65,7 @@ class CellBuilder:
         """The cells that are right; what is wrong is noted."""
         count = len(written.include) + sum(math.prod(map(len, grid.values())) for grid in written.grid)
         if count > MAX_CELLS:
-            most = f"where {MAX_CELLS:,} are the most; make several of it"
+            most = f"more than the limit of {MAX_CELLS:,}; make several specs of it"
             self._fault(("grid",), f"the sweep has {count:,} cells, {most}")
             self.whole = self.methods_whole = False
             return []
@@ -84,10 +84,10 @@ class CellBuilder:
             # By the name as the file systems see it that know no capital letters.
             twin = cells.setdefault(built.slug.casefold(), built)
             if twin != built or twin.slug != built.slug:
-                what = f"two cells have one name, {built.slug}, and would have one folder: leave one out"
+                what = f"two cells have the same name, {built.slug}, and would share a folder; leave one out"
                 self._fault(candidate.at, what)
             elif twin.hyperparameters != built.hyperparameters:
-                what = f"cell {built.slug} is there twice with different hyperparameters: make two specs"
+                what = f"cell {built.slug} is there twice with different hyperparameters; make two specs"
                 self._fault(candidate.at, what)
         for index, pattern in enumerate(written.exclude):
             if index not in matched:
@@ -134,7 +134,7 @@ class CellBuilder:
                 entries[axis] = entry
         for name, value in cell.options.items():
             if name in CELL_AXES:
-                self._fault((*at, "options", name), f"{name} is no option; put it beside options")
+                self._fault((*at, "options", name), f"{name} is not an option; put it beside options")
                 self.whole = False
                 continue
             self._named.setdefault(name, []).append(value)
@@ -184,7 +184,7 @@ class CellBuilder:
         """Say why a pattern excludes nothing: a word that is none, a value that no cell has, or all of it together."""
         wanted = _wanted(pattern)
         if not wanted and not self._lost_in(at):
-            self._fault(at, "this pattern is empty; give the axes of the cells to leave out")
+            self._fault(at, "this pattern is empty; give the axes of the cells that you want to exclude")
         strange = False
         for axis, value in wanted.items():
             place = (*at, axis) if axis in CELL_AXES else (*at, "options", axis)
@@ -199,7 +199,7 @@ class CellBuilder:
                 self._fault(place, sentence)
                 strange = True
         if wanted and not strange and self.whole and not self._lost_in(at):
-            self._fault(at, "no cell has all of this together, so that it excludes nothing; leave it out")
+            self._fault(at, "no cell has all of these values, so the pattern excludes nothing; leave it out")
 
     def _values(self, axis: str) -> list[Any]:
         """The values that cells have on an axis: those written, and an option's default."""
@@ -224,7 +224,7 @@ def _method_of(value: Any) -> Method | None:
 def _who_has(option: str) -> str:
     """Words about an axis that is an option of methods which are not in the grid; "" where it is no option."""
     ids = [method.id for method in known_methods() if option in method.options]
-    return f": no method of this grid has that option, which is of {', '.join(ids)}" if ids else ""
+    return f": no method of this grid has that option, which belongs to {', '.join(ids)}" if ids else ""
 
 
 def _fault_of_entry(axis: str, value: Any) -> str:
@@ -233,7 +233,7 @@ def _fault_of_entry(axis: str, value: Any) -> str:
         whole = isinstance(value, int) and not isinstance(value, bool)
         return "" if whole else f"latents must be whole numbers, not {value!r}"
     if not isinstance(value, str):
-        return f"{'a data set' if axis == 'dataset' else 'a method'} is named by a word, not {value!r}"
+        return f"{'a data set' if axis == 'dataset' else 'a method'} is given by its name, not {value!r}"
     try:
         if axis == "dataset":
             parse_dataset_id(value)

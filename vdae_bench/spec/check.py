@@ -60,7 +60,7 @@ def find_spec(word: str) -> Path:
         raise UserError(f"{word} is a pipe or a device, which cannot be read again; write the spec to a .yaml file")
     if path.suffix in (".yaml", ".yml"):
         raise UserError(f"there is no spec file {word}; give a YAML file or the name of a shipped sweep")
-    raise UserError(f"there is no sweep {word!r}{nearest(word, shipped)}; shipped are {', '.join(shipped)}")
+    raise UserError(f"there is no sweep {word!r}{nearest(word, shipped)}; the shipped sweeps are {', '.join(shipped)}")
 
 
 def shipped_sweeps() -> list[str]:
@@ -191,7 +191,7 @@ class _Checker:
     def _read(self) -> SpecFile:
         """The file by its schema, without what is at fault: that is noted."""
         if not isinstance(self.file.content, dict):
-            self.fault((), "a sweep spec is a mapping with version, name, grid, ...")
+            self.fault((), "a sweep spec is a mapping with the keys version, name, grid, ...")
             self.raise_faults()
         content = {key: value for key, value in self.file.content.items() if value is not None}
         self.one_grid = isinstance(content.get("grid"), dict)
@@ -224,7 +224,7 @@ class _Checker:
             fields = dict(written.protocol)
             base = fields.pop("base", base)
         elif written.protocol is not None:
-            what = "a protocol is a name, or a mapping of the fields that differ"
+            what = "a protocol is a name, or a mapping with the fields that differ"
             self.fault(("protocol",), f"{what}, not {shown(written.protocol)}")
         if name is not None and name != base:
             base, fields = name, {}  # a protocol chosen on the command line replaces the file's
@@ -292,18 +292,18 @@ class _Checker:
         for index, axis in enumerate(search.share):
             if not (isinstance(axis, str) and (axis in CELL_AXES or axis in options)):
                 hint = nearest(axis, [*CELL_AXES, *sorted(options)])
-                self.fault(("search", "share", index), f"{axis!r} is no axis of this sweep{hint}")
+                self.fault(("search", "share", index), f"{axis!r} is not an axis of this sweep{hint}")
         studies = math.prod(len(values) or 1 for values in search.compare.model_dump().values()) * len(cells)
         if studies > MAX_CELLS:
             self.fault(
                 ("search", "compare"),
-                f"it compares {studies:,} studies, where {MAX_CELLS:,} are the most; leave some out",
+                f"it compares {studies:,} studies, more than the limit of {MAX_CELLS:,}; leave some out",
             )
         trained = [cell.slug for cell in cells if get_method(cell.method).trains]
         if search.cell is not None and search.share:
             self.fault(("search", "cell"), "give share or cell, not both")
         elif search.cell is not None and search.cell not in trained and cells and builder.whole:
-            what = f"{search.cell!r} is no cell of this sweep that trains{nearest(search.cell, trained)}"
+            what = f"{search.cell!r} is not a cell of this sweep that trains{nearest(search.cell, trained)}"
             self.fault(("search", "cell"), f"{what}; cells are {', '.join(trained)}")
 
 
@@ -318,7 +318,7 @@ def _faults_of_space(name: str, space: Range | Choices, vocabulary: Vocabulary) 
         wrong = [value for value in space.values if value not in values]
         yield from (f"a value is a word or a number, not {shown(value)}" for value in wrong)
         if len(set(values)) < len(values):
-            yield f"a value is there twice in {values}; write each once"
+            yield f"a value is there twice in {values}; write each value once"
     else:
         yield from space.faults
         values = [space.min, space.max]
@@ -350,8 +350,8 @@ def faults_of_overrides(
         if name in known:
             continue
         if not vocabulary.find(name):
-            hint = nearest(name, [*known, *vocabulary.own]) or "; vdae-bench list hyperparameters has those there are"
-            yield name, f"{name!r} is no field of a protocol and no hyper-parameter{hint}"
+            hint = nearest(name, [*known, *vocabulary.own]) or "; vdae-bench list hyperparameters prints the known ones"
+            yield name, f"{name!r} is neither a field of a protocol nor a hyper-parameter{hint}"
         elif fault := vocabulary.fault(name, value) or vocabulary.fault_of_none(name):
             yield name, f"{name}: {fault}"
     try:
@@ -404,7 +404,7 @@ KINDS = {
     "list_type": "this is a list, as in [a, b]",
 }
 """Pydantic's words for kinds of values, in those of YAML."""
-MISSING = {"distribution": "; it is log_uniform_values, uniform or int_uniform"}
+MISSING = {"distribution": "; use log_uniform_values, uniform or int_uniform"}
 """Remedies for keys that are missing."""
 
 

@@ -98,9 +98,13 @@ class StudyGrid(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     sampler: list[Literal["gp", "tpe", "random"]] = []
+    """Samplers to compare."""
     seed: list[Annotated[Whole, Field(ge=0, le=MAX_SEEDS)]] = []
+    """Seeds of searches to compare."""
     epochs: list[Annotated[Whole, Field(ge=1)]] = []
+    """Lengths of trials to compare."""
     batch: list[Annotated[Whole, Field(ge=1, le=256)]] = []
+    """Numbers of trials proposed together, to compare."""
 
 
 class SearchSpec(BaseModel):
@@ -117,21 +121,21 @@ class SearchSpec(BaseModel):
     trials: Whole = Field(ge=1, le=MAX_TRIALS)
     """Number of trials in total, across resumes."""
     epochs: Whole | None = Field(default=None, ge=1)
-    """Epochs of a trial; None takes the protocol's."""
+    """Epochs of a trial; None takes those of the protocol."""
     batch: Whole = Field(default=8, ge=1, le=256)
-    """Trials asked together, before any of them is told; those of one architecture train as replicas of one model."""
+    """Number of trials that are proposed together; those of one architecture train as replicas of one model."""
     pruning: bool = True
-    """Trials that fall behind the median of the others are stopped early."""
+    """Stop trials early that fall behind the median of the others."""
     seed: Whole = Field(default=0, ge=0, le=MAX_SEEDS)
     """Seed of the proposals and of the trials."""
     share: list[Any] = []
-    """Axes over which cells share one study, run on the first of them."""
+    """Axes whose cells share one study, which runs on the first of these cells."""
     cell: str | None = None
-    """Slug of the one cell whose study serves all."""
+    """Name of a cell, whose study then serves all cells."""
     compare: StudyGrid = StudyGrid()
-    """More studies beside this one, to compare samplers and lengths."""
+    """More studies beside this one, to compare samplers, seeds and lengths."""
     parameters: dict[str, Space] = Field(min_length=1)
-    """The hyper-parameters that are searched, each with its interval or set."""
+    """Hyper-parameters to search, each with its interval or set."""
 
 
 class CellPattern(BaseModel):
@@ -144,7 +148,7 @@ class CellPattern(BaseModel):
     method: str | None = None
     """Id of the method, as `lvdae`."""
     latents: Whole | None = None
-    """Number m of latents; 784, all pixels of MNIST, for methods with a flow for an encoder."""
+    """Number m of latents; 784, all pixels of MNIST, for methods whose encoder is a flow."""
     options: dict[str, Any] = {}
     """Options of the method that are not the default."""
 
@@ -153,7 +157,7 @@ class CellSpec(CellPattern):
     """A cell written out under `include`."""
 
     hyperparameters: dict[str, Any] = {}
-    """Hyper-parameters of this cell alone; they win over those of the sweep."""
+    """Hyper-parameters of this cell only; they override those of the sweep."""
 
 
 NOT_SWEEPS = ("bench", "chaos", "records", "claims", "index")
@@ -180,15 +184,15 @@ class OwnDataset(BaseModel):
     train: str
     """Training images: a `.npy` file of uint8 (count, rows, columns), a `.npz` file, or a folder of pictures."""
     test: str
-    """Test images, likewise."""
+    """Test images, in one of the same forms."""
     train_labels: str | None = None
-    """Classes of the training images, a `.npy` or `.npz` file; a folder's subfolders are classes without it."""
+    """Classes of the training images, a `.npy` or `.npz` file; without it, subfolders of a folder are classes."""
     test_labels: str | None = None
-    """Classes of the test images, likewise."""
+    """Classes of the test images, in the same form."""
     validation_images: Whole | None = Field(default=None, ge=1)
-    """How many at the end of the training images are held out; None takes a sixth, at most 10,000."""
+    """Number of images held out at the end of the training images; None takes a sixth, and at most 10,000."""
     sha256: str | None = None
-    """Checksum that the images must have, as `vdae-bench validate` prints it; None takes what is there."""
+    """Checksum that the images must have, as `vdae-bench validate` prints it; None accepts any images."""
 
 
 class SpecFile(BaseModel):
@@ -201,20 +205,20 @@ class SpecFile(BaseModel):
     name: Annotated[str, AfterValidator(_plain_name)] = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     """Name of the sweep, and of its folder of results: lower-case letters, digits, `.`, `_`, `-`."""
     description: str = ""
-    """A line on what the sweep is for, which its page and `vdae-bench list sweeps` show."""
+    """One line on the purpose of the sweep, which its page and `vdae-bench list sweeps` show."""
     datasets: dict[str, OwnDataset] = Field(default={}, max_length=100)
-    """The user's own images by name; `mine` is then the data sets `binary-mine` and `continuous-mine`."""
+    """Your own images by name; the name `mine` gives the data sets `binary-mine` and `continuous-mine`."""
     grid: list[dict[str, Annotated[list[Any], Field(min_length=1)]]] = []
-    """Lists of `dataset`, `method`, `latents` and any option, multiplied out to cells; or a list of such grids."""
+    """Lists of `dataset`, `method`, `latents` and options, whose combinations are the cells; or a list of grids."""
     include: list[CellSpec] = Field(default=[], max_length=MAX_CELLS)
-    """Cells beside the grid."""
+    """Cells in addition to the grid."""
     exclude: list[CellPattern] = Field(default=[], max_length=MAX_CELLS // 10)
-    """Patterns of cells that are taken away from the grid."""
+    """Patterns of cells to leave out of the grid."""
     protocol: Any = None
-    """A name, or a mapping of the fields that differ."""
+    """The name of a protocol, or a mapping with a base and the fields that differ."""
     hyperparameters: dict[str, Any] = {}
-    """Hyper-parameters of all cells whose methods have them; others keep their defaults."""
+    """Hyper-parameters for all cells whose methods have them; all others keep their defaults."""
     search: SearchSpec | None = None
-    """The hyper-parameter search, which runs with `--search` or by `vdae-bench search`."""
+    """The hyper-parameter search, which runs with `--search` or with `vdae-bench search`."""
     seeds: Whole | None = Field(default=None, ge=1, le=1000)
-    """How many seeds each cell has, from seed 0; None takes the protocol's."""
+    """Number of seeds for each cell, starting from seed 0; None takes that of the protocol."""

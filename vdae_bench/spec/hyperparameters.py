@@ -15,9 +15,11 @@ from vdae_bench.system.words import nearest
 
 Schedule = Literal["linear", "none"]
 
-LEARNING_RATE = Hyperparameter("learning_rate", float, 1e-3, gt=0, lt=10, meaning="at its highest, after the warm-up")
+LEARNING_RATE = Hyperparameter(
+    "learning_rate", float, 1e-3, gt=0, lt=10, meaning="learning rate at its highest, after the warm-up"
+)
 SCHEDULE: Hyperparameter[Schedule] = Hyperparameter(
-    "schedule", str, "linear", choices=get_args(Schedule), meaning="of the learning rate after the warm-up"
+    "schedule", str, "linear", choices=get_args(Schedule), meaning="schedule of the learning rate after the warm-up"
 )
 ADAM_BETA2 = Hyperparameter("adam_beta2", float, 0.999, ge=0, lt=1, meaning="decay of Adam's second moment")
 ADAM_EPS = Hyperparameter("adam_eps", float, 1e-8, gt=0, lt=1, meaning="Adam's epsilon")
@@ -38,7 +40,9 @@ def hyperparameters_of(method: Method, options: Mapping[str, Any] | None = None)
     own = method.hyperparameters_with(options or {})
     for each in own:
         if each.name in RESERVED_NAMES:
-            raise UserError(f"method {method.id} calls a hyper-parameter {each.name!r}, which is taken; rename it")
+            raise UserError(
+                f"method {method.id} calls a hyper-parameter {each.name!r}, but that name is taken; rename it"
+            )
     return {each.name: each for each in (*OPTIMISER, *own)}
 
 

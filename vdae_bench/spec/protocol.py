@@ -174,7 +174,9 @@ def _from_file(path: Path) -> Protocol:
     """A user's protocol, named as its file is; its results have a folder of that name."""
     file, name = YamlFile.read(path), path.stem
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name) or not is_plain(name):
-        raise UserError(f"{path}: a protocol is named as its file is, with small letters, digits, '.', '_' and '-'")
+        raise UserError(
+            f"{path}: a protocol has the name of its file; use lower-case letters, digits, '.', '_' and '-'"
+        )
     if name in NOT_PROTOCOLS or Path(name).suffix in PAGES:
         raise UserError(f"{path}: {name} is the name of another folder, or of a page; give the file another one")
     if name in PROTOCOLS:
@@ -242,7 +244,7 @@ def with_limits(protocol: Protocol, *, searched: bool = False) -> Protocol:
     """Say what results of this protocol cannot show, from what it is; `searched`: its hyper-parameters are winners."""
     limits = []
     if protocol.base == "smoke":
-        limits.append("anything: a few hundred images and a handful of steps; these numbers mean nothing")
+        limits.append("anything: it has a few hundred images and a handful of steps, so these numbers mean nothing")
     else:
         if protocol.epochs < PAPER_EPOCHS:
             smaller = ", with smaller networks" if protocol.hyperparameters else ""
@@ -252,7 +254,7 @@ def with_limits(protocol: Protocol, *, searched: bool = False) -> Protocol:
             )
         if protocol.epochs < EPOCHS_TO_ORDER:
             stop = f"{counted(protocol.epochs, 'epoch')} {'stops' if protocol.epochs == 1 else 'stop'}"
-            limits.append(f"which method is better: {stop} while all curves still fall")
+            limits.append(f"which method is better: {stop} while all curves are still falling")
         if protocol.seeds < PAPER_SEEDS:
             limits.append(f"small differences: {counted(protocol.seeds, 'seed')}, where the paper has {PAPER_SEEDS}")
     return protocol.model_copy(update={"cannot_show": tuple(limits)})

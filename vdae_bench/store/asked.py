@@ -76,7 +76,7 @@ def read_asked(store: Layout, sweep: str, protocol: str) -> Asked | None:
 def damaged_asked(store: Layout, sweep: str, protocol: str) -> Iterator[str]:
     """A sentence about a file of runs asked for that cannot be read."""
     if atomic.is_there(store.asked(sweep, protocol)) and read_asked(store, sweep, protocol) is None:
-        yield "it does not say which runs were asked for; give the sweep's command again, or delete it"
+        yield "it does not say which runs were asked for; give the sweep's command again, or delete the file"
 
 
 def write_asked(store: Layout, sweep: str, protocol: str, asked: Asked) -> None:

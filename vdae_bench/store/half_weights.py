@@ -44,9 +44,9 @@ def read_half(path: Path) -> dict[str, Any]:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
             kept = file.metadata() or {}
     except SafetensorError:
-        raise Unfit("no file of tensors") from None
+        raise Unfit("not a file of tensors") from None
     if kept.get("sha256") != _sha256(state):
-        raise Unfit("torn, changed or of an older version")
+        raise Unfit("damaged, changed or of an older version")
     whole = {name: value.float() if value.dtype == torch.float16 else value for name, value in state.items()}
     return {"run_digest": kept.get("run_digest"), "state": whole}
 

@@ -49,7 +49,9 @@ class Layout:
         """
         for name in (sweep, protocol, cell):
             if not is_plain(name):
-                raise UserError(f"{name!r} cannot name a folder of results; use letters, digits, '-', '_', '+' and '.'")
+                raise UserError(
+                    f"{name!r} cannot be the name of a results folder; use letters, digits, '-', '_', '+' and '.'"
+                )
         return self.root / sweep / protocol / cell
 
     def path(self, sweep: str, protocol: str, cell: str, seed: int) -> Path:

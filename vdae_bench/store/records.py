@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 def _plain(name: str) -> str:
     if not is_plain(name):
-        raise ValueError("it is a name that no record can have")
+        raise ValueError("a record cannot have this name")
     return name
 
 
@@ -74,19 +74,19 @@ class TestMetrics(BaseModel):
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
     neg_elbo_nats: float | None
-    """-ELBO on the test images, in nats an image; null for a flow, whose log p(x) is exact."""
+    """-ELBO on the test images, in nats for each image; null for a flow, whose log p(x) is exact."""
     nll_nats: float
-    """NLL in nats an image: importance-sampled with K samples, or exact for a flow."""
+    """NLL in nats for each image: importance-sampled with K samples, or exact for a flow."""
     neg_elbo_bits_per_dim: float | None
     """The same -ELBO in bits for each pixel; null for binary data."""
     nll_bits_per_dim: float | None
     """The same NLL in bits for each pixel; null for binary data."""
     effective_sample_size: float
-    """How many of the K samples count, mean over images."""
+    """Effective number of the K samples, as a mean over images."""
     nll_standard_error_nats: float = 0.0
     """Standard error of the NLL over images."""
     nll_bias_nats: float = 0.0
-    """First-order estimate of how much too high the NLL is, for K is finite."""
+    """First-order estimate of how much too high the NLL is because K is finite."""
     neg_elbo_standard_error_nats: float | None = None
     """Standard error of the -ELBO over images."""
     nll_standard_error_covers: Literal["gap", "level"] = "gap"
@@ -107,7 +107,7 @@ class TestMetrics(BaseModel):
             nats, bits = getattr(self, f"{score}_nats"), getattr(self, f"{score}_bits_per_dim")
             if nats is None or bits is None:
                 if nats is None and bits is not None:
-                    yield f"its {score} has bits/dim and no nats"
+                    yield f"its {score} has bits/dim but no nats"
             elif dims and abs(bits_per_dim(nats, dims) - bits) > ROUNDING * (1 + abs(bits)):
                 yield f"its {score} of {nats:g} nats is not {bits:g} bits/dim"
 
@@ -136,7 +136,7 @@ class Metrics(BaseModel):
 
 
 class Curve(BaseModel):
-    """-ELBO at beta = 1 by epoch (1, 2, ...), in nats an image; null where it was not finite.
+    """-ELBO at beta = 1 by epoch (1, 2, ...), in nats for each image; null if it was not finite.
 
     The Jacobians of L-VDAE's validation points are of a part of the images: of one that moves on from epoch to epoch,
     and of all after the last (`rotating`), or in older records of the same in every epoch (`fixed`).
@@ -156,7 +156,7 @@ class Curve(BaseModel):
         columns = [self.train_neg_elbo_nats, self.validation_neg_elbo_nats]
         columns += [] if self.validation_standard_error_nats is None else [self.validation_standard_error_nats]
         if any(len(column) != len(self.epoch) for column in columns):
-            raise ValueError("its columns are not of one length")
+            raise ValueError("its columns have different lengths")
         return self
 
 
@@ -166,11 +166,11 @@ class Cost(BaseModel):
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
     train_seconds: float = Field(ge=0)
-    """Seconds of training by the clock, validation aside."""
+    """Seconds of training by the clock, without validation."""
     evaluation_seconds: float = Field(ge=0)
     """Seconds of the test by the clock."""
     train_flops: int = Field(ge=0)
-    """FLOPs of training, of matrix products and convolutions."""
+    """FLOPs of training, counting matrix products and convolutions."""
     validation_seconds: float = Field(default=0.0, ge=0)
     """Seconds of validation during training by the clock."""
     evaluation_flops: int = Field(default=0, ge=0)
@@ -203,7 +203,7 @@ class Record(BaseModel):
     schema_: int
     """Version of this format."""
     status: Literal["completed", "diverged"]
-    """`diverged` where the loss was not finite; a flag then says where."""
+    """`diverged` if the loss was not finite; a flag then says at which step."""
     cell: RecordedCell
     """Data set, method, latents and options."""
     seed: int
@@ -211,21 +211,21 @@ class Record(BaseModel):
     protocol: dict[str, Any]
     """The resolved protocol, field by field."""
     hyperparameters: dict[str, str | int | float | bool | None]
-    """Values it trained with, and in `source` where they are from: the spec, or a search by its digest."""
+    """Values that the run trained with; `source` says where they come from: the spec, or a search by its digest."""
     metrics: Metrics
     """Scores."""
     curve: Curve
     """-ELBO by epoch."""
     flags: list[str]
-    """Sentences on what was out of the ordinary: a jitter, a floor that was touched, a change of code on the way."""
+    """Sentences on anything unusual: a jitter, a floor that was reached, a change of code during the run."""
     cost: Cost
     """Time, FLOPs and machine."""
     provenance: dict[str, Any]
-    """Where it is from: commit, libraries, machine, data checksum, command, start, and `run_digest`, its identity."""
+    """Origin of the run: commit, libraries, machine, data checksum, command, start, and its identity, `run_digest`."""
     method_version: int | None = None
-    """The version of the method that ran, which its identity has too; older records do not say it."""
+    """The version of the method that ran, which is also part of the identity; older records do not have it."""
     method_title: str | None = None
-    """The title of the cell's method as it was when this ran; None in records from before it was kept."""
+    """The title of the method at the time of the run; None in older records."""
 
     @model_validator(mode="after")
     def _of_this_world(self) -> Record:
@@ -259,7 +259,7 @@ def to_checked_json(record: Record) -> str:
     except ValueError as error:
         raise EnvironmentFault(
             f"the record of {record.cell.dataset} {record.cell.method} {record.cell.latents}, seed {record.seed}, "
-            f"would not be read again ({_reason(error)}); change what makes it so in the command, the spec or the "
+            f"could not be read again ({_reason(error)}); change what causes this in the command, the spec or the "
             "plug-in"
         ) from None
     return text
@@ -273,11 +273,11 @@ def parse(text: str) -> Record:
     """
     content = strict_json.unsealed(text)
     if "schema" not in content:
-        raise ValueError("it is no record")
+        raise ValueError("it is not a record")
     schema = content.pop("schema")
     if schema != RECORD_SCHEMA or isinstance(schema, bool):
         raise ValueError(
-            f"its schema is {schema!r}, this version knows {RECORD_SCHEMA}: read it with the vdae-bench it is from"
+            f"its schema is {schema!r}, this version knows {RECORD_SCHEMA}: read it with the vdae-bench that wrote it"
         )
     record = Record.model_validate({**content, "schema_": schema})
     if isinstance(command := record.provenance.get("command"), str):  # versions before this wrote it as it was typed
@@ -323,7 +323,7 @@ class Store(Layout):
             for path, record, _ in staged:
                 if not self._is_kept(path, record):
                     raise EnvironmentFault(
-                        f"{path} was published and is not found there; see what else writes or moves {self.root}, "
+                        f"{path} was written and is no longer there; find out what else writes or moves {self.root}, "
                         "and give the same command again"
                     )
         finally:
@@ -404,7 +404,7 @@ def _move_aside(path: Path, run_digest: str) -> None:
     try:
         content = content_of(moved)
     except Unfit as error:
-        _log.warning("%s is not used, for %s; it is kept as %s", path, error, moved.name)
+        _log.warning("%s is not used, because %s; it is kept as %s", path, error, moved.name)
         return
     except OSError:  # then back with it: it may be a good one
         if _put_where_nothing_is(path, moved):
@@ -431,7 +431,7 @@ def _aside(path: Path, content: bytes, label: str) -> Path:
     """A name that goes with the content, so that two processes keep the same under the same."""
     label = label if label.isalnum() else "unnamed"  # a digest that a hostile record has may be a path
     aside = path.with_name(f"{path.stem}.superseded-{label}-{hashlib.sha256(content).hexdigest()[:8]}{path.suffix}")
-    _log.warning("%s is of another run, spec or version, or torn: it is kept as %s", path, aside.name)
+    _log.warning("%s belongs to another run, spec or version, or is damaged: it is kept as %s", path, aside.name)
     return aside
 
 

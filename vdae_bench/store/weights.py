@@ -55,7 +55,7 @@ def load_model(record: Path, run_digest: str, method: str, problem: Problem) -> 
     path = half_weights_path(record) if half else path
     model = get_method(method).model(problem)
     if not load_if_fitting(model, _state(path, run_digest, half=half)):
-        raise UserError(f"the weights in {path} are of another network, or not finite; {AGAIN}")
+        raise UserError(f"the weights in {path} belong to another network, or are not finite; {AGAIN}")
     return model.eval().requires_grad_(False)
 
 
@@ -64,11 +64,11 @@ def _state(path: Path, run_digest: str, *, half: bool) -> Any:
     try:
         content = read_half(path) if half else read_tensors(path)
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"there are no weights in {path}, which only a run in training keeps; {AGAIN}") from None
+        raise UserError(f"there are no weights in {path}, which only training can keep; {AGAIN}") from None
     except OSError as error:
         raise atomic.cannot_read(path, error) from error
     except Unfit as error:
-        raise UserError(f"{path} is not used, for it is {error}; {AGAIN}") from None
+        raise UserError(f"{path} is not used, because it is {error}; {AGAIN}") from None
     if content.get("run_digest") != run_digest:
-        raise UserError(f"the weights in {path} are of another run than the record; {AGAIN}")
+        raise UserError(f"the weights in {path} belong to another run than the record; {AGAIN}")
     return content.get("state")

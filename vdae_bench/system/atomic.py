@@ -202,7 +202,7 @@ def is_there(path: Path) -> bool:
 def cannot_read(path: Path, error: OSError) -> EnvironmentFault:
     """The error that a user reads about a file that is there and cannot be read."""
     return EnvironmentFault(
-        f"cannot read {path}: {error.strerror}; it stays as it is: permit it, or wait for the disk, "
+        f"cannot read {path}: {error.strerror}; it stays as it is: change its permissions, or wait for the disk, "
         "and give the same command again"
     )
 
@@ -215,7 +215,9 @@ def discard(path: Path) -> None:
 
 def fault(path: Path, error: OSError, option: str = "--results") -> EnvironmentFault:
     """The error that a user reads about a file that cannot be written."""
-    return EnvironmentFault(f"cannot write {path}: {error.strerror}; free or permit it, or choose another {option}")
+    return EnvironmentFault(
+        f"cannot write {path}: {error.strerror}; free space, change permissions, or choose another {option}"
+    )
 
 
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)

@@ -33,10 +33,10 @@ def choose(name: Choice) -> torch.device:
         UserError: there is no such GPU, or it cannot do what is needed.
     """
     if name == "mps":
-        raise UserError("Apple's GPU has no float64, in which losses and scores are summed; use --device cpu")
+        raise UserError("Apple's GPU has no float64, which losses and scores need; use --device cpu")
     there = torch.cuda.is_available()
     if name == "cuda" and not there:
-        raise UserError("there is no CUDA device here; use --device cpu")
+        raise UserError("this machine has no CUDA device; use --device cpu")
     return torch.device("cuda" if there and name != "cpu" else "cpu")
 
 

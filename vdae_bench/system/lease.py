@@ -81,8 +81,8 @@ class Lease:
         number, place = other.get("process", "?"), str(other.get("host", "another machine")).partition(" ")[0]
         if self._is_here(other) and processes.is_stopped(number):
             return (
-                f"process {number} on {place} holds it and is stopped; `kill -CONT {number}` lets it go on, "
-                f"`kill -KILL {number}` gives its work free"
+                f"process {number} on {place} holds it and is stopped; `kill -CONT {number}` lets it continue, "
+                f"`kill -KILL {number}` frees its work"
             )
         return f"process {number} on {place} works on it"
 

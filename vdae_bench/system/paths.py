@@ -33,4 +33,4 @@ def cache_folder() -> Path:
         folder = user_cache_path("vdae-bench", appauthor=False).expanduser()
         if folder.is_absolute():
             return folder
-    raise UserError("there is no folder for the cache; set HOME, or XDG_CACHE_HOME to the whole path of a folder")
+    raise UserError("there is no folder for the cache; set HOME, or set XDG_CACHE_HOME to the whole path of a folder")

@@ -61,7 +61,7 @@ def _check(value: Any, depth: int) -> None:
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise ValueError("it has text that is no Unicode") from None
+            raise ValueError("it has text that is not Unicode") from None
     elif isinstance(value, dict | list):
         if depth == DEEPEST:
             raise ValueError("nested too deep")
@@ -89,7 +89,7 @@ def unsealed(text: str | bytes) -> dict[str, Any]:
     """
     content = loads(text)
     if not isinstance(content, dict):
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is not a JSON object")
     if SEAL not in content:
         for key, value in content.items():
             others = {name: each for name, each in content.items() if name != key}
@@ -99,7 +99,7 @@ def unsealed(text: str | bytes) -> dict[str, Any]:
     written = json.dumps(content, separators=(",", ":"))
     found = content.pop(SEAL)
     if found != digest(content) or written != _without_spaces(text):  # 1e-8 is 1E-8, but no writer here writes it so
-        raise ValueError(f"its content is not that of its {SEAL}: it was changed by hand, or is damaged")
+        raise ValueError(f"its content does not agree with its {SEAL}: it was changed by hand, or is damaged")
     return content
 
 

@@ -35,7 +35,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
     try:
         return dict(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
     except Exception:  # on hostile files torch's reader fails in any way
-        raise Unfit("no file of tensors") from None
+        raise Unfit("not a file of tensors") from None
 
 
 def load_if_fitting(module: nn.Module, state: Any) -> bool:

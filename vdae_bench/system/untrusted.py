@@ -44,9 +44,9 @@ def content_of(path: Path, largest: int = LARGEST_JSON) -> bytes:
 
 def _require(status: os.stat_result, largest: int) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise Unfit("it is no regular file, but a folder, pipe or device: take it away")
+        raise Unfit("it is a folder, pipe or device and not a regular file: remove it")
     if status.st_size > largest:
-        raise Unfit(f"it has {status.st_size:,} bytes, where {largest:,} are the most")
+        raise Unfit(f"it has {status.st_size:,} bytes, more than the limit of {largest:,}")
 
 
 def with_checksum(content: bytes) -> bytes:
@@ -62,5 +62,5 @@ def without_checksum(file: bytes) -> bytes:
     """
     content, checksum = file[:-CHECKSUM_BYTES], file[-CHECKSUM_BYTES:]
     if hashlib.sha256(content).digest() != checksum:
-        raise Unfit("torn, changed or of an older version")
+        raise Unfit("damaged, changed or of an older version")
     return content

@@ -38,7 +38,7 @@ def parse_duration(text: str) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text.strip().lower())
     seconds = float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]] if match else 0.0
     if not 0 < seconds < LONGEST_SECONDS:
-        raise UserError(f"a time is written 90s, 30m or 8h, not {text[:40]!r}")
+        raise UserError(f"a time is written as 90s, 30m or 8h, not {text[:40]!r}")
     return seconds
 
 

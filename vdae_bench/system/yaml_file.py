@@ -85,7 +85,7 @@ class YamlFile:
         try:
             lines = [f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in content.items()]
         except (TypeError, ValueError) as error:
-            raise UserError(f"the spec has a value that no YAML file has ({error}); give plain values") from None
+            raise UserError(f"the spec has a value that YAML cannot hold ({error}); give plain values") from None
         return cls(Path("the spec"), "\n".join(lines), faults)
 
     def _plain(self, node: Any, at: Location) -> Any:
@@ -148,7 +148,7 @@ class YamlFile:
         if tag == "str" or tag not in SCALAR_TAGS:
             if not _is_unicode(node.value):
                 self._refuse(
-                    node, "a text has half a character (\\ud800 to \\udfff), which no record can keep; leave it out"
+                    node, "a text has half a character (\\ud800 to \\udfff), which a record cannot keep; leave it out"
                 )
             return node.value
         try:
@@ -181,8 +181,8 @@ def listed(path: Path, faults: Iterable[Fault]) -> str:
 def _about_tag(node: Any, tag: str) -> str:
     written = f"!!{tag}" if str(node.tag).startswith(TAG_PREFIX) else tag
     if isinstance(node.value, str) and tag in ("timestamp", "value", "merge"):
-        return f"{_short(node.value)} is no word and no number here; put it in quotes"
-    return f"the tag {written} has no place here; write the plain value"
+        return f"{_short(node.value)} is neither a word nor a number here; put it in quotes"
+    return f"the tag {written} is not allowed here; write the plain value"
 
 
 def _is_unicode(text: str) -> bool:

@@ -104,7 +104,7 @@ class Checkpoint:
             path = self.path if atomic.is_there(self.path) else self.previous
             _set_aside(path, Unusable("of another form"))
             raise EnvironmentFault(
-                f"{path} was of another form and is set aside; give the same command again"
+                f"{path} has another format and was set aside; give the same command again"
             ) from error
 
     def remove(self) -> None:
@@ -121,7 +121,7 @@ def _set_aside(path: Path, reason: Exception) -> None:
     aside = path.with_name(f"{path.name}.unusable-{time.time_ns()}")
     with suppress(FileNotFoundError):
         path.replace(aside)
-        _log.warning("%s is not used, for it is %s; it is kept as %s", path, reason, aside.name)
+        _log.warning("%s is not used, because it is %s; it is kept as %s", path, reason, aside.name)
 
 
 def read_state(path: Path, identity: str | None = None) -> dict[str, Any] | None:
@@ -139,7 +139,7 @@ def read_state(path: Path, identity: str | None = None) -> dict[str, Any] | None
         return None
     content, checksum = file[:-DIGEST_BYTES], file[-DIGEST_BYTES:]
     if hashlib.sha256(content).digest() != checksum:
-        raise Unusable("torn, changed or of an older version")
+        raise Unusable("damaged, changed or of an older version")
     try:
         loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         found, state = (loaded["format"], loaded["identity"]), dict(loaded["state"])

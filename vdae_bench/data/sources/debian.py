@@ -36,7 +36,7 @@ def _take_package(dataset: ImageFiles, folder: Path, report: Report) -> None:
     absent = [program for program in PROGRAMS if shutil.which(program) is None]
     if absent:
         raise SourceError(f"this system has no {' and no '.join(absent)}")
-    report(f"fetching the Debian package {dataset.debian_package}")
+    report(f"downloading the Debian package {dataset.debian_package}")
     with TemporaryDirectory(dir=folder) as scratch:
         options = [word for option in IMPATIENT for word in ("-o", option)]
         _run(["apt-get", "-q", *options, "download", str(dataset.debian_package)], Path(scratch))

@@ -24,7 +24,7 @@ def _take(dataset: ImageFiles, mirror: str, folder: Path, report: Report) -> Non
         require_reachable(session, mirror)
         # The first fault ends it: a host that failed for one file is not waited for again.
         for file in missing_files(folder, dataset):
-            report(f"fetching {file.name} from {urlsplit(mirror).hostname}")
+            report(f"downloading {file.name} from {urlsplit(mirror).hostname}")
             transfer(partial(_take_file, session, f"{mirror.rstrip('/')}/{file.name}.gz", file, folder))
 
 

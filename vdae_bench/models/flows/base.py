@@ -117,7 +117,7 @@ class Flow(Layer):
         raise NotImplementedError
 
     def initialise_from_data(self, mean: Float[Tensor, " n"], variance: Float[Tensor, "... n"]) -> None:
-        """Start as one logistic a pixel: z_i = exp(s_i) (x_i - mean_i), of variance pi^2 / 3."""
+        """Start as one logistic for each pixel: z_i = exp(s_i) (x_i - mean_i), of variance pi^2 / 3."""
         self.start_affine_(mean, logistic_log_scale(variance))
 
 

@@ -116,7 +116,7 @@ class Continuous(StandardisedFlow):
         return self._follow(z, 1.0, 0.0)[0]
 
 
-ODE_STEPS = Hyperparameter("ode_steps", int, 8, ge=1, le=1000, meaning="Runge-Kutta steps of FFJORD")
+ODE_STEPS = Hyperparameter("ode_steps", int, 8, ge=1, le=1000, meaning="number of Runge-Kutta steps of FFJORD")
 
 
 def _continuous(problem: Problem) -> Continuous:

@@ -251,8 +251,12 @@ def _beside(half: Tensor, context: Tensor | None) -> Tensor:
     return half if context is None else torch.cat((half, context), -1)
 
 
-COUPLINGS = Hyperparameter("couplings", int, 4, ge=2, le=64, meaning="couplings of NICE and of its affine relative")
-COUPLING_LAYERS = Hyperparameter("coupling_layers", int, 5, ge=1, le=64, meaning="hidden layers of a coupling")
+COUPLINGS = Hyperparameter(
+    "couplings", int, 4, ge=2, le=64, meaning="number of couplings of NICE and of its affine variant"
+)
+COUPLING_LAYERS = Hyperparameter(
+    "coupling_layers", int, 5, ge=1, le=64, meaning="number of hidden layers of a coupling"
+)
 COUPLING_HIDDEN_SIZE = Hyperparameter(
     "coupling_hidden_size", int, 1024, ge=1, le=65536, meaning="width of a coupling's hidden layers"
 )

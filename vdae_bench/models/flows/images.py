@@ -331,10 +331,12 @@ def _unsqueeze(x: Float[Tensor, "R N D h w"]) -> Float[Tensor, "R N C H W"]:
     return squares.flatten(-2).flatten(-3, -2)
 
 
-SCALES = Hyperparameter("flow_scales", int, 2, ge=1, le=8, meaning="times that RealNVP and Glow halve the image")
-STEPS = Hyperparameter("flow_steps", int, 4, ge=1, le=64, meaning="couplings of RealNVP and Glow at each scale")
+SCALES = Hyperparameter("flow_scales", int, 2, ge=1, le=8, meaning="how many times RealNVP and Glow halve the image")
+STEPS = Hyperparameter(
+    "flow_steps", int, 4, ge=1, le=64, meaning="number of couplings of RealNVP and Glow at each scale"
+)
 CHANNELS = Hyperparameter(
-    "flow_channels", int, 64, ge=1, le=4096, meaning="hidden channels of a coupling of RealNVP and Glow"
+    "flow_channels", int, 64, ge=1, le=4096, meaning="number of hidden channels of a coupling of RealNVP and Glow"
 )
 _SIZES = (SCALES, STEPS, CHANNELS)
 

@@ -167,13 +167,15 @@ class Residual(StandardisedFlow):
         return y
 
 
-BLOCKS = Hyperparameter("flow_blocks", int, 6, ge=1, le=256, meaning="residual blocks of i-ResNet")
+BLOCKS = Hyperparameter("flow_blocks", int, 6, ge=1, le=256, meaning="number of residual blocks of i-ResNet")
 BLOCK_HIDDEN_SIZE = Hyperparameter(
     "flow_hidden_size", int, 128, ge=1, le=65536, meaning="width of the hidden layers of i-ResNet and FFJORD"
 )
-TERMS = Hyperparameter("series_terms", int, 8, ge=1, le=256, meaning="terms of i-ResNet's log-determinant in training")
+TERMS = Hyperparameter(
+    "series_terms", int, 8, ge=1, le=256, meaning="number of terms of i-ResNet's log-determinant in training"
+)
 LIPSCHITZ = Hyperparameter(
-    "lipschitz", float, 0.9, gt=0, lt=1, meaning="Lipschitz constant of an i-ResNet block, at most"
+    "lipschitz", float, 0.9, gt=0, lt=1, meaning="largest Lipschitz constant of an i-ResNet block"
 )
 _SIZES = (BLOCKS, BLOCK_HIDDEN_SIZE, TERMS, LIPSCHITZ)
 

@@ -29,14 +29,14 @@ from vdae_bench.models.priors import StandardLogistic
 from vdae_bench.models.registry import Method, Option, Problem
 
 COUPLINGS = Hyperparameter(
-    "conditioned_couplings", int, 4, ge=0, le=64, meaning="couplings of the noise that see x; 0: the VAE"
+    "conditioned_couplings", int, 4, ge=0, le=64, meaning="number of couplings of the noise that see x; 0 gives the VAE"
 )
-LAYERS = Hyperparameter("conditioned_layers", int, 2, ge=1, le=64, meaning="hidden layers of such a coupling")
+LAYERS = Hyperparameter("conditioned_layers", int, 2, ge=1, le=64, meaning="number of hidden layers of such a coupling")
 HIDDEN_SIZE = Hyperparameter(
     "conditioned_hidden_size", int, 128, ge=1, le=65536, meaning="width of such a coupling's hidden layers"
 )
 CONTEXT = Hyperparameter(
-    "context_size", int, 64, ge=1, le=65536, meaning="dimensions of the context by which such a coupling sees x"
+    "context_size", int, 64, ge=1, le=65536, meaning="dimension of the context through which such a coupling sees x"
 )
 _SIZES = (COUPLINGS, LAYERS, HIDDEN_SIZE, CONTEXT)
 BOUND = 3.0
@@ -86,11 +86,13 @@ class ConditionedFlow(Method):
     hyperparameters: ClassVar = (*RESNET_PAIR_HYPERPARAMETERS, *_SIZES)
     options: ClassVar = {
         **RESNET_PAIR_OPTIONS,
-        "coupling": Option("affine", ("affine", "additive", "none"), meaning="kind of the couplings; none: the VAE"),
+        "coupling": Option(
+            "affine", ("affine", "additive", "none"), meaning="kind of the couplings; none gives the VAE"
+        ),
         "decoder": Option(
             "mirrored",
             ("mirrored", "blocks"),
-            meaning="the VAE's, under a normal prior, or for m = n that of vdae-resnet, under a logistic one",
+            meaning="mirrored: the VAE's, with a normal prior; blocks: vdae-resnet's, with a logistic prior, for m = n",
         ),
     }
 

@@ -24,18 +24,18 @@ from vdae_bench.models.priors import StandardLogistic
 from vdae_bench.models.registry import Method, Option, Problem
 
 FLOW_ENCODER_OPTIONS = {
-    "flow": Option("nice", FLOWS.keys(), meaning="flow of the encoder; its sizes are those of its own row"),
+    "flow": Option("nice", FLOWS.keys(), meaning="flow of the encoder; its sizes are the flow's own hyper-parameters"),
     "log_sigma": Option(
-        None, meaning="fixed log sigma of the noise; null: learned", bounds=(-10.0, 5.0), per_replica=True
+        None, meaning="fixed log sigma of the noise; null: sigma is learned", bounds=(-10.0, 5.0), per_replica=True
     ),
     "initial_log_sigma": Option(
-        -1.0, meaning="where a learned log sigma starts", bounds=(-10.0, 5.0), per_replica=True
+        -1.0, meaning="starting value of a learned log sigma", bounds=(-10.0, 5.0), per_replica=True
     ),
     **NICE_OPTIONS,
     "decoder_variance": Option(
         "learned",
         ("learned", "tied"),
-        meaning="variance of p(x|z): a parameter of its own, or the sigma^2 of the noise",
+        meaning="variance of p(x|z); learned: a parameter of its own, tied: sigma^2 of the noise",
         continuous_only=True,
     ),
     **REGULARISERS,
@@ -62,7 +62,7 @@ class FlowEncoderModel(LatentVariableModel):
         self.coupled = isinstance(decoder, InverseFlow) and decoder.flow is posterior.flow
 
     def initialise_from_data(self, statistics: PixelStatistics) -> None:
-        """Start the flow as one logistic a pixel of y = x + eps, the decoder as guessing x from y (`start_beside_`)."""
+        """Start the flow as one logistic for each pixel of y = x + eps, and the decoder as a guess of x from y."""
         posterior = self.posterior
         decoder = None if self.coupled else self.decoder
         start_beside_(posterior.flow.start_affine_, posterior.log_sigma, decoder, self.likelihood, statistics)
@@ -82,7 +82,7 @@ def start_beside_(
     likelihood: Likelihood,
     statistics: PixelStatistics,
 ) -> None:
-    """Start an encoder with m = n as one logistic a pixel of y = x + eps, its decoder as guessing x from y by pixel.
+    """Start an encoder with m = n as one logistic for each pixel of y = x + eps, its decoder as a guess of x from y.
 
     `start_encoder_` takes the location and log scale of each pixel of y. A decoder of its own starts at
     `Likelihood.denoiser`; None is a coupled one, which returns y. A learned lambda starts at the squared error of that,
@@ -109,7 +109,7 @@ class FlowEncoderMethod(Method):
     hyperparameters: ClassVar[tuple[Hyperparameter[Any], ...]] = NICE_HYPERPARAMETERS
     options: ClassVar[Mapping[str, Option]] = FLOW_ENCODER_OPTIONS
     flow_at_samples: ClassVar[bool] = True
-    """True where the posterior takes the flow's log-determinant at every sample, not once an image."""
+    """True where the posterior takes the flow's log-determinant at every sample, not once for each image."""
 
     def hyperparameters_with(self, options: Mapping[str, Any]) -> tuple[Hyperparameter[Any], ...]:
         """Return the sizes of the flow that the options choose, and what there is beside NICE's."""
@@ -127,11 +127,13 @@ class FlowEncoderMethod(Method):
         super().check(view, latents, data_dim, options)
         if self.flow_at_samples and not FLOWS[flow := options.get("flow", "nice")].at_every_sample:
             raise UserError(
-                f"method {self.id} needs the determinant of its flow at every sample, too dear for {flow}; "
+                f"method {self.id} needs the determinant of its flow at every sample, which costs too much for {flow}; "
                 "use another flow, or lvdae-nice"
             )
         if options.get("decoder_variance") == "tied" and options.get("log_lambda") is not None:
-            raise UserError("option log_lambda fixes what decoder_variance: tied ties to sigma; give one of the two")
+            raise UserError(
+                "log_lambda and decoder_variance: tied both set the variance of the decoder; give one of the two"
+            )
 
     def check_sizes(self, shape: tuple[int, int], options: Mapping[str, Any], sizes: Mapping[str, Any]) -> None:
         """Raise `UserError` where images of that shape cannot pass the encoder's flow."""

@@ -19,7 +19,7 @@ from vdae_bench.models.registry import Method, Problem
 
 
 class IndependentPixels(Method):
-    r"""A trivial baseline of ours: one logistic a pixel for continuous data, one Bernoulli a pixel for binary data.
+    r"""A trivial baseline of ours: for each pixel one logistic (continuous data) or one Bernoulli (binary data).
 
     .. math:: \log p(x) = \sum_i \log p_i(x_i)
 
@@ -44,7 +44,7 @@ class IndependentPixels(Method):
             raise UserError(f"method independent-pixels has no latents: use latents: 0, not {latents}")
 
     def build(self, problem: Problem) -> Model:
-        """Build one density a pixel."""
+        """Build one density for each pixel."""
         return FactorisedModel(problem)
 
 

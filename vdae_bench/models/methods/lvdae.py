@@ -39,17 +39,19 @@ class LVDAE(Method):
         **RESNET_PAIR_OPTIONS,
         "log_sigma": Option(
             None,
-            meaning="fixed log sigma of the posterior; null: learned",
+            meaning="fixed log sigma of the posterior; null: sigma is learned",
             bounds=(-10.0, 5.0),
             per_replica=True,
         ),
         "log_det": Option(
             None,
             (None, *get_args(Estimator)),
-            meaning="log-determinant in training, of all images or of a part of each batch; null: the protocol's",
+            meaning="estimator of the log-determinant in training; null: that of the protocol",
         ),
         "lanczos_steps": Option(
-            LANCZOS_STEPS, (5, LANCZOS_STEPS, 20, 40), meaning="steps of Lanczos where log_det is `lanczos`, at most m"
+            LANCZOS_STEPS,
+            (5, LANCZOS_STEPS, 20, 40),
+            meaning="number of Lanczos steps if log_det is lanczos, at most m",
         ),
     }
 

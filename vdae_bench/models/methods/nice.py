@@ -14,7 +14,7 @@ NICE_OPTIONS = {
     "hidden_init": Option(
         "he",
         ("he", "uniform"),
-        meaning="start of a coupling's hidden layers: He's normal as elsewhere, or U(-0.01, 0.01) as NICE's authors do",
+        meaning="start of a coupling's hidden layers: He's normal, as elsewhere, or U(-0.01, 0.01), as in NICE's code",
     ),
     **PRECISION,
 }

@@ -17,21 +17,21 @@ from vdae_bench.models.priors import StandardNormal
 from vdae_bench.models.registry import PRECISION, Option, Problem
 
 HIDDEN_SIZE = Hyperparameter(
-    "hidden_size", int, 256, ge=1, le=65536, meaning="H, width of the hidden layers of a residual block"
+    "hidden_size", int, 256, ge=1, le=65536, meaning="H, the width of the hidden layers of a residual block"
 )
 RESIDUAL_BLOCKS = Hyperparameter(
-    "residual_blocks", int, 1, ge=1, le=64, meaning="B, residual blocks before each projection"
+    "residual_blocks", int, 1, ge=1, le=64, meaning="B, the number of residual blocks before each projection"
 )
 RESNET_PAIR_HYPERPARAMETERS = (HIDDEN_SIZE, RESIDUAL_BLOCKS)
 DECODER_OPTIONS = {
     "decoder_output": Option(
-        "sigmoid", ("sigmoid", "linear"), meaning="last step of the decoder's mean", continuous_only=True
+        "sigmoid", ("sigmoid", "linear"), meaning="last function of the decoder's mean", continuous_only=True
     )
 }
 REGULARISERS = {
     "log_lambda": Option(
         None,
-        meaning="fixed log variance of p(x|z); null: learned",
+        meaning="fixed log variance of p(x|z); null: the variance is learned",
         bounds=(-20.0, 5.0),
         per_replica=True,
         continuous_only=True,

@@ -18,7 +18,9 @@ DECODER_HIDDEN_SIZE = Hyperparameter(
 RESNET_DECODER_OPTIONS: dict[str, Option] = {
     **FLOW_ENCODER_OPTIONS,
     **DECODER_OPTIONS,
-    "decoder_blocks": Option(4, tuple(range(1, 17)), meaning="residual blocks of the decoder, each of width n"),
+    "decoder_blocks": Option(
+        4, tuple(range(1, 17)), meaning="number of residual blocks of the decoder, each of width n"
+    ),
 }
 """Appendix D: "B = 1 and H = 1024, no projection layers" is read as four residual blocks of width n."""
 

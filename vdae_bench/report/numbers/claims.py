@@ -191,7 +191,7 @@ def judge_claims(runs: Sequence[Run], protocol: str | None = None) -> list[Judge
     if protocol and protocol not in (*known, *PROTOCOLS, *(run.protocol for run in runs)):
         names = list(dict.fromkeys([*PROTOCOLS, *known]))
         raise UserError(
-            f"there is no protocol {protocol!r}{nearest(protocol, names)}, and no record of one; "
+            f"there is no protocol {protocol!r}{nearest(protocol, names)}, nor a record of one; "
             f"use one of {', '.join(names)}"
         )
     under = [evidence(runs, name) for name in ([protocol] if protocol else reversed(known))]

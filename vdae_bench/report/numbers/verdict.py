@@ -194,7 +194,7 @@ def _order(row: Row, other: Row, score: str) -> Finding:
         Summand(weight, each, each.by_seed(score, unit)) for weight, each in ((1.0, better.ran), (-1.0, worse.ran))
     ]
     finding = judge_sum(summands, score, unit)
-    return replace(finding, reason="; ".join(filter(None, [f"{better.method} less {worse.method}", finding.reason])))
+    return replace(finding, reason="; ".join(filter(None, [f"{better.method} minus {worse.method}", finding.reason])))
 
 
 def _table_of(cell: CellRuns) -> PublishedTable:

@@ -23,15 +23,16 @@ UNDECIDED = 3
 """Parts that have numbers and are undecided all the same: so many of a claim the terminal shows."""
 
 HOW = (
-    "A difference is a sum of scores within each seed (cells share the validation and test draws; order and noise of "
-    "training come from the seed), then a mean over seeds with its 95% Student interval. A claim of several parts is "
-    "reproduced when all are, and not reproduced when one is against it (with the level shared among the parts). Where "
-    "the best of several cells is taken, all have to be there, and the level for `reproduced` is shared among them. "
-    "Cells are compared where no seed diverged, under one protocol, with hyper-parameters that all were given alike or "
-    "that one sweep's searches chose; samples in equal numbers and by one classifier. An NLL with ten effective "
-    "samples or fewer decides nothing. Only runs as long as the paper's decide, in epochs and in steps, or runs whose "
-    "validation curve leaves less than a quarter of the difference open: nine times what "
-    "it ranged over the last tenth of the learning rate spent, as if its excess fell as one over that."
+    "A difference is taken within each seed, because cells share the validation and test draws, and the seed fixes the "
+    "order and noise of training. The mean over seeds has a 95% Student interval. A claim of several parts is "
+    "reproduced if all parts are, and not reproduced if one part is against it (with the level shared among the "
+    "parts). If a part takes the best of several cells, all of them have to have records, and the level for "
+    "`reproduced` is shared among them. Cells are compared only if no seed diverged, under one protocol, with equal "
+    "hyper-parameters or with those that one sweep's searches chose. Samples are compared in equal numbers and by one "
+    "classifier. An NLL with ten effective samples or fewer decides nothing. Only runs as long as the paper's, in "
+    "epochs and in steps, can decide a claim, or runs whose validation curve leaves less than a quarter of the "
+    "difference open. What a curve leaves open is nine times its range over the last tenth of the learning rate spent, "
+    "as if its excess fell as one over that."
 )
 
 

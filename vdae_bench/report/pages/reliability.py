@@ -53,7 +53,9 @@ def read(path: Path) -> ChaosRun:
     try:
         return ChaosRun.model_validate_json(atomic.read(path) or b"")
     except (ValueError, ValidationError) as error:
-        raise UserError(f"{path} holds no figures of `make chaos`; move it away and run that again") from error
+        raise UserError(
+            f"{path} does not hold figures of `make chaos`; move the file away and run that command again"
+        ) from error
 
 
 def render_reliability(results: Path, reports: Path) -> dict[Path, bytes]:

@@ -76,7 +76,7 @@ def page(
     beside: Sequence[str] = (),
 ) -> str:
     """The page about all parts."""
-    paragraphs = ["# What was run, and what came of it", *_leads(chapters), *_claims(judged), _head(chapters)]
+    paragraphs = ["# Results of all runs", *_leads(chapters), *_claims(judged), _head(chapters)]
     for chapter in chapters:
         paragraphs += _chapter(chapter)
     paragraphs += _experiments(experiments)
@@ -105,25 +105,26 @@ def _leads(chapters: Sequence[Chapter]) -> Iterator[str]:
             vae = Cell(cell.dataset, "vae", cell.latents)
             if counts and (unequal := why_unequal([chapter.ran[cell], chapter.ran[vae]])):
                 apart.append(
-                    escape(f"{cell.dataset}, m = {cell.latents}, {protocol.name}, is no fair pair: {unequal}.")
+                    escape(f"{cell.dataset}, m = {cell.latents}, {protocol.name}, is not a fair pair: {unequal}.")
                 )
             if counts and few_samples([chapter.ran[cell], chapter.ran[vae]]):
                 bounds.append(f"{cell.dataset}, m = {cell.latents}, {protocol.name}")
     if not rows:
         return
-    yield "## L-VDAE less VAE, ours beside the paper's"
+    yield "## L-VDAE minus VAE, ours beside the paper's"
     yield from (picture(FOREST_PICTURE, f"{each.place}-forest.svg") for each in chapters if _has_forest(each))
     yield (
-        "Below zero where L-VDAE is better. Ours are paired by seed, with the 95% interval of the mean from two seeds "
-        "up; ± is the standard deviation of the paper's difference between two single runs, where it prints both "
-        "methods'. Protocols of fewer epochs than the paper's 1000 say nothing of its numbers."
+        "L-VDAE is better where the difference is below zero. Our differences are paired by seed, and have the 95% "
+        "interval of the mean if there are two seeds or more. The ± of the paper's difference is its standard "
+        "deviation between two single runs, if the paper prints one for both methods. Protocols of fewer epochs than "
+        "the paper's 1000 say nothing about the paper's numbers."
     )
     headings = [f"{name} {whose}" for name, _ in SCORES for whose in ("paper", "ours")]
     yield table(["data", "latents", "protocol", *headings, "unit", "seeds"], rows, right=["latents", "seeds"])
     if bounds:
         apart.append(
-            f"NLLs with {FEW_SAMPLES:.0f} effective samples or fewer are upper bounds, and their differences no more "
-            f"than those of bounds: {escape('; '.join(bounds))}."
+            f"NLLs with {FEW_SAMPLES:.0f} effective samples or fewer are upper bounds, so their differences are only "
+            f"differences of bounds: {escape('; '.join(bounds))}."
         )
     yield from [bullets(apart)] if apart else []
 
@@ -151,8 +152,8 @@ def _claims(judged: Sequence[Judgement]) -> Iterator[str]:
     if judged:
         yield "## The paper's claims"
         yield (
-            "Each judged from the records that bear on it, whatever their protocol; where they are from stands in the "
-            "evidence. The rules, and every part of each claim, are on the pages of claims beside the tables."
+            "Each claim is judged from the best records of any protocol, and its evidence names them. The pages of "
+            "claims beside the tables have the rules and every part of each claim."
         )
         yield claims_table(judged)
 
@@ -164,19 +165,21 @@ def _head(chapters: Sequence[Chapter]) -> str:
     devices = sorted({f"{run.record.cost.device}, {counted(run.record.cost.threads, 'thread')}" for run in runs})
     search_seconds = sum(each.search_seconds for each in chapters)
     return (
-        f"The long runs that `make evidence` makes: {wanted - missing} of {wanted} are here, "
-        f"from {escape(dates[0])} to {escape(dates[-1])} ({escape('; '.join(devices))}), "
+        f"`make evidence` makes the long runs below. {wanted - missing} of {wanted} are here, "
+        f"from {escape(dates[0])} to {escape(dates[-1])} ({escape('; '.join(devices))}), with "
         f"{rough_duration(total_seconds(runs))} of training and evaluation and "
-        f"{rough_duration(search_seconds)} of searches. Ours are means over seeds ± their sample standard deviation. "
-        "Whether a number may stand beside the paper's is in its own column: runs shorter than the paper's, whose "
-        "curves still fall, say nothing of it. Hours and operations are of all seeds of a row; hours are by the clock, "
-        "and longer where the machine had other work." + _of_machines(runs)
+        f"{rough_duration(search_seconds)} of searches. Our numbers are means over seeds ± their sample standard "
+        "deviation. A column of its own says whether a number can be compared with the paper's: runs shorter than the "
+        "paper's, whose curves are still falling, say nothing about it. Hours and operations are those of all seeds of "
+        "a row. Hours are by the clock, so they are longer if the machine had other work." + _of_machines(runs)
     )
 
 
 def _of_machines(runs: Sequence[Run]) -> str:
     """A warning where hours are of machines, or of numbers of threads, that differ."""
-    return "" if alike(runs) else " Hours are of several machines: compare rows by operations, not by hours."
+    return (
+        "" if alike(runs) else " The hours come from several machines, so compare rows by operations and not by hours."
+    )
 
 
 def _chapter(chapter: Chapter) -> Iterator[str]:
@@ -190,7 +193,7 @@ def _chapter(chapter: Chapter) -> Iterator[str]:
     )
     if not chapter.runs:
         return
-    yield f"All of it, with the record behind each number: [{chapter.place}.md]({chapter.place}.md)."
+    yield f"[{chapter.place}.md]({chapter.place}.md) has all numbers, with the record behind each."
     for dataset in chapter.datasets:
         sheet = chapter.sheet(dataset)
         yield f"{escape(dataset)}, in {sheet.unit.name}, lower is better:"
@@ -219,7 +222,7 @@ def _differences(chapter: Chapter) -> Iterator[str]:
         shown = ", ".join(_difference(each, unit) for each in paired)
         doubts = "; ".join(filter(None, [f"{shown} {unit.name}", why_unequal([ran, vae]), few_samples([ran, vae])]))
         yield (
-            f"L-VDAE less VAE at m = {ran.cell.latents}{where}, {counted(seeds, 'seed')}, 95% interval: "
+            f"L-VDAE minus VAE at m = {ran.cell.latents}{where}, {counted(seeds, 'seed')}, 95% interval: "
             + escape(f"{doubts}.")
         )
 
@@ -252,8 +255,8 @@ def _experiments(chapters: Sequence[Chapter]) -> Iterator[str]:
     if not rows:
         return
     yield "## Why it differs: experiments"
-    decided = f"what they decide is in the [fidelity notes]({NOTES})."
-    yield f"Their numbers, from test images as above; {decided}{_of_machines(runs)}"
+    decided = f"The [fidelity notes]({NOTES}) say what we concluded."
+    yield f"These are scores of test images, as above. {decided}{_of_machines(runs)}"
     yield table(headings, rows, left=left)
     found = [f"{escape(chapter.title)}: {line}" for chapter in chapters for line in _differences(chapter)]
     yield from [bullets(found)] if found else []
@@ -261,7 +264,7 @@ def _experiments(chapters: Sequence[Chapter]) -> Iterator[str]:
 
 def _others(chapters: Sequence[Chapter]) -> Iterator[str]:
     yield "## Numbers of others"
-    yield "Other networks and training, and no part of any verdict."
+    yield "These come from other networks and other training, and no verdict uses them."
     for dataset in dict.fromkeys(dataset for chapter in chapters for dataset in chapter.datasets):
         if outside := outside_table(dataset):
             yield f"{escape(dataset)}, in {unit_of(dataset).name}:"

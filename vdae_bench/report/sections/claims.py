@@ -42,7 +42,7 @@ def _short(each: Judgement) -> str:
 
 
 def _text(subject: Subject, judged: Sequence[Judgement]) -> Iterator[str]:
-    yield f"All of them, part by part: {link(subject.claims, subject.path, 'claims.md')}."
+    yield f"All claims, part by part: {link(subject.claims, subject.path, 'claims.md')}."
     yield claims_table(judged)
 
 

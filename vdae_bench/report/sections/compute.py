@@ -45,14 +45,15 @@ from vdae_bench.report.style.section import Section
 LOOKS_LIKE = {"subset": "lvdae", "exact": "vdae-resnet", "projected": "vdae-nice", "lanczos": "vdae-coupled"}
 """The method whose style an estimator of L-VDAE has: those of methods of m = n, beside which it is rarely drawn."""
 CAPTION = (
-    "Validation -ELBO after each epoch (beta = 1), mean over seeds, against what a seed's training had cost by then. A "
-    "point before the end still has a learning rate that its own schedule would have lowered by a run of that length, "
-    "which flatters the method that has finished: the VAE. Differences: L-VDAE - VAE, paired by seed, below 0 is "
-    "better, with 95% intervals; operations and seconds are those of L-VDAE beside the VAE's for the same epochs. "
-    "Seconds are by the clock, and longer where the machine had other work."
+    "The curves show the validation -ELBO after each epoch (beta = 1), as a mean over seeds, against the cost of a "
+    "seed's training so far. A run of that length would have had a lower learning rate at that point, so points "
+    "before the end look worse than such a run. This favours the method that has finished, the VAE. Differences are "
+    "L-VDAE - VAE, paired by seed, with 95% intervals; below 0, L-VDAE is better. Operations and seconds are those of "
+    "L-VDAE over the VAE's for the same epochs. Seconds are by the clock, so they are longer if the machine had other "
+    "work."
 )
 UNLIKE = "several machines"
-SAY_UNLIKE = "The runs are not all of one device, processor and number of threads, so that seconds are not compared."
+SAY_UNLIKE = "The runs differ in device, processor or number of threads, so seconds are not compared."
 
 
 def _figure(contests: Sequence[Contest]) -> Figure:
@@ -184,7 +185,7 @@ def _sentence(contests: Sequence[Contest], estimator: str) -> str:
         found.setdefault(escape(worth(contest, course)), []).append(place)
     said = "; ".join(f"{verdict} at {', '.join(places)}" for verdict, places in found.items())
     who = f"L-VDAE with {code(estimator)}" if estimator in ESTIMATORS else escape(estimator)
-    return f"{who}, when both have spent the VAE's operations: {said}."
+    return f"{who}, after as many operations as the VAE took: {said}."
 
 
 def _total(course: Course, axis: int) -> float:

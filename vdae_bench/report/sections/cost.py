@@ -44,9 +44,9 @@ def _device(machine: Sequence[tuple[str, ...]]) -> tuple[str, str]:
 
 
 def _text(subject: Subject, runs: Sequence[Run]) -> Iterator[str]:
-    yield "Sums over all runs, diverged ones too."
+    yield "These are sums over all runs, including diverged ones."
     if not alike(runs):
-        yield "Not all runs are of one machine and number of threads, so that rows are compared by operations alone."
+        yield "The runs differ in machine or number of threads, so compare rows only by their operations."
     yield costs_table(runs)
 
 

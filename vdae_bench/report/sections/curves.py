@@ -289,24 +289,24 @@ def _shown(subject: Subject) -> list[CellRuns]:
 
 def _text(subject: Subject, cells: list[CellRuns]) -> Iterator[str]:
     if not panels_of(cells):
-        yield "There are none: nothing was trained to the end."
+        yield "There are no curves, because no run was trained to the end."
         return
     name = f"{subject.name}-curves"
     yield picture("Learning curves of every cell", f"{name}.svg")
     yield (
-        "-ELBO at beta = 1 by epoch (for NICE: NLL); each panel has its own scale. Validation: after the "
-        "epoch; training: mean over the epoch's batches, while the weights change. Diverged seeds are not "
-        f"drawn. {as_pixels(name)}."
+        "The curves show the -ELBO at beta = 1 after each epoch (for NICE, the NLL); each panel has its own scale. "
+        "Validation is measured after the epoch. Training is the mean over the epoch's batches, while the weights "
+        f"change. Diverged seeds are not drawn. {as_pixels(name)}."
     )
     if _has_errors(panels_of(cells)):
         yield (
-            "Inner bands: ± the standard error of a validation point, from the images whose Jacobian was left out; "
-            "after the last epoch it is 0."
+            "Inner bands are ± the standard error of a validation point, which comes from the images whose Jacobian "
+            "was left out. After the last epoch it is 0."
         )
     if any(panel.differences for panel in panels_of(cells)):
         yield (
-            "Under a panel of variants of one method: the validation curve of each less that of the first, paired by "
-            "seed; mean and range."
+            "A panel with variants of one method has a second panel below it: the validation curve of each variant "
+            "minus that of the first, paired by seed, as mean and range."
         )
     yield from old_kind(cells)
 
@@ -316,9 +316,9 @@ def old_kind(cells: Sequence[CellRuns]) -> Iterator[str]:
     old = _of_a_fixed_part(cells)
     if old:
         yield (
-            f"**{'; '.join(old)}**: log det C and tr C of these validation points are of the same part of the images "
-            "in every epoch and for every seed, one draw that puts a whole curve off by up to some tenths of a nat and "
-            "that no range over seeds shows; test scores are of all images."
+            f"**{'; '.join(old)}**: log det C and tr C of these validation points come from the same part of the "
+            "images in every epoch and for every seed. This single draw can shift a whole curve by a few tenths of a "
+            "nat, and the range over seeds does not show it. Test scores use all images."
         )
 
 

@@ -25,12 +25,13 @@ OPERATIONS, EPOCHS = 0, 2
 TITLE = "Encoders: stronger flows, and f that sees x"
 HOW = (
     "Section 6 conjectures that stronger flows, and a map f that sees x, improve the posterior. With m = 784 the rows "
-    "of a data set have one decoder, prior and start, and differ in the encoder alone: f(x + eps) with additive "
-    "couplings (NICE), affine ones, or affine ones with 1 x 1 convolutions (Glow), or f(eps; x), without couplings "
-    "mu(x) + s(x) eps. With fewer latents no flow of the pixels can be the encoder, and the rows stand beside the VAE. "
-    "-ELBO - NLL is the mean KL(q || p(z given x)), where the effective samples say that the NLL is one. The last two "
-    "columns are of validation -ELBO less that of the first row: after the same epochs, and where the encoder has "
-    "spent the first row's operations (one that needs fewer is taken at its end); paired by seed, 95% intervals, below "
+    "of a data set have the same decoder, prior and start, and differ only in the encoder: f(x + eps) with additive "
+    "couplings (NICE), with affine ones, or with affine ones and 1 x 1 convolutions (Glow), or f(eps; x), which "
+    "without couplings is mu(x) + s(x) eps. With fewer latents, a flow of the pixels cannot be the encoder, and the "
+    "rows are compared with the VAE. -ELBO - NLL is the mean KL(q || p(z given x)) if the effective samples suffice "
+    "for an NLL. The last two columns have the validation -ELBO minus that of the first row: after the same epochs, "
+    "and after the first row's operations (an encoder that needs fewer is taken at its end). Differences are paired "
+    "by seed, with 95% intervals; below "
     "0 is better."
 )
 
@@ -114,7 +115,7 @@ def _text(subject: Subject, contests: Sequence[Contest]) -> Iterator[str]:
         for other in contest.others
         if (why := why_unequal([contest.reference.cell, other.cell]))
     ]
-    yield from [f"No fair pair with the first row: {escape('; '.join(apart))}."] if apart else []
+    yield from [f"These are not a fair pair with the first row: {escape('; '.join(apart))}."] if apart else []
 
 
 def _files(subject: Subject, contests: Sequence[Contest]) -> dict[str, bytes]:

@@ -24,9 +24,10 @@ def _text(subject: Subject, sheets: list[Sheet]) -> Iterator[str]:
     else:
         yield from dict.fromkeys(ways.values())
     yield (
-        "Effective samples: of K, mean over images (and the extremes over seeds). Standard error: of the NLL "
-        "as an estimate for this model on this test set; it says nothing of other seeds. Bias: by how much a "
-        "finite K makes the NLL too high on average. Both are to first order in 1/K, means over seeds."
+        "Effective samples are the part of the K samples that counts, as a mean over images (with the extremes over "
+        "seeds). The standard error is that of the NLL as an estimate for this model on this test set; it says nothing "
+        "about other seeds. The bias is how much a finite K makes the NLL too high on average. Both are means over "
+        "seeds, to first order in 1/K."
     )
     for sheet in sheets:
         if len(sheets) > 1:
@@ -38,9 +39,9 @@ def _text(subject: Subject, sheets: list[Sheet]) -> Iterator[str]:
         few = [escape(row.name) for row in sheet.rows if _has_few_samples(row)]
         if few:
             yield (
-                f"With fewer than {FEW_SAMPLES:.0f} effective samples (by the mean over images of one over their "
-                "number, which an image with few of them spoils) the first order is not enough: the NLL is an upper "
-                f"bound, decides nothing, and may be too high by more than stated: {'; '.join(few)}."
+                f"With fewer than {FEW_SAMPLES:.0f} effective samples the first order is not enough: the NLL is an "
+                "upper bound, decides nothing, and may be too high by more than stated. (The number counts as one over "
+                f"the mean of its inverse over images, which a few images can spoil.) The rows are: {'; '.join(few)}."
             )
 
 
@@ -50,14 +51,14 @@ def _how(protocol: Protocol) -> str:
     if nll_images >= elbo_images:
         return (
             f"For each of {elbo_images} test images, -ELBO is the mean of -log w, and NLL is "
-            f"-(logsumexp log w - log K), over the same K = {k} samples from the posterior; of both, the "
-            f"mean over images is shown. The paper has K = {paper} and all 10000 images."
+            f"-(logsumexp log w - log K), over the same K = {k} samples from the posterior. The tables have "
+            f"their means over images. The paper has K = {paper} and all 10000 images."
         )
     return (
         f"-ELBO is the mean of -log w over {elbo_images} test images, with K = {k} samples from the "
         f"posterior on {nll_images} of them, spread evenly, and {protocol.elbo_samples} on each of the "
         "others. NLL of an image is -(logsumexp log w - log K) over its K samples; NLL of the test set "
-        f"is -ELBO less the mean gap between the two on those {nll_images} images, because the gap "
+        f"is -ELBO minus the mean gap between the two on those {nll_images} images, because the gap "
         f"varies less between images than the level. The paper has K = {paper} and all 10000 images."
     )
 

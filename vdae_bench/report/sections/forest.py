@@ -96,10 +96,10 @@ def _figure(forest: Forest, said: str) -> Figure:
     figure = canvas(7.2, ROW * sum(lines) + 0.7 * len(lines) + 0.6)
     panels = figure.subplots(len(lines), 1, squeeze=False, height_ratios=[each + 1.5 for each in lines])[:, 0]
     _rows(panels[0], forest)
-    panels[0].set_title(f"Ours less the paper's, {said}", loc="left")
+    panels[0].set_title(f"Ours minus the paper's, {said}", loc="left")
     if forest.leads:
         _leads(panels[1], forest)
-        panels[1].set_title("L-VDAE less VAE", loc="left")
+        panels[1].set_title("L-VDAE minus VAE", loc="left")
     verdicts = {finding.verdict for _, finding, _ in forest.rows}
     verdicts |= {Verdict.NOT_COMPARABLE} if any(forest.apart) else set()
     handles = [_handle(str(verdict), look) for verdict, look in LOOKS.items() if verdict in verdicts]
@@ -172,20 +172,20 @@ def _handle(label: str, look: Look) -> Line2D:
     )
 
 
-PICTURE = "Ours less the paper's for every number of the table, and L-VDAE less VAE beside the paper's"
+PICTURE = "Ours minus the paper's for every number of the table, and L-VDAE minus VAE beside the paper's"
 
 
 def _text(subject: Subject, forest: Forest) -> Iterator[str]:
     name = f"{subject.name}-forest"
     yield picture(PICTURE, f"{name}.svg")
     yield (
-        f"{len(forest.rows)} of the table's {counted(forest.printed, 'number')}. "
-        "Lines: 95% intervals over seeds, where there are two or more; in the lower part the paper's line is one "
-        "standard deviation between single runs, where it prints both. The rules of the verdicts stand below. "
-        f"{as_pixels(name)}."
+        f"The figure has {len(forest.rows)} of the table's {counted(forest.printed, 'number')}. "
+        "Lines are 95% intervals over seeds, if there are two seeds or more. In the lower part the paper's line is one "
+        "standard deviation between single runs, if the paper prints one for both methods. The rules of the verdicts "
+        f"follow below. {as_pixels(name)}."
     )
     apart = [f"{label}: {why}" for (label, *_), why in zip(forest.leads, forest.apart, strict=True) if why]
-    yield from [f"L-VDAE less VAE is not comparable in {escape('; '.join(apart))}."] if apart else []
+    yield from [f"L-VDAE minus VAE is not comparable in {escape('; '.join(apart))}."] if apart else []
 
 
 def _files(subject: Subject, forest: Forest) -> dict[str, bytes]:

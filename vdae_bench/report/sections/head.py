@@ -32,12 +32,12 @@ def stamp(selection: Selection, sheets: list[Sheet]) -> str:
         parts.append(f"Seeds missing: {_listed(short)}.")
     diverged = sum(row.ran.diverged for row in rows if row.ran)
     if diverged:
-        parts.append(f"**{diverged} diverged**, and in no mean.")
+        parts.append(f"**{diverged} diverged** and are in no mean.")
     if selection.left_out:
         parts.append(f"**{len(selection.left_out)} left out** (see [Records](#records)).")
     parts.append(_protocol_sentence(protocol))
     if protocol.base == "smoke":
-        parts.append("**These numbers mean nothing**: `smoke` tests the machinery.")
+        parts.append("**These numbers mean nothing**: `smoke` only tests that everything runs.")
     return " ".join(parts)
 
 
@@ -53,8 +53,8 @@ def _completeness(selection: Selection, rows: list[Row], baselines: list[Row]) -
     if asked and selection.superseded:
         since = sum(asked.wanted.values())
         return (
-            f"**Superseded**: none of the {counted(since, 'run')} asked for since has a record; "
-            f"this is of the {finished} before."
+            f"**Superseded**: none of the {counted(since, 'run')} asked for since then has a record; "
+            f"this page shows the {finished} before."
         )
     # Which cells a sweep of the user's own has is in its spec; without what was asked for, records alone do not say it.
     of = "" if asked or selection.sweep in table_names() else " of the cells that have records"
@@ -91,7 +91,7 @@ def _terminal(subject: Subject, found: str) -> Iterator[str]:
 
 def _searched_alone(subject: SearchSubject, found: SearchSubject) -> Iterator[str]:
     yield f"# {subject.title}"
-    yield "Searched, and no final run yet."
+    yield "The search has finished; there is no final run yet."
 
 
 HEAD = Section("", lambda subject: stamp(subject.selection, subject.sheets), _text, terminal=_terminal)

@@ -126,8 +126,8 @@ def findings(curves: list[NoiseCurve]) -> Iterator[str]:
     lost = [level for level in own if level in coupled and own[level].mean > coupled[level].mean]
     if lost:
         yield (
-            "The NICE decoder with its own weights contains the coupled model, and is still above it at "
-            f"{_levels(lost)}: there the difference is one of optimisation (length, rate), not of the model."
+            "The NICE decoder with its own weights contains the coupled model, but is above it at "
+            f"{_levels(lost)}. There the difference comes from optimisation (length, rate) and not from the model."
         )
     below = [level for level, score in coupled.items() if score.mean < coupled_floor(level) - 0.01]
     if below:
@@ -177,8 +177,9 @@ def _text(subject: Subject, curves: list[NoiseCurve]) -> Iterator[str]:
     name = f"{subject.name}-noise"
     yield picture(PICTURE, f"{name}.svg")
     yield (
-        "Test -ELBO in bits/dim, lower is better; mean over seeds, bands from the lowest to the highest; far "
-        f"higher values run off the top. {as_pixels(name)}; the values: {beside(f'{name}.csv')}."
+        "The curves show the test -ELBO in bits/dim (lower is better), as a mean over seeds, with bands from the "
+        f"lowest to the highest. Far higher values are off the top. {as_pixels(name)}; "
+        f"the values: {beside(f'{name}.csv')}."
     )
     yield from values_and_findings(curves)
 

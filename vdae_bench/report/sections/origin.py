@@ -46,10 +46,10 @@ def _text(subject: Subject, runs: Sequence[Run]) -> Iterator[str]:
     mixed = [name for name, values in counts.items() if len(values) > 1 and name not in MAY_DIFFER]
     total = counted(len(runs), "run")
     if mixed:
-        yield f"**Mixed** among the runs: {', '.join(mixed)}."
+        yield f"The runs **differ** in: {', '.join(mixed)}."
     else:
         every = "the one run" if len(runs) == 1 else f"all {total}"
-        yield f"The same for {every}, but for the commands."
+        yield f"All of this is the same for {every}, except the commands."
     dirty = sum(any(part.get("git_dirty") is True for part in run.parts) for run in runs)
     if dirty:
         verb = "is" if dirty == 1 else "are"
@@ -57,7 +57,7 @@ def _text(subject: Subject, runs: Sequence[Run]) -> Iterator[str]:
     resumed = sum(len(run.parts) > 1 for run in runs)
     if resumed:
         yield (
-            f"**In parts**: {resumed} of {total} went on after a stop with other code or on another machine; "
+            f"**In parts**: {resumed} of {total} continued after a stop with other code or on another machine; "
             "their flags say at which step."
         )
     for dataset, members in grouped(runs, lambda run: run.cell.dataset).items():

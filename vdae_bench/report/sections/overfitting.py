@@ -21,9 +21,9 @@ def _finds(subject: Subject) -> list[CellRuns] | None:
 
 def _text(subject: Subject, cells: list[CellRuns]) -> Iterator[str]:
     yield (
-        "Their validation -ELBO is lowest before the last epoch, and has risen since. The tables show their test "
-        "scores with the parameters of the lowest validation where a record has them, and those of the last epoch "
-        "elsewhere; here are both. The test images choose nothing."
+        "The validation -ELBO of these runs is lowest before the last epoch and has risen since. The tables show their "
+        "test scores with the parameters of the lowest validation if the record has them, and otherwise with those of "
+        "the last epoch; here are both. The choice does not use the test images."
     )
     headers = ["latents", "method", "best epoch", "of", "rise on validation", "unit"]
     headers += [f"{name} at the {when} epoch" for name in ("-ELBO", "NLL") for when in ("best", "last")]

@@ -20,9 +20,10 @@ LEFT = ("data", "score", "first", "second", "answer")
 HEADINGS = ("data", "m", "score", "first", "", "second", "", "first - second", "seeds", "answer")
 FIRST_SCORE, SECOND_SCORE = 4, 6
 HOW = (
-    "Below zero where the first is better. Paired by seed, which shares the draws of validation and test, so that each "
-    "row is of the seeds that both have; Student's intervals at 95% for all pairs on the same data together "
-    "(Bonferroni). The better of two is in bold where its interval says so, and never otherwise; after fewer epochs "
+    "A difference below zero means that the first method is better. Differences are paired by seed, because methods "
+    "share the draws of validation and test, and each row uses the seeds that both methods have. Student's intervals "
+    "hold at 95% for all pairs on the same data together (Bonferroni). The better of two is in bold only if its "
+    "interval says so; after fewer epochs "
     "than the paper's another may be in the end."
 )
 
@@ -98,14 +99,14 @@ def _terminal(subject: Subject, pairs: Sequence[Pair]) -> Iterator[str]:
     yield from terminal.wrap(
         "Any two methods, 95% intervals for all pairs on the same data together, "
         f"{len(decided) or 'none'} of {counted(len(with_interval), 'difference')} decided"
-        f"{', first less second:' if decided else '.'}"
+        f"{', first minus second:' if decided else '.'}"
     )
     several = len({each.first.cell.dataset for each in with_interval}) > 1
     for each in decided:
         shown = each.unit.show_interval(each.estimate.mean, each.interval)
         first, second = (title_of(cell.cell) for cell in (each.first, each.second))
         where = f", m = {each.first.cell.latents}{f', {each.first.cell.dataset}' if several else ''}"
-        said = f"{each.score} {shown} {each.unit.name}, {first} less {second}{where}: {each.answer}."
+        said = f"{each.score} {shown} {each.unit.name}, {first} minus {second}{where}: {each.answer}."
         yield from terminal.wrap(said, "  ")
     for answer, number in Counter(each.answer for each in with_interval if not each.better).items():
         yield from terminal.wrap(f"{counted(number, 'difference')}: {answer}.", "  ")

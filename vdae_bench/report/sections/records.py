@@ -33,14 +33,14 @@ FLAGS = Section("Flags", _flags, _flags_text)
 
 def _text(subject: Subject, selection: Selection) -> Iterator[str]:
     yield (
-        "Every number of ours on this page is in one of these, or a mean or sum over some of them. Where no command "
-        "stands beside them, all are by the one under [Provenance](#provenance)."
+        "Every number of ours on this page is in one of these records, or is a mean or sum over some of them. Records "
+        "without a command beside them come from the command under [Provenance](#provenance)."
     )
     path, cells = subject.path, grouped(selection.runs, lambda run: run.cell.slug)
     alike = len({run.command for run in selection.runs}) == 1
     yield bullets([_cell_records(runs, path, with_command=not alike) for runs in cells.values()])
     if selection.left_out:
-        yield "Left out of everything above:"
+        yield "These records are left out of everything above:"
         yield bullets(
             [f"{code(each.run.cell.slug)}: {_link(each.run, path)}, {each.reason}" for each in selection.left_out]
         )

@@ -127,8 +127,8 @@ def _text(subject: Subject, found: Sequence[TwoSpacesOf]) -> Iterator[str]:
     name = f"{subject.name}-representations"
     yield picture("Test NLL of each method on pixels and on logits of pixels", f"{name}.svg")
     yield (
-        "Both columns are densities of pixels, in bits/dim, at equal length: on logits the volume of logit(alpha + "
-        f"(1 - 2 alpha) x) is counted. What is above {CEILING:g} bits/dim runs off the top. "
+        "Both columns are densities of pixels, in bits/dim, for runs of equal length; on logits the volume of "
+        f"logit(alpha + (1 - 2 alpha) x) is included. Scores above {CEILING:g} bits/dim are off the top. "
         f"{as_pixels(name)}."
     )
     yield pairs_table(found)
@@ -138,7 +138,7 @@ def _text(subject: Subject, found: Sequence[TwoSpacesOf]) -> Iterator[str]:
         for pair in each.pairs
         if (why := why_unequal([pair.pixels, pair.logits]))
     ]
-    yield from [f"No fair pair: {escape('; '.join(apart))}."] if apart else []
+    yield from [f"These are not fair pairs: {escape('; '.join(apart))}."] if apart else []
     for each in found:
         if each.quoted:
             said = (f"{escape(row.method)} {row.nll} ({row.caveat}, on {row.space})" for row in each.quoted)

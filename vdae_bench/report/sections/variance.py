@@ -39,9 +39,10 @@ def variance_table(sheet: Sheet, searches: Sequence[Frozen]) -> str:
 
 def _text(subject: Subject, sheets: Sequence[Sheet]) -> Iterator[str]:
     yield (
-        "Three sources, kept apart. Seeds: standard deviation between training runs, the only one that ± and intervals "
-        "on this page are made of. Evaluation: standard error of one model's NLL, from its samples and images, and of "
-        "its -ELBO, from its samples alone. Search: how far the worst of the best tenth of trials is above the best."
+        "Scores vary for three reasons. Seeds: the standard deviation between training runs; ± and intervals on this "
+        "page come only from it. Evaluation: the standard error of one model's NLL, from its samples and images, and "
+        "of its -ELBO, from its samples only. Search: the distance of the worst of the best tenth of trials from the "
+        "best."
     )
     for sheet in sheets:
         if varies := variance_table(sheet, subject.searches):

@@ -68,8 +68,8 @@ def redraw_sentence(sheet: Sheet) -> str | None:
     in_bits = f" ({largest / (dims * math.log(2)):.5f} bits/dim)" if dims else ""
     measured = ", ".join(escape(row.method) for row, _ in found)
     return (
-        f"All methods and seeds are tested on the same draw of the {noise} noise; another draw would change "
-        f"a number by about {largest:.2g} nats{in_bits}, as standard deviation (measured on {measured})."
+        f"All methods and seeds are tested on the same draw of the {noise} noise. Another draw would change "
+        f"a number by about {largest:.2g} nats{in_bits} as standard deviation (measured on {measured})."
     )
 
 
@@ -87,12 +87,15 @@ def _about_sheet(subject: Subject, sheet: Sheet) -> Iterator[str]:
         yield _about_paper(paper)
     yield from _verdicts(sheet)
     if sheet.baselines:
-        yield "Trivial baselines, ours. A row that is worse in NLL says nothing for a deep generative model."
+        yield "These trivial baselines are ours. A deep generative model should have a better NLL than these."
         yield baselines_table(sheet)
     if redraw := redraw_sentence(sheet):
         yield redraw
     if outside := outside_table(sheet.dataset):
-        yield f"Numbers of others, in {sheet.unit.name}; other networks and training, and no part of any verdict."
+        yield (
+            f"These numbers of others are in {sheet.unit.name}. Their networks and training differ; "
+            "no verdict uses them."
+        )
         yield outside
 
 
@@ -100,12 +103,13 @@ def _verdicts(sheet: Sheet) -> Iterator[str]:
     if judged := verdicts_table(sheet):
         margin = next(table.margin for table in map(load_table, table_names()) if table.dataset == sheet.dataset)
         yield (
-            "Is it the paper's number? `reproduced`: the 95% interval of the difference (Welch's t over seeds; where "
-            f"the paper prints no ±, the rounding of its number) lies within ±{margin:g} {sheet.unit.name}, as far as "
-            "faithful implementations differ; `not reproduced`: it lies outside. A number is comparable at the paper's "
-            "length, K and images, or where the validation curve leaves less open than a quarter of the difference (or "
-            "of that margin), with the paper's networks. That margin is wider than many gaps of the table: beside each "
-            "number stands whether its order among the rows with as many latents is the paper's, paired by seed."
+            "The verdict on each number says whether it is the paper's. `reproduced` means that the 95% interval of "
+            "the difference (Welch's t over seeds; if the paper prints no ±, the rounding of its number) is within "
+            f"±{margin:g} {sheet.unit.name}, because faithful implementations differ by as much. `not reproduced` "
+            "means that it is outside. A number is comparable if it has the paper's length, K, images and networks, or "
+            "the paper's networks and a validation curve that leaves less than a quarter of the difference (or of "
+            "that margin) open. The margin is wider than many gaps of the table. So a second verdict says whether the "
+            "order among the rows with as many latents is the paper's, paired by seed."
         )
         yield judged
 
@@ -133,16 +137,16 @@ def _about_quoted(paper: PublishedTable) -> Iterator[str]:
     """Sentences on what stands beside quoted numbers, and on which of these are in other units."""
     if beside := [row.method for row in paper.rows if row.beside]:
         yield (
-            f"Ours beside {', '.join(beside)}: such flows on logits of pixels, as the quoted ones, at sizes and a "
-            "length of this protocol's own; at `smoke` and `quick` far too small and short to come near them. "
-            "Numbers of two representations of the data, pixels and logits, do not compare (fidelity notes)."
+            f"Beside {', '.join(beside)} are flows of ours of the same kind. They model logits of pixels, as the "
+            "quoted ones do, with the sizes and the length of this protocol. At `smoke` and `quick` they are far too "
+            "small and short to come near them. Numbers on pixels and on logits cannot be compared (fidelity notes)."
         )
     caveats: dict[str, list[str]] = {}
     for row in paper.rows:
         if row.units != "same":
             caveats.setdefault(row.caveat, []).append(row.method)
     for caveat, methods in caveats.items():
-        yield f"{', '.join(methods)}: {caveat}; ours are bits per 784 dimensions, with which nothing is padded."
+        yield f"{', '.join(methods)}: {caveat}; ours are bits per 784 dimensions, without padding."
 
 
 def _text(subject: Subject, sheets: list[Sheet]) -> Iterator[str]:

@@ -20,7 +20,7 @@ from vdae_bench.store.evidence import Kind, Quality
 KINDS: tuple[Kind, ...] = get_args(Kind)
 FIGURES = {
     "table2": "Figure 2 of the paper: samples on binary MNIST.",
-    "figure3": "Figure 3 of the paper: samples at learned noise levels, by the log sigma that training came to.",
+    "figure3": "Figure 3 of the paper: samples at learned noise levels, ordered by the log sigma after training.",
     "figure4": "Figure 4 of the paper: samples at fixed noise levels.",
 }
 
@@ -31,9 +31,10 @@ def _text(subject: Subject, families: Sequence[Family]) -> Iterator[str]:
         yield FIGURES[name]
     yield picture("Samples, with data on the top row", f"{name}-samples.png")
     yield (
-        "Top row: test images. Left: mean images E\\[x given z\\], right: pixels drawn from p(x given z), for z from "
-        "the prior; a flow has one image for each z. Of the seeds of a row, that with the best test ELBO (of a flow: "
-        f"likelihood) is shown, as in the paper. As a vector file: {beside(f'{name}-samples.svg')}."
+        "The top row has test images. Below it, for z from the prior, mean images E\\[x given z\\] are on the left and "
+        "pixels drawn from p(x given z) on the right; a flow has one image for each z. Each row shows the seed with "
+        "the best test ELBO (for a flow, the best likelihood), as in the paper. A vector file is beside this page: "
+        f"{beside(f'{name}-samples.svg')}."
     )
     yield "### Their quality"
     yield from _quality(name, families)
@@ -76,19 +77,20 @@ def _quality(sweep: str, families: Sequence[Family]) -> Iterator[str]:
         yield picture("Frechet distance against log sigma", f"{sweep}-quality.svg")
     samples = " or ".join(str(each) for each in sorted({each.samples for each in measured}))
     yield (
-        f"Frechet distance: of {samples} samples to the test images, in the features of a small classifier trained "
-        "here; the floor is that of as many validation images. H(y given x): mean entropy of the classifier's "
-        "predictions, low where a sample looks like one digit; H(y): entropy of the mean prediction, highest (log 10 = "
-        "2.303) where all digits are equally frequent; in nats, of the mean images. ± is the standard deviation over "
-        "seeds, of one seed the bootstrap's standard error. Mean images are compared with grey test images. All "
+        f"The Frechet distance is that of {samples} samples to the test images, in the features of a small classifier; "
+        "its floor is the distance of as many validation images. H(y given x) is the mean entropy of the classifier's "
+        "predictions, which is low if a sample looks like one digit. H(y) is the entropy of the mean prediction, which "
+        "is highest (log 10 = 2.303) if all digits are equally frequent. Both are in nats, for mean images. ± is the "
+        "standard deviation over seeds, or for one seed the bootstrap's standard error. Mean images are compared with "
+        "grey test images. All "
         f"values: {beside(f'{sweep}-quality.csv')}."
     )
     yield _quality_table(members, families)
     yield bullets(sorted({_about_data(each) for each in measured}))
     if len({each.classifier for each in measured}) > 1:
         yield (
-            "**These were measured with classifiers of different weights**, trained on different machines or threads: "
-            "differences between their numbers are not only those of the models."
+            "**These were measured with classifiers of different weights**, trained on different machines or threads, "
+            "so their numbers do not differ only by the models."
         )
 
 
@@ -114,7 +116,7 @@ def _quality_table(members: Sequence[tuple[Family, SampledCell]], families: Sequ
 def _about_data(measured: Quality) -> str:
     return (
         f"{measured.view} data: the classifier is right on {100 * measured.classifier_accuracy:.2f}% of the test "
-        f"images; of validation images H(y given x) is {measured.data_classifier_entropy:.3f}, H(y) "
+        f"images; for validation images H(y given x) is {measured.data_classifier_entropy:.3f}, H(y) "
         f"{measured.data_class_entropy:.3f}."
     )
 
@@ -139,14 +141,15 @@ def _latents(sweep: str, families: Sequence[Family]) -> Iterator[str]:
     levels = ", ".join(f"{level:g}" for level in NOISE_MULTIPLES)
     yield picture("Interpolations and reconstructions", f"{sweep}-decoded.png")
     yield (
-        "Left: what is decoded on the straight line between the latents of the two test images at its ends. Right: two "
-        f"test images, each with what is decoded from its posterior with the noise times {levels}; a flow has no noise."
+        "On the left are images decoded along the straight line between the latents of two test images, which are at "
+        "its ends. On the right are two test images, each with images decoded from its posterior, whose noise is "
+        f"multiplied by {levels}; a flow has no noise."
     )
     if by_latents(families):
         yield picture("Gap, active units and correlations", f"{sweep}-latents.svg")
         yield (
-            "-ELBO less NLL, active units, and of L-VDAE's posterior the correlation matrix, C = J J^T normalised, "
-            "averaged over test images: a diagonal posterior has its diagonal alone."
+            "The panels show -ELBO minus NLL, the active units, and the correlation matrix of L-VDAE's posterior "
+            "(C = J J^T, normalised and averaged over test images). A diagonal posterior would have only the diagonal."
         )
     rows = []
     for family in families:
@@ -161,9 +164,9 @@ def _latents(sweep: str, families: Sequence[Family]) -> Iterator[str]:
         headers = ["model", "active units", "mean absolute correlation", "scales"]
         yield table(headers, rows, right=headers[1:])
         yield (
-            f"Active units: latents with Cov_x(E_q\\[z\\]) above {ACTIVE:g} over test images (Burda et al., 2016). "
-            "Mean absolute correlation: over test images and pairs of latents. Both are means over seeds; log sigma "
-            "and log lambda are those of the seed shown."
+            f"Active units are latents with Cov_x(E_q\\[z\\]) above {ACTIVE:g} over test images (Burda et al., 2016). "
+            "The mean absolute correlation is over test images and pairs of latents. Both are means over seeds; log "
+            "sigma and log lambda are those of the seed shown."
         )
 
 

@@ -25,9 +25,10 @@ SUMMARY += ["best", "best tenth within", "file"]
 
 def _text(subject: SearchSubject, here: Sequence[Frozen]) -> Iterator[str]:
     yield (
-        "Each study: trials asked in batches by Optuna, trained on the training images, valued by -ELBO at beta = 1 on "
-        "the validation images after the last epoch; lower is better. The test set takes no part. Best tenth: how far "
-        "its worst value is above the best, which says how flat the optimum is. Trials an hour: at the training and "
+        "In each study, Optuna proposes trials in batches. A trial is trained on the training images, and its value is "
+        "the -ELBO at beta = 1 on the validation images after the last epoch; lower is better. The test set is not "
+        "used. The column of the best tenth has the distance of its worst value from the best, which shows how flat "
+        "the optimum is. Trials an hour are computed from the training and "
         "validation time of these."
     )
     yield table(SUMMARY, [_summary(each, subject.path) for each in here], right=SUMMARY[3:11])
@@ -122,8 +123,9 @@ def _comparison(here: Sequence[Frozen], stem: str) -> Iterator[str]:
         yield f"### Samplers compared on {code(first.winner.cell)}"
         yield picture("Best value against cost, by sampler", f"{name}.svg")
         yield (
-            f"Best validation -ELBO ({first.unit.name}) after training worth {cost:.3g} full trials, mean and standard "
-            f"deviation over search seeds; beside random search with the same seed. {as_pixels(name)}."
+            f"The table has the best validation -ELBO ({first.unit.name}) after training worth {cost:.3g} full trials, "
+            "as mean and standard deviation over search seeds, and compares it with random search of the same seed. "
+            f"{as_pixels(name)}."
         )
         bests = {key: run.at(cost) for key, run in runs.items()}
         rows = [_sampler(sampler, bests, first.unit) for sampler in sorted({sampler for sampler, _ in runs})]
@@ -169,8 +171,9 @@ def _fidelities(here: Sequence[Frozen]) -> Iterator[str]:
     if rows:
         yield "### Short trials beside long ones"
         yield (
-            "The same hyper-parameters and seeds trained for fewer and for more epochs: rank correlation (Spearman) of "
-            "the validation -ELBO, the long run's rank of what the short runs would choose, and what that choice costs."
+            "The same hyper-parameters and seeds were trained for fewer and for more epochs. The table has the rank "
+            "correlation (Spearman) of the validation -ELBO, the rank in the long runs of the short runs' choice, and "
+            "the cost of that choice."
         )
         headers = ["cell", "short", "long", "trials", "rank correlation", "rank of the choice", "its cost"]
         yield table(headers, rows, right=headers[1:])
