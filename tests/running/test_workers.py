@@ -173,7 +173,7 @@ def test_workers_lose_nothing_however_they_end_and_come_to_the_same_bits(shell):
     assert "2 workers of 1 thread each" in err and "Traceback" not in err
     assert left(results) == {".pt"} and not working(results)
 
-    killed = shell.start(*words, fresh=True)  # its workers, too, are started as a user's are
+    killed = shell.start(*words)
     pids = wait_for(lambda: len(working(results)) == 2 and working(results))
     killed.kill()
     killed.wait()
