@@ -7,6 +7,7 @@ A sweep is run by one or two processes at once; or by one with workers, in which
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import random
@@ -33,7 +34,7 @@ from vdae_bench.search.trials import search_images
 from vdae_bench.store.provenance import code_state
 from vdae_bench.store.records import Store
 
-KILLS = {"sweep": 150, "search": 60, "workers": 30}
+KILLS = {"sweep": 150, "search": 60, "workers": 50}
 LIFE_SECONDS = {"sweep": 2.0, "search": 2.0, "workers": 12.0}
 """The longest that a process is let live: long enough to come further than the one before, most of the time."""
 SEED = 0
@@ -77,6 +78,8 @@ def start(words: list[str]) -> int:
         os.dup2(said.fileno(), 1)
         os.dup2(said.fileno(), 2)
     sys.argv = ["vdae-bench", *words]
+    # A worker that is started imports the main module first: that of a user's command, not this one with all it needs.
+    sys.modules["__main__"].__spec__ = importlib.util.find_spec("vdae_bench.__main__")
     try:
         cli.main()
     except SystemExit as ended:
@@ -234,7 +237,7 @@ ROOT = Path.cwd()
 
 
 def main() -> None:
-    """Both kinds, in a folder that is thrown away."""
+    """The kinds that the command names, else all of them, each in a folder that is thrown away."""
     torch.set_num_threads(1)
     code_state()
     workbench.cached_images("mnist", None)
@@ -242,7 +245,7 @@ def main() -> None:
     commands.report_sweep = lambda *_: None  # type: ignore[assignment]  # drawing takes longer than all the rest
     schedule.SECONDS_BETWEEN_QUESTIONS = 0.02
     right = True
-    for what in KILLS:
+    for what in sys.argv[1:] or KILLS:
         with tempfile.TemporaryDirectory() as folder:
             os.chdir(folder)
             Path("short.yaml").write_text(SPEC)

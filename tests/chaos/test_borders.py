@@ -460,7 +460,20 @@ def test_an_empty_variable_of_a_shell_is_no_value():
     assert changed_spec("table1", SpecOptions(settings=("train_images=null",)))
 
 
-@pytest.mark.parametrize(("line", "said"), [("version: true", "a number"), (r'description: "\ud800"', "half a char")])
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("version: true", "a number"),
+        (r'description: "\ud800"', "half a character"),
+        (r'"\ud800\udc00": 1', "a key has half a character"),
+        (
+            f"include: [{{dataset: continuous-mnist, method: vdae-resnet, latents: 784, log_sigma: {10**400}}}]",
+            "is too large",
+        ),
+        (f"hyperparameters: {{learning_rate: {10**400}}}", "is too large"),
+        (r'protocol: {"\udfff": 1}', "a key has half a character"),
+    ],
+)
 def test_a_spec_has_no_value_of_another_type_and_no_half_character(tmp_path, line, said):
     key = line.partition(":")[0]
     grid = "grid: {dataset: [binary-mnist], method: [vae], latents: [4]}"

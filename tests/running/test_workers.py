@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -141,6 +143,11 @@ def test_a_worker_that_dies_is_replaced_and_its_call_made_again(tmp_path, monkey
     assert not psutil.pid_exists(second)
 
 
+def test_a_worker_watches_its_parent_before_it_imports_anything_heavy():
+    code = "import sys, vdae_bench.running.orphan; assert not {'torch', 'numpy', 'pydantic'} & {*sys.modules}"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def left(results: Path) -> set[str]:
     """Kinds of files that are there beside records."""
     return {path.suffix or path.name.partition("-")[0] for path in results.rglob("checkpoints/*")}
@@ -166,7 +173,7 @@ def test_workers_lose_nothing_however_they_end_and_come_to_the_same_bits(shell):
     assert "2 workers of 1 thread each" in err and "Traceback" not in err
     assert left(results) == {".pt"} and not working(results)
 
-    killed = shell.start(*words, fresh=True)  # its workers, too, are started as a user's are
+    killed = shell.start(*words)
     pids = wait_for(lambda: len(working(results)) == 2 and working(results))
     killed.kill()
     killed.wait()

@@ -21,6 +21,7 @@ MAX_DEPTH = 50
 SCALAR_TAGS = ("str", "int", "float", "bool", "null")
 """The tags of a single value; any other, written or meant (a date), is refused."""
 TAG_PREFIX = "tag:yaml.org,2002:"
+HALF_A_CHARACTER = "half a character (\\ud800 to \\udfff), which a record cannot keep; leave it out"
 
 Location = tuple[int | str, ...]
 Fault = tuple[int, str]
@@ -129,6 +130,8 @@ class YamlFile:
             elif not isinstance(key.value, str) or str(key.tag) != f"{TAG_PREFIX}str":
                 said = repr(key.value) if isinstance(key.value, str) else "that is a list or a mapping"
                 self._refuse(key, f"the key {said} must be a word; put quotes around it")
+            elif not _is_unicode(key.value):
+                self._refuse(key, f"a key has {HALF_A_CHARACTER}")
             elif key.value in own:
                 self._refuse(key, f"the key {key.value!r} is there twice; keep one of them")
             else:
@@ -145,12 +148,11 @@ class YamlFile:
         return [each for each in named if isinstance(each, MappingNode)]
 
     def _scalar(self, node: Any, tag: str) -> Any:
+        """The value of a node; where that is refused, one that does no harm to what reads on."""
         if tag == "str" or tag not in SCALAR_TAGS:
             if not _is_unicode(node.value):
-                self._refuse(
-                    node, "a text has half a character (\\ud800 to \\udfff), which a record cannot keep; leave it out"
-                )
-            return node.value
+                self._refuse(node, f"a text has {HALF_A_CHARACTER}")
+            return node.value.encode(errors="replace").decode()
         try:
             if tag == "null" and node.value.lower() not in ("", "~", "null"):
                 raise ValueError
@@ -160,6 +162,7 @@ class YamlFile:
             return node.value
         if tag == "int" and abs(value) >= strict_json.LARGEST_INTEGER:
             self._refuse(node, f"the number {_short(node.value)} is too large")
+            return strict_json.LARGEST_INTEGER  # what reads on can take that for a float
         return value
 
     def _refuse(self, node: Any, sentence: str) -> None:
