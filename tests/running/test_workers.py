@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -139,6 +141,11 @@ def test_a_worker_that_dies_is_replaced_and_its_call_made_again(tmp_path, monkey
         with pytest.raises(EnvironmentFault, match="2 worker processes were killed at it"):
             executor.submit(os._exit, 9).result(timeout=120)
     assert not psutil.pid_exists(second)
+
+
+def test_a_worker_watches_its_parent_before_it_imports_anything_heavy():
+    code = "import sys, vdae_bench.running.orphan; assert not {'torch', 'numpy', 'pydantic'} & {*sys.modules}"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def left(results: Path) -> set[str]:

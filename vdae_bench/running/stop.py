@@ -11,14 +11,11 @@ from pathlib import Path
 from types import FrameType
 
 from vdae_bench.errors import Stopped
+from vdae_bench.running.orphan import orphaned
 from vdae_bench.system import atomic
 from vdae_bench.training.trainer import Interrupted
 
 SECONDS_BETWEEN_LOOKS = 1.0
-
-
-orphaned = threading.Event()
-"""Set in a worker process whose parent has died: it stops after a checkpoint."""
 
 
 class StopFile:

@@ -10,21 +10,18 @@ import itertools
 import multiprocessing
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.connection import wait
 from queue import SimpleQueue
 from typing import Any
 
 from vdae_bench.errors import EnvironmentFault
 from vdae_bench.running.cost import price, train_bytes
 from vdae_bench.running.job import RunGroup
-from vdae_bench.running.stop import orphaned
-from vdae_bench.store.provenance import code_state
+from vdae_bench.running.orphan import begin, working
 from vdae_bench.system import devices
 
 FLOPS_A_SECOND, SECONDS_A_STEP = 3e10, 2e-3
@@ -117,7 +114,7 @@ class LocalWorkers(Executor):
 
     def _start(self) -> ProcessPoolExecutor:
         """Start a worker, which imports what it needs while this process goes on."""
-        pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin, (self._threads,))
+        pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), begin, (self._threads,))
         with _signals_blocked():
             pool.submit(os.getpid)
         self._pools.append(pool)
@@ -154,27 +151,6 @@ def _signals_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-_working = threading.Lock()
-"""Held by a worker while it works."""
-
-
-def _begin(threads: int) -> None:
-    """Set a worker up; its code is what it has imported by now."""
-    devices.prepare(threads)
-    code_state()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """End a worker whose parent has died, after a checkpoint; nobody else would, as it holds both ends of its pipes."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    orphaned.set()
-    with _working:
-        os._exit(1)
-
-
 def _work(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    with _working:
+    with working:
         return fn(*args, **kwargs)
