@@ -7,6 +7,7 @@ A sweep is run by one or two processes at once; or by one with workers, in which
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import random
@@ -77,6 +78,8 @@ def start(words: list[str]) -> int:
         os.dup2(said.fileno(), 1)
         os.dup2(said.fileno(), 2)
     sys.argv = ["vdae-bench", *words]
+    # A worker that is started imports the main module first: that of a user's command, not this one with all it needs.
+    sys.modules["__main__"].__spec__ = importlib.util.find_spec("vdae_bench.__main__")
     try:
         cli.main()
     except SystemExit as ended:

@@ -466,6 +466,11 @@ def test_an_empty_variable_of_a_shell_is_no_value():
         ("version: true", "a number"),
         (r'description: "\ud800"', "half a character"),
         (r'"\ud800\udc00": 1', "a key has half a character"),
+        (
+            f"include: [{{dataset: continuous-mnist, method: vdae-resnet, latents: 784, log_sigma: {10**400}}}]",
+            "is too large",
+        ),
+        (f"hyperparameters: {{learning_rate: {10**400}}}", "is too large"),
         (r'protocol: {"\udfff": 1}', "a key has half a character"),
     ],
 )

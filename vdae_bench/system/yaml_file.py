@@ -148,10 +148,11 @@ class YamlFile:
         return [each for each in named if isinstance(each, MappingNode)]
 
     def _scalar(self, node: Any, tag: str) -> Any:
+        """The value of a node; where that is refused, one that does no harm to what reads on."""
         if tag == "str" or tag not in SCALAR_TAGS:
             if not _is_unicode(node.value):
                 self._refuse(node, f"a text has {HALF_A_CHARACTER}")
-            return node.value
+            return node.value.encode(errors="replace").decode()
         try:
             if tag == "null" and node.value.lower() not in ("", "~", "null"):
                 raise ValueError
@@ -161,6 +162,7 @@ class YamlFile:
             return node.value
         if tag == "int" and abs(value) >= strict_json.LARGEST_INTEGER:
             self._refuse(node, f"the number {_short(node.value)} is too large")
+            return strict_json.LARGEST_INTEGER  # what reads on can take that for a float
         return value
 
     def _refuse(self, node: Any, sentence: str) -> None:
