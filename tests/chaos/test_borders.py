@@ -299,7 +299,7 @@ def test_a_spec_is_bounded_before_it_is_read_and_its_cells_before_they_are_made(
         "version: 1\nname: many\n"
         f"grid: {{dataset: [binary-mnist], method: [vae], latents: [{many}], a: [{many}], b: [{many}]}}"
     )
-    with pytest.raises(UserError, match=r"8,000,000 cells, where 10,000 are the most"):
+    with pytest.raises(UserError, match=r"8,000,000 cells, more than the limit of 10,000"):
         load_spec(tmp_path / "many.yaml")
     (tmp_path / "long.yaml").write_text("#" * (LARGEST_SPEC + 1))
     with pytest.raises(UserError, match="bytes"):

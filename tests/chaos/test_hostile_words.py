@@ -130,5 +130,5 @@ def test_no_option_leads_out_of_the_results_folder(tmp_path):
 
     for value in ("../../x", "a/b", "a\\b", "\0", "x" * 300):
         cell = Cell("binary-mnist", "vae", 4, (("flavour", value),))
-        with pytest.raises(UserError, match="cannot name a folder"):
+        with pytest.raises(UserError, match="cannot be the name of a results folder"):
             Store(tmp_path).path("s", "quick", cell.slug, 0)

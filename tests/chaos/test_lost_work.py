@@ -203,7 +203,7 @@ def test_bytes_of_the_command_that_are_no_text_are_read_again_by_us_and_by_a_she
 def test_what_would_not_be_read_again_is_refused_before_the_training(sweep, context, monkeypatch):
     monkeypatch.setattr(Trainer, "train_step", lambda self: pytest.fail("it trained"))
     ((_, error),) = run(sweep, replace(context, command="caf\udce9")).failures
-    assert "would not be read again (it has text that is not Unicode)" in str(error)
+    assert "could not be read again (it has text that is not Unicode)" in str(error)
     assert not list(context.store.root.rglob("seed-*.json"))
 
 
@@ -340,7 +340,7 @@ def test_a_database_that_stops_in_mid_search_is_not_called_damaged(
     url = f"sqlite:///{tmp_path / 'studies.db'}"
     with monkeypatch.context() as patched:
         patched.setattr(_CachedStorage, method, lambda *_, **__: (_ for _ in ()).throw(error))
-        with pytest.raises(EnvironmentFault, match=r"does not answer .* is kept: give the same command") as fault:
+        with pytest.raises(EnvironmentFault, match=r"does not answer .* are kept: give the same command") as fault:
             search(study, context, url=url)
     assert "delete" not in str(fault.value)
     assert len(search(study, context, url=url).trials) == 4
@@ -440,7 +440,7 @@ def test_a_process_that_is_stopped_is_said_to_be(tmp_path):
         assert not lease.read_note()["stopped"]
         process.send_signal(signal.SIGSTOP)
         wait_for(lambda: processes.is_stopped(process.pid))
-        with pytest.raises(Held, match=rf"is stopped; `kill -CONT {process.pid}` lets it go on") as held:
+        with pytest.raises(Held, match=rf"is stopped; `kill -CONT {process.pid}` lets it continue") as held:
             lease.take()
         assert held.value.lives and lease.read_note()["stopped"]
     finally:

@@ -100,7 +100,7 @@ def test_the_methods_of_the_pages_run_like_any_other(shell, method):
 
 
 def test_the_spec_of_the_pages_is_valid(tmp_path, monkeypatch, capsys):
-    (tmp_path / "mine.yaml").write_text(block("yaml", "`exclude` takes cells away"))
+    (tmp_path / "mine.yaml").write_text(block("yaml", "`exclude` leaves cells out"))
     code, out = call(monkeypatch, capsys, "validate", str(tmp_path / "mine.yaml"))
     assert code == 0 and "5 cells, 3 seeds" in out
 

@@ -196,7 +196,7 @@ def test_weights_in_half_precision_score_as_the_record_within_a_hundredth_of_a_n
         content = half.read_bytes()
         for damaged in (content[:-9], content[:-1] + bytes([content[-1] ^ 1]), b""):
             half.write_bytes(damaged)
-            with pytest.raises(UserError, match=r"is not used, for it is .* --train-again"):
+            with pytest.raises(UserError, match=r"is not used, because it is .* --train-again"):
                 api.load(path)
 
 
@@ -205,5 +205,5 @@ def test_weights_of_another_run_are_not_taken_for_a_records(tmp_path, context):
     first, second = (path for path, _ in list(context.store.records())[:2])
     api.share(first).rename(half_weights_path(second))
     weights_path(second).unlink()
-    with pytest.raises(UserError, match="of another run than the record"):
+    with pytest.raises(UserError, match="belong to another run than the record"):
         api.load(second)
