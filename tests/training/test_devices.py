@@ -143,8 +143,13 @@ def test_a_mix_of_devices_fails_here(gpu):
         torch.zeros(3, device=gpu) + torch.zeros(3)
 
 
-CELLS = [pair for pair in pairs() if pair[0] not in ("realnvp", "glow")]
-"""All but the flows of images, for which 4 by 5 pixels cannot be halved."""
+CELLS = [
+    (method, view)
+    for method, view in pairs()
+    if method not in ("realnvp", "glow") and (view == "continuous" or method in ("vae", "vdae-resnet"))
+]
+"""All but the flows of images, for which 4 by 5 pixels cannot be halved; two on binary pixels too, where only the
+likelihood is another, as a fake device takes seconds."""
 
 
 @pytest.mark.parametrize(("method", "view"), CELLS)
