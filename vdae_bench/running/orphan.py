@@ -19,6 +19,7 @@ working = threading.Lock()
 def begin(threads: int) -> None:
     """Set a worker up; it needs seconds to import torch, and its parent may die meanwhile."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    import vdae_bench.running.cost  # noqa: F401 - the models and all that a task needs, while the parent goes on
     from vdae_bench.store.provenance import code_state
     from vdae_bench.system import devices
 
