@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tests.support.records import publish_table
+from tests.support.records import PROTOCOL, publish_table
 from vdae_bench.cli import run as commands
 from vdae_bench.cli.main import cli
-from vdae_bench.cli.results import write_home
+from vdae_bench.cli.results import write_home, write_reports
 from vdae_bench.errors import UserError
 from vdae_bench.report.build import build_reports
 from vdae_bench.running.options import Command, MachineOptions
@@ -67,6 +67,17 @@ def test_the_page_over_all_runs_alone_leads_to_pages_that_are_there(store: Store
     write_home(store.root, reports)
     links = re.findall(r'href="(quick/[^"]+)"', page.read_text())
     assert links == ["quick/index.html#table2", "quick/index.html#table2--any-two-methods"]
+
+
+@pytest.mark.usefixtures("blank_pictures")
+def test_the_pages_of_one_protocol_lead_to_none_that_nobody_drew(store: Store, reports: Path, monkeypatch):
+    monkeypatch.setattr("vdae_bench.site.home.judge_claims", lambda runs: [])
+    publish_table(store, "table2")
+    publish_table(store, "table2", PROTOCOL.model_copy(update={"name": "longer"}))
+    write_reports(store.root, reports, "quick", None, "html", False)
+    page = (reports / "index.html").read_text()
+    assert set(re.findall(r'href="((?:quick|longer)/[^"#]+)', page)) == {"quick/index.html"}
+    assert "Cells of table2, longer" in page
 
 
 def test_the_page_over_all_runs_takes_no_other_option(tmp_path: Path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import click
@@ -56,7 +56,7 @@ def write_reports(
     beside = {} if protocol or sweep else _beside_records(results, reports)
     for path, reason in not_read(store, protocol, sweep):
         click.echo(f"{path} is not read: {reason}", err=True)
-    home = _draw_home(store, reports) if "html" in chosen else []  # first: the other pages lead to it where it is
+    home = _draw_home(store, reports, [protocol] if protocol else None) if "html" in chosen else []  # others lead to it
     if has_results(store) or not beside:
         for written in build_reports(store, reports, protocol=protocol, sweep=sweep, formats=chosen):
             click.echo(written.path)
@@ -69,17 +69,17 @@ def write_reports(
 
 def write_home(results: Path, reports: Path) -> None:
     """Draw the page over all runs alone, and say how to open it."""
-    drawn = _draw_home(Store(results), reports, alone=True)
+    drawn = _draw_home(Store(results), reports, drawn=())
     if not drawn:
         raise UserError(f"there are no records in {results}; run `vdae-bench reproduce table1 --protocol smoke` first")
     for path in drawn:
         click.echo(f"Open {path.absolute()} in a browser: the page shows every run and links to its report.")
 
 
-def _draw_home(store: Store, reports: Path, *, alone: bool = False) -> list[Path]:
+def _draw_home(store: Store, reports: Path, drawn: Collection[str] | None) -> list[Path]:
     from vdae_bench.site.home import render_home  # what renders HTML takes a while to load
 
-    files = render_home(store, reports, alone=alone)
+    files = render_home(store, reports, drawn)
     for path, content in files.items():
         atomic.write(path, content, option="--reports")
     return list(files)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from markupsafe import Markup
 
@@ -15,7 +16,7 @@ from vdae_bench.report.numbers.runs import Run, by_folder, load_runs
 from vdae_bench.report.numbers.subject import Subject
 from vdae_bench.report.sections.forest import FOREST, PICTURE
 from vdae_bench.report.style.html import inline_figure, inline_json, render
-from vdae_bench.site.content import cards, claim_lines, details_of, selection_of, shown_cells, styles_of, tally
+from vdae_bench.site.content import Card, cards, claim_lines, details_of, selection_of, shown_cells, styles_of, tally
 from vdae_bench.store.records import Store
 from vdae_bench.system.words import counted
 
@@ -23,6 +24,8 @@ NAME = "index.html"
 HERE = Path(__file__).parent
 SERVED = ("connect-src 'self'",)
 """The page may ask its server for what runs, where `vdae-bench watch` serves it."""
+PAIRS = "any-two-methods"
+"""The name of the section that compares any two methods, in addresses."""
 
 
 class _Headline(NamedTuple):
@@ -30,17 +33,19 @@ class _Headline(NamedTuple):
     figure: Markup
 
 
-def render_home(store: Store, reports: Path, *, alone: bool = False) -> dict[Path, bytes]:
+def render_home(store: Store, reports: Path, drawn: Collection[str] | None = None) -> dict[Path, bytes]:
     """The page by its path, with nothing written; nothing where there is no record.
 
-    Drawn `alone` it leads to the pages in Markdown of a protocol whose own page for a browser is not there.
+    It leads to the pages of the protocols that are `drawn` with it, by default all, and to those that lie there.
     """
     runs = load_runs(store)
     path = reports / NAME
-    return {path: home_page(runs, path, store.root, alone=alone).encode(errors="backslashreplace")} if runs else {}
+    return {path: home_page(runs, path, store.root, drawn=drawn).encode(errors="backslashreplace")} if runs else {}
 
 
-def home_page(runs: Sequence[Run], path: Path, root: Path, live: str = "", *, alone: bool = False) -> str:
+def home_page(
+    runs: Sequence[Run], path: Path, root: Path, live: str = "", *, drawn: Collection[str] | None = None
+) -> str:
     """The page of some runs, to lie there; a `live` one, of that version, asks its server what runs now."""
     cells, places = shown_cells(runs), by_folder(runs)
     data: Mapping[str, Any] = {
@@ -55,17 +60,34 @@ def home_page(runs: Sequence[Run], path: Path, root: Path, live: str = "", *, al
         styles=[HERE / "uplot" / "uPlot.min.css", HERE / "home.css"],
         allowed=SERVED if live else (),
         live=live,
-        web={name for name, _ in places if not alone or (path.parent / name / NAME).is_file()},
         version=__version__,
         picture=PICTURE,
         counts=f"{counted(len(runs), 'record')} of {counted(len(cells), 'cell')} in {counted(len(places), 'sweep')}",
-        cards=cards(runs),
+        cards=[(each, _pages_of(each, path.parent, drawn)) for each in cards(runs)],
         claims=claims,
         tally=tally(claims),
         headlines=_headlines(runs),
         data=inline_json(data),
         details=details_of(cells, path, root),
     )
+
+
+class _Pages(NamedTuple):
+    sweep: str
+    pairs: str
+    """Where its page compares any two methods; "" where it does not."""
+
+
+def _pages_of(card: Card, reports: Path, drawn: Collection[str] | None) -> _Pages | None:
+    """The addresses of a sweep's page, for a browser before Markdown; None where there is neither."""
+    folder, sweep = reports / card.protocol, quote(card.sweep)
+    if drawn is None or card.protocol in drawn or (folder / NAME).is_file():
+        page, pairs = f"{NAME}#{sweep}", f"{NAME}#{sweep}--{PAIRS}"
+    elif (folder / f"{card.sweep}.md").is_file():
+        page, pairs = f"{sweep}.md", f"{sweep}.md#{PAIRS}"
+    else:
+        return None
+    return _Pages(*(f"{quote(card.protocol)}/{each}" for each in (page, pairs if card.paired else "")))
 
 
 def _headlines(runs: Sequence[Run]) -> list[_Headline]:
