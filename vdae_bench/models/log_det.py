@@ -73,8 +73,8 @@ def lanczos_rows(
     r"""Rows `V^T J` of k steps of Lanczos on C = J J^T, by k products with J^T and k - 1 with J: no C, no J.
 
     V (m, k) is an orthonormal basis of v, C v, ..., C^{k-1} v, orthogonalised anew at each step, and a constant: the
-    gradient passes through the rows alone. Where the basis ends early, as at the start of training with its C = I, the
-    rest are vectors of rounding error or zero, which do not change what the first one sees.
+    gradient passes through the rows alone. Where the basis ends early, as at the start of training where C = I, the
+    other vectors are zero or rounding error, and do not change the result for the first one.
 
     Args:
         pull: vectors (R, N, 1, m) to their products with J, (R, N, 1, n).
@@ -106,9 +106,10 @@ def log_quadrature(rows: Float[Tensor, "R N k n"]) -> Float[Tensor, "R N"]:
         \log x = \int_0^\infty \left( \frac{1}{1 + t} - \frac{1}{x + t} \right) dt
 
     Over probes of random signs `v^T log(C) v` is log det C on average, and k steps add a bias (Ubaru, Chen and Saad,
-    2017, doi:10.1137/16M1104974). They are Gauss's quadrature of k nodes, exact for polynomials up to 2k - 1, and the
-    even derivatives of the logarithm are negative: so each probe's value is too high, by at most twice what Chebyshev's
-    series of the logarithm has from the power 2k on, and right at k = m. With kappa the condition of C,
+    2017, doi:10.1137/16M1104974). The k steps are Gauss's quadrature with k nodes, which is exact for polynomials up to
+    degree 2k - 1. The even derivatives of the logarithm are negative, so that each probe's value is too high. The
+    excess is at most twice the part of the logarithm's Chebyshev series from degree 2k on, and is zero at k = m. With
+    kappa the condition of C,
 
     .. math::
         0 \le \mathrm{bias} \le \frac{2 m\, r^{2k}}{k (1 - r)}, \qquad

@@ -70,9 +70,8 @@ class ResNet(Chain):
 class ResNetDecoder(Chain):
     """The ResNet decoder beside a NICE encoder: residual blocks of the data's width on `offset + slope * z`.
 
-    The two are constants, 0 and 1 unless set.
-    Residual blocks pass their input on, and NICE's latents are far from pixels in scale: with `initialisation: data`
-    the constants bring them back, where `initialisation: paper` has the paper's network.
+    Residual blocks pass their input on, but NICE's latents differ from pixels in scale. With `initialisation: data`
+    the two constants rescale the latents; with `initialisation: paper` they stay 0 and 1, as in the paper.
 
     Example:
         >>> decoder = ResNetDecoder(replicas=1, width=2, hidden=3, blocks=1)

@@ -6,7 +6,8 @@ A posterior turns data and noise into latents and their log density:
   z (R, N, K, m), log_q (R, N, K)` for the importance-sampled NLL; `samples` says how many will be drawn in all;
 - `sample_with_divergence(x, noise, prior, log_det_rows)` returns one sample for each image and an estimate of
   E_q[log q(z|x) - log p(z)], averaged over the images: what training minimises. By default it is the sampled
-  value; a posterior with a closed form overrides it, and one that leaves images out returns the variance of that.
+  value. A posterior with a closed form overrides it; one that leaves images out also returns the variance of its
+  estimate.
 
 ELBO and NLL are written once for all posteriors, from log weights (`model.py`). `log_det_rows` is how many Jacobian
 rows an image may cost if a posterior takes log-determinants of a part of the batch (L-VDAE); others ignore it.
@@ -409,7 +410,7 @@ class LinearisedFlow(Posterior):
     def _projected(
         self, pull: Pullback, x: Float[Tensor, "R N n"], eta: Float[Tensor, "R N m"], count_in: Tensor | None
     ) -> Tensor:
-        """Return the w = J^T L^-T eta in the row space of J for which J w = L eta; no gradient passes."""
+        """Return w = J^T L^-T eta, which lies in the row space of J and gives J w = L eta; no gradient passes."""
         jacobian = self._jacobian(pull, x, x.shape[1])
         factor = gram_cholesky(jacobian, count_in)
         with full_precision(x.device):
@@ -491,9 +492,9 @@ class LinearisedFlow(Posterior):
 
 
 def variance_of_mean(values: Float[Tensor, "R S"], images: float) -> Float[Tensor, " R"]:
-    """Squared standard error of the mean of S values that stand for all `images`, drawn without replacement.
+    """Squared standard error of a mean over S images that were drawn without replacement from all `images`.
 
-    It is 0 if all images are there, and not finite if a single one stands for several.
+    It is 0 if S is all of them, and not finite if S is 1 of several.
 
     >>> variance_of_mean(torch.tensor([[1.0, 3.0]]), 4), variance_of_mean(torch.tensor([[1.0, 3.0]]), 2)
     (tensor([0.5000]), tensor([0.]))

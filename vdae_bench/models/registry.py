@@ -217,7 +217,7 @@ _registered: dict[str, Method] = {}
 
 
 def register(method: type[Method]) -> type[Method]:
-    """Make a method known under its id; usable as a decorator in a plugin file.
+    """Make a method known under its id; a plugin file uses it as a decorator.
 
     Raises:
         UserError: the class lacks an id or a title, or another method has its id, or one from outside its title.
@@ -243,7 +243,7 @@ def register(method: type[Method]) -> type[Method]:
 
 
 def plain_title(title: str) -> str:
-    """A title without what a reader of a table does not see."""
+    """A title in lower case and with single spaces: titles that differ only in these look the same in a table."""
     return " ".join(title.split()).casefold()
 
 
@@ -337,7 +337,7 @@ def load_plugin(path: Path) -> None:
 def foreign(fault: str) -> Iterator[None]:
     """Run a plugin's code: whatever it raises is a fault of the plugin, and what it prints goes to stderr.
 
-    Not so Ctrl-C. `SystemExit` is one too, which would end the command as if it were done.
+    Ctrl-C passes through. `SystemExit` counts as a fault too, because it would end the command as if it were done.
     """
     try:
         with redirect_stdout(sys.stderr):  # stdout is the command's own: JSON, a script for Slurm

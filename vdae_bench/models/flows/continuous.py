@@ -65,10 +65,10 @@ class Continuous(StandardisedFlow):
         \frac{dz}{dt} = v(z, t), \qquad
         \log \left| \det \partial z(1) / \partial z(0) \right| = \int_0^1 \mathrm{div}\, v(z(t), t)\, dt
 
-    Both are followed by the classical Runge-Kutta method in S steps of one size, so that a run goes on to the same bits
-    and costs the same whatever it has learned. FFJORD estimates the divergence of any network by a probe; this field is
-    fully connected, and its divergence exact (`Field`) in training and evaluation. The error of both integrals, and of
-    the inverse, which goes back in time, falls with S^-4.
+    The classical Runge-Kutta method follows both in S steps of one size. A resumed run therefore gives the same bits,
+    and a step costs the same whatever the field has learned. FFJORD estimates the divergence of any network by a
+    probe; this field is fully connected, and its divergence is exact (`Field`) in training and evaluation. The error of
+    both integrals, and of the inverse, which goes back in time, falls with S^-4.
 
     Args:
         replicas: R.

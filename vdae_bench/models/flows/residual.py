@@ -27,7 +27,8 @@ def spectral_bound(weight: Float[Tensor, "R D H"]) -> Float[Tensor, "R 1 1"]:
 
     .. math:: \| W \|_2 = \| G^p \|_2^{1 / 2 p} \le \| G^p \|_F^{1 / 2 p}, \qquad p = 2^k
 
-    To rounding. A power iteration would approach the norm from below, from a start to be kept; this needs none.
+    The bound holds up to rounding. A power iteration would approach the norm from below, and would keep a vector
+    between steps; this rule keeps nothing.
 
     >>> round(spectral_bound(torch.diag(torch.tensor([3.0, 1.0]))[None]).item(), 3)
     3.0
@@ -62,7 +63,7 @@ class Contraction(nn.Module):
             layer.he_normal_(generators)
 
     def weights(self) -> list[Tensor]:
-        """Return the three matrices, none of a norm above c^(1/3)."""
+        """Return the three matrices, each with a norm of at most c^(1/3)."""
         with full_precision(self.layers[0].weight.device):
             return [layer.weight * (self.norm / spectral_bound(layer.weight)).clamp(max=1.0) for layer in self.layers]
 
@@ -88,8 +89,8 @@ class Residual(StandardisedFlow):
 
     .. math:: \log \det(I + B) \approx \sum_{k=1}^{T} \frac{(-1)^{k+1}}{k} v^T B^k v
 
-    which leaves out at most :math:`h \sum_{k>T} c^k / k` nats a block, and no number of a validation or test. The
-    inverse is the fixed point of x = y - g(x).
+    which leaves out at most :math:`h \sum_{k>T} c^k / k` nats a block. Validation and test scores use the exact value.
+    The inverse is the fixed point of x = y - g(x).
 
     Args:
         replicas: R.

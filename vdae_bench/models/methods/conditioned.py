@@ -1,4 +1,4 @@
-"""An encoder that is a map of the noise and of x: the closing conjecture of section 6."""
+"""An encoder that maps noise to latents and sees x: the closing conjecture of section 6."""
 
 from __future__ import annotations
 

@@ -23,8 +23,8 @@ class IndependentPixels(Method):
 
     .. math:: \log p(x) = \sum_i \log p_i(x_i)
 
-    It is NICE without couplings, has no latents, and its start from training statistics is all its training: 5.82
-    bits/dim on continuous MNIST.
+    It is NICE without couplings and has no latents. Its start from training statistics is all the training it gets.
+    It has 5.82 bits/dim on continuous MNIST.
 
     Example:
         >>> model = IndependentPixels().build(Problem(1, data_dim=3, latents=0, view="binary", hyperparameters={}))
@@ -49,7 +49,7 @@ class IndependentPixels(Method):
 
 
 class FactorisedModel(ExactModel):
-    """A model of pixels that know nothing of each other, by the mean and variance of each over the training images."""
+    """A model whose pixels are independent, set from the mean and variance of each pixel over the training images."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__()
