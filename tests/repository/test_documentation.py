@@ -154,3 +154,8 @@ def test_the_readme_cites_as_the_citation_file_does() -> None:
     names = [f"{each['family-names']}, {each['given-names']}" for each in citation["preferred-citation"]["authors"]]
     assert " and ".join(names) in readme and f"version = {{{__version__}}}" in readme
     assert str(citation["version"]) == __version__
+
+
+def test_the_reference_has_the_verbs_in_the_order_of_use() -> None:
+    (named,) = re.findall(r":commands: (.*)", Path("docs/reference/cli.md").read_text())
+    assert named.split(", ") == cli.list_commands(click.Context(cli))
