@@ -16,7 +16,7 @@ from vdae_bench.errors import EnvironmentFault
 from vdae_bench.running import schedule
 from vdae_bench.running.context import RunContext
 from vdae_bench.running.pools import WorkerPool
-from vdae_bench.running.schedule import run_tasks, shared_out
+from vdae_bench.running.schedule import WORTH_DIVIDING, run_tasks, shared_out
 from vdae_bench.running.stop import StopToken
 from vdae_bench.running.task import Busy, CannotWrite, Report, lease_of, run_leased
 from vdae_bench.store.records import Store
@@ -169,10 +169,27 @@ def test_a_folder_that_cannot_be_written_ends_all_at_once(context):
     assert heard.told == []
 
 
+def test_a_cpu_shares_large_work_out_in_the_same_way_for_any_number_of_workers(context):
+    def numbers(tasks, places=0, device="cpu"):
+        pool = WorkerPool(ThreadPoolExecutor(1), lambda: places, context) if places else None
+        return [task.numbers for task in shared_out(tasks, replace(context, device=torch.device(device)), pool)]
+
+    unit = int(WORTH_DIVIDING)
+    large, small, tiny = Squares((unit,) * 8), Squares((unit,)), Squares((1, 2))
+    assert numbers([large, small, tiny]) == [*[(unit,)] * 8, (unit,), (1, 2)]
+    assert numbers([large, small, tiny]) == numbers([large, small, tiny], 2) == numbers([large, small, tiny], 8)
+    assert numbers([large, small], device="cuda") == [large.numbers, small.numbers]
+    many = [Squares((unit,) * 4)] * 20  # each is a twentieth already
+    assert numbers(many) == [each.numbers for each in many]
+    large.checkpoint_path(context.store).parent.mkdir(parents=True)
+    large.checkpoint_path(context.store).touch()
+    assert numbers([large, small]) == [large.numbers, small.numbers]
+
+
 def test_each_place_of_a_pool_gets_a_part_and_what_has_a_checkpoint_stays_whole(context):
     def numbers(tasks, places=0):
         pool = WorkerPool(ThreadPoolExecutor(1), lambda: places, context) if places else None
-        return [task.numbers for task in shared_out(tasks, context.store, pool)]
+        return [task.numbers for task in shared_out(tasks, context, pool)]
 
     large, small = Squares((4, 5, 6, 7)), Squares((1, 2))
     assert numbers([large, small]) == numbers([large, small], 2) == [(4, 5, 6, 7), (1, 2)]

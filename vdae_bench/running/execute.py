@@ -88,7 +88,7 @@ def run_plan(
         Interrupted: `stop` said so; all that ran has a checkpoint.
         EnvironmentFault: the pool is gone, or the results folder cannot be written.
     """
-    tasks = shared_out([GroupTask(group.runs) for group in planned.groups], context.store, pool)
+    tasks = shared_out([GroupTask(group.runs) for group in planned.groups], context, pool)
     finished = run_tasks(tasks, context, GroupDisplay(progress, len(tasks)), stop, pool)
     records = [record for result in finished.results for record in result]
     return Outcome(records, finished.failures)

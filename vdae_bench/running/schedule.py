@@ -31,6 +31,10 @@ SECONDS_BETWEEN_QUESTIONS = 1.0
 OUT_OF_MEMORY = (
     "memory is full with a single run; lower batch_size or hidden_size with --set, or use a machine with more memory"
 )
+PARTS = 16
+"""Parts into which a CPU's work is divided, where it can be and they are worth it."""
+WORTH_DIVIDING = 3e11
+"""FLOPs above which a task is worth dividing: ten seconds of one thread; tiny networks gain from standing together."""
 Result = TypeVar("Result")
 
 
@@ -113,20 +117,33 @@ def run_tasks(
             raise
 
 
-def shared_out(tasks: Sequence[Task[Result]], store: Store, pool: WorkerPool | None) -> list[Task[Result]]:
-    """The tasks, the largest of them divided until each place of a pool has one.
+def shared_out(tasks: Sequence[Task[Result]], context: RunContext, pool: WorkerPool | None) -> list[Task[Result]]:
+    """The tasks, the largest of them divided.
+
+    On a CPU, where runs gain little from one another, no task has more than a sixteenth of the whole work: then no
+    worker waits long for another. This does not depend on how many workers there are, so that their numbers are those
+    of one process to the bit. What is still fewer than the places of a pool is divided until each place has one.
 
     What has a checkpoint goes on as it is; where one of its parts has, in the parts into which it was divided before.
     """
-    shared = [part for task in tasks for part in _as_begun(task, store)]
-    while len(shared) < (pool.slots() if pool else 1):
-        divisible = [task for task in shared if not _begun(task, store) and task.halves()]
-        if not divisible:
-            break
-        largest = max(divisible, key=lambda task: task.work)
+    shared = [part for task in tasks for part in _as_begun(task, context.store)]
+
+    def divisible(task: Task[Result]) -> bool:
+        return bool(task.halves()) and not _begun(task, context.store)
+
+    if context.device.type == "cpu" and any(map(divisible, shared)):
+        most = max(WORTH_DIVIDING, sum(task.work for task in shared) / PARTS)
+        shared = [part for task in shared for part in (_parts(task, most) if divisible(task) else [task])]
+    while len(shared) < (pool.slots() if pool else 1) and (large := [task for task in shared if divisible(task)]):
+        largest = max(large, key=lambda task: task.work)
         place = shared.index(largest)
         shared[place : place + 1] = largest.halves()
     return shared
+
+
+def _parts(task: Task[Result], most: float) -> list[Task[Result]]:
+    halves = task.halves() if task.work > most else ()
+    return [part for half in halves for part in _parts(half, most)] or [task]
 
 
 def _as_begun(task: Task[Result], store: Store) -> list[Task[Result]]:

@@ -145,7 +145,7 @@ def _run_batch(
         return len(told) + _run_batch(study, batch, ledger, context, progress, stop, pool)
     members = {number: parameters[number] for number in missing}
     ledger.begin(members)
-    groups = shared_out(groups_of(study, members, Pruner(study, history), context.limit), context.store, pool)
+    groups = shared_out(groups_of(study, members, Pruner(study, history), context.limit), context, pool)
     label = f"search {study.slug}, trials {missing[0]} to {missing[-1]}"
     display = BatchDisplay(groups, progress, label)
     progress.group_started(label, batch + 1, -(-study.trials // study.batch))
