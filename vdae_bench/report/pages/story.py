@@ -219,10 +219,11 @@ def _differences(chapter: Chapter) -> Iterator[str]:
         unit = unit_of(ran.cell.dataset)
         where = f" on {ran.cell.dataset}" if len(chapter.datasets) > 1 else ""
         seeds = max(each.difference.count for each in paired if each.difference)
+        interval = ", 95% interval" if seeds > 1 else ""
         shown = ", ".join(_difference(each, unit) for each in paired)
         doubts = "; ".join(filter(None, [f"{shown} {unit.name}", why_unequal([ran, vae]), few_samples([ran, vae])]))
         yield (
-            f"L-VDAE minus VAE at m = {ran.cell.latents}{where}, {counted(seeds, 'seed')}, 95% interval: "
+            f"L-VDAE minus VAE at m = {ran.cell.latents}{where}, {counted(seeds, 'seed')}{interval}: "
             + escape(f"{doubts}.")
         )
 

@@ -48,9 +48,9 @@ CAPTION = (
     "The curves show the validation -ELBO after each epoch (beta = 1), as a mean over seeds, against the cost of a "
     "seed's training so far. A run of that length would have had a lower learning rate at that point, so points "
     "before the end look worse than such a run. This favours the method that has finished, the VAE. Differences are "
-    "L-VDAE - VAE, paired by seed, with 95% intervals; below 0, L-VDAE is better. Operations and seconds are those of "
-    "L-VDAE over the VAE's for the same epochs. Seconds are by the clock, so they are longer if the machine had other "
-    "work."
+    "L-VDAE - VAE, paired by seed, with 95% intervals if there are two seeds or more; below 0, L-VDAE is better. "
+    "Operations and seconds are those of L-VDAE over the VAE's for the same epochs. Seconds are by the clock, so they"
+    " are longer if the machine had other work."
 )
 UNLIKE = "several machines"
 SAY_UNLIKE = "The runs differ in device, processor or number of threads, so seconds are not compared."

@@ -31,8 +31,7 @@ HOW = (
     "rows are compared with the VAE. -ELBO - NLL is the mean KL(q || p(z given x)) if the effective samples suffice "
     "for an NLL. The last two columns have the validation -ELBO minus that of the first row: after the same epochs, "
     "and after the first row's operations (an encoder that needs fewer is taken at its end). Differences are paired "
-    "by seed, with 95% intervals; below "
-    "0 is better."
+    "by seed, with 95% intervals if there are two seeds or more; below 0 is better."
 )
 
 
