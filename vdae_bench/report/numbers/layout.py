@@ -9,6 +9,7 @@ from typing import Any
 
 from vdae_bench.report.numbers import columns
 from vdae_bench.report.numbers.columns import Column, Output, Place
+from vdae_bench.report.numbers.pairs import best_of
 from vdae_bench.report.numbers.rows import SCORES, Row, Sheet
 from vdae_bench.report.numbers.runs import alike
 
@@ -21,6 +22,8 @@ class Grid:
     headings: list[str]
     left: list[str]
     rows: list[list[Any]]
+    best: set[tuple[int, int]]
+    """(row, column) of numbers that are the best of their data set and number of latents (`pairs.best_of`)."""
 
 
 def lay_out(
@@ -50,8 +53,16 @@ def lay_out(
     ]
     left = [heading for (column, *_), heading in zip(shown, headings, strict=True) if output in column.left]
     cells = [(column.cells.get(output, column.cell), score) for column, _, score in shown]
+    rows = list(rows)
     body = [[cell(Place(sheet, row, score)) for cell, score in cells] for row in rows]
-    return Grid([column for column, *_ in shown], headings, left, body)
+    found = best_of([row.ran for row in sheet.rows if row.ran]) if output in (Output.PAGE, Output.LATEX) else set()
+    best = {
+        (number, place)
+        for number, row in enumerate(rows)
+        for place, (column, _, score) in enumerate(shown)
+        if column.is_score and row.ran and (row.ran.cell, score) in found
+    }
+    return Grid([column for column, *_ in shown], headings, left, body, best)
 
 
 def _expanded(output: Output, compared: bool, scores: Sequence[tuple[str, str]]) -> Iterator[tuple[Column, str, str]]:

@@ -126,6 +126,20 @@ def pairs_of(cells: Sequence[CellRuns]) -> list[Pair]:
     return [replace(each, family=sharing[each.first.cell.dataset]) for each in found]
 
 
+def best_of(cells: Sequence[CellRuns]) -> set[tuple[Cell, str]]:
+    """(cell, score) of each that the intervals of `pairs_of` call better than all with the same data and latents."""
+    won = Counter((pair.better.cell, pair.metric) for pair in pairs_of(cells) if pair.better)
+    there = Counter(
+        (each.cell.dataset, each.cell.latents, score)
+        for each in _standing(cells)
+        for _, score in SCORES
+        if each.score(score, unit_of(each.cell.dataset))
+    )
+    return {
+        (cell, score) for (cell, score), wins in won.items() if wins == there[cell.dataset, cell.latents, score] - 1
+    }
+
+
 def has_pairs(cells: Sequence[CellRuns]) -> bool:
     """True where `pairs_of` finds one; each cell is looked at once."""
     seen: set[tuple[str, int, str, int]] = set()

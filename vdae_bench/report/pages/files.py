@@ -38,7 +38,7 @@ def _environment(sheet: Sheet, title: str, label: str) -> str:
     caption = (
         f"{title}. {sheet.dataset}, in {sheet.unit.name}, lower is better; mean and standard deviation over seeds."
     )
-    return environment(grid.headings, grid.rows, grid.left, caption, f"{label}-{sheet.dataset}")
+    return environment(grid.headings, grid.rows, grid.left, caption, f"{label}-{sheet.dataset}", grid.best)
 
 
 LEADING = ["sweep", "cell.dataset", "cell.method", "cell.latents", "seed", "status", "left_out"]

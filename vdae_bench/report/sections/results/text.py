@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import textwrap
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from vdae_bench.report.numbers.units import NATS
 from vdae_bench.report.sections.results.searched import notes_for_table, row_notes
 from vdae_bench.report.sections.results.tables import baselines_table, outside_table, verdicts_table
 from vdae_bench.report.style import terminal
-from vdae_bench.report.style.markdown import anchor, bullets, escape, table
+from vdae_bench.report.style.markdown import anchor, bullets, escape, strong, table
 from vdae_bench.report.style.section import Section
 
 METHOD_WIDTH = {True: 18, False: 36}
@@ -28,13 +29,16 @@ def results_table(sheet: Sheet) -> str:
     """The results as a page shows them, each row leading to its records."""
     grid = lay_out(sheet, sheet.rows, Output.PAGE, compared=sheet.compared)
     body = [
-        [_markdown(column, row, text) for column, text in zip(grid.columns, cells, strict=True)]
-        for row, cells in zip(sheet.rows, grid.rows, strict=True)
+        [
+            strong(text) if (number, place) in grid.best else text
+            for place, text in enumerate(map(functools.partial(_markdown, row), grid.columns, cells))
+        ]
+        for number, (row, cells) in enumerate(zip(sheet.rows, grid.rows, strict=True))
     ]
     return table(grid.headings, body, left=grid.left)
 
 
-def _markdown(column: Column, row: Row, text: str) -> str:
+def _markdown(row: Row, column: Column, text: str) -> str:
     if column.to_records and row.ran:
         return f"[{text}](#{anchor(row.ran.cell.slug)})"
     return escape(text)
