@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from vdae_bench.paper.published import find_published
-from vdae_bench.report.numbers.comparable import doubts, few_samples, shorter, why_unequal
+from vdae_bench.report.numbers.comparable import doubts, few_samples, meaningless, shorter, why_unequal
 from vdae_bench.report.numbers.rows import SCORES, title_of
-from vdae_bench.report.numbers.runs import grouped, protocol_of
+from vdae_bench.report.numbers.runs import grouped
 from vdae_bench.report.numbers.statistics import LEVEL, CellRuns, Estimate, Summary, in_common, mean_of, summarise
 from vdae_bench.report.numbers.units import Unit, unit_of
 from vdae_bench.spec.sweep import Cell
@@ -163,13 +163,7 @@ def _both(first: CellRuns, second: CellRuns) -> list[Paired]:
 def _pair(name: str, score: str, first: CellRuns, second: CellRuns, difference: Estimate) -> Pair:
     cells, unit = [first, second], unit_of(first.cell.dataset)
     ours, theirs = map(summarise, zip(*in_common(*(each.by_seed(score, unit) for each in cells)), strict=True))
-    apart = _meaningless(first) or why_unequal(cells) or (few_samples(cells) if score == "nll" else "")
+    apart = meaningless(first) or why_unequal(cells) or (few_samples(cells) if score == "nll" else "")
     epochs = counted(first.completed[0].record.protocol["epochs"], "epoch")
     length = f" after {epochs}" if shorter(cells) else ""
     return Pair(name, score, first, second, (ours, theirs), difference, 0, apart, length, tuple(doubts(cells)))
-
-
-def _meaningless(cell: CellRuns) -> str:
-    """Why no score of the protocol says anything of a method."""
-    protocol = protocol_of(cell.completed[0])
-    return "smoke tests the machinery alone" if protocol and protocol.base == "smoke" else ""
