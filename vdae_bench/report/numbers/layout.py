@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from vdae_bench.report.numbers import columns
 from vdae_bench.report.numbers.columns import Column, Output, Place
-from vdae_bench.report.numbers.pairs import best_of
 from vdae_bench.report.numbers.rows import SCORES, Row, Sheet
 from vdae_bench.report.numbers.runs import alike
+from vdae_bench.spec.sweep import Cell
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Grid:
     headings: list[str]
     left: list[str]
     rows: list[list[Any]]
-    best: set[tuple[int, int]]
-    """(row, column) of numbers that are the best of their data set and number of latents (`pairs.best_of`)."""
+    bold: set[tuple[int, int]]
+    """(row, column) of the best numbers."""
 
 
 def lay_out(
@@ -33,10 +33,12 @@ def lay_out(
     *,
     compared: bool = True,
     scores: Sequence[tuple[str, str]] = SCORES,
+    best: Collection[tuple[Cell, str]] = (),
 ) -> Grid:
     """Some rows of a results table as an output shows it, with or without the columns that need the paper's numbers.
 
     `scores` are the names and scores that a column of a score comes for; all other columns are about the first.
+    `best` are (cell, score) that stand in bold.
     """
     timed = alike(run for row in sheet.everything for run in row.runs)
     shown = [
@@ -55,14 +57,13 @@ def lay_out(
     cells = [(column.cells.get(output, column.cell), score) for column, _, score in shown]
     rows = list(rows)
     body = [[cell(Place(sheet, row, score)) for cell, score in cells] for row in rows]
-    found = best_of([row.ran for row in sheet.rows if row.ran]) if output in (Output.PAGE, Output.LATEX) else set()
-    best = {
+    bold = {
         (number, place)
         for number, row in enumerate(rows)
         for place, (column, _, score) in enumerate(shown)
-        if column.is_score and row.ran and (row.ran.cell, score) in found
+        if column.is_score and row.ran and (row.ran.cell, score) in best
     }
-    return Grid([column for column, *_ in shown], headings, left, body, best)
+    return Grid([column for column, *_ in shown], headings, left, body, bold)
 
 
 def _expanded(output: Output, compared: bool, scores: Sequence[tuple[str, str]]) -> Iterator[tuple[Column, str, str]]:

@@ -126,9 +126,9 @@ def pairs_of(cells: Sequence[CellRuns]) -> list[Pair]:
     return [replace(each, family=sharing[each.first.cell.dataset]) for each in found]
 
 
-def best_of(cells: Sequence[CellRuns]) -> set[tuple[Cell, str]]:
-    """(cell, score) of each that the intervals of `pairs_of` call better than all with the same data and latents."""
-    won = Counter((pair.better.cell, pair.metric) for pair in pairs_of(cells) if pair.better)
+def best_of(cells: Sequence[CellRuns], pairs: Iterable[Pair]) -> set[tuple[Cell, str]]:
+    """(cell, score) of each of these that the pairs of all call better than every other with its data and latents."""
+    won = Counter((pair.better.cell, pair.metric) for pair in pairs if pair.better)
     there = Counter(
         (each.cell.dataset, each.cell.latents, score)
         for each in _standing(cells)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from vdae_bench.report.numbers.pairs import Pair, pairs_of
+from vdae_bench.report.numbers.pairs import Pair
 from vdae_bench.report.numbers.rows import title_of
 from vdae_bench.report.numbers.subject import Subject
 from vdae_bench.report.style import latex, terminal
@@ -121,4 +121,4 @@ def _terminal(subject: Subject, pairs: Sequence[Pair]) -> Iterator[str]:
         yield from terminal.wrap(f"{counted(number, 'difference')}: {answer}.", "  ")
 
 
-PAIRS = Section("Any two methods", lambda subject: pairs_of(subject.cells) or None, _text, _files, _terminal)
+PAIRS = Section("Any two methods", lambda subject: subject.pairs or None, _text, _files, _terminal)
