@@ -127,7 +127,7 @@ def test_images_that_change_while_a_command_runs_are_not_taken(arrays):
         (TRAIN, {"test": "torn"}, "a.png cannot be read as a picture .*: repair or remove it"),
         (TRAIN, {"test": "sizes"}, "x.png has 2 x 2 pixels and 000.png 4 x 6: scale all to one size"),
         (TRAIN, {"validation_images": 12}, "12 validation images must leave some of the 12 training images"),
-        (TRAIN, {"trian": "x"}, r"unknown key 'datasets.mine.trian', did you mean 'train'\?"),
+        (TRAIN, {"trian": "x"}, r"unknown key 'datasets.mine.trian' \(did you mean 'train'\?\)"),
     ],
 )
 def test_what_is_no_data_set_is_refused_in_one_sentence_with_its_line(train, more, said, arrays):

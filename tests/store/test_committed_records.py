@@ -16,7 +16,8 @@ from vdae_bench.report.numbers.runs import Run, load_runs, protocol_of
 from vdae_bench.running.job import Job
 from vdae_bench.search.studies import studies_to_run
 from vdae_bench.search.winner import all_winners, with_winners
-from vdae_bench.spec.check import find_spec, load_spec, shipped_sweeps
+from vdae_bench.spec.check import find_spec, load_spec
+from vdae_bench.spec.shipped import shipped_sweeps
 from vdae_bench.spec.sweep import SweepSpec
 from vdae_bench.store.records import Store
 
