@@ -187,7 +187,7 @@ def watch(spec: str | None, port: int, options: SpecOptions, machine: MachineOpt
     help="One or more of md, csv, latex, html, with commas between; default: all.",
 )
 @click.option("--check", is_flag=True, help="Write nothing; name the files that differ, and then exit with code 1.")
-@click.option("--home", is_flag=True, help="Draw only reports/index.html, the page about all runs: ten seconds.")
+@click.option("--home", is_flag=True, help="Draw only reports/index.html, the page about all runs: half a minute.")
 @results_option
 @reports_option
 def report(
