@@ -636,8 +636,8 @@ def test_methods_at_their_own_defaults_are_alike(store: Store) -> None:
 @pytest.mark.parametrize(
     ("origin", "said"),
     [
-        ({"git_commit": "f" * 40}, "commits 01234567 and ffffffff"),
-        ({"git_dirty": True}, "commits 01234567 and 01234567 with changes"),
+        ({"git_commit": "f" * 40}, "records of commits 01234567 and ffffffff"),
+        ({"git_dirty": True}, "records of commits 01234567 and 01234567 with changes"),
         ({"torch": "1.0"}, "torch 1.0 and 2.11.0"),
     ],
 )
@@ -684,7 +684,7 @@ def test_code_changed_after_its_commit_and_earlier_parts_are_said(store: Store) 
     whole = {"git_commit": "0123456789", "torch": "2.11.0", "device": "cpu"}
     put_pair(store, provenance={"parts": [{**whole, "git_commit": "e" * 40, "device": "cuda"}, whole]})
     put(store, VAE, 87.0)
-    assert pair(store).reason == "commits 01234567 and eeeeeeee; devices cpu and cuda"
+    assert pair(store).reason == "records of commits 01234567 and eeeeeeee; records of devices cpu and cuda"
 
 
 def test_better_evidence_that_is_refused_is_not_passed_over_in_silence(store: Store) -> None:

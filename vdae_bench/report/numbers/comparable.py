@@ -291,7 +291,9 @@ def doubts(cells: Sequence[CellRuns]) -> list[str]:
     for name, value in ORIGINS:
         values = sorted({value(part) for part in parts})
         if len(values) > 1 or any(each.endswith(CHANGED) for each in values):
-            said.append(f"{name}{'s' * (len(values) > 1 and name != 'torch')} {' and '.join(values)}")
+            several = len(values) > 1
+            names = f"{'records of ' * several}{name}{'s' * (several and name != 'torch')}"
+            said.append(f"{names} {' and '.join(values)}")
     for each in cells:
         for reason, count in Counter(other.reason for other in each.left_out).items():
             said.append(f"{counted(count, 'seed')} of {each.cell.slug} left out: {reason}")

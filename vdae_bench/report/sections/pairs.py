@@ -79,7 +79,7 @@ def _frame(pairs: Sequence[Pair]) -> pd.DataFrame:
             "difference": pair.estimate.mean,
             "difference_low": pair.interval[0] if pair.interval else None,
             "difference_high": pair.interval[1] if pair.interval else None,
-            "pairs_sharing_the_level": pair.family,
+            "pairs_sharing_the_level": pair.family if pair.interval else None,
             "seeds": pair.estimate.count,
             "better": pair.better.cell.slug if pair.better else None,
             "answer": pair.answer,

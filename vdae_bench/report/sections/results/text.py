@@ -91,7 +91,7 @@ def _about_sheet(subject: Subject, sheet: Sheet) -> Iterator[str]:
     if paper and paper.dataset == sheet.dataset:
         yield _about_paper(paper)
     yield from _verdicts(sheet)
-    if sheet.baselines:
+    if any(row.ran for row in sheet.baselines):
         yield "These trivial baselines are ours. A deep generative model should have a better NLL than these."
         yield baselines_table(sheet)
     if redraw := redraw_sentence(sheet):
