@@ -164,7 +164,7 @@ def test_smoke_names_no_winner(store: Store) -> None:
     put(store, "vae", [120.0, 110.0, 105.0, 102.0], flops=400, protocol=smoke)
     put(store, "lvdae", [112.0, 104.0, 100.0, 99.0], flops=400, protocol=smoke)
     (contest,) = contests_of(select(load_runs(store)), [])
-    assert worth(contest, contest.others[0]) == "not comparable (smoke tests the machinery alone)"
+    assert worth(contest, contest.others[0]) == "not comparable (smoke only tests that everything runs)"
 
 
 def test_a_pair_with_diverged_seeds_gets_no_verdict(store: Store) -> None:

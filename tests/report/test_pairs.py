@@ -100,7 +100,7 @@ def test_smoke_calls_none_better(store):
             [made_up_record(cell, seed, protocol, nll_nats=level + seed / 10) for seed in range(2)],
         )  # fmt: skip
     found = pairs(store)
-    assert found and all(each.better is None and "smoke tests the machinery" in each.answer for each in found)
+    assert found and all(each.better is None and "smoke only tests" in each.answer for each in found)
 
 
 @pytest.mark.usefixtures("blank_pictures")
@@ -226,6 +226,6 @@ def test_a_page_shows_so_many_pairs_and_the_csv_all(store, reports, monkeypatch)
     build_reports(store, reports, formats=("md",))
     page = (reports / "quick" / "mini.md").read_text()
     rows = table_with(page, "first - second")
-    assert len(rows) == 4 and all("is better" in row["answer"] for row in rows)  # the decided ones
+    assert len(rows) == 4 and all("is ahead" in row["answer"] for row in rows)  # the decided ones
     assert "6 differences, as" in page and "2 of them stand there alone" in page
     assert len(pd.read_csv(reports / "quick" / "mini-pairs.csv")) == 6

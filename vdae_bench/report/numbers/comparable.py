@@ -61,7 +61,7 @@ def why_not_comparable(cells: Sequence[CellRuns], score: str, gap: float, true_n
         return "the cells ran under different protocols"
     protocol, paper = protocols[0], load_protocol("paper")
     if protocol.base == "smoke":
-        return "smoke tests the machinery alone"
+        return "smoke only tests that everything runs"
     if protocol.train_images is not None:
         return f"trained on {protocol.train_images} of the training images"
     if protocol.elbo_images < paper.elbo_images:
@@ -175,7 +175,7 @@ def nll_bias(run: Run) -> float:
 def meaningless(cell: CellRuns) -> str:
     """Why no score of the protocol says anything of a method; "" where it may."""
     protocol = protocol_of(cell.completed[0])
-    return "smoke tests the machinery alone" if protocol and protocol.base == "smoke" else ""
+    return "smoke only tests that everything runs" if protocol and protocol.base == "smoke" else ""
 
 
 def why_unequal(cells: Sequence[CellRuns], alike: Sequence[str] = ()) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -116,8 +117,13 @@ def _terminal(subject: Subject, pairs: Sequence[Pair]) -> Iterator[str]:
         where = f", m = {each.first.cell.latents}{f', {each.first.cell.dataset}' if several else ''}"
         said = f"{each.score} {shown} {each.unit.name}, {first} minus {second}{where}: {each.answer}."
         yield from terminal.wrap(said, "  ")
-    for answer, number in Counter(each.answer for each in with_interval if not each.better).items():
+    for answer, number in Counter(_reason(each) for each in with_interval if not each.better).items():
         yield from terminal.wrap(f"{counted(number, 'difference')}: {answer}.", "  ")
+
+
+def _reason(pair: Pair) -> str:
+    """Why neither of two is better, without the number of effective samples, which differs by pair."""
+    return re.sub(r"with \d[\d.]* effective samples of K = \d+", "with few effective samples", pair.answer)
 
 
 PAIRS = Section("Any two methods", lambda subject: subject.pairs or None, _text, _files, _terminal)
