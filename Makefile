@@ -35,7 +35,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt torch
 	@echo "3 of 3: installing the other pinned libraries and this package; this prints nothing for a minute or two"
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[test,dev]'
-	@echo "installed: $(BIN)/vdae-bench$(if $(filter install,$(MAKECMDGOALS)),. Next: make demo, or make reproduce)"
+	@echo "installed: $(BIN)/vdae-bench$(if $(filter install,$(MAKECMDGOALS)),. Next: make demo or make reproduce)"
 	@touch $@
 
 install: $(VENV)/installed
