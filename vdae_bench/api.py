@@ -59,10 +59,11 @@ Seed: TypeAlias = Annotated[int, Field(ge=0)]
 SHOWN = [
     *("sweep", "protocol.name", "cell.dataset", "cell.method", "cell.latents", "seed", "status"),
     *("metrics.test.neg_elbo_nats", "metrics.test.nll_nats", "weights"),
+    *("epoch", "train_neg_elbo_nats", "validation_neg_elbo_nats"),
 ]
-"""Columns that a table of records shows in a notebook, which has dozens."""
-
-
+"""Columns that a table of records or curves shows in a notebook: of records there are dozens."""
+FEW = 10
+"""As many columns are shown whatever they are."""
 OPTIONS = {"protocol", "seeds", "device", "threads", "workers", "keep_checkpoints", "quiet"}
 """Arguments of `run` with the limits of the command line's options."""
 
@@ -88,14 +89,37 @@ class Records(pd.DataFrame):
         return Records
 
     def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, str) and key not in self.columns:
-            raise NoSuchColumn(f"the records have no column {key!r}{nearest(key, self.columns)}; .columns lists them")
+        for name in key if isinstance(key, list) else [key]:
+            if isinstance(name, str) and name not in self.columns:
+                raise self._no_column(name)
         return super().__getitem__(key)
+
+    def groupby(self, *args: Any, **words: Any) -> Any:
+        """Group rows as pandas does."""
+        try:
+            return super().groupby(*args, **words)
+        except KeyError as error:
+            raise self._no_column(error.args[0]) from None
+
+    def sort_values(self, *args: Any, **words: Any) -> Any:
+        """Sort rows as pandas does."""
+        try:
+            return super().sort_values(*args, **words)
+        except KeyError as error:
+            raise self._no_column(error.args[0]) from None
+
+    def _no_column(self, name: str) -> NoSuchColumn:
+        if len(self.columns):
+            return NoSuchColumn(
+                f"the records have no column {name!r}{nearest(name, self.columns)}; .columns lists them"
+            )
+        place = self.attrs.get("results", "this table")
+        return NoSuchColumn(f"there are no records in {place}, and so no column {name!r}; give a folder that has some")
 
     def _in_short(self) -> tuple[pd.DataFrame, str]:
         """The columns that are shown, and a line about the others."""
         shown = [name for name in SHOWN if name in self.columns]
-        if len(self.columns) <= len(SHOWN) or not shown:
+        if len(self.columns) <= FEW or not shown:
             shown = list(self.columns)
         others = len(self.columns) - len(shown)
         more = f", and {counted(others, 'more column')}: .columns" if others else ""
@@ -103,7 +127,9 @@ class Records(pd.DataFrame):
 
     def __repr__(self) -> str:
         table, text = self._in_short()
-        return f"{table!r}\n{text}"
+        with pd.option_context("display.max_columns", None, "display.show_dimensions", False):
+            # All columns also in a narrow terminal, on several lines.
+            return f"{table!r}\n{text}"
 
     def _repr_html_(self) -> str:
         table, text = self._in_short()
@@ -253,14 +279,18 @@ def curves(results: Path | str = "results", protocol: str | None = None, sweep: 
         True
     """
     store = Store(user_path(results))
-    return Records(curves_frame(runs_there(store, protocol, sweep), store.root))
+    return _of_folder(curves_frame(runs_there(store, protocol, sweep), store.root), store)
 
 
 def _table(runs: list[Run], store: Store) -> Records:
-    if not runs:
-        return Records()
-    table = frame(runs, left_out_of(runs), store.root)
-    return Records(table.assign(weights=[has_weights(run.path) for run in runs]))
+    table = frame(runs, left_out_of(runs), store.root) if runs else pd.DataFrame()
+    return _of_folder(table.assign(weights=[has_weights(run.path) for run in runs]) if runs else table, store)
+
+
+def _of_folder(table: pd.DataFrame, store: Store) -> Records:
+    found = Records(table)
+    found.attrs["results"] = str(store.root)
+    return found
 
 
 @checks_arguments()

@@ -83,6 +83,17 @@ def test_a_word_that_is_not_there_is_a_sentence_with_the_nearest(ran):
     results, table = ran
     with pytest.raises(UserError, match=r"no column 'metrics.test.nll', did you mean 'metrics.test.nll_nats'"):
         table["metrics.test.nll"]
+    near = r"no column 'cell.latent', did you mean 'cell.latents'"
+    for wrong in (
+        lambda: table[["cell.latent", "seed"]],
+        lambda: table.groupby("cell.latent"),
+        lambda: table[table["seed"] == 0].sort_values("cell.latent"),
+    ):
+        with pytest.raises(UserError, match=near):
+            wrong()
+    for empty in (api.records(results / "nowhere"), api.curves(results / "nowhere")):
+        with pytest.raises(UserError, match=r"there are no records in .*nowhere, and so no column 'weights'"):
+            empty["weights"]
     with pytest.raises(UserError, match="no sweep 'tinny', did you mean 'tiny'"):
         api.records(results, sweep="tinny")
     with pytest.raises(UserError, match="no protocol 'quick'"):
@@ -94,10 +105,12 @@ def test_a_word_that_is_not_there_is_a_sentence_with_the_nearest(ran):
 
 
 def test_tables_and_models_show_what_they_are(ran):
-    _, table = ran
+    results, table = ran
     text = repr(table)
     assert "metrics.test.nll_nats" in text and "provenance" not in text and text.endswith("more columns: .columns")
     assert table._repr_html_().count("<tr") == 1 + len(table)
+    curves = repr(api.curves(results))
+    assert all(name in curves for name in ("epoch", "train_neg_elbo_nats", "validation_neg_elbo_nats"))
     assert repr(loaded(ran, "nice")).startswith("TrainedModel(NICE on continuous-tiny, m = 36, seed 0, ")
     assert " bits/dim)" in repr(loaded(ran, "nice"))
 
