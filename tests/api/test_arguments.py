@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from vdae_bench import api
-from vdae_bench.errors import UserError
+from vdae_bench.errors import UserError, VdaeBenchError
 from vdae_bench.models.problem import Problem
 from vdae_bench.models.registry import get_method
 from vdae_bench.store.records import Metrics, Record, RecordedCell
@@ -127,3 +127,17 @@ def test_paths_have_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             call("~/seed-0.json")
     with pytest.raises(UserError, match=str(tmp_path / "data")):
         api.images("binary-mnist", folder="~/data")
+
+
+def test_sentences_of_a_run_are_no_command_lines(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nowhere does not exist; give none, and mnist is downloaded"):
+        api.images("binary-mnist", folder=tmp_path / "nowhere")
+    (tmp_path / "file").touch()
+    for words, said in (
+        ({"device": "mps"}, "use the device cpu"),
+        ({"only": "nothing"}, "nothing names no cell; the cells are "),
+        ({"results": tmp_path / "file" / "in"}, "choose another folder for results"),
+    ):
+        with pytest.raises(VdaeBenchError) as raised:
+            api.run("table2", **{"protocol": "smoke", "results": tmp_path / "r", "quiet": True, **words})
+        assert said in str(raised.value) and "--" not in str(raised.value)
