@@ -34,7 +34,9 @@ from vdae_bench.evaluation.pictures import sample_batches
 from vdae_bench.models.model import Model
 from vdae_bench.models.registry import get_method
 from vdae_bench.models.registry import load_plugin as _load_plugin
-from vdae_bench.report.numbers.runs import Run, left_out_of, load_runs, runs_there
+from vdae_bench.report.numbers.pairs import pairs_of
+from vdae_bench.report.numbers.runs import Run, by_folder, left_out_of, load_runs, runs_there, select
+from vdae_bench.report.numbers.statistics import cells_of
 from vdae_bench.report.pages.files import curves_frame, frame
 from vdae_bench.running.context import create_context
 from vdae_bench.running.execute import run_groups
@@ -63,7 +65,7 @@ SHOWN = [
 ]
 """Columns that a table of records or curves shows in a notebook: of records there are dozens."""
 FEW = 10
-"""As many columns are shown whatever they are."""
+"""As many columns of a table with a row for each record or epoch are shown whatever they are."""
 OPTIONS = {"protocol", "seeds", "device", "threads", "workers", "keep_checkpoints", "quiet"}
 """Arguments of `run` with the limits of the command line's options."""
 
@@ -119,7 +121,7 @@ class Records(pd.DataFrame):
     def _in_short(self) -> tuple[pd.DataFrame, str]:
         """The columns that are shown, and a line about the others."""
         shown = [name for name in SHOWN if name in self.columns]
-        if len(self.columns) <= FEW or not shown:
+        if len(self.columns) <= FEW or "record" not in self.columns or not shown:
             shown = list(self.columns)
         others = len(self.columns) - len(shown)
         more = f", and {counted(others, 'more column')}: .columns" if others else ""
@@ -280,6 +282,42 @@ def curves(results: Path | str = "results", protocol: str | None = None, sweep: 
     """
     store = Store(user_path(results))
     return _of_folder(curves_frame(runs_there(store, protocol, sweep), store.root), store)
+
+
+@checks_arguments()
+def pairs(results: Path | str = "results", protocol: str | None = None, sweep: str | None = None) -> Records:
+    """Table of the differences between every two methods with the same data and latents, as the pages of a sweep have.
+
+    Differences are paired by seed, because a seed has the same images in the same order for every method. Student's
+    intervals hold at 95% for all pairs on the same data of a sweep together (Bonferroni).
+
+    Args:
+        results: the folder.
+        protocol: only the runs of this one, as `quick`; all by default.
+        sweep: only the runs of this one, as `table1`; all by default.
+
+    Returns:
+        The table, with the cells `first` and `second`, `difference` of the first less the second (below zero the first
+        is better), `low` and `high` of its interval (missing for one seed), all in `unit` for each image or dimension,
+        the number of `seeds` that both have, and `answer`, which says what is better or why that is not known.
+
+    Raises:
+        UserError: there are records, but none of that protocol or sweep, or none that this version understands.
+
+    Example:
+        >>> pairs("a folder that is not there").empty
+        True
+    """
+    store = Store(user_path(results))
+    rows = []
+    for (folder, name), runs in by_folder(runs_there(store, protocol, sweep)).items():
+        for each in pairs_of(cells_of(select(runs))):
+            low, high = each.interval or (math.nan, math.nan)
+            place = {"sweep": name, "protocol.name": folder, "cell.dataset": each.first.cell.dataset}
+            place |= {"first": each.first.cell.slug, "second": each.second.cell.slug}
+            found = {"difference": each.estimate.mean, "low": low, "high": high, "seeds": each.estimate.count}
+            rows.append({**place, "score": each.score, "unit": each.unit.name, **found, "answer": each.answer})
+    return _of_folder(pd.DataFrame(rows), store)
 
 
 def _table(runs: list[Run], store: Store) -> Records:
