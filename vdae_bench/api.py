@@ -12,14 +12,15 @@ A model can be loaded if its run kept the weights (`run` does, and `--keep-check
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import pandas as pd
 import torch
 from jaxtyping import Float
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from torch import Tensor
 
 from vdae_bench.data.images import load_images
@@ -33,12 +34,14 @@ from vdae_bench.evaluation.pictures import sample_batches
 from vdae_bench.models.model import Model
 from vdae_bench.models.registry import get_method
 from vdae_bench.models.registry import load_plugin as _load_plugin
-from vdae_bench.report.numbers.runs import Run, left_out_of, load_runs, runs_there
+from vdae_bench.report.numbers.pairs import pairs_of
+from vdae_bench.report.numbers.runs import Run, by_folder, left_out_of, load_runs, runs_there, select
+from vdae_bench.report.numbers.statistics import cells_of
 from vdae_bench.report.pages.files import curves_frame, frame
 from vdae_bench.running.context import create_context
 from vdae_bench.running.execute import run_groups
 from vdae_bench.running.job import Job
-from vdae_bench.running.options import MachineOptions, RunOptions
+from vdae_bench.running.options import MachineOptions, RunOptions, SpecOptions
 from vdae_bench.running.plan import note_asked, plan
 from vdae_bench.running.stop import StopToken
 from vdae_bench.search.searches import take_winners
@@ -48,15 +51,23 @@ from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.records import Record, Store
 from vdae_bench.store.weights import has_weights, load_model, share_model
 from vdae_bench.system import atomic
+from vdae_bench.system.arguments import checks_arguments
 from vdae_bench.system.paths import user_path
-from vdae_bench.system.words import counted, nearest
+from vdae_bench.system.words import counted, nearest, visible
 
 CPU = torch.device("cpu")
+Count: TypeAlias = Annotated[int, Field(ge=1)]
+Seed: TypeAlias = Annotated[int, Field(ge=0)]
 SHOWN = [
     *("sweep", "protocol.name", "cell.dataset", "cell.method", "cell.latents", "seed", "status"),
     *("metrics.test.neg_elbo_nats", "metrics.test.nll_nats", "weights"),
+    *("epoch", "train_neg_elbo_nats", "validation_neg_elbo_nats"),
 ]
-"""Columns that a table of records shows in a notebook, which has dozens."""
+"""Columns that a table of records or curves shows in a notebook: of records there are dozens."""
+FEW = 10
+"""As many columns of a table with a row for each record or epoch are shown whatever they are."""
+OPTIONS = {"protocol", "seeds", "device", "threads", "workers", "keep_checkpoints", "quiet"}
+"""Arguments of `run` with the limits of the command line's options."""
 
 
 class NoSuchColumn(UserError, KeyError):
@@ -80,14 +91,37 @@ class Records(pd.DataFrame):
         return Records
 
     def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, str) and key not in self.columns:
-            raise NoSuchColumn(f"the records have no column {key!r}{nearest(key, self.columns)}; .columns lists them")
+        for name in key if isinstance(key, list) else [key]:
+            if isinstance(name, str) and name not in self.columns:
+                raise self._no_column(name)
         return super().__getitem__(key)
+
+    def groupby(self, *args: Any, **words: Any) -> Any:
+        """Group rows as pandas does."""
+        try:
+            return super().groupby(*args, **words)
+        except KeyError as error:
+            raise self._no_column(error.args[0]) from None
+
+    def sort_values(self, *args: Any, **words: Any) -> Any:
+        """Sort rows as pandas does."""
+        try:
+            return super().sort_values(*args, **words)
+        except KeyError as error:
+            raise self._no_column(error.args[0]) from None
+
+    def _no_column(self, name: str) -> NoSuchColumn:
+        if len(self.columns):
+            return NoSuchColumn(
+                f"the records have no column {name!r}{nearest(name, self.columns)}; .columns lists them"
+            )
+        place = self.attrs.get("results", "this table")
+        return NoSuchColumn(f"there are no records in {place}, and so no column {name!r}; give a folder that has some")
 
     def _in_short(self) -> tuple[pd.DataFrame, str]:
         """The columns that are shown, and a line about the others."""
         shown = [name for name in SHOWN if name in self.columns]
-        if len(self.columns) <= len(SHOWN) or not shown:
+        if len(self.columns) <= FEW or "record" not in self.columns or not shown:
             shown = list(self.columns)
         others = len(self.columns) - len(shown)
         more = f", and {counted(others, 'more column')}: .columns" if others else ""
@@ -95,13 +129,16 @@ class Records(pd.DataFrame):
 
     def __repr__(self) -> str:
         table, text = self._in_short()
-        return f"{table!r}\n{text}"
+        with pd.option_context("display.max_columns", None, "display.show_dimensions", False):
+            # All columns also in a narrow terminal, on several lines.
+            return f"{table!r}\n{text}"
 
     def _repr_html_(self) -> str:
         table, text = self._in_short()
         return f"{table.to_html(max_rows=20, show_dimensions=False)}<p>{text}</p>"
 
 
+@checks_arguments()
 def load_plugin(file: Path | str) -> None:
     """Import a Python file that registers methods or data sets, as `--plugin FILE` does.
 
@@ -116,6 +153,7 @@ def load_plugin(file: Path | str) -> None:
     _load_plugin(user_path(file))
 
 
+@checks_arguments(elsewhere=OPTIONS)
 def run(
     spec: Path | str | Mapping[str, Any],
     *,
@@ -165,8 +203,7 @@ def run(
         Traceback (most recent call last):
         vdae_bench.errors.UserError: the spec, line 3: unknown key 'gird' (did you mean 'grid'?)
     """
-    source = spec if isinstance(spec, Mapping) else find_spec(str(spec))
-    loaded = load_spec(source, protocol, settings, seeds)
+    asked, options = SpecOptions(protocol=protocol, seeds=seeds), RunOptions(workers=workers, quiet=quiet)
     machine = MachineOptions(
         device=device,
         threads=threads,
@@ -174,7 +211,9 @@ def run(
         data=None if data is None else user_path(data),
         keep_checkpoints=keep_checkpoints,
     )
-    said = {"protocol": protocol, "seeds": seeds, "only": only, "settings": settings}
+    source = spec if isinstance(spec, Mapping) else find_spec(str(spec))
+    loaded = load_spec(source, asked.protocol, settings, asked.seeds)
+    said = {"protocol": protocol, "seeds": asked.seeds, "only": only, "settings": settings}
     words = [repr(dict(spec) if isinstance(spec, Mapping) else str(spec))]
     words += [f"{name}={value!r}" for name, value in said.items() if value]
     context = create_context(machine, f"vdae_bench.api.run({', '.join(words)})")
@@ -183,7 +222,7 @@ def run(
     place = (loaded.name, loaded.protocol.name)
     with atomic.held(context.store.root):
         note_asked(loaded, planned, context.store)
-        outcome = run_groups(planned, context, RunOptions(workers=workers, quiet=quiet), StopToken())
+        outcome = run_groups(planned, context, options, StopToken())
     if outcome.failures:
         raise Failed("not all runs finished with a result:\n  " + "\n  ".join(outcome.failed_lines))
     wanted = {
@@ -194,6 +233,7 @@ def run(
     return _table([run for run in load_runs(context.store, *reversed(place)) if run.path in wanted], context.store)
 
 
+@checks_arguments()
 def records(results: Path | str = "results", protocol: str | None = None, sweep: str | None = None) -> Records:
     """Table of the records in a results folder, a row for each run and a column for each field.
 
@@ -220,6 +260,7 @@ def records(results: Path | str = "results", protocol: str | None = None, sweep:
     return _table(runs_there(store, protocol, sweep), store)
 
 
+@checks_arguments()
 def curves(results: Path | str = "results", protocol: str | None = None, sweep: str | None = None) -> Records:
     """Table of learning curves: a row for each epoch of each run, with -ELBO at beta = 1 in nats for each image.
 
@@ -240,16 +281,57 @@ def curves(results: Path | str = "results", protocol: str | None = None, sweep: 
         True
     """
     store = Store(user_path(results))
-    return Records(curves_frame(runs_there(store, protocol, sweep), store.root))
+    return _of_folder(curves_frame(runs_there(store, protocol, sweep), store.root), store)
+
+
+@checks_arguments()
+def pairs(results: Path | str = "results", protocol: str | None = None, sweep: str | None = None) -> Records:
+    """Table of the differences between every two methods with the same data and latents, as the pages of a sweep have.
+
+    Differences are paired by seed, because a seed has the same images in the same order for every method. Student's
+    intervals hold at 95% for all pairs on the same data of a sweep together (Bonferroni).
+
+    Args:
+        results: the folder.
+        protocol: only the runs of this one, as `quick`; all by default.
+        sweep: only the runs of this one, as `table1`; all by default.
+
+    Returns:
+        The table, with the cells `first` and `second`, `difference` of the first less the second (below zero the first
+        is better), `low` and `high` of its interval (missing for one seed), all in `unit` for each image or dimension,
+        the number of `seeds` that both have, and `answer`, which says what is better or why that is not known.
+
+    Raises:
+        UserError: there are records, but none of that protocol or sweep, or none that this version understands.
+
+    Example:
+        >>> pairs("a folder that is not there").empty
+        True
+    """
+    store = Store(user_path(results))
+    rows = []
+    for (folder, name), runs in by_folder(runs_there(store, protocol, sweep)).items():
+        for each in pairs_of(cells_of(select(runs))):
+            low, high = each.interval or (math.nan, math.nan)
+            place = {"sweep": name, "protocol.name": folder, "cell.dataset": each.first.cell.dataset}
+            place |= {"first": each.first.cell.slug, "second": each.second.cell.slug}
+            found = {"difference": each.estimate.mean, "low": low, "high": high, "seeds": each.estimate.count}
+            rows.append({**place, "score": each.score, "unit": each.unit.name, **found, "answer": each.answer})
+    return _of_folder(pd.DataFrame(rows), store)
 
 
 def _table(runs: list[Run], store: Store) -> Records:
-    if not runs:
-        return Records()
-    table = frame(runs, left_out_of(runs), store.root)
-    return Records(table.assign(weights=[has_weights(run.path) for run in runs]))
+    table = frame(runs, left_out_of(runs), store.root) if runs else pd.DataFrame()
+    return _of_folder(table.assign(weights=[has_weights(run.path) for run in runs]) if runs else table, store)
 
 
+def _of_folder(table: pd.DataFrame, store: Store) -> Records:
+    found = Records(table)
+    found.attrs["results"] = str(store.root)
+    return found
+
+
+@checks_arguments()
 def images(dataset: str, split: Split = "test", folder: Path | str | None = None) -> Float[Tensor, "N n"]:
     """Images of a data set as models see them, in the fixed draw that all models are scored on.
 
@@ -271,14 +353,18 @@ def images(dataset: str, split: Split = "test", folder: Path | str | None = None
         vdae_bench.errors.UserError: unknown data set id 'binary-mnits': did you mean 'binary-mnist'? the known ...
     """
     view, name = parse_dataset_id(dataset)
-    return ViewedImages(load_images(name, Path(folder) if folder else None), view, CPU).held_out(split)  # type: ignore[arg-type]
+    return ViewedImages(load_images(name, user_path(folder) if folder else None), view, CPU).held_out(split)  # type: ignore[arg-type]
 
 
 class TrainedModel:
     """The trained model of one run, on the CPU; `load` returns it.
 
-    Images are rows of n pixels, as `images` returns them, and latents are rows of m numbers. Noise depends only on
-    `seed`: the same seed gives the same numbers, and those of an image do not depend on the images after it.
+    Images are rows of n pixels in [0, 1], as `images` returns them, and latents are rows of m numbers: tensors, arrays
+    or lists. A model of binary images scores only pixels that are 0 or 1, and also encodes probabilities in between,
+    such as its own mean images. Continuous images that a model draws can leave [0, 1]; `clamp(0, 1)` puts them there.
+
+    Noise depends only on `seed`: the same seed gives the same numbers, and those of an image do not depend on the
+    images after it.
 
     Attributes:
         record: the run's record.
@@ -323,7 +409,8 @@ class TrainedModel:
         ]
         return f"TrainedModel({', '.join(parts)})"
 
-    def sample(self, count: int, seed: int = 0, *, means: bool = False) -> Float[Tensor, "count n"]:
+    @checks_arguments()
+    def sample(self, count: Count, seed: Seed = 0, *, means: bool = False) -> Float[Tensor, "count n"]:
         """Draw images from p(x|z) for z from the prior, or return the mean images E[x|z] of the same z.
 
         With the record's own seed, the first images are those of the run's evidence.
@@ -332,12 +419,16 @@ class TrainedModel:
             count: how many.
             seed: of the noise; the same one gives the same images.
             means: return E[x|z] in place of a draw.
+
+        Raises:
+            UserError: an argument is wrong.
         """
         batches = list(sample_batches(self.model, NoiseSource([seed], CPU), self.data_dim, count))
         return torch.cat([batch.means if means else batch.drawn for batch in batches], 1)[0, :count]
 
+    @checks_arguments()
     @torch.no_grad()
-    def encode(self, x: Float[Tensor, "N n"], seed: int | None = None) -> Float[Tensor, "N m"]:
+    def encode(self, x: Float[Tensor, "N n"], seed: Seed | None = None) -> Float[Tensor, "N m"]:
         """Return the latents of each image: the centre of its posterior, or with a seed one draw from q(z|x).
 
         For a flow the latents are f(x), and there is no noise.
@@ -347,7 +438,7 @@ class TrainedModel:
             seed: of the noise of a draw; None for the centre, where the noise is zero.
 
         Raises:
-            UserError: the model has no latents, or x is of another shape.
+            UserError: the model has no latents, or an argument is wrong.
         """
         x = self._images(x)
         eta = x.new_zeros(1, len(x), 1, self.model.noise_dim)
@@ -363,20 +454,21 @@ class TrainedModel:
         """Return the mean image E[x|z] of each row of latents; for a flow this is f^-1(z).
 
         Raises:
-            UserError: z is of another shape.
+            UserError: z is of another shape, or not of finite numbers.
         """
         return self.model.decode(_rows_of(z, self.model.latent_dim or 0, "latents")[None])[0]
 
-    def reconstruct(self, x: Float[Tensor, "N n"], seed: int | None = None) -> Float[Tensor, "N n"]:
+    def reconstruct(self, x: Float[Tensor, "N n"], seed: Seed | None = None) -> Float[Tensor, "N n"]:
         """Return each image encoded and decoded: E[x|z] at the centre of its posterior, or with a seed at one draw.
 
         Raises:
-            UserError: the model has no latents, or x is of another shape.
+            UserError: the model has no latents, or an argument is wrong.
         """
         return self.decode(self.encode(x, seed))
 
+    @checks_arguments()
     def interpolate(
-        self, start: Float[Tensor, "N n"], end: Float[Tensor, "N n"], steps: int = 8
+        self, start: Float[Tensor, "N n"], end: Float[Tensor, "N n"], steps: Annotated[int, Field(ge=2)] = 8
     ) -> Float[Tensor, "N steps n"]:
         """Return mean images along the straight lines between the latents of pairs of images, including both ends.
 
@@ -388,14 +480,15 @@ class TrainedModel:
         Raises:
             UserError: the model has no latents, or `start` and `end` do not fit each other.
         """
-        if len(start) != len(end) or steps < 2:
-            raise UserError("interpolate needs as many ends as starts, and at least 2 steps")
-        way = torch.linspace(0, 1, steps)[:, None]
-        latents = torch.lerp(self.encode(start)[:, None], self.encode(end)[:, None], way)
-        return self.decode(latents.flatten(0, 1)).view(len(start), steps, self.data_dim)
+        first, last = self.encode(start), self.encode(end)
+        if len(first) != len(last):
+            raise UserError(f"interpolate needs as many ends as starts, not {len(last)} for {len(first)}")
+        latents = torch.lerp(first[:, None], last[:, None], torch.linspace(0, 1, steps)[:, None])
+        return self.decode(latents.flatten(0, 1)).view(len(first), steps, self.data_dim)
 
+    @checks_arguments()
     @torch.no_grad()
-    def log_weights(self, x: Float[Tensor, "N n"], samples: int, seed: int = 0) -> Float[Tensor, "N K"]:
+    def log_weights(self, x: Float[Tensor, "N n"], samples: Count, seed: Seed = 0) -> Float[Tensor, "N K"]:
         r"""Return the log weights of K samples from q(z|x) for each image, in nats.
 
         .. math:: \log w = \log p(x|z) + \log p(z) - \log q(z|x)
@@ -410,9 +503,9 @@ class TrainedModel:
             seed: of the noise.
 
         Raises:
-            UserError: x is of another shape.
+            UserError: an argument is wrong.
         """
-        x, noise = self._images(x), NoiseSource([seed], CPU)
+        x, noise = self._images(x, scored=True), NoiseSource([seed], CPU)
         count = samples if self.model.noise_dim else 1
         size = images_in_chunk(self.model, 1, count)
         rows = []
@@ -427,7 +520,7 @@ class TrainedModel:
             rows.append(torch.cat(draws, 2)[0])
         return torch.cat(rows) if rows else x.new_empty(0, count)
 
-    def elbo(self, x: Float[Tensor, "N n"], samples: int = 100, seed: int = 0) -> Float[Tensor, " N"]:
+    def elbo(self, x: Float[Tensor, "N n"], samples: Count = 100, seed: Seed = 0) -> Float[Tensor, " N"]:
         r"""Return the ELBO of each image, eq. (2), in nats, float64: the mean of its log weights.
 
         Args:
@@ -436,14 +529,14 @@ class TrainedModel:
             seed: of the noise.
 
         Raises:
-            UserError: the model has no ELBO, because its log p(x) is exact; or x is of another shape.
+            UserError: the model has no ELBO, because its log p(x) is exact; or an argument is wrong.
         """
         method = get_method(self.record.cell.method)
         if not method.has_elbo:
             raise UserError(f"method {method.id} has no ELBO, because its log p(x) is exact; use `nll` for -log p(x)")
         return self.log_weights(x, samples, seed).double().mean(1)
 
-    def nll(self, x: Float[Tensor, "N n"], samples: int = 100, seed: int = 0) -> Float[Tensor, " N"]:
+    def nll(self, x: Float[Tensor, "N n"], samples: Count = 100, seed: Seed = 0) -> Float[Tensor, " N"]:
         r"""Return -log p(x) of each image in nats, float64: exact for a flow, else importance-sampled, eq. (1).
 
         .. math:: -\log \tfrac{1}{K} \sum_k w_k
@@ -456,14 +549,27 @@ class TrainedModel:
             seed: of the noise.
 
         Raises:
-            UserError: x is of another shape.
+            UserError: an argument is wrong.
         """
         log_w = self.log_weights(x, samples, seed).double()
         return math.log(log_w.shape[1]) - log_w.logsumexp(1)
 
-    def _images(self, x: Tensor) -> Float[Tensor, "N n"]:
-        return _rows_of(x, self.data_dim, "pixels")
+    def _images(self, x: Tensor, *, scored: bool = False) -> Float[Tensor, "N n"]:
+        """Rows of pixels, after a check that the model is one of such pixels."""
+        rows = _rows_of(x, self.data_dim, "pixels")
+        if len(rows) and not 0 <= rows.min() <= rows.max() <= 1:
+            raise UserError(
+                f"pixels are between 0 and 1, not {rows.min():g} to {rows.max():g}; "
+                "divide grey levels by 255, and clamp images that a model drew, or take those of `images`"
+            )
+        if scored and self.record.cell.dataset.startswith("binary-") and not ((rows == 0) | (rows == 1)).all():
+            raise UserError(
+                f"a model of {self.record.cell.dataset} scores images whose pixels are 0 or 1; "
+                "draw them with torch.bernoulli, or take those of `images`"
+            )
+        return rows
 
+    @checks_arguments()
     def score(self, folder: Path | str | None = None) -> dict[str, float]:
         """Score the test set as the run did, with the same images, noise and samples as the metrics of its record.
 
@@ -478,13 +584,26 @@ class TrainedModel:
         return evaluator.metrics()[0]
 
 
-def _rows_of(values: Tensor, width: int, what: str) -> Tensor:
-    found = torch.as_tensor(values, dtype=torch.float32)
+def _rows_of(values: Any, width: int, what: str) -> Float[Tensor, "N width"]:
+    """Rows of that many finite numbers, in float32."""
+    wanted = f"the model takes rows of {width} {what}, (N, {width})"
+    try:
+        found = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError):
+        raise UserError(
+            f"{wanted}, as a tensor, an array or lists of numbers, not {visible(reprlib.repr(values))}"
+        ) from None
+    if found.is_complex():
+        raise UserError(f"{wanted}, of real numbers, not {found.dtype}")
     if found.dim() != 2 or found.shape[1] != width:
-        raise UserError(f"the model takes rows of {width} {what}, (N, {width}), not {tuple(found.shape)}")
-    return found
+        raise UserError(f"{wanted}, not {tuple(found.shape)}")
+    rows = found.to(CPU, torch.float32)
+    if not rows.isfinite().all():
+        raise UserError(f"{wanted}, of finite numbers; leave out rows with NaN or infinity")
+    return rows
 
 
+@checks_arguments()
 def load(record: Path | str) -> TrainedModel:
     """The trained model of the run with this record, `results/<sweep>/<protocol>/<cell>/seed-<k>.json`.
 
@@ -496,12 +615,13 @@ def load(record: Path | str) -> TrainedModel:
         Traceback (most recent call last):
         vdae_bench.errors.UserError: there is no record in nowhere/seed-0.json; `records` lists those of a results ...
     """
-    path = Path(record)
+    path = user_path(record)
     found = _read(path)
     job = _job(found)
     return TrainedModel(found, load_model(path, found.run_digest, found.cell.method, job.problem(1)), job.data_dim)
 
 
+@checks_arguments()
 def share(record: Path | str) -> Path:
     """Write a run's kept weights in half precision beside them, small enough for git, and return that file.
 
@@ -515,7 +635,8 @@ def share(record: Path | str) -> Path:
         Traceback (most recent call last):
         vdae_bench.errors.UserError: there is no record in nowhere/seed-0.json; `records` lists those of a results ...
     """
-    return share_model(Path(record), _read(Path(record)).run_digest)
+    path = user_path(record)
+    return share_model(path, _read(path).run_digest)
 
 
 def _read(path: Path) -> Record:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import combinations
 
 import pytest
 import torch
 
+from tests.support.records import made_up_record, publish
 from tests.support.runs import StopAfter, numbers
 from tests.support.specs import PAIR, TINY
 from vdae_bench import api
 from vdae_bench.data.views import evenly_spaced
 from vdae_bench.errors import Stopped, UserError
+from vdae_bench.report.numbers.statistics import mean_of
 from vdae_bench.spec.check import load_spec
+from vdae_bench.spec.sweep import Cell
+from vdae_bench.store.records import Store
 
 
 def content(spec):
@@ -79,10 +84,42 @@ def test_curves_are_those_of_the_records(ran):
     assert last.sort_index().tolist() == kept.sort_index().tolist()
 
 
+def test_pairs_have_intervals_for_all_of_them_together(tmp_path):
+    """Every two methods, the first less the second by seed; the six intervals share the level."""
+    store = Store(tmp_path / "results")
+    scores = {"vae": [90.0, 90.2, 90.1], "lvdae": [95.0, 95.1, 95.4], "vdae-nice": [90.5, 89.8, 90.2]}
+    for method, values in scores.items():
+        cell = Cell("binary-mnist", method, 16)
+        records = [made_up_record(cell, seed, nll_nats=value) for seed, value in enumerate(values)]
+        publish(store, "mine", "quick", cell.slug, records)
+    found = api.pairs(store.root, sweep="mine")
+    assert len(found) == 6 and set(found["seeds"]) == {3} and set(found["unit"]) == {"nats"}
+    assert set(found["sweep"]) == {"mine"} and set(found["protocol.name"]) == {"quick"}
+    nll = found[found["score"] == "NLL"]
+    methods = [[row[name].split("_")[1] for name in ("first", "second")] for _, row in nll.iterrows()]
+    assert sorted(map(sorted, methods)) == sorted(map(sorted, combinations(scores, 2)))
+    for (first, second), (_, row) in zip(methods, nll.iterrows(), strict=True):
+        wanted = mean_of([one - other for one, other in zip(scores[first], scores[second], strict=True)])
+        assert [row["low"], row["high"]] == pytest.approx(wanted.interval(1 - 0.05 / 6))
+        assert row["difference"] == pytest.approx(wanted.mean)
+        assert ("is ahead" in row["answer"]) == ("lvdae" in (first, second))
+
+
 def test_a_word_that_is_not_there_is_a_sentence_with_the_nearest(ran):
     results, table = ran
     with pytest.raises(UserError, match=r"no column 'metrics.test.nll' \(did you mean 'metrics.test.nll_nats'"):
         table["metrics.test.nll"]
+    near = r"no column 'cell.latent' \(did you mean 'cell.latents'"
+    for wrong in (
+        lambda: table[["cell.latent", "seed"]],
+        lambda: table.groupby("cell.latent"),
+        lambda: table[table["seed"] == 0].sort_values("cell.latent"),
+    ):
+        with pytest.raises(UserError, match=near):
+            wrong()
+    for empty in (api.records(results / "nowhere"), api.curves(results / "nowhere")):
+        with pytest.raises(UserError, match=r"there are no records in .*nowhere, and so no column 'weights'"):
+            empty["weights"]
     with pytest.raises(UserError, match=r"no sweep 'tinny' \(did you mean 'tiny'"):
         api.records(results, sweep="tinny")
     with pytest.raises(UserError, match="no protocol 'quick'"):
@@ -94,10 +131,12 @@ def test_a_word_that_is_not_there_is_a_sentence_with_the_nearest(ran):
 
 
 def test_tables_and_models_show_what_they_are(ran):
-    _, table = ran
+    results, table = ran
     text = repr(table)
     assert "metrics.test.nll_nats" in text and "provenance" not in text and text.endswith("more columns: .columns")
     assert table._repr_html_().count("<tr") == 1 + len(table)
+    curves = repr(api.curves(results))
+    assert all(name in curves for name in ("epoch", "train_neg_elbo_nats", "validation_neg_elbo_nats"))
     assert repr(loaded(ran, "nice")).startswith("TrainedModel(NICE on continuous-tiny, m = 36, seed 0, ")
     assert " bits/dim)" in repr(loaded(ran, "nice"))
 

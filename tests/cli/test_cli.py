@@ -122,7 +122,7 @@ BAD = {
     "mps": (("sweep", "table1", "--device", "mps"), 2, "Apple's GPU has no float64"),
     "two machines": (("plan", "table1", "--on", "a100", "--calibrate"), 2, "give one of them"),
     "no workers": (("sweep", "table1", "--workers", "none"), 2, "--workers"),
-    "no cuda": (("sweep", "table1", "--device", "cuda"), 2, "--device cpu"),
+    "no cuda": (("sweep", "table1", "--device", "cuda"), 2, "use the device cpu"),
     "unknown data set": (("data", "path", "mnst"), 2, "mnist"),
     "wrong data folder": (("data", "fetch", "mnist", "--data", "."), 2, "train-images"),
     "nothing to report": (("report", "--results", "nothing"), 2, "nothing"),

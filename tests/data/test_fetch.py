@@ -205,7 +205,7 @@ def test_when_all_fails_one_message_has_every_place_its_reason_and_what_to_do(
     with pytest.raises(EnvironmentFault) as caught:
         fetch("tiny")
     message = str(caught.value)
-    for word in (*mirrors, "404", "is not the published", "cannot be resolved", "--data DIR", *tiny.arrays):
+    for word in (*mirrors, "404", "is not the published", "cannot be resolved", "--data", *tiny.arrays):
         assert word in message
     assert len(message.splitlines()) == 1 + len(mirrors)
     assert not cache_path("tiny").exists()
@@ -218,7 +218,7 @@ def test_a_cache_that_cannot_be_written_is_a_fault_of_the_surroundings(
     tiny.use(mirrors=(server.offer_files(tiny),))
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(EnvironmentFault, match=r"cannot read or write .*file.*--data DIR"):
+    with pytest.raises(EnvironmentFault, match=r"cannot read or write .*file.*a data folder"):
         fetch("tiny")
 
 

@@ -45,7 +45,7 @@ def test_the_users_folder_of_published_files_is_used_and_verified(packed, tmp_pa
 def test_the_same_content_packed_otherwise_is_not_vouched_for(packed, tmp_path):
     path = tmp_path / "published" / packed.test_images.kept_as
     path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()), 9))
-    with pytest.raises(UserError, match=r"is not the published .*\.gz: MD5 expected .*; give --data .* as published"):
+    with pytest.raises(UserError, match=r"is not the published .*\.gz: MD5 .*; give a data folder .* as published"):
         fetch("packed", path.parent)
     path.write_bytes(gzip.decompress(path.read_bytes()))
     path.rename(path.with_suffix(""))

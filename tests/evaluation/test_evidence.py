@@ -167,7 +167,7 @@ def test_without_kept_weights_it_says_how_to_keep_them(tmp_path, context):
     path, _ = next(context.store.records())
     assert not api.records(context.store.root)["weights"].any()
     for opened in (api.load, api.share):
-        with pytest.raises(UserError, match="give the command in its record again with --train-again"):
+        with pytest.raises(UserError, match="SPEC --train-again, with the options"):
             opened(path)
     with pytest.raises(UserError, match="no record"):
         api.load(tmp_path / "seed-0.json")
@@ -188,6 +188,8 @@ def test_weights_in_half_precision_score_as_the_record_within_a_hundredth_of_a_n
         whole, half = weights_path(path), api.share(path)
         assert half == half_weights_path(path) and half.stat().st_size < 0.75 * whole.stat().st_size
         whole.unlink()
+        with pytest.raises(UserError, match=r"is shared already, by .*safetensors, which `load` reads"):
+            api.share(path)
         model = api.load(path)
         again, test = model.score(tiny_data[0]), record.metrics.test
         assert abs(again["nll_nats"] - test.nll_nats) < 0.01 and again["nll_nats"] != test.nll_nats

@@ -7,6 +7,7 @@ import json
 import struct
 import tomllib
 from collections import defaultdict
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import numpy as np
@@ -167,6 +168,8 @@ def test_mlflow_is_read_back(store, tmp_path, monkeypatch):
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(f"sqlite:///{tmp_path / 'out' / 'mlflow.db'}")
+    for experiment in client.search_experiments():  # MLflow's own "Default" too
+        assert experiment.artifact_location.startswith((tmp_path / "out").as_uri())
     for run in runs:
         experiment = client.get_experiment_by_name(f"vdae-bench/{run.group}")
         (found,) = client.search_runs([experiment.experiment_id], f"tags.`vdae_bench.run_id` = '{run.id}'")
@@ -187,11 +190,21 @@ def test_mlflow_is_read_back(store, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", LIBRARIES)
-def test_a_library_that_is_not_installed_is_a_sentence(name, store, tmp_path, monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+@pytest.mark.parametrize("found", [None, ModuleSpec("a folder", None)])
+def test_a_library_that_is_not_installed_is_a_sentence(name, found, tmp_path, monkeypatch):
+    """It is said before records are read: here there are none."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: found)
     with pytest.raises(UserError, match=rf"which is not installed; .*pip install 'vdae-bench\[{name}\]'"):
-        exporters.export(name, store, tmp_path / "out", None, None)
+        exporters.export(name, Store(tmp_path / "nowhere"), tmp_path / "out", None, None)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_a_sentence(store, tmp_path):
+    pytest.importorskip("pyarrow")
+    (tmp_path / "file").write_text("no folder")
+    for out in (tmp_path / "file", tmp_path / "file" / "in"):
+        with pytest.raises(UserError, match=f"cannot make the folder {out}: .*; give another with --out"):
+            exporters.export("parquet", store, out, None, None)
 
 
 def test_the_verb_exports_what_is_named(store, tmp_path):

@@ -95,7 +95,7 @@ def test_rendering_writes_nothing_and_tells_what_differs(store: Store, reports: 
 def test_a_folder_that_cannot_be_written_is_named(store: Store, reports: Path) -> None:
     publish_table(store)
     reports.write_text("a file where the folder should be")
-    with pytest.raises(EnvironmentFault, match="choose another --reports"):
+    with pytest.raises(EnvironmentFault, match="choose another folder for reports"):
         build_reports(store, reports, formats=("csv",))
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import tomllib
+from contextlib import suppress
 from fnmatch import fnmatch
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 TOP = Path(__file__).parents[2]
@@ -40,12 +43,36 @@ def test_the_lock_holds_what_the_project_asks_for():
         assert entry.marker == each.marker, f"{each} is locked as {entry}"
 
 
+def constraints() -> dict[str, SpecifierSet]:
+    """The versions of constraints.txt by name."""
+    lines = (TOP / "constraints.txt").read_text().splitlines()[1:]
+    return {canonicalize_name(each.name): each.specifier for each in map(Requirement, lines)}
+
+
+def test_every_extra_can_be_installed_under_the_constraints():
+    """No requirement excludes a version there: neither our own nor one of the libraries that are installed here.
+
+    Asked are those of the constraints' version, and those of an extra that have none there.
+    """
+    project, pins = tomllib.loads((TOP / "pyproject.toml").read_text())["project"], constraints()
+    own = [word for words in project["optional-dependencies"].values() for word in words] + project["dependencies"]
+    asked, seen, refused = [("vdae-bench", Requirement(word)) for word in own], set(), []
+    for who, wanted in asked:  # and what those ask for, which is added below
+        name = canonicalize_name(wanted.name)
+        refused += [f"{who}: {wanted}" for pin in pins.get(name, ()) if not wanted.specifier.contains(pin.version)]
+        for extra in {"", *wanted.extras} - {extra for each, extra in seen if each == name}:
+            seen.add((name, extra))
+            with suppress(PackageNotFoundError):
+                if pins[name].contains(version(name)) if name in pins else who == "vdae-bench":
+                    needs = map(Requirement, requires(name) or ())
+                    asked += [(name, one) for one in needs if not one.marker or one.marker.evaluate({"extra": extra})]
+    assert len(seen) > 60 and not refused
+
+
 def test_the_lock_has_hashes_and_the_constraints_versions():
-    lines = (TOP / "constraints.txt").read_text().splitlines()
-    constraints = {canonicalize_name(each.name): each.specifier for each in map(Requirement, lines[1:])}
     entries = locked()
     assert "torch" not in entries and all(hashes for _, hashes in entries.values())
-    assert {name: entry.specifier for name, (entry, _) in entries.items()}.items() <= constraints.items()
+    assert {name: entry.specifier for name, (entry, _) in entries.items()}.items() <= constraints().items()
 
 
 def test_the_package_says_that_it_has_types():

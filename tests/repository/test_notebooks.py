@@ -63,6 +63,12 @@ def test_the_method_is_that_of_the_readme() -> None:
     assert any(block("python", '"isotropic-vae"') in source(each) for each in cells(BOOKS[0], "code"))
 
 
+def test_ones_own_posterior_is_compared_with_l_vdae() -> None:
+    (compared,) = (each for each in cells(BOOKS[0], "code") if "api.pairs(" in source(each))
+    (shown,) = ("".join(each["data"]["text/plain"]) for each in compared["outputs"])
+    assert re.search(r"-ELBO +(lvdae +isotropic-vae|isotropic-vae +lvdae) +-?\d", shown)
+
+
 @BOOK
 def test_its_links_lead_to_files(book: Path) -> None:
     links = [link for each in cells(book, "markdown") for link in re.findall(r"\]\(([^)\s]+)\)", source(each))]

@@ -91,7 +91,7 @@ def make_spec(tiny_data, tmp_path):
 @pytest.mark.parametrize(
     ("options", "device", "said"),
     [
-        ({"workers": 2}, "cuda", "shares processors, not a GPU"),
+        ({"workers": 2}, "cuda", "share processors, not a GPU"),
         ({"workers": 2, "scheduler": "tls://x"}, "cpu", "give one of the two"),
         ({"tls_ca": Path("ca.pem")}, "cpu", "TLS needs all of"),
         ({"scheduler": "tls://x", "tls_ca": Path("ca.pem"), "tls_cert": Path("c.pem")}, "cpu", "TLS needs all of"),

@@ -121,7 +121,7 @@ def _explained_faults(place: Path) -> Iterator[None]:
     except OSError as fault:
         raise EnvironmentFault(
             f"cannot read or write {fault.filename or place}: {fault.strerror or fault}; free space, change "
-            "permissions, set XDG_CACHE_HOME to another folder, or give a folder that has the files with --data DIR"
+            "permissions, set XDG_CACHE_HOME to another folder, or give a data folder that has the files"
         ) from fault
 
 
@@ -133,7 +133,7 @@ def _users_folder(folder: Path | None) -> Path | None:
 def _from_users_folder(folder: Path, dataset: ImageFiles) -> Path:
     """Return the user's own folder if it can be read as it is, else the cache with the same content."""
     if not folder.is_dir():
-        raise UserError(f"the data folder {folder} does not exist; leave out --data to download {dataset.name}")
+        raise UserError(f"the data folder {folder} does not exist; give none, and {dataset.name} is downloaded")
     place = data_folder(folder, dataset)
     if is_complete(place, dataset):
         return place
@@ -146,8 +146,8 @@ def _from_users_folder(folder: Path, dataset: ImageFiles) -> Path:
                 _publish(staging, dataset, target)
     except SourceError as fault:
         raise UserError(
-            f"{fault}; give --data (or {FOLDER_VARIABLE}) a folder with the four files of {dataset.name}, "
-            f"{'as published' if dataset.train_images.packed else 'plain or .gz'}, or leave it out to download them"
+            f"{fault}; give a data folder (--data, or {FOLDER_VARIABLE}) with the four files of {dataset.name}, "
+            f"{'as published' if dataset.train_images.packed else 'plain or .gz'}, or none to download them"
         ) from fault
     return target
 
@@ -173,7 +173,7 @@ def _fill_from_sources(dataset: ImageFiles, target: Path, report: Report) -> Non
     tried = "".join(f"\n  {line}" for line in reasons) or " nothing, because it has no source"
     raise EnvironmentFault(
         f"{dataset.name} cannot be downloaded: put its four files ({names}{plain}) into a folder "
-        f"and give that folder with --data DIR or {FOLDER_VARIABLE}. Tried:{tried}"
+        f"and give it as the data folder (--data, or {FOLDER_VARIABLE}). Tried:{tried}"
     )
 
 

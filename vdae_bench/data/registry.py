@@ -222,7 +222,10 @@ def dims_of(dataset_id: str) -> int | None:
     return math.prod(find_dataset(name).image_shape)
 
 
-OWN = "; list a data set of your own under `datasets` in the spec, or register it with --plugin FILE"
+OWN = (
+    "; list a data set of your own under `datasets` in the spec, "
+    "or register it in a plugin, with --plugin FILE or load_plugin"
+)
 
 
 def _unknown(kind: str, word: str, known: list[str]) -> str:

@@ -23,18 +23,22 @@ def export(name: str, store: Store, out: Path, protocol: str | None, sweep: str 
     Exported again they are there once, under the same ids.
 
     Raises:
-        UserError: the library is not installed, or there are no such records.
+        UserError: the library is not installed, there are no such records, or the folder cannot be made.
     """
     write = _writer(name)
     runs = exported_runs(store, protocol, sweep)
     if not runs:
         raise UserError(f"there are no records in {store.root}; give the folder of your records with --results")
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {out}: {error.strerror}; give another with --out") from None
     return len(runs), write(runs, out)
 
 
 def _writer(name: str) -> Write:
-    if importlib.util.find_spec(LIBRARIES[name]) is None:
+    found = importlib.util.find_spec(LIBRARIES[name])
+    if found is None or found.origin is None:  # a folder of that name, such as wandb leaves, is no library
         raise UserError(
             f"export --to {name} writes with {LIBRARIES[name]}, which is not installed; "
             f"install it with pip install 'vdae-bench[{name}]'"

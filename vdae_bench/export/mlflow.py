@@ -29,8 +29,12 @@ def export(runs: Sequence[ExportedRun], out: Path) -> str:
 
     database = f"sqlite:///{(out / 'mlflow.db').absolute()}"
     address = os.environ.get("MLFLOW_TRACKING_URI") or database
-    client = MlflowClient(address)
     artifacts = (out / "artifacts").absolute().as_uri() if address == database else None
+    if artifacts:
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        SqlAlchemyStore(database, artifacts)  # else the experiment "Default" keeps its files where the command runs
+    client = MlflowClient(address)
     for run in runs:
         name = f"vdae-bench/{run.group}"
         found = client.get_experiment_by_name(name)

@@ -30,7 +30,7 @@ def export(runs: Sequence[ExportedRun], out: Path) -> str:
             table.insert(0, "run_id", table["record"].map(ids))
         buffer = io.BytesIO()
         _of_one_type(table).to_parquet(buffer, engine="pyarrow", index=False)
-        atomic.write(out / f"{name}.parquet", buffer.getvalue(), option="--out")
+        atomic.write(out / f"{name}.parquet", buffer.getvalue(), option="output")
     return f"read them with pandas.read_parquet({str(out / 'runs.parquet')!r})"
 
 

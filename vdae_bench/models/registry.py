@@ -284,7 +284,7 @@ def get_method(method_id: str) -> Method:
     if method_id not in _registered:
         known = method_ids()
         hint = nearest(method_id, known)
-        own = "" if hint else "; register a method of your own with --plugin FILE"
+        own = "" if hint else "; register a method of your own in a plugin, with --plugin FILE or load_plugin"
         raise UserError(f"there is no method {method_id!r}{hint}; the methods are {', '.join(known)}{own}")
     return _registered[method_id]
 

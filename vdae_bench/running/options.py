@@ -10,12 +10,13 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import click
 
 from vdae_bench.errors import UserError
 from vdae_bench.running.machines import MACHINES
+from vdae_bench.system.arguments import checked
 from vdae_bench.system.paths import user_path
 from vdae_bench.system.redact import redacted_address
 from vdae_bench.system.words import quoted
@@ -71,8 +72,33 @@ def option(*flags: str, group: str = "", default: Any = None, not_in_array: str 
     return field(default=default, metadata={"flags": flags, "not_in_array": not_in_array, "click": words})
 
 
+class Options:
+    """Base of the option classes: their values are within the limits of the command line, whoever gives them."""
+
+    def __post_init__(self) -> None:
+        """Check the values that are no defaults.
+
+        Raises:
+            UserError: one is of another type, or out of bounds.
+        """
+        given = {each: getattr(self, each.name) for each in fields(self)}  # type: ignore[arg-type]
+        for each, value in given.items():
+            if value is not each.default:
+                object.__setattr__(self, each.name, checked(each.name, value, _kind(type(self), each)))
+
+
+def _kind(options: type, each: Field[Any]) -> Any:
+    """The type of an option's values, with the bounds that click has for it."""
+    from pydantic import Field as Limits  # late, as it is for values alone that somebody gives
+
+    kind, bounds = get_type_hints(options)[each.name], each.metadata["click"].get("type")
+    if isinstance(bounds, click.IntRange | click.FloatRange):
+        return Annotated[kind, Limits(ge=bounds.min, le=bounds.max)]
+    return kind
+
+
 @dataclass(frozen=True)
-class SpecOptions:
+class SpecOptions(Options):
     """Options that change a spec, or take some of its cells."""
 
     protocol: str | None = option(
@@ -125,7 +151,7 @@ class SpecOptions:
 
 
 @dataclass(frozen=True)
-class MachineOptions:
+class MachineOptions(Options):
     """Options that say where and on what to run: device, threads, folders, checkpoints."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = option(
@@ -184,7 +210,7 @@ class MachineOptions:
 
 
 @dataclass(frozen=True)
-class RunOptions:
+class RunOptions(Options):
     """Options of one call: its workers, its share of the runs, when it stops, what it prints."""
 
     workers: int | None = option(
@@ -266,7 +292,7 @@ class RunOptions:
 
 
 @dataclass(frozen=True)
-class PlanOptions:
+class PlanOptions(Options):
     """Options that `plan` alone has."""
 
     calibrate: bool = option(

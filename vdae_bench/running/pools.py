@@ -116,8 +116,9 @@ def choose_pool(
     if context.device.type != "cpu":
         if wanted and wanted > 1:
             raise UserError(
-                "--workers shares processors, not a GPU; start `dask worker ADDRESS --nthreads 1 --resources GPU=1` "
-                "for each GPU, with its CUDA_VISIBLE_DEVICES, and give --scheduler ADDRESS"
+                "workers share processors, not a GPU; use 1 worker, "
+                "or start `dask worker ADDRESS --nthreads 1 --resources GPU=1` for each GPU, "
+                "with its CUDA_VISIBLE_DEVICES, and give --scheduler ADDRESS"
             )
         return nullcontext(None)
     workers = load.workers_that_fit(wanted) if wanted else load.workers_that_pay(context.threads)

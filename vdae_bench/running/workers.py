@@ -107,7 +107,7 @@ class LocalWorkers(Executor):
                     if self._ended:  # meanwhile
                         self.kill()
             raise EnvironmentFault(
-                f"{LIVES} worker processes were killed at it; memory may be full: give --workers 1, or --replicas 1"
+                f"{LIVES} worker processes were killed at it; memory may be full: use 1 worker, or --replicas 1"
             )
         finally:
             self._free.put(pool)

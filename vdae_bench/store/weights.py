@@ -14,7 +14,7 @@ from vdae_bench.system import atomic
 from vdae_bench.system.tensor_file import load_if_fitting, read_tensors, write_tensors
 from vdae_bench.system.untrusted import Unfit
 
-AGAIN = "give the command in its record again with --train-again, which trains the run once more"
+AGAIN = "vdae-bench sweep SPEC --train-again, with the options of the run's command, trains the run once more"
 
 
 def save_model(record: Path, run_digest: str, model: Model, replica: int) -> None:
@@ -40,6 +40,9 @@ def share_model(record: Path, run_digest: str) -> Path:
         UserError: its weights were not kept, are those of another run, or not what was written.
         EnvironmentFault: they cannot be written.
     """
+    there = half_weights_path(record)
+    if not atomic.is_there(weights_path(record)) and atomic.is_there(there):
+        raise UserError(f"the run is shared already, by {there}, which `load` reads; its full weights are not here")
     return write_half(record, run_digest, _state(weights_path(record), run_digest, half=False))
 
 

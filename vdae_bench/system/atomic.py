@@ -216,7 +216,8 @@ def discard(path: Path) -> None:
 def fault(path: Path, error: OSError, option: str = "--results") -> EnvironmentFault:
     """The error that a user reads about a file that cannot be written."""
     return EnvironmentFault(
-        f"cannot write {path}: {error.strerror}; free space, change permissions, or choose another {option}"
+        f"cannot write {path}: {error.strerror}; free space, change permissions, "
+        f"or choose another folder for {option.removeprefix('--')}"
     )
 
 

@@ -33,10 +33,10 @@ def choose(name: Choice) -> torch.device:
         UserError: there is no such GPU, or it cannot do what is needed.
     """
     if name == "mps":
-        raise UserError("Apple's GPU has no float64, which losses and scores need; use --device cpu")
+        raise UserError("Apple's GPU has no float64, which losses and scores need; use the device cpu")
     there = torch.cuda.is_available()
     if name == "cuda" and not there:
-        raise UserError("this machine has no CUDA device; use --device cpu")
+        raise UserError("this machine has no CUDA device; use the device cpu")
     return torch.device("cuda" if there and name != "cpu" else "cpu")
 
 
