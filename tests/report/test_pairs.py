@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections import Counter
 
 import numpy as np
@@ -157,10 +158,23 @@ def test_page_console_csv_and_latex_have_them(store, reports):
     frame = pd.read_csv(io.StringIO((reports / "quick" / "mini-pairs.csv").read_text()))
     assert sorted(frame["difference"].abs().round(6)) == sorted(round(abs(e.estimate.mean), 6) for e in pairs(store))
     assert frame["better"].notna().sum() == sum(each.better is not None for each in pairs(store))
-    assert "\\begin{tabular}" in (reports / "quick" / "mini-pairs.tex").read_text()
+    tex = (reports / "quick" / "mini-pairs.tex").read_text()
+    assert tex.count("\\textbf{") == sum(each.better is not None for each in pairs(store))
+    assert tex.count("\\textbf{88.13 $\\pm$ 0.12}") == 1 and "Bonferroni" in tex and not re.search(r"[ \[]-\d", tex)
     console = " ".join(written["mini.md"].console.split())
     assert "L-VDAE is better after 3" in console and "4 of 6 differences decided, first minus second:" in console
     assert "2 differences: too close to call." in console  # by their number: the page has them one by one
+
+
+@pytest.mark.usefixtures("blank_pictures")
+@pytest.mark.parametrize(("scores", "best"), [(SCORES, 0), ({name: SCORES[name] for name in ("vae", "lvdae")}, 2)])
+def test_a_row_of_the_results_is_bold_where_it_is_better_than_every_other(store, reports, scores, best):
+    put(store, scores)
+    build_reports(store, reports, formats=("md", "latex"))
+    rows = table_with((reports / "quick" / "mini.md").read_text(), "NLL ours")
+    bold = {(row["method"], name) for row in rows for name in ("NLL ours", "-ELBO ours") if row[name].startswith("**")}
+    assert bold == ({("L-VDAE", "NLL ours"), ("L-VDAE", "-ELBO ours")} if best else set())
+    assert (reports / "quick" / "mini.tex").read_text().count("\\textbf{") == best
 
 
 def test_the_figure_has_each_number_beside_the_papers_with_its_verdict(store):

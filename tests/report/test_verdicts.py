@@ -317,10 +317,10 @@ def test_length_counts_in_steps_too(store: Store) -> None:
     put(store, VAE, 87.3, one, falls=0.1)
     finding = judge_cell(cell_of(store, VAE, "paper"), "neg_elbo")
     assert finding and finding.verdict is Verdict.NOT_COMPARABLE
-    assert "1000 epochs of 1 step (the paper: 1000 of 50)" in finding.reason
+    assert "1000 epochs of 1 step (the paper: 1000 epochs of 50)" in finding.reason
     put(store, VAE, 87.3, one)
     finding = judge_cell(cell_of(store, VAE, "paper"), "neg_elbo")
-    assert finding and "1000 epochs of 1 step (the paper: 1000 of 50)" in finding.evidence
+    assert finding and "1000 epochs of 1 step (the paper: 1000 epochs of 50)" in finding.evidence
     put(store, VAE, 87.3)
     finding = judge_cell(cell_of(store, VAE, "paper"), "neg_elbo")
     assert finding and "epochs" not in finding.evidence
@@ -533,7 +533,7 @@ def test_what_is_missing_names_what_is_there(store: Store) -> None:
     put(store, VAE, 87.0)
     finding = part_of(store, "12", "vae, slope for each doubling of m", None)
     assert finding.verdict is Verdict.NOT_RUN
-    assert finding.evidence == "no binary-mnist_vae_128; 3 of 4 cells ran (standard)"
+    assert finding.evidence == "binary-mnist_vae_128 has not run; 3 of 4 cells ran (standard)"
 
 
 def test_a_protocol_that_nothing_knows_is_refused(store: Store) -> None:

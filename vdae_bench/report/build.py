@@ -224,7 +224,11 @@ class _Folder:
     def _table(self, sweep: str, ending: str) -> RenderedReport:
         path = self.path / f"{sweep}.{ending}"
         subject = self._subject(sweep, path)
-        text = results_csv(subject.sheets) if ending == "csv" else results_latex(subject.sheets, subject.title, sweep)
+        text = (
+            results_csv(subject.sheets)
+            if ending == "csv"
+            else results_latex(subject.sheets, subject.title, sweep, subject.best)
+        )
         return RenderedReport(
             WrittenReport(sweep, self.name, path, short(path)), {path: text.encode(errors="backslashreplace")}
         )

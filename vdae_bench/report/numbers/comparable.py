@@ -108,7 +108,7 @@ def shorter(cells: Sequence[CellRuns]) -> str:
     if protocol.epochs >= PAPER_EPOCHS and protocol.epochs * steps >= PAPER_EPOCHS * papers:
         return ""
     length = f"{counted(protocol.epochs, 'epoch')} of {counted(steps, 'step')}"
-    return f"{length} (the paper: {PAPER_EPOCHS} of {papers})"
+    return f"{length} (the paper: {counted(PAPER_EPOCHS, 'epoch')} of {papers})"
 
 
 def _steps_an_epoch(protocol: Protocol, dataset_id: str) -> int:
@@ -170,6 +170,12 @@ def nll_bias(run: Run) -> float:
 
 
 # -- cells beside each other -----------------------------------------------------------------------------------------
+
+
+def meaningless(cell: CellRuns) -> str:
+    """Why no score of the protocol says anything of a method; "" where it may."""
+    protocol = protocol_of(cell.completed[0])
+    return "smoke tests the machinery alone" if protocol and protocol.base == "smoke" else ""
 
 
 def why_unequal(cells: Sequence[CellRuns], alike: Sequence[str] = ()) -> str:

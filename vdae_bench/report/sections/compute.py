@@ -132,7 +132,7 @@ def findings(contests: Sequence[Contest]) -> Iterator[str]:
     headers = [
         "data",
         "latents",
-        "estimator or method" if titles else "estimator",
+        "method",
         "operations",
         "seconds",
         "after the same epochs",
@@ -166,7 +166,7 @@ def _row(contest: Contest, course: Course) -> list[str]:
     else:
         shown.append("")
     prices = [f"{ratios[axis]:.3g} x" if axis in ratios else UNLIKE for axis in PRICES]
-    return [contest.dataset, str(contest.latents), escape(course.label), *prices, *shown]
+    return [contest.dataset, str(contest.latents), escape(course.name), *prices, *shown]
 
 
 def _with(contests: Sequence[Contest], estimator: str) -> list[tuple[Contest, Course]]:
@@ -179,13 +179,15 @@ def _is_other(course: Course) -> bool:
 
 def _sentence(contests: Sequence[Contest], estimator: str) -> str:
     found: dict[str, list[str]] = {}
+    family = sum(len(contest.others) for contest in contests)
     several = len({contest.dataset for contest in contests}) > 1
     for contest, course in _with(contests, estimator):
         place = f"m = {contest.latents}{f' ({contest.dataset})' if several else ''}"
-        found.setdefault(escape(worth(contest, course)), []).append(place)
+        found.setdefault(escape(worth(contest, course, family)), []).append(place)
     said = "; ".join(f"{verdict} at {', '.join(places)}" for verdict, places in found.items())
     who = f"L-VDAE with {code(estimator)}" if estimator in ESTIMATORS else escape(estimator)
-    return f"{who}, after as many operations as the VAE took: {said}."
+    together = f", 95% for all {family} rows together" if family > 1 else ""
+    return f"{who}, after as many operations as the VAE took{together}: {said}."
 
 
 def _total(course: Course, axis: int) -> float:
