@@ -368,6 +368,8 @@ def test_the_address_is_answered_or_told_that_it_is_not(many: Path, page: Path, 
     tab.open(f"{many.as_uri()}#method=vea&dataset=binary-mnist&run=x/quick/y")
     assert "No cell has the method vea that the address asks for." in tab.run(count)
     assert "There is no run x/quick/y, which the address asks for." in tab.run(count)
+    tab.run("document.querySelector('#filters button').click()")
+    assert tab.run(count).startswith("39 of 39 cells.")
     tab.open(f"{page.as_uri()}#run=table2/quick/binary-mnist_lvdae_16&seed=7")
     tab.wait("document.querySelector('dialog[open]')")
     assert "There is no seed 7 here" in tab.run("document.querySelector('dialog').textContent")

@@ -329,13 +329,13 @@ for (const name of FILTERS) {
 }
 filters.addEventListener("change", () => {
   state.page = 0;
-  go(Object.fromEntries(FILTERS.map((name) => [name, filters.elements[name].value])));
+  go({ ...Object.fromEntries(FILTERS.map((name) => [name, filters.elements[name].value])), run: "", seed: "" });
 });
 filters.addEventListener("submit", (event) => event.preventDefault());
 filters.addEventListener("reset", (event) => {
   event.preventDefault();
   state.page = 0;
-  go(Object.fromEntries(FILTERS.map((name) => [name, ""])));
+  go(Object.fromEntries([...FILTERS, "run", "seed"].map((name) => [name, ""])));
 });
 by("before").addEventListener("click", () => turnPage(-1));
 by("after").addEventListener("click", () => turnPage(1));
