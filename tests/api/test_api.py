@@ -81,9 +81,9 @@ def test_curves_are_those_of_the_records(ran):
 
 def test_a_word_that_is_not_there_is_a_sentence_with_the_nearest(ran):
     results, table = ran
-    with pytest.raises(UserError, match=r"no column 'metrics.test.nll', did you mean 'metrics.test.nll_nats'"):
+    with pytest.raises(UserError, match=r"no column 'metrics.test.nll' \(did you mean 'metrics.test.nll_nats'"):
         table["metrics.test.nll"]
-    with pytest.raises(UserError, match="no sweep 'tinny', did you mean 'tiny'"):
+    with pytest.raises(UserError, match=r"no sweep 'tinny' \(did you mean 'tiny'"):
         api.records(results, sweep="tinny")
     with pytest.raises(UserError, match="no protocol 'quick'"):
         api.curves(results, protocol="quick")

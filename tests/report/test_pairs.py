@@ -53,7 +53,7 @@ def test_one_is_better_only_where_the_interval_says_so(store):
     put(store)
     found = {frozenset((each.first.cell.method, each.second.cell.method)): each for each in pairs(store)}
     clear, close = found[frozenset(("vae", "lvdae"))], found[frozenset(("mine", "lvdae"))]
-    assert clear.better and clear.better.cell.method == "lvdae" and clear.answer == "L-VDAE is better after 3 epochs"
+    assert clear.better and clear.better.cell.method == "lvdae" and clear.answer == "L-VDAE is ahead after 3 epochs"
     assert close.better is None and close.answer == "too close to call"
 
 
@@ -153,7 +153,7 @@ def test_page_console_csv_and_latex_have_them(store, reports):
     written = {each.path.name: each for each in build_reports(store, reports, formats=("md",))}
     page = (reports / "quick" / "mini.md").read_text()
     rows = table_with(page, "first - second")
-    assert len(rows) == 6 and sum(row["answer"] == "L-VDAE is better after 3 epochs" for row in rows) == 2
+    assert len(rows) == 6 and sum(row["answer"] == "L-VDAE is ahead after 3 epochs" for row in rows) == 2
     assert page.count("**88.13 ± 0.12**") == 1 and "**90.13" not in page
     frame = pd.read_csv(io.StringIO((reports / "quick" / "mini-pairs.csv").read_text()))
     assert sorted(frame["difference"].abs().round(6)) == sorted(round(abs(e.estimate.mean), 6) for e in pairs(store))
@@ -162,7 +162,7 @@ def test_page_console_csv_and_latex_have_them(store, reports):
     assert tex.count("\\textbf{") == sum(each.better is not None for each in pairs(store))
     assert tex.count("\\textbf{88.13 $\\pm$ 0.12}") == 1 and "Bonferroni" in tex and not re.search(r"[ \[]-\d", tex)
     console = " ".join(written["mini.md"].console.split())
-    assert "L-VDAE is better after 3" in console and "4 of 6 differences decided, first minus second:" in console
+    assert "L-VDAE is ahead after 3" in console and "4 of 6 differences decided, first minus second:" in console
     assert "2 differences: too close to call." in console  # by their number: the page has them one by one
 
 

@@ -226,7 +226,7 @@ OWN = "; list a data set of your own under `datasets` in the spec, or register i
 
 
 def _unknown(kind: str, word: str, known: list[str]) -> str:
-    hint = nearest(word, known).removeprefix(", ")
+    hint = nearest(word, known).strip(" ()")
     said = f"the known ones are {', '.join(known)}"
     return f"unknown {kind} {word!r}: {f'{hint} ' if hint else ''}{said}{'' if hint else OWN}"
 

@@ -17,8 +17,8 @@ from vdae_bench.report.numbers.runs import Run, by_folder, select
 from vdae_bench.report.numbers.statistics import CellRuns, cells_of
 from vdae_bench.report.numbers.units import Unit, unit_of
 from vdae_bench.report.numbers.verdict import PRECEDENCE, Finding, Summand, Verdict, judge_sum
-from vdae_bench.spec.check import find_spec, load_spec, shipped_sweeps
-from vdae_bench.spec.protocol import PROTOCOLS
+from vdae_bench.spec.check import find_spec, load_spec
+from vdae_bench.spec.shipped import PROTOCOLS, shipped_sweeps
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.evidence import Quality, read_numbers
 from vdae_bench.system.words import counted, nearest

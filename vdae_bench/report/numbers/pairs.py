@@ -14,6 +14,7 @@ from vdae_bench.report.numbers.rows import SCORES, title_of
 from vdae_bench.report.numbers.runs import grouped
 from vdae_bench.report.numbers.statistics import LEVEL, CellRuns, Estimate, Summary, in_common, mean_of, summarise
 from vdae_bench.report.numbers.units import Unit, unit_of
+from vdae_bench.spec.protocol import EPOCHS_TO_ORDER
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.system.words import counted
 
@@ -74,7 +75,7 @@ class Pair:
     apart: str
     """Why neither may be called better, whatever the difference is; "" where one may."""
     length: str
-    """After how many epochs, where runs are shorter than the paper's: what is better then need not be in the end."""
+    """"better after 50 epochs" of runs shorter than the paper's; "ahead" of those that are too short for an order."""
     doubts: tuple[str, ...]
     """Remarks on the records that the answer is from."""
 
@@ -102,7 +103,7 @@ class Pair:
             return f"no fair pair: {self.apart}"
         if self.interval is None:
             return "one seed has no interval"
-        found = f"{title_of(self.better.cell)} is better{self.length}" if self.better else "too close to call"
+        found = f"{title_of(self.better.cell)} is {self.length or 'better'}" if self.better else "too close to call"
         return "; ".join([found, *self.doubts])
 
     @property
@@ -164,6 +165,7 @@ def _pair(name: str, score: str, first: CellRuns, second: CellRuns, difference: 
     cells, unit = [first, second], unit_of(first.cell.dataset)
     ours, theirs = map(summarise, zip(*in_common(*(each.by_seed(score, unit) for each in cells)), strict=True))
     apart = meaningless(first) or why_unequal(cells) or (few_samples(cells) if score == "nll" else "")
-    epochs = counted(first.completed[0].record.protocol["epochs"], "epoch")
-    length = f" after {epochs}" if shorter(cells) else ""
+    epochs = first.completed[0].record.protocol["epochs"]
+    verb = "ahead" if epochs < EPOCHS_TO_ORDER else "better"
+    length = f"{verb} after {counted(epochs, 'epoch')}" if shorter(cells) else ""
     return Pair(name, score, first, second, (ours, theirs), difference, 0, apart, length, tuple(doubts(cells)))

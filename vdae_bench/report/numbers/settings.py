@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vdae_bench.errors import UserError
 from vdae_bench.models.hyperparameters import Hyperparameter
 from vdae_bench.models.registry import get_method
-from vdae_bench.spec.protocol import Protocol, load_protocol
+from vdae_bench.spec.protocol import SPLIT_OF, Protocol, load_protocol
 from vdae_bench.system.words import number
 
 
@@ -33,6 +34,14 @@ def departures(protocol: Protocol) -> Iterator[tuple[str, str, str]]:
     for name in {**set_there, **set_here}:
         if set_here.get(name) != set_there.get(name):
             yield name, setting_text(name, set_here.get(name, "not set")), ""
+
+
+def has_fewer_images(protocol: Protocol) -> bool:
+    """True where it differs from its base as a small data set alone makes it differ (`Protocol.done_on`)."""
+    base, names = load_protocol(protocol.base), {name for name, *_ in departures(protocol)}
+    return names <= {*SPLIT_OF, "batch_size"} and all(
+        (getattr(protocol, name) or math.inf) <= (getattr(base, name) or math.inf) for name in names
+    )
 
 
 def name_in_figures(protocol: Protocol) -> str:

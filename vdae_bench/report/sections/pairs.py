@@ -23,8 +23,7 @@ HOW = (
     "A difference below zero means that the first method is better. Differences are paired by seed, because methods "
     "share the draws of validation and test, and each row uses the seeds that both methods have. Student's intervals "
     "hold at 95% for all pairs on the same data together (Bonferroni). The better of two is in bold only if its "
-    "interval says so; after fewer epochs "
-    "than the paper's another may be in the end."
+    "interval says so. In runs shorter than the paper's, another method may win in the end."
 )
 
 CAPTION = (
