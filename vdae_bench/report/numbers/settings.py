@@ -49,6 +49,17 @@ def name_in_figures(protocol: Protocol) -> str:
     return protocol.name if protocol.name == protocol.base else f"{protocol.base} with changes"
 
 
+def in_words(protocol: Protocol) -> str:
+    """The protocol in a title: a changed one by its base and what it changes, without the digest that its folder has.
+
+    >>> quick = load_protocol("quick")
+    >>> in_words(quick), in_words(quick.model_copy(update={"name": "quick+0123abcd", "epochs": 7, "elbo_images": 99}))
+    ('quick', 'quick with epochs 7, elbo images 99')
+    """
+    changes = ", ".join(f"{name.replace('_', ' ')} {here}" for name, here, _ in departures(protocol))
+    return f"{protocol.base} with {changes}" if changes and protocol.name != protocol.base else protocol.name
+
+
 def declared_by(method: str, options: Mapping[str, Any]) -> tuple[Hyperparameter[Any], ...]:
     """The hyper-parameters of a cell, their defaults the paper's; none for a plug-in that is not loaded here."""
     try:

@@ -24,13 +24,13 @@ MOST = 2
 
 
 def claims_table(judged: Collection[Judgement]) -> str:
-    """Claim, place in the paper, verdict, and the evidence in short."""
-    return table(["", "claim", "in the paper", "verdict", "evidence"], [claim_row(each) for each in judged])
+    """Claim, verdict beside it, the evidence in short, and the place in the paper."""
+    return table(["", "claim", "verdict", "evidence", "in the paper"], [claim_row(each) for each in judged])
 
 
 def claim_row(each: Judgement) -> list[str]:
     """The cells of a claim in that table, in Markdown."""
-    return [each.claim.id, escape(each.claim.text), each.claim.place, in_bold(each.verdict), _short(each)]
+    return [each.claim.id, escape(each.claim.text), in_bold(each.verdict), _short(each), each.claim.place]
 
 
 def in_bold(verdict: Verdict) -> str:
