@@ -10,7 +10,7 @@ PARALLEL ?= -n auto --dist worksteal
 
 help:
 	@echo "make reproduce   train and report Table 1 on real MNIST at protocol quick (PROTOCOL=smoke|quick|standard|paper)"
-	@echo "make demo        draw a page about all runs in this repository, to open in a browser (ten seconds; trains nothing)"
+	@echo "make demo        draw a page about all runs in this repository, to open in a browser (half a minute; trains nothing)"
 	@echo "make evidence    start or continue the long runs behind reports/README.md; you can stop it at any time"
 	@echo "make test        run the tests on all processors"
 	@echo "make test-fast   run the tests that are not marked slow (no killed processes, clusters or databases)"
@@ -24,7 +24,7 @@ help:
 	@echo "make lock        write requirements.lock: every library except torch, with its hashes"
 	@echo "make audit       look for known vulnerabilities of the pinned libraries (needs pip-audit and its database)"
 	@echo "make report      draw reports/ from results/"
-	@echo "make report-check  check that reports/ agrees with results/"
+	@echo "make report-check  check that reports/ agrees with results/ (a minute or more, in which it prints nothing)"
 	@echo "make install     install the environment in $(VENV), and nothing else"
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -35,7 +35,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt torch
 	@echo "3 of 3: installing the other pinned libraries and this package; this prints nothing for a minute or two"
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[test,dev]'
-	@echo "installed: $(BIN)/vdae-bench. Next: make demo, or make reproduce"
+	@echo "installed: $(BIN)/vdae-bench$(if $(filter install,$(MAKECMDGOALS)),. Next: make demo or make reproduce)"
 	@touch $@
 
 install: $(VENV)/installed

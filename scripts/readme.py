@@ -38,13 +38,14 @@ def found(page: str) -> str:
                 leads[cell] = [*cell, epochs, row["seeds"], *numbers, row["unit"]]
     scores = [f"{score}, {whose}" for score in SCORES for whose in ("paper", "ours")]
     claims = rows_of(page, "claim")
+    own = sum(row["claim"].startswith("Ours:") for row in claims)
     board = []
     for verdict in VERDICTS:
         which = [row[""] for row in claims if row["verdict"].strip("*") == verdict]
         board.append([verdict, str(len(which)), ", ".join(which) or "-"])
     return (
         f"\n{_table(['data', 'm', 'epochs', 'seeds', *scores, 'unit'], leads.values())}\n"
-        f"`vdae-bench claims` judges {len(claims)} claims, most of them the paper's. "
+        f"`vdae-bench claims` judges {len(claims) - own} claims of the paper and {own} of ours. "
         "[The report](reports/README.md#the-papers-claims) lists them by number:\n\n"
         f"{_table(['verdict', 'claims', 'which'], board)}\n"
     )

@@ -84,7 +84,7 @@ class Records(pd.DataFrame):
     Example:
         >>> Records({"metrics.test.nll_nats": [84.2878], "seed": [0]})["metrics.test.nll"]
         Traceback (most recent call last):
-        vdae_bench.api.NoSuchColumn: the records have no column 'metrics.test.nll', did you mean ...
+        vdae_bench.api.NoSuchColumn: the records have no column 'metrics.test.nll' (did you mean ...
     """
 
     @property
@@ -202,10 +202,10 @@ def run(
     Example:
         >>> run("tabel1")
         Traceback (most recent call last):
-        vdae_bench.errors.UserError: there is no sweep 'tabel1', did you mean 'table1'?; the shipped ...
+        vdae_bench.errors.UserError: there is no sweep 'tabel1' (did you mean 'table1'?); `vdae-bench ...
         >>> run({"version": 1, "name": "mini", "gird": {"dataset": ["binary-mnist"]}})
         Traceback (most recent call last):
-        vdae_bench.errors.UserError: the spec, line 3: unknown key 'gird', did you mean 'grid'?
+        vdae_bench.errors.UserError: the spec, line 3: unknown key 'gird' (did you mean 'grid'?)
     """
     asked, options = SpecOptions(protocol=protocol, seeds=seeds), RunOptions(workers=workers, quiet=quiet)
     machine = MachineOptions(

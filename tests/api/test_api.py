@@ -102,14 +102,14 @@ def test_pairs_have_intervals_for_all_of_them_together(tmp_path):
         wanted = mean_of([one - other for one, other in zip(scores[first], scores[second], strict=True)])
         assert [row["low"], row["high"]] == pytest.approx(wanted.interval(1 - 0.05 / 6))
         assert row["difference"] == pytest.approx(wanted.mean)
-        assert ("is better" in row["answer"]) == ("lvdae" in (first, second))
+        assert ("is ahead" in row["answer"]) == ("lvdae" in (first, second))
 
 
 def test_a_word_that_is_not_there_is_a_sentence_with_the_nearest(ran):
     results, table = ran
-    with pytest.raises(UserError, match=r"no column 'metrics.test.nll', did you mean 'metrics.test.nll_nats'"):
+    with pytest.raises(UserError, match=r"no column 'metrics.test.nll' \(did you mean 'metrics.test.nll_nats'"):
         table["metrics.test.nll"]
-    near = r"no column 'cell.latent', did you mean 'cell.latents'"
+    near = r"no column 'cell.latent' \(did you mean 'cell.latents'"
     for wrong in (
         lambda: table[["cell.latent", "seed"]],
         lambda: table.groupby("cell.latent"),
@@ -120,7 +120,7 @@ def test_a_word_that_is_not_there_is_a_sentence_with_the_nearest(ran):
     for empty in (api.records(results / "nowhere"), api.curves(results / "nowhere")):
         with pytest.raises(UserError, match=r"there are no records in .*nowhere, and so no column 'weights'"):
             empty["weights"]
-    with pytest.raises(UserError, match="no sweep 'tinny', did you mean 'tiny'"):
+    with pytest.raises(UserError, match=r"no sweep 'tinny' \(did you mean 'tiny'"):
         api.records(results, sweep="tinny")
     with pytest.raises(UserError, match="no protocol 'quick'"):
         api.curves(results, protocol="quick")

@@ -19,7 +19,8 @@ from tests.support.records import made_up_record
 from vdae_bench.data.idx import read_idx, write_idx
 from vdae_bench.errors import UserError
 from vdae_bench.running.job import Job
-from vdae_bench.spec.check import load_spec, sweeps_folder
+from vdae_bench.spec.check import load_spec
+from vdae_bench.spec.shipped import sweeps_folder
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.records import Record, Store, to_json
 from vdae_bench.system.strict_json import SEAL

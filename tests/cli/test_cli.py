@@ -113,7 +113,7 @@ BAD = {
     "cell of no name": (
         ("plan", "table1", "--only", "continuous-mnist_vea_16"),
         2,
-        "names no cell, did you mean 'continuous-mnist_vae_16'",
+        "names no cell (did you mean 'continuous-mnist_vae_16'?)",
     ),
     "unknown protocol": (("plan", "table1", "--protocol", "papper"), 2, "did you mean 'paper'"),
     "bad value": (("sweep", "table1", "--set", "epochs=none", "--dry-run"), 2, "epochs"),

@@ -14,7 +14,8 @@ from click.testing import CliRunner
 
 from tests.support.records import publish_table
 from vdae_bench.cli.help import ORDER
-from vdae_bench.cli.main import cli
+from vdae_bench.cli.main import cli, main
+from vdae_bench.report.build import FORMATS
 from vdae_bench.running.options import GROUPS, MachineOptions, PlanOptions, RunOptions, SpecOptions
 from vdae_bench.spec.check import find_spec
 from vdae_bench.store.records import Store
@@ -87,3 +88,18 @@ def test_a_shell_completes_sweeps_methods_cells_and_settings(tmp_path: Path):
         "binary-mnist_vae_128",
         "binary-mnist_vae_16",
     ]
+    words = ("--results", str(store.root))
+    assert completed("report", *words, "--sweep", "ta") == completed("export", *words, "ta") == ["table2"]
+    assert completed("claims", *words, "--protocol", "q") == ["quick"]
+    assert completed("sweep", "latents-64") == ["latents-64", "latents-64-linear"]  # without their folder
+    assert completed("report", "--format", "md,l") == ["md,latex"]
+    assert completed("report", "--format", "") == list(FORMATS)
+
+
+def test_a_shell_that_asks_gets_an_answer_and_no_complaint(monkeypatch: pytest.MonkeyPatch, capsys):
+    asked = {"_VDAE_BENCH_COMPLETE": "bash_complete", "COMP_WORDS": "vdae-bench sweep tabl", "COMP_CWORD": "2"}
+    for name, value in asked.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert capsys.readouterr() == ("plain,table1\nplain,table2\n", "") and not ended.value.code

@@ -97,7 +97,20 @@ def test_subfolders_are_classes_and_other_files_are_passed_over(tmp_path):
     (place / "cat" / "._000.png").write_bytes(b"\0")
     (place / "README.md").write_text("Pictures.")
     found = own_arrays(OwnImages(place, pictures(tmp_path / "test", TEST)))
-    assert np.array_equal(found["train-images"], TRAIN) and found["train-labels"].tolist() == [0] * 6 + [1] * 6
+    labels = {image.tobytes(): int(number >= 6) for number, image in enumerate(TRAIN)}
+    read = {image.tobytes(): label for image, label in zip(found["train-images"], found["train-labels"], strict=True)}
+    assert read == labels
+
+
+def test_the_classes_of_a_folder_are_mixed_in_the_same_way_whatever_the_files_are_called(tmp_path):
+    images = RANDOM.integers(0, 256, (60, 4, 6), dtype=np.uint8)
+    test = pictures(tmp_path / "test", TEST)
+    found = own_dataset("mine", OwnImages(pictures(tmp_path / "one", images, ("a", "b", "c")), test))
+    order = own_arrays(OwnImages(tmp_path / "one", test))["train-labels"]
+    assert set(order[:-10]) == set(order[-10:]) == {0, 1, 2}
+    for path in (tmp_path / "one").rglob("*.png"):
+        path.rename(path.with_name(f"{999 - int(path.stem)}.png"))
+    assert own_dataset("mine", OwnImages(tmp_path / "one", test)).sha256 == found.sha256
 
 
 def test_black_and_white_are_0_and_255(arrays):
@@ -123,16 +136,18 @@ def test_images_that_change_while_a_command_runs_are_not_taken(arrays):
         (TRAIN, {"test": "none.npy"}, "cannot read .*none.npy: No such file"),
         (TRAIN, {"test_labels": "train.npy"}, "give a number from 0 to 255 for each image"),
         (TRAIN, {"train_labels": "few.npy"}, "has 3 labels for 12 images of .*: give one for each"),
+        (TRAIN, {"train_labels": "sorted.npy"}, "the last 2 images of .* all have the class 3: mix the order"),
         (TRAIN, {"test": "empty"}, r"has no pictures \(.bmp, .*\): give a folder with pictures"),
         (TRAIN, {"test": "torn"}, "a.png cannot be read as a picture .*: repair or remove it"),
         (TRAIN, {"test": "sizes"}, "x.png has 2 x 2 pixels and 000.png 4 x 6: scale all to one size"),
         (TRAIN, {"validation_images": 12}, "12 validation images must leave some of the 12 training images"),
-        (TRAIN, {"trian": "x"}, r"unknown key 'datasets.mine.trian', did you mean 'train'\?"),
+        (TRAIN, {"trian": "x"}, r"unknown key 'datasets.mine.trian' \(did you mean 'train'\?\)"),
     ],
 )
 def test_what_is_no_data_set_is_refused_in_one_sentence_with_its_line(train, more, said, arrays):
     np.save(arrays / "train.npy", train, allow_pickle=True)
     np.save(arrays / "few.npy", np.arange(3))
+    np.save(arrays / "sorted.npy", np.arange(12) // 3)
     (arrays / "empty").mkdir()
     (arrays / "torn").mkdir()
     (arrays / "torn" / "a.png").write_bytes(b"\x89PNG\r\n")

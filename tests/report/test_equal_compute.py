@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,10 @@ import pytest
 from tests.support.markdown_tables import table_with
 from tests.support.records import PROTOCOL, made_up_record, publish
 from vdae_bench.report.build import build_reports
-from vdae_bench.report.numbers.compute import NOT_WORTH_IT, at_equal_cost, contests_of, siblings, worth
+from vdae_bench.report.numbers.compute import NOT_WORTH_IT, WORTH_IT, at_equal_cost, contests_of, siblings, worth
 from vdae_bench.report.numbers.runs import load_runs, select
 from vdae_bench.report.sections.compute import SAY_UNLIKE, UNLIKE, _figure, findings
-from vdae_bench.spec.protocol import Protocol
+from vdae_bench.spec.protocol import Protocol, load_protocol
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.records import Store
 
@@ -68,9 +69,10 @@ def test_a_better_curve_at_the_same_price_is_worth_it_and_too_dear_an_epoch_is_n
     selection = select([run for run in runs if run.protocol == "quick"])
     (contest,) = contests_of(selection, siblings(selection, runs))
     assert [course.label for course in contest.others] == ["subset", "exact"]
-    assert [worth(contest, course) for course in contest.others] == ["worth its price", NOT_WORTH_IT]
+    assert [worth(contest, course) for course in contest.others] == [WORTH_IT, NOT_WORTH_IT]
     said = "\n".join(findings([contest]))
-    assert "L-VDAE with `subset`, after as many operations as the VAE took: worth its price at m = 16." in said
+    together = "after as many operations as the VAE took, 95% for all 2 rows together"
+    assert f"L-VDAE with `subset`, {together}: worth its price at this length at m = 16." in said
     assert "before its first epoch" in said and "There are no records" not in said
 
 
@@ -104,7 +106,7 @@ def test_an_estimator_may_be_a_cells_own_and_is_compared_with_exact_at_equal_epo
     assert [course.label for course in contest.others] == ["projected", "exact"]
     said = "\n".join(findings([contest]))
     row, other = table_with(said, "beside `exact`, same epochs")
-    assert row["estimator"] == "projected" and row["beside `exact`, same epochs"].startswith("+0.50")
+    assert row["method"] == "L-VDAE, projected" and row["beside `exact`, same epochs"].startswith("+0.50")
     assert other["beside `exact`, same epochs"] == ""
     assert list(contest.reference.costs[2][0]) == [1, 2, 3, 4]
 
@@ -146,6 +148,23 @@ def test_sums_are_of_each_machine(store: Store, reports: Path, blank_pictures: N
     page = build_reports(store, reports)[0].path.read_text()
     rows = table_with(page, "threads")
     assert sorted(row["device"] for row in rows) == ["cpu (a processor)", "cpu (another)"]
+
+
+def test_verdicts_that_are_given_together_share_the_level(store: Store) -> None:
+    put(store, "vae", [120.0, 110.0, 105.0, 102.0], flops=400)
+    put(store, "lvdae", [112.0, 104.0, 100.0, 99.0], flops=400)
+    (contest,) = contests_of(select(load_runs(store)), [])
+    (course,) = contest.others
+    spread = replace(course, values={seed: of + 0.5 * seed for seed, of in course.values.items()})  # -3, -2.5, -2
+    assert worth(contest, spread) == WORTH_IT and worth(contest, spread, family=10) == "too close to call"
+
+
+def test_smoke_names_no_winner(store: Store) -> None:
+    smoke = load_protocol("smoke").model_copy(update={"epochs": 4})
+    put(store, "vae", [120.0, 110.0, 105.0, 102.0], flops=400, protocol=smoke)
+    put(store, "lvdae", [112.0, 104.0, 100.0, 99.0], flops=400, protocol=smoke)
+    (contest,) = contests_of(select(load_runs(store)), [])
+    assert worth(contest, contest.others[0]) == "not comparable (smoke only tests that everything runs)"
 
 
 def test_a_pair_with_diverged_seeds_gets_no_verdict(store: Store) -> None:

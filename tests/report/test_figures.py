@@ -83,7 +83,7 @@ def test_names_stand_at_the_ends_of_their_lines_and_never_on_each_other() -> Non
 def test_variants_of_a_method_are_drawn_as_differences_paired_by_seed(variants: Store) -> None:
     cells = cells_of(select(load_runs(variants)))
     figure = curves.learning_curves(cells)
-    said = "less float32\n(nats)"
+    said = "minus float32\n(nats)"
     (below,) = (axes for axes in figure.axes if axes.get_ylabel() == said)
     (line,) = (line for line in below.lines if line.get_label() == "L-VDAE (precision mixed)")
     np.testing.assert_allclose(line.get_ydata(), -0.015)

@@ -79,8 +79,8 @@ def test_it_is_in_the_figure_and_table_of_cost(store: Store, reports: Path) -> N
     assert len({(str(line.get_color()), line.get_marker()) for line in drawn.values()}) == 3
     page = build_reports(store, reports)[0].path.read_text()
     rows = table_with(page, "at the VAE's operations")
-    assert [row["estimator or method"] for row in rows] == ["subset", "Title of mine"]
-    assert "Title of mine, after as many operations as the VAE took: " in page
+    assert [row["method"] for row in rows] == ["L-VDAE, subset", "Title of mine"]
+    assert "Title of mine, after as many operations as the VAE took, 95% for all 2 rows together: " in page
 
 
 @pytest.mark.usefixtures("blank_pictures")

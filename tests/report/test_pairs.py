@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections import Counter
 
 import numpy as np
@@ -52,7 +53,7 @@ def test_one_is_better_only_where_the_interval_says_so(store):
     put(store)
     found = {frozenset((each.first.cell.method, each.second.cell.method)): each for each in pairs(store)}
     clear, close = found[frozenset(("vae", "lvdae"))], found[frozenset(("mine", "lvdae"))]
-    assert clear.better and clear.better.cell.method == "lvdae" and clear.answer == "L-VDAE is better after 3 epochs"
+    assert clear.better and clear.better.cell.method == "lvdae" and clear.answer == "L-VDAE is ahead after 3 epochs"
     assert close.better is None and close.answer == "too close to call"
 
 
@@ -99,7 +100,7 @@ def test_smoke_calls_none_better(store):
             [made_up_record(cell, seed, protocol, nll_nats=level + seed / 10) for seed in range(2)],
         )  # fmt: skip
     found = pairs(store)
-    assert found and all(each.better is None and "smoke tests the machinery" in each.answer for each in found)
+    assert found and all(each.better is None and "smoke only tests" in each.answer for each in found)
 
 
 @pytest.mark.usefixtures("blank_pictures")
@@ -152,15 +153,28 @@ def test_page_console_csv_and_latex_have_them(store, reports):
     written = {each.path.name: each for each in build_reports(store, reports, formats=("md",))}
     page = (reports / "quick" / "mini.md").read_text()
     rows = table_with(page, "first - second")
-    assert len(rows) == 6 and sum(row["answer"] == "L-VDAE is better after 3 epochs" for row in rows) == 2
+    assert len(rows) == 6 and sum(row["answer"] == "L-VDAE is ahead after 3 epochs" for row in rows) == 2
     assert page.count("**88.13 ± 0.12**") == 1 and "**90.13" not in page
     frame = pd.read_csv(io.StringIO((reports / "quick" / "mini-pairs.csv").read_text()))
     assert sorted(frame["difference"].abs().round(6)) == sorted(round(abs(e.estimate.mean), 6) for e in pairs(store))
     assert frame["better"].notna().sum() == sum(each.better is not None for each in pairs(store))
-    assert "\\begin{tabular}" in (reports / "quick" / "mini-pairs.tex").read_text()
+    tex = (reports / "quick" / "mini-pairs.tex").read_text()
+    assert tex.count("\\textbf{") == sum(each.better is not None for each in pairs(store))
+    assert tex.count("\\textbf{88.13 $\\pm$ 0.12}") == 1 and "Bonferroni" in tex and not re.search(r"[ \[]-\d", tex)
     console = " ".join(written["mini.md"].console.split())
-    assert "L-VDAE is better after 3" in console and "4 of 6 differences decided, first minus second:" in console
+    assert "L-VDAE is ahead after 3" in console and "4 of 6 differences decided, first minus second:" in console
     assert "2 differences: too close to call." in console  # by their number: the page has them one by one
+
+
+@pytest.mark.usefixtures("blank_pictures")
+@pytest.mark.parametrize(("scores", "best"), [(SCORES, 0), ({name: SCORES[name] for name in ("vae", "lvdae")}, 2)])
+def test_a_row_of_the_results_is_bold_where_it_is_better_than_every_other(store, reports, scores, best):
+    put(store, scores)
+    build_reports(store, reports, formats=("md", "latex"))
+    rows = table_with((reports / "quick" / "mini.md").read_text(), "NLL ours")
+    bold = {(row["method"], name) for row in rows for name in ("NLL ours", "-ELBO ours") if row[name].startswith("**")}
+    assert bold == ({("L-VDAE", "NLL ours"), ("L-VDAE", "-ELBO ours")} if best else set())
+    assert (reports / "quick" / "mini.tex").read_text().count("\\textbf{") == best
 
 
 def test_the_figure_has_each_number_beside_the_papers_with_its_verdict(store):
@@ -212,6 +226,6 @@ def test_a_page_shows_so_many_pairs_and_the_csv_all(store, reports, monkeypatch)
     build_reports(store, reports, formats=("md",))
     page = (reports / "quick" / "mini.md").read_text()
     rows = table_with(page, "first - second")
-    assert len(rows) == 4 and all("is better" in row["answer"] for row in rows)  # the decided ones
+    assert len(rows) == 4 and all("is ahead" in row["answer"] for row in rows)  # the decided ones
     assert "6 differences, as" in page and "2 of them stand there alone" in page
     assert len(pd.read_csv(reports / "quick" / "mini-pairs.csv")) == 6

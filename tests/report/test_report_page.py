@@ -228,6 +228,13 @@ def test_a_protocol_that_has_changed_since_is_pointed_out(store: Store, reports:
     assert f"**not as it is today**: {changed}" in page_of(store, reports)
 
 
+def test_a_small_data_set_is_no_change_of_the_protocol(store: Store, reports: Path) -> None:
+    small = load_protocol("quick").model_copy(update={"elbo_images": 40, "nll_images": 40, "batch_size": 100})
+    publish(store, "mini", "quick", VAE.slug, [made_up_record(VAE, 0, small)])
+    page = page_of(store, reports)
+    assert "with as many images as the data set has: " in page and "not as it is today" not in page
+
+
 def test_smoke_says_that_its_numbers_mean_nothing(store: Store, reports: Path) -> None:
     smoke = override(load_protocol("smoke"), {"epochs": 5}, {})
     publish(store, "mini", smoke.name, VAE.slug, [made_up_record(VAE, 0, smoke)])

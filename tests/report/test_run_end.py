@@ -15,7 +15,7 @@ from vdae_bench.cli.main import cli
 from vdae_bench.cli.results import write_home, write_reports
 from vdae_bench.errors import UserError
 from vdae_bench.report.build import build_reports
-from vdae_bench.running.options import Command, MachineOptions
+from vdae_bench.running.options import Command, MachineOptions, SpecOptions
 from vdae_bench.spec.check import find_spec, load_spec
 from vdae_bench.store.records import Store
 
@@ -24,8 +24,8 @@ from vdae_bench.store.records import Store
 @pytest.mark.parametrize(("verb", "target"), [("sweep", "table2"), ("search", "table2")])
 def test_a_run_ends_with_its_page_and_the_next_command(verb, target, store: Store, tmp_path: Path, capsys):
     publish_table(store, "table2")
-    machine = MachineOptions(results=store.root, reports=tmp_path / "reports")
-    commands.report_sweep(load_spec(find_spec("table2")), store, Command(verb, (target,), machine=machine))
+    machine, options = MachineOptions(results=store.root, reports=tmp_path / "reports"), SpecOptions(trials=6)
+    commands.report_sweep(load_spec(find_spec("table2")), store, Command(verb, (target,), options, machine))
     lines = capsys.readouterr().out.splitlines()
     start = next(place for place, line in enumerate(lines) if line.startswith("Report: "))
     page, browser, home, *named, last = lines[start:]
@@ -36,7 +36,7 @@ def test_a_run_ends_with_its_page_and_the_next_command(verb, target, store: Stor
     assert figures.startswith("Figures in ") and "table2-curves.png" in figures
     folder = f"--results {store.root}"
     if verb == "search":
-        assert last == f"Next: vdae-bench sweep table2 {folder}"
+        assert last == f"Next: vdae-bench sweep table2 --trials 6 {folder} --reports {machine.reports}"
     else:
         assert last == f"Next: vdae-bench explain binary-mnist_vae_16 --protocol quick {folder}"
         words = shlex.split(last.removeprefix("Next: "))[1:]

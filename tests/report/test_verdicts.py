@@ -317,10 +317,10 @@ def test_length_counts_in_steps_too(store: Store) -> None:
     put(store, VAE, 87.3, one, falls=0.1)
     finding = judge_cell(cell_of(store, VAE, "paper"), "neg_elbo")
     assert finding and finding.verdict is Verdict.NOT_COMPARABLE
-    assert "1000 epochs of 1 step (the paper: 1000 of 50)" in finding.reason
+    assert "1000 epochs of 1 step (the paper: 1000 epochs of 50)" in finding.reason
     put(store, VAE, 87.3, one)
     finding = judge_cell(cell_of(store, VAE, "paper"), "neg_elbo")
-    assert finding and "1000 epochs of 1 step (the paper: 1000 of 50)" in finding.evidence
+    assert finding and "1000 epochs of 1 step (the paper: 1000 epochs of 50)" in finding.evidence
     put(store, VAE, 87.3)
     finding = judge_cell(cell_of(store, VAE, "paper"), "neg_elbo")
     assert finding and "epochs" not in finding.evidence
@@ -533,7 +533,7 @@ def test_what_is_missing_names_what_is_there(store: Store) -> None:
     put(store, VAE, 87.0)
     finding = part_of(store, "12", "vae, slope for each doubling of m", None)
     assert finding.verdict is Verdict.NOT_RUN
-    assert finding.evidence == "no binary-mnist_vae_128; 3 of 4 cells ran (standard)"
+    assert finding.evidence == "binary-mnist_vae_128 has not run; 3 of 4 cells ran (standard)"
 
 
 def test_a_protocol_that_nothing_knows_is_refused(store: Store) -> None:
@@ -636,8 +636,8 @@ def test_methods_at_their_own_defaults_are_alike(store: Store) -> None:
 @pytest.mark.parametrize(
     ("origin", "said"),
     [
-        ({"git_commit": "f" * 40}, "commits 01234567 and ffffffff"),
-        ({"git_dirty": True}, "commits 01234567 and 01234567 with changes"),
+        ({"git_commit": "f" * 40}, "records of commits 01234567 and ffffffff"),
+        ({"git_dirty": True}, "records of commits 01234567 and 01234567 with changes"),
         ({"torch": "1.0"}, "torch 1.0 and 2.11.0"),
     ],
 )
@@ -684,7 +684,7 @@ def test_code_changed_after_its_commit_and_earlier_parts_are_said(store: Store) 
     whole = {"git_commit": "0123456789", "torch": "2.11.0", "device": "cpu"}
     put_pair(store, provenance={"parts": [{**whole, "git_commit": "e" * 40, "device": "cuda"}, whole]})
     put(store, VAE, 87.0)
-    assert pair(store).reason == "commits 01234567 and eeeeeeee; devices cpu and cuda"
+    assert pair(store).reason == "records of commits 01234567 and eeeeeeee; records of devices cpu and cuda"
 
 
 def test_better_evidence_that_is_refused_is_not_passed_over_in_silence(store: Store) -> None:

@@ -13,6 +13,7 @@ import pytest
 from tests.support.browser import Tab, opened_tab
 from tests.support.records import made_up_evidence, publish_table
 from vdae_bench.report.build import build_reports
+from vdae_bench.report.pages.web import web_page
 from vdae_bench.store.evidence import write_evidence
 from vdae_bench.store.records import Store
 
@@ -108,11 +109,20 @@ def test_nothing_is_cut_off_and_nobody_is_shut_out(page: Path, tab: Tab, width: 
       const size = (each) => parseFloat(getComputedStyle(each).fontSize);
       const boxes = [...document.querySelectorAll(".scroll, .figure")];
       return {wide: boxes.filter((box) => box.scrollWidth > box.clientWidth).length,
+              verdicts: [...document.querySelectorAll(".judged")].map((table) => {
+                const head = [...table.querySelectorAll("th")].find((each) => each.textContent === "verdict");
+                return head.getBoundingClientRect().right - table.parentElement.getBoundingClientRect().right;
+              }),
+              who: getComputedStyle(document.querySelector("[data-who]"), "::after").content,
+              hint: getComputedStyle(document.querySelector(".figure"), "::before").content,
               claims: boxes[0].scrollWidth - boxes[0].clientWidth,
               small: [...document.querySelectorAll("p, td, th")].filter((each) => size(each) < 13).length,
               picture: document.querySelector("svg").getBoundingClientRect().width};
     })()""")
     assert found["small"] == 0 and found["picture"] > 500
+    assert len(found["verdicts"]) > 5 and max(found["verdicts"]) <= 0  # beside the claim, without scrolling
+    assert (found["who"] == "none") == (width > 1000)
+    assert (found["hint"] == '"Scroll sideways for all of the figure."') == (width == PHONE)
     assert width < 1000 or found["claims"] <= 0  # the table of claims is read without scrolling
     if width == PHONE:
         assert found["wide"] > 10  # the tables scroll in boxes of their own
@@ -139,3 +149,17 @@ def test_columns_sort_by_keyboard_with_a_visible_focus(page: Path, tab: Tab) -> 
     assert len(numbers) == 8 and numbers == sorted(numbers)
     assert not [text for text in found["up"][len(numbers) :] if text[0].isdigit()]  # what has none comes last
     assert [float(text.split()[0]) for text in found["down"][: len(numbers)]] == numbers[::-1]
+
+
+def test_the_first_cell_of_a_row_has_all_that_the_row_is_about(page: Path) -> None:
+    who = [each["data-who"] for each in Outline(page.read_text()).all("td") if "data-who" in each]
+    assert {"VAE", "L-VDAE", "m = 16, NLL, nats, L-VDAE minus VAE"} <= set(who)
+
+
+def test_a_changed_protocol_is_named_in_words() -> None:
+    text = web_page("quick+0123abcd", "quick with epochs 5", "quick", [], {}, home=False)
+    assert "<h1>vdae-bench, quick protocol with changes</h1>" in text
+    assert "The protocol is quick with epochs 5; its folder is quick+0123abcd." in text
+    assert "The claims are those of the quick protocol" in text
+    plain = web_page("quick", "quick", "quick", [], {}, home=False)
+    assert "<h1>vdae-bench, quick protocol</h1>" in plain and "its folder" not in plain and "claims are" not in plain

@@ -99,6 +99,10 @@ def test_specs_are_valid(text: str, tmp_path: Path, monkeypatch) -> None:
             plugin = tmp_path / f"{method}.py"
             plugin.write_text(block("python", f'"{method}"'))
             registry.load_plugin(plugin)
+    if "-mine]" in text:
+        monkeypatch.chdir(tmp_path)
+        exec(block("python", "# make_data.py"), {})
+        registry.load_plugin(tmp_path / "mine.py")
     spec.write_text(text)
     assert load_spec(spec).cells
 

@@ -47,7 +47,10 @@ def found(store: Store):
 
 @pytest.mark.slow
 def test_a_stop_reaches_other_processes_which_write_checkpoints(context, tiny_data, tmp_path):
-    planned, stop = plan(load_spec(LONG.but(protocol={"epochs": 100_000}).write(tmp_path)), context.store), StopToken()
+    planned, stop = (
+        plan(load_spec(LONG.but(seeds=1, protocol={"epochs": 100_000}).write(tmp_path)), context.store),
+        StopToken(),
+    )
     long = replace(context, seconds_between_checkpoints=1e9)
 
     def stop_at_work() -> None:

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from tests.support.browser import Tab, opened_tab
-from tests.support.records import made_up_evidence, made_up_record, publish, publish_table
+from tests.support.records import PROTOCOL, made_up_evidence, made_up_record, publish, publish_table
 from vdae_bench.paper.claims import CLAIMS
 from vdae_bench.site.content import POINTS, curve_of
-from vdae_bench.site.home import render_home
+from vdae_bench.site.home import CARDS, render_home
 from vdae_bench.site.pictures import Album
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.evidence import read_evidence, write_evidence
@@ -45,6 +45,32 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.fixture(scope="module")
 def page(store: Store) -> Path:
     ((path, content),) = render_home(store, store.root.parent / "reports").items()
+    path.parent.mkdir()
+    path.write_bytes(content)
+    return path
+
+
+CHANGED = "quick+0123abcd"
+"""The folder of a protocol that a sweep changes."""
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of many sweeps: twelve levels of one method, data in both units, an NLL of few effective samples."""
+    store = Store(tmp_path_factory.mktemp("many") / "results")
+    changed = PROTOCOL.model_copy(update={"name": CHANGED, "epochs": 5})
+    few = {"effective_sample_size": 4.0}
+    for level in range(12):
+        cell = Cell("continuous-mnist", "vdae-resnet", 784, (("log_sigma", -level),))
+        record = made_up_record(cell, 0, changed, nll_nats=100.0 + level, test=few if level == 3 else None)
+        publish(store, "levels", CHANGED, cell.slug, [record])
+    for number in range(CARDS + 2):
+        cell = Cell("binary-mnist", "vae", 16)
+        publish(store, f"sweep-{number:02d}", "quick", cell.slug, [made_up_record(cell, nll_nats=3.0 + number)])
+    publish(store, "short", "quick", cell.slug, [made_up_record(cell, curve=[99.0])])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vdae_bench.site.home.judge_claims", lambda runs: [])  # seconds, on other tests' pages
+        ((path, content),) = render_home(store, store.root.parent / "reports").items()
     path.parent.mkdir()
     path.write_bytes(content)
     return path
@@ -205,6 +231,7 @@ def test_a_run_is_opened_by_keyboard_and_by_its_address(page: Path, tab: Tab) ->
     assert tab.faults() == []
     tab.press("Escape")
     tab.wait("!document.querySelector('dialog[open]')")
+    assert tab.run("document.activeElement === document.querySelector('#table tbody button')")
     tab.open(f"{page.as_uri()}#run=table2/quick/binary-mnist_lvdae_16&seed=1")
     tab.wait("document.querySelector('dialog[open]')")
     assert tab.run("document.getElementById('run-title').textContent") == "L-VDAE, m = 16, binary-mnist, seed 1"
@@ -249,7 +276,10 @@ def test_hundreds_of_records_are_tables_in_pages_and_curves_on_demand(
     tab.wait("document.querySelector('#chart canvas')")
     assert tab.run("[data.rows.length, document.querySelectorAll('#table tbody tr').length]") == [120, 50]
     assert tab.run("unpacked.size") <= 12  # what nobody looked at is still packed
-    tab.run("document.getElementById('after').click(); document.getElementById('after').click()")
+    tab.run("document.getElementById('after').focus()")
+    tab.press("Enter")
+    tab.press("Enter")
+    assert tab.run("document.activeElement.id") == "before"  # the other one is grey now
     assert tab.run("document.querySelectorAll('#table tbody tr').length") == 20
     assert tab.run("document.getElementById('page').textContent") == "3 of 3"
     assert tab.complaints == []
@@ -259,3 +289,109 @@ def test_a_card_leads_to_which_of_two_methods_is_better_where_two_can_be_paired(
     text = page.read_text()
     assert 'href="quick/index.html#table2--any-two-methods"' in text
     assert "#mine--any-two-methods" not in text  # one method alone
+
+
+def test_lines_of_one_method_are_told_apart_in_colour_and_in_grey(many: Path, tab: Tab) -> None:
+    tab.open(f"{many.as_uri()}#sweep=levels")
+    tab.wait("document.querySelectorAll('#chart .u-legend th').length === 13")
+    looks = tab.run("[...charts][0].series.slice(1).map((each) => [each.dash?.join(' '), each.width, each.stroke()])")
+    assert len({(dash, width) for dash, width, _ in looks}) == 12
+    assert len({stroke for *_, stroke in looks}) >= 8
+    paths = "[...document.querySelectorAll('#chart .u-marker path')].map((each) => each.getAttribute('%s'))"
+    assert tab.run(paths % "stroke-dasharray") == [dash or "none" for dash, *_ in looks]
+    assert tab.run(paths % "stroke") == [stroke for *_, stroke in looks]
+    assert "click a name under the chart to hide or show one line" in tab.run("by('curves-said').textContent")
+
+
+def test_an_nll_that_is_an_upper_bound_is_marked_and_said(many: Path, tab: Tab) -> None:
+    (bound,) = (row for row in content_of(many)["rows"] if row["NLL"].startswith("≤"))
+    tab.open(f"{many.as_uri()}#sweep=levels&run={bound['id']}")
+    tab.wait("document.querySelector('dialog[open]')")
+    said = tab.run("document.querySelector('dialog').textContent")
+    assert f"({bound['NLL']} bits/dim) is an upper bound: the NLL with 4.0 effective samples of K = 200" in said
+    assert "≤ marks an NLL that is an upper bound only" in tab.run("by('count').textContent")
+    tab.open(f"{many.as_uri()}#sweep=short")
+    assert "≤" not in tab.run("by('count').textContent")
+
+
+def test_scores_sort_within_their_unit(many: Path, tab: Tab) -> None:
+    tab.open(many.as_uri())
+    press = "[...document.querySelectorAll('#table th button')].find((each) => each.textContent === 'NLL').click()"
+    rows = (
+        "[...document.querySelectorAll('#table tbody tr')].map((row) => [2, 3].map((at) => row.cells[at].textContent))"
+    )
+    for down in (False, True):
+        tab.run(press)
+        shown = [(data, float(nll.removeprefix("≤ "))) for data, nll in tab.run(rows)]
+        bits = [nll for data, nll in shown if "bits/dim" in data]
+        assert shown[:12] == [("continuous-mnist (bits/dim)", nll) for nll in sorted(bits, reverse=down)]
+        nats = [nll for _, nll in shown[12:]]
+        assert nats == sorted(nats, reverse=down)
+
+
+def test_what_is_said_of_curves_is_true(many: Path, tab: Tab) -> None:
+    said = "by('curves-said').textContent.includes('%s')"
+    tab.open(f"{many.as_uri()}#sweep=levels")
+    tab.wait(said % "of the first 12 cells")
+    tab.run("document.querySelector('#methods input').click()")
+    tab.wait(said % "All curves here are hidden; tick a method to show them.")
+    tab.run("go({ sweep: '', method: 'vdae-resnet' })")
+    tab.wait(said % "All curves here are hidden; tick a method to show them.")
+    tab.run("go({ dataset: 'binary-mnist' })")
+    tab.wait(said % "No cell is in the table.")
+
+
+def test_a_changed_protocol_is_named_in_words_and_its_folder_in_small_type(many: Path, tab: Tab) -> None:
+    tab.open(f"{many.as_uri()}#protocol={CHANGED}")
+    card = "[...document.querySelectorAll('.cards li')].find((each) => each.textContent.includes('levels'))"
+    assert tab.run(f"{card}.querySelector('h3').textContent") == "levels, quick with changes"
+    small = tab.run(f"{card}.querySelector('small').textContent")
+    assert small.startswith("epochs 5, ") and small.endswith(f"; folder {CHANGED}")
+    assert tab.run("filters.elements.protocol.selectedOptions[0].textContent").startswith("quick with epochs 5, ")
+    assert tab.run("document.querySelector('#table td:last-child').firstChild.data") == "levels, quick with changes"
+    for width in WIDTHS:
+        tab.open(many.as_uri(), width)
+        assert tab.cut_off() == []
+
+
+def test_many_sweeps_do_not_keep_the_cells_far_below(many: Path, tab: Tab) -> None:
+    tab.open(many.as_uri())
+    count = "[...document.querySelectorAll('.cards li')].filter((each) => each.checkVisibility()).length"
+    assert tab.run(count) == CARDS
+    assert tab.run("document.querySelector('details summary').textContent") == "4 more sweeps"
+    tab.run("document.querySelector('details summary').click()")
+    assert tab.run(count) == CARDS + 4
+
+
+def test_the_address_is_answered_or_told_that_it_is_not(many: Path, page: Path, tab: Tab) -> None:
+    count, claims = "by('count').textContent", "document.querySelector('nav a[href=\"#claims\"]').click()"
+    tab.open(f"{many.as_uri()}#method=vea&dataset=binary-mnist&run=x/quick/y")
+    assert "No cell has the method vea that the address asks for." in tab.run(count)
+    assert "There is no run x/quick/y, which the address asks for." in tab.run(count)
+    tab.run("document.querySelector('#filters button').click()")
+    assert tab.run(count).startswith("39 of 39 cells.")
+    tab.open(f"{page.as_uri()}#run=table2/quick/binary-mnist_lvdae_16&seed=7")
+    tab.wait("document.querySelector('dialog[open]')")
+    assert "There is no seed 7 here" in tab.run("document.querySelector('dialog').textContent")
+    tab.open(f"{page.as_uri()}#sweep=table2")
+    tab.run(claims)
+    tab.wait("location.hash === '#sweep=table2'")
+    tab.wait("by('claims').getBoundingClientRect().top < 100")
+    tab.run("location.reload()")
+    tab.wait("document.readyState === 'complete' && by('count')?.textContent.startsWith('9 of')")
+
+
+def test_epochs_are_whole(many: Path, tab: Tab) -> None:
+    tab.open(f"{many.as_uri()}#sweep=short")
+    tab.wait("document.querySelector('#chart canvas')")
+    tab.wait("[...charts][0].axes[0]._splits?.length")
+    assert tab.run("[...charts][0].axes[0]._splits") == [0, 1, 2]
+
+
+def test_on_a_phone_the_column_that_stays_says_who_a_row_is_about(many: Path, tab: Tab) -> None:
+    said = "getComputedStyle(document.querySelector('#table tbody th'), '::after').content"
+    tab.open(f"{many.as_uri()}#sweep=levels", 390)
+    assert tab.run(said) == '"m = 784, continuous-mnist (bits/dim), levels, quick with changes"'
+    assert tab.run("document.querySelector('#table tbody th').getBoundingClientRect().width") < 170
+    tab.open(f"{many.as_uri()}#sweep=levels", 1280)
+    assert tab.run(said) == "none"  # the columns themselves are in view

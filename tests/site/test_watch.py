@@ -42,9 +42,7 @@ def store(tmp_path: Path) -> Store:
     """Two seeds asked for, of which one has a record."""
     store = Store(tmp_path / "results")
     records = [made_up_record(CELL, seed) for seed in range(2)]
-    digests = [record.run_digest for record in records]
-    cell = AskedCell(cell=RecordedCell(**CELL.as_record()), method_title="VAE", seeds=2, run_digests=digests)
-    write_asked(store, *PLACE, Asked(schema=1, spec_seeds=2, cells=[cell]))
+    asked_for(store, 2)
     publish(store, *PLACE, CELL.slug, records[:1])
     return store
 
@@ -116,6 +114,65 @@ def test_a_page_without_a_record_is_there_and_one_with_new_records_follows(tmp_p
     watch._due = 0.0
     watch.draw()
     assert "1 record of 1 cell" in watch.page and watch.now()["version"] != before
+
+
+def asked_for(store: Store, seeds: int) -> None:
+    digests = [made_up_record(CELL, seed).run_digest for seed in range(seeds)]
+    cell = AskedCell(cell=RecordedCell(**CELL.as_record()), method_title="VAE", seeds=seeds, run_digests=digests)
+    write_asked(store, *PLACE, Asked(schema=1, spec_seeds=seeds, cells=[cell]))
+
+
+@pytest.mark.parametrize("place", [PLACE, None])
+def test_it_counts_what_is_there_now_whatever_the_page_shows(store: Store, working: Lease, place: Any) -> None:
+    asked_for(store, 4)
+    watch = Watch(store, place)
+    watch.draw()
+    watch.now()
+    watch._due = time.monotonic() + 3600  # a slow drawing
+    publish(store, *PLACE, CELL.slug, [made_up_record(CELL, seed) for seed in (1, 2)])
+    watch.draw()
+    assert "1 record of" in watch.page and watch.now()["said"].startswith("mini, quick: 3 of 4 runs there, 1 process")
+    other = made_up_record(CELL, 2, hyperparameters={"learning_rate": 0.5})
+    publish(store, *PLACE, CELL.slug, [other])  # another run than was asked for
+    assert watch.now()["said"].startswith("mini, quick: 2 of 4 runs there, 1 process")
+
+
+def test_the_pause_between_drawings_is_short_and_the_end_waits_for_none(
+    store: Store, working: Lease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = Watch(store, PLACE)
+    watch.now()
+    clock = [0.0]
+
+    def slow_page(*words: Any, **more: Any) -> str:
+        clock[0] += 40
+        return "1 record of 1 cell"
+
+    with monkeypatch.context() as slow:
+        slow.setattr(live.time, "monotonic", lambda: clock[0])
+        slow.setattr(live, "home_page", slow_page)
+        watch._due = -1.0
+        watch.draw()
+    assert watch._due == 40 + live.LONGEST_PAUSE
+    watch._due = time.monotonic() + 3600
+    publish(store, *PLACE, CELL.slug, [made_up_record(CELL, 1)])
+    watch.draw()
+    assert "1 record of" in watch.page  # something trains
+    working.path.unlink()
+    assert watch.now()["said"] == "mini, quick: 2 of 2 runs there, 0 processes at work."
+    watch.draw()
+    assert "2 records of" in watch.page
+
+
+@pytest.mark.parametrize("place", [PLACE, None])
+def test_a_killed_sweep_does_not_look_finished(store: Store, working: Lease, place: Any) -> None:
+    watch = Watch(store, place)
+    assert "1 of 2 runs there, 1 process at work" in watch.now()["said"]
+    working.path.unlink()
+    stopped = "mini, quick: 1 of 2 runs there, stopped after a checkpoint; repeat the command."
+    assert watch.now()["said"] == stopped
+    publish(store, *PLACE, CELL.slug, [made_up_record(CELL, 1)])  # left over: what it has is there
+    assert "stopped" not in watch.now()["said"]
 
 
 def test_nothing_is_served_without_the_token_or_under_another_name(store: Store) -> None:

@@ -17,10 +17,11 @@ from vdae_bench.models.hyperparameters import Hyperparameter, defaults
 from vdae_bench.models.registry import known_methods, load_plugin, method_ids
 from vdae_bench.running.job import Job
 from vdae_bench.search.studies import studies_of
-from vdae_bench.spec.check import load_spec, shipped_sweeps
+from vdae_bench.spec.check import load_spec
 from vdae_bench.spec.file import Range
 from vdae_bench.spec.hyperparameters import OPTIMISER, hyperparameters_of
-from vdae_bench.spec.protocol import PROTOCOLS, load_protocol
+from vdae_bench.spec.protocol import load_protocol
+from vdae_bench.spec.shipped import PROTOCOLS, shipped_sweeps
 from vdae_bench.training.adam import AdamSettings
 
 PLUGIN = """
@@ -127,7 +128,7 @@ FAULTS = {
             ]
         ),
         4,
-        "include.0.hyperparameters.hiden_size: unknown hyper-parameter, did you mean 'hidden_size'?",
+        "include.0.hyperparameters.hiden_size: unknown hyper-parameter (did you mean 'hidden_size'?)",
     ),
     "infinite": (SPEC.but(hyperparameters={"temperature": math.inf}), 5, "finite"),
     "no number": (SPEC.but(hyperparameters={"temperature": [1]}), 5, "valid number"),

@@ -13,7 +13,8 @@ from vdae_bench.report.build import build_reports
 from vdae_bench.report.numbers.runs import load_runs, select
 from vdae_bench.report.sections.estimates import _how
 from vdae_bench.spec.check import find_spec, load_spec
-from vdae_bench.spec.protocol import PROTOCOLS, load_protocol
+from vdae_bench.spec.protocol import load_protocol
+from vdae_bench.spec.shipped import PROTOCOLS
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.records import Store
 

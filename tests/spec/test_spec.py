@@ -8,8 +8,9 @@ import pytest
 
 from tests.support.specs import Spec
 from vdae_bench.errors import UserError
-from vdae_bench.spec.check import apply_overrides, find_spec, load_spec, shipped_sweeps
-from vdae_bench.spec.protocol import PROTOCOLS, load_protocol, sweeps_folder
+from vdae_bench.spec.check import apply_overrides, find_spec, load_spec
+from vdae_bench.spec.protocol import load_protocol
+from vdae_bench.spec.shipped import PROTOCOLS, shipped_sweeps, sweeps_folder
 from vdae_bench.spec.sweep import Cell
 
 CONTRACT = """\
@@ -59,7 +60,7 @@ def test_the_contract_example(write):
 
 
 FAULTS = {
-    "unknown key": ("seeds: 2", "seedz: 2", 14, "unknown key 'seedz', did you mean 'seeds'?"),
+    "unknown key": ("seeds: 2", "seedz: 2", 14, "unknown key 'seedz' (did you mean 'seeds'?)"),
     "unknown method": ("[vae, lvdae]", "[vae, lvdea]", 3, "did you mean 'lvdae'?"),
     "unknown data set": ("[binary-mnist]", "[binary-mnst]", 3, "binary-mnist"),
     "latents out of range": ("latents: [16]", "latents: [9000]", 3, "784"),
@@ -304,7 +305,7 @@ def test_a_protocol_is_a_file(tmp_path, write):
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("mine.yaml", "base: quick\nepoch: 7\n", "line 2: unknown key 'epoch', did you mean 'epochs'"),
+        ("mine.yaml", "base: quick\nepoch: 7\n", "line 2: unknown key 'epoch' .did you mean 'epochs'"),
         ("mine.yaml", "base: quick\nepochs: none\n", "line 2: epochs"),
         ("mine.yaml", "base: quick\nname: other\n", "line 2: unknown key 'name'"),
         ("mine.yaml", "base: quik\n", "needs base, one of smoke, quick"),

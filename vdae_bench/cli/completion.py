@@ -8,6 +8,9 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
+from vdae_bench.spec.shipped import PROTOCOLS, shipped_sweeps
+from vdae_bench.store.layout import Layout
+
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
@@ -21,24 +24,38 @@ def _or_file(words: Iterable[str], incomplete: str) -> list[CompletionItem]:
 
 
 def complete_sweeps(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Shipped sweeps, then files."""
-    from vdae_bench.spec.check import shipped_sweeps
-
-    return _or_file(shipped_sweeps(), incomplete)
+    """Shipped sweeps, by their files or without the folder, then files."""
+    files = shipped_sweeps()
+    return _or_file([*files, *(word.rpartition("/")[2] for word in files)], incomplete)
 
 
 def _protocols(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from vdae_bench.spec.protocol import PROTOCOLS
-
     return _or_file(PROTOCOLS, incomplete)
+
+
+def _results(ctx: click.Context) -> Layout:
+    return Layout(Path(ctx.params.get("results") or "results"))
+
+
+def complete_recorded_sweeps(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Sweeps that the results folder has."""
+    return _beginning((sweep for sweep, _ in _results(ctx).places()), incomplete)
+
+
+def complete_recorded_protocols(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Protocols that the results folder has."""
+    return _beginning(sorted({protocol for _, protocol in _results(ctx).places()}), incomplete)
+
+
+def complete_formats(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Formats of reports, with commas between."""
+    before = incomplete[: incomplete.rfind(",") + 1]
+    return _beginning((f"{before}{each}" for each in ("md", "csv", "latex", "html")), incomplete)
 
 
 def complete_cells(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Cells that have a record in the results folder."""
-    from vdae_bench.store.records import Store
-
-    store = Store(Path(ctx.params.get("results") or "results"))
-    return _beginning(sorted({path.parent.name for path in store.record_paths()}), incomplete)
+    return _beginning(sorted({path.parent.name for path in _results(ctx).record_paths()}), incomplete)
 
 
 def _cells_of_spec(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

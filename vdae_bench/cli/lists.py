@@ -20,7 +20,8 @@ WIDEST = 56
 
 
 def _sweeps() -> Iterator[Listed]:
-    from vdae_bench.spec.check import find_spec, load_spec, shipped_sweeps
+    from vdae_bench.spec.check import find_spec, load_spec
+    from vdae_bench.spec.shipped import shipped_sweeps
 
     for name in shipped_sweeps():
         spec = load_spec(find_spec(name))
@@ -62,7 +63,8 @@ def _datasets() -> Iterator[Listed]:
 
 
 def _protocols() -> Iterator[Listed]:
-    from vdae_bench.spec.protocol import PROTOCOLS, load_protocol
+    from vdae_bench.spec.protocol import load_protocol
+    from vdae_bench.spec.shipped import PROTOCOLS
 
     shown = ("epochs", "batch_size", "seeds", "importance_samples", "precision", "description")
     for name in PROTOCOLS:

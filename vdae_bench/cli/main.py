@@ -11,7 +11,13 @@ import click
 
 from vdae_bench import __version__
 from vdae_bench.cli import streams
-from vdae_bench.cli.completion import complete_cells, complete_sweeps
+from vdae_bench.cli.completion import (
+    complete_cells,
+    complete_formats,
+    complete_recorded_protocols,
+    complete_recorded_sweeps,
+    complete_sweeps,
+)
 from vdae_bench.cli.help import Parts, Verbs, example
 from vdae_bench.cli.lists import list_verb
 from vdae_bench.cli.options import (
@@ -170,11 +176,18 @@ def watch(spec: str | None, port: int, options: SpecOptions, machine: MachineOpt
     epilog=example("vdae-bench report --protocol quick", "vdae-bench report --check"),
 )
 @plugin_option
-@click.option("--protocol", help="Draw only the pages of this protocol.")
-@click.option("--sweep", "sweep_name", shell_complete=complete_sweeps, help="Draw only the pages of this sweep.")
-@click.option("--format", "formats", help="One or more of md, csv, latex, html, with commas between; default: all.")
+@click.option("--protocol", shell_complete=complete_recorded_protocols, help="Draw only the pages of this protocol.")
+@click.option(
+    "--sweep", "sweep_name", shell_complete=complete_recorded_sweeps, help="Draw only the pages of this sweep."
+)
+@click.option(
+    "--format",
+    "formats",
+    shell_complete=complete_formats,
+    help="One or more of md, csv, latex, html, with commas between; default: all.",
+)
 @click.option("--check", is_flag=True, help="Write nothing; name the files that differ, and then exit with code 1.")
-@click.option("--home", is_flag=True, help="Draw only reports/index.html, the page about all runs: ten seconds.")
+@click.option("--home", is_flag=True, help="Draw only reports/index.html, the page about all runs: half a minute.")
 @results_option
 @reports_option
 def report(
@@ -202,7 +215,11 @@ def report(
     epilog=example("vdae-bench claims --protocol standard"),
 )
 @plugin_option
-@click.option("--protocol", help="Use only records of this protocol; default: the best records of any protocol.")
+@click.option(
+    "--protocol",
+    shell_complete=complete_recorded_protocols,
+    help="Use only records of this protocol; default: the best records of any protocol.",
+)
 @format_option
 @click.option("--check", is_flag=True, help="Exit with code 1 if verdicts differ from reports/<protocol>/claims.json.")
 @results_option
@@ -221,7 +238,7 @@ def claims(protocol: str | None, form: str, check: bool, results: Path, reports:
 )
 @plugin_option
 @click.argument("cell", shell_complete=complete_cells)
-@click.option("--protocol", help="Look only at records of this protocol.")
+@click.option("--protocol", shell_complete=complete_recorded_protocols, help="Look only at records of this protocol.")
 @click.option("--spec", help="File of the sweep, if the sweep is not shipped.")
 @results_option
 def explain_verb(cell: str, protocol: str | None, spec: str | None, results: Path) -> None:
@@ -256,9 +273,9 @@ def compare_verb(first: Path, second: Path, form: str) -> None:
     epilog=example("vdae-bench export --to parquet table2"),
 )
 @plugin_option
-@click.argument("sweep", required=False)
+@click.argument("sweep", required=False, shell_complete=complete_recorded_sweeps)
 @click.option("--to", type=click.Choice(list(LIBRARIES)), required=True, help="Format to write.")
-@click.option("--protocol", help="Export only records of this protocol.")
+@click.option("--protocol", shell_complete=complete_recorded_protocols, help="Export only records of this protocol.")
 @click.option("--out", type=FOLDER, help="Folder to write to; default: exports/FORMAT.")
 @results_option
 def export_verb(sweep: str | None, to: str, protocol: str | None, out: Path | None, results: Path) -> None:
@@ -391,6 +408,8 @@ def main() -> None:
     # with other work, and a thread that spins then burns its own: with seven runnable threads on two cores a step of a
     # small VAE on two threads took 1.9 s, asleep 0.13 s, as on one thread.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if os.environ.get("_VDAE_BENCH_COMPLETE"):  # a shell asks: click answers, and ends the process
+        cli.main(prog_name="vdae-bench")
     words = [word for word in sys.argv[1:] if word != "--debug"]  # understood before and after the verb
     debug = len(words) < len(sys.argv) - 1
     try:

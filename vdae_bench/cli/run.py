@@ -166,8 +166,8 @@ def _closing_lines(written: WrittenReport, spec: SweepSpec, store: Store, comman
     there = {path.parent.name for path in store.record_paths(written.protocol, written.sweep)}
     cell = next((each.slug for each in spec.cells if each.slug in there), None)
     if command.verb == "search" or cell is None:
-        words = [*plugins, "sweep", target, *folder]
-    else:
-        own = ["--spec", target] if target.endswith((".yaml", ".yml")) else []
-        words = [*plugins, "explain", cell, "--protocol", written.protocol, *own, *folder]
+        yield f"Next: {replace(command, verb='sweep')}"  # with all its words: another protocol has other winners
+        return
+    own = ["--spec", target] if target.endswith((".yaml", ".yml")) else []
+    words = [*plugins, "explain", cell, "--protocol", written.protocol, *own, *folder]
     yield f"Next: vdae-bench {' '.join(map(quoted, words))}"

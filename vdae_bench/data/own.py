@@ -45,6 +45,12 @@ def own_dataset(
     train = arrays["train-images"]
     if validation_images is None:
         validation_images = min(10_000, max(1, len(train) // VALIDATION_SHARE))
+    classes, held_out = arrays["train-labels"], arrays["train-labels"][len(train) - validation_images :]
+    if validation_images > 1 and len(set(held_out)) == 1 < len(set(classes)):
+        raise UserError(
+            f"the last {validation_images} images of {own.train} are held out to validate, and all have the class "
+            f"{held_out[0]}: mix the order of images and labels"
+        )
     train_images, train_labels, test_images, test_labels = (
         IdxFile(file, array.shape, hashlib.sha256(idx_content(array, file)).hexdigest())
         for file, array in arrays.items()
@@ -157,7 +163,10 @@ def _class_of(path: Path, folder: Path) -> str:
 
 
 def _pictures(folder: Path, classes: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The pictures of a folder, whose colours become grey, and the class of each by its subfolder."""
+    """The pictures of a folder, whose colours become grey, and the class of each by its subfolder.
+
+    They come in the order of their names; where there are several classes, in one that mixes these on any machine.
+    """
     from PIL import Image
 
     paths = _paths(folder)
@@ -181,5 +190,8 @@ def _pictures(folder: Path, classes: Sequence[str]) -> tuple[NDArray[np.uint8], 
                 "scale all to one size"
             )
         images.append(image)
-    named = (_class_of(path, folder) for path in paths)
-    return np.stack(images), np.array([classes.index(name) if name else 0 for name in named], np.uint8)
+    labels = [classes.index(name) if (name := _class_of(path, folder)) else 0 for path in paths]
+    order = list(range(len(images)))
+    if len(set(labels)) > 1:  # else the last class alone would validate
+        order.sort(key=lambda place: hashlib.sha256(images[place].tobytes()).digest())
+    return np.stack([images[place] for place in order]), np.array([labels[place] for place in order], np.uint8)

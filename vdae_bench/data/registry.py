@@ -229,7 +229,7 @@ OWN = (
 
 
 def _unknown(kind: str, word: str, known: list[str]) -> str:
-    hint = nearest(word, known).removeprefix(", ")
+    hint = nearest(word, known).strip(" ()")
     said = f"the known ones are {', '.join(known)}"
     return f"unknown {kind} {word!r}: {f'{hint} ' if hint else ''}{said}{'' if hint else OWN}"
 

@@ -158,7 +158,7 @@ def _decoupling_helps(levels: Sequence[float]) -> list[Inequality]:
 def _falls_with_sigma() -> list[Inequality]:
     return [
         Inequality(
-            f"{label}: at log sigma = -2 below 0, less {2 * QUICK_FALL:g}",
+            f"{label}: at log sigma = -2 more than {2 * QUICK_FALL:g} below that at 0",
             "neg_elbo",
             (Term(1.0, (noise_cell(method, -2.0, {}),)), Term(-1.0, (noise_cell(method, 0.0, {}),))),
             bound=-2 * QUICK_FALL,

@@ -10,6 +10,7 @@ from vdae_bench.errors import UserError
 from vdae_bench.report.numbers.claims import claims_protocol, concerning, judge_claims, with_pages
 from vdae_bench.report.numbers.runs import Run, by_folder, left_out_of, load_runs, select
 from vdae_bench.report.numbers.searches import current, load_searches
+from vdae_bench.report.numbers.settings import in_words
 from vdae_bench.report.numbers.subject import SearchSubject, Subject
 from vdae_bench.report.pages.claims import FILE as CLAIMS_FILE
 from vdae_bench.report.pages.claims import claims_json, claims_page
@@ -223,7 +224,11 @@ class _Folder:
     def _table(self, sweep: str, ending: str) -> RenderedReport:
         path = self.path / f"{sweep}.{ending}"
         subject = self._subject(sweep, path)
-        text = results_csv(subject.sheets) if ending == "csv" else results_latex(subject.sheets, subject.title, sweep)
+        text = (
+            results_csv(subject.sheets)
+            if ending == "csv"
+            else results_latex(subject.sheets, subject.title, sweep, subject.best)
+        )
         return RenderedReport(
             WrittenReport(sweep, self.name, path, short(path)), {path: text.encode(errors="backslashreplace")}
         )
@@ -242,7 +247,10 @@ class _Folder:
         path, shown = self.path / WEB_PAGE, [*self._claims(), *pages]
         files = {file: content for each in shown for file, content in each.files.items()}
         home = (self.path.parent / WEB_PAGE).is_file()
-        content = web_page(self.name, [each.report.path for each in shown], files, home=home)
+        words = next((in_words(select(members).protocol) for members in self.runs.values()), self.name)
+        content = web_page(
+            self.name, words, self.claims_protocol, [each.report.path for each in shown], files, home=home
+        )
         return RenderedReport(
             WrittenReport("", self.name, path, short(path)), {path: content.encode(errors="backslashreplace")}
         )

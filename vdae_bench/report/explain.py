@@ -22,8 +22,9 @@ from vdae_bench.report.style.terminal import short
 from vdae_bench.running.job import Job
 from vdae_bench.search.space import parameters_text
 from vdae_bench.search.winner import with_winners
-from vdae_bench.spec.check import find_spec, load_spec, shipped_names, shipped_sweeps
-from vdae_bench.spec.protocol import PROTOCOLS, Protocol
+from vdae_bench.spec.check import find_spec, load_spec
+from vdae_bench.spec.protocol import Protocol
+from vdae_bench.spec.shipped import PROTOCOLS, shipped_names, shipped_sweeps
 from vdae_bench.spec.sweep import SweepSpec
 from vdae_bench.store.records import Store
 from vdae_bench.system.words import counted, nearest, visible

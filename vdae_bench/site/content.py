@@ -16,6 +16,7 @@ import numpy as np
 from vdae_bench.errors import UserError
 from vdae_bench.paper.published import find_published
 from vdae_bench.report.numbers.claims import Judgement, protocols_of
+from vdae_bench.report.numbers.comparable import few_samples
 from vdae_bench.report.numbers.pairs import has_pairs
 from vdae_bench.report.numbers.rows import METHODS, SCORES, place_of, title_of
 from vdae_bench.report.numbers.runs import (
@@ -27,6 +28,7 @@ from vdae_bench.report.numbers.runs import (
     select,
     total_seconds,
 )
+from vdae_bench.report.numbers.settings import in_words
 from vdae_bench.report.numbers.statistics import CellRuns, cells_of
 from vdae_bench.report.numbers.units import curve_unit, in_curve_unit, unit_of
 from vdae_bench.report.numbers.verdict import judge_cell
@@ -52,6 +54,8 @@ class Card:
 
     sweep: str
     protocol: str
+    words: str
+    """The protocol for people: its base, and what it changes."""
     about: str
     """Epochs, and on which data."""
     there: str
@@ -105,7 +109,8 @@ class ShownCell:
             "sweep": self.sweep,
             "protocol": self.protocol,
             "data": f"{self.cell.dataset} ({unit.name})",
-            "place": f"{self.sweep}, {self.protocol}",
+            "unit": unit.name,
+            "bound": few_samples([self.ran]) if self.ran else "",
             "seeds": f"{done} of {self.wanted}" if self.ran else f"0; {len(self.runs)} in no table",
             "curve": any(run.record.curve.epoch for run in self.runs),
         }
@@ -117,6 +122,7 @@ class ShownCell:
             shown[name] = summary.show(unit) if summary else "diverged" if self.ran and not done else "-"
             shown[f"{name} paper"] = str(printed) if printed else "-"
             verdicts |= {name: str(finding.verdict)} if finding else {}
+        shown["NLL"] = f"≤ {shown['NLL']}" if shown["bound"] else shown["NLL"]
         alike = len(set(verdicts.values())) == 1
         said = set(verdicts.values()) if alike else [f"{name}: {verdict}" for name, verdict in verdicts.items()]
         return {**shown, "verdict": "; ".join(said) or "-"}
@@ -166,6 +172,7 @@ def _card(protocol: str, sweep: str, members: list[Run]) -> Card:
     return Card(
         sweep,
         protocol,
+        words=in_words(selection.protocol) if selection else protocol,
         about=f"{counted(epochs, 'epoch')} on {datasets}",
         there=f"{len(kept)} of {counted(wanted, 'run')}" + (f", {apart} more in no table" if apart else ""),
         last=f"{max(run.started_at for run in members)[:10]}, {rough_duration(total_seconds(members))}",
@@ -180,7 +187,7 @@ def claim_lines(judged: Iterable[Judgement], there: Iterable[Place]) -> list[Cla
     for each in judged:
         sources = dict.fromkeys(finding.source for _, finding in each.parts if finding.source)
         places = [(protocol, sweep) for sweep, _, protocol in (source.partition("/") for source in sources)]
-        number, text, place, verdict, evidence = claim_row(each)
+        number, text, verdict, evidence, place = claim_row(each)
         shown = [each for each in places if each in known]
         lines.append(ClaimLine(number, text, place, verdict, evidence, verdict.startswith("**"), shown))
     return lines

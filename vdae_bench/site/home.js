@@ -9,7 +9,11 @@ const COLUMNS = [
 const FILTERS = ["dataset", "method", "m", "protocol", "sweep"];
 const by = (id) => document.getElementById(id);
 const data = JSON.parse(by("data").textContent);
-data.rows.forEach((row, number) => { row.number = number; });
+const words = (protocol) => data.protocols[protocol] || protocol; // its folder's name has a digest
+data.rows.forEach((row, number) => {
+  row.number = number;
+  row.place = `${row.sweep}, ${words(row.protocol).replace(/ with .*/, " with changes")}`;
+});
 const state = { page: 0, column: null, down: false, hidden: new Set() };
 const filters = by("filters");
 
@@ -37,11 +41,39 @@ async function unpack(place) {
 const charts = new Set();
 const look = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const shade = (colour) => (colour === "#000000" ? look("--ink") : colour);
+// Up to twelve lines differ in dash or width, so in grey too, and those of one colour in shade.
+const DASHES = [undefined, [9, 4], [2, 3], [14, 4, 2, 4], [5, 2], [10, 3, 2, 3, 2, 3]];
+function toldApart(lines) {
+  const ranks = new Map();
+  return lines.map((line, place) => {
+    const rank = ranks.get(line.colour) || 0;
+    ranks.set(line.colour, rank + 1);
+    return { ...line, dash: DASHES[place % DASHES.length], width: place < DASHES.length ? 2 : 4, darker: Math.min(rank, 7) / 12 };
+  });
+}
+function ink(line) {
+  const parts = (colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+  if (!line.darker || line.colour === "#000000") return shade(line.colour);
+  const towards = parts(look("--ink"));
+  return `rgb(${parts(line.colour).map((part, at) => Math.round(part + line.darker * (towards[at] - part))).join(" ")})`;
+}
+function swatches(drawn) {
+  drawn.box.querySelectorAll(".u-marker").forEach((marker, place) => {
+    if (!place) return; // that of the epoch
+    const line = document.createElementNS("http://www.w3.org/2000/svg", "svg"), { stroke, width, dash } = drawn.series[place];
+    for (const [name, value] of Object.entries({ width: 44, height: 8, "aria-hidden": "true" })) line.setAttribute(name, value);
+    line.append(document.createElementNS("http://www.w3.org/2000/svg", "path"));
+    const drawing = { d: "M0 4h44", stroke: stroke(), "stroke-width": width, "stroke-dasharray": dash ? dash.join(" ") : "none" };
+    for (const [name, value] of Object.entries(drawing)) line.firstChild.setAttribute(name, value);
+    marker.replaceChildren(line);
+  });
+}
+const EPOCHS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000]; // between two ticks: whole ones alone
 const chartWidth = (box) => Math.max(200, box.clientWidth);
 function chart(box, unit, lines) {
   box.replaceChildren();
   const series = lines.map((line) => ({
-    label: line.label, stroke: () => shade(line.colour), width: line.light ? 1 : 2, dash: line.dash, spanGaps: true,
+    label: line.label, stroke: () => ink(line), width: line.light ? 1 : line.width || 2, dash: line.dash, spanGaps: true,
     points: { show: line.x.length < 3 }, value: (_, value) => (value == null ? "-" : value.toPrecision(5)),
   }));
   const axis = { stroke: () => look("--ink"), grid: { stroke: () => look("--line"), width: 1 }, ticks: { stroke: () => look("--line"), width: 1 } };
@@ -52,18 +84,20 @@ function chart(box, unit, lines) {
   }
   const low = Math.min(...settled), high = Math.max(...settled), margin = 0.05 * (high - low) || 1;
   const drawn = new uPlot({
-    width: chartWidth(box), height: 320, scales: { x: { time: false }, y: { range: () => [low - margin, high + margin] } },
+    width: chartWidth(box), height: 320, legend: { markers: { width: 0 } },
+    scales: { x: { time: false, range: (_, low, high) => (low === high ? [low - 1, high + 1] : [low, high]) }, y: { range: () => [low - margin, high + margin] } },
     series: [{ label: "epoch", value: (_, value) => (value == null ? "-" : String(value)) }, ...series],
-    axes: [{ ...axis, label: "epoch" }, { ...axis, label: `-ELBO (${unit})`, size: 64 }],
+    axes: [{ ...axis, label: "epoch", incrs: EPOCHS }, { ...axis, label: `-ELBO (${unit})`, size: 64 }],
   }, uPlot.join(lines.map((line) => [line.x, line.y])), box);
   for (const canvas of box.querySelectorAll("canvas")) canvas.setAttribute("aria-hidden", "true");
   drawn.box = box;
+  swatches(drawn);
   charts.add(drawn);
 }
 function redraw() {
   for (const each of charts) {
     if (!each.box.isConnected || !each.box.contains(each.root)) charts.delete(each);
-    else { each.setSize({ width: chartWidth(each.box), height: 320 }); each.redraw(); }
+    else { each.setSize({ width: chartWidth(each.box), height: 320 }); each.redraw(); swatches(each); }
   }
 }
 addEventListener("resize", redraw);
@@ -73,12 +107,12 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 let known = "";
 function asked() {
   if (!location.hash || location.hash.includes("=")) known = location.hash.slice(1); // a link within the page asks for nothing
-  return new URLSearchParams(known);
+  return new URLSearchParams(known.replaceAll("+", "%2B")); // a protocol's plus, as people type it; no name has a space
 }
 function go(changes) {
-  const words = asked();
-  for (const [name, value] of Object.entries(changes)) value ? words.set(name, value) : words.delete(name);
-  const text = words.toString(), address = text ? `#${text}` : location.pathname + location.search;
+  const wanted = asked();
+  for (const [name, value] of Object.entries(changes)) value ? wanted.set(name, value) : wanted.delete(name);
+  const text = wanted.toString(), address = text ? `#${text}` : location.pathname + location.search;
   history[changes.run ? "pushState" : "replaceState"](null, "", address); // back closes a run
   show();
 }
@@ -88,7 +122,7 @@ function plain(title) {
   return title.replace(/ \(.*\)$/, "");
 }
 function value(text) {
-  return parseFloat(text);
+  return parseFloat(text.replace("≤ ", ""));
 }
 function chosen() {
   const wanted = FILTERS.map((name) => [name, filters.elements[name].value]).filter(([, word]) => word);
@@ -98,7 +132,8 @@ function chosen() {
   const empty = rows.filter((row) => ["-", "diverged"].includes(String(row[key])));
   const filled = rows.filter((row) => !["-", "diverged"].includes(String(row[key])));
   const numeric = filled.every((row) => !Number.isNaN(value(String(row[key]))));
-  filled.sort((a, b) => (state.down ? -1 : 1) *
+  const units = (a, b) => (/NLL|ELBO/.test(key) ? a.unit.localeCompare(b.unit) : 0); // no nats among bits/dim
+  filled.sort((a, b) => units(a, b) || (state.down ? -1 : 1) *
     (numeric ? value(String(a[key])) - value(String(b[key])) : String(a[key]).localeCompare(String(b[key]))));
   return [...filled, ...empty];
 }
@@ -124,23 +159,47 @@ function line(row) {
   const button = make("button", { type: "button" }, row.title);
   button.addEventListener("click", () => go({ run: row.id }));
   const cells = COLUMNS.slice(1).map(([, key]) => make("td", {}, key === "m" && !row.m ? "-" : String(row[key])));
-  return make("tr", {}, make("th", { scope: "row" }, button), ...cells);
+  if (words(row.protocol) !== row.protocol) cells.at(-1).append(" ", make("small", {}, row.protocol));
+  const who = [row.m && `m = ${row.m}`, row.data, row.place].filter(Boolean).join(", ");
+  return make("tr", {}, make("th", { scope: "row", "data-who": who }, button), ...cells);
 }
 
+let shown = null;
 function show() {
-  const words = asked();
-  for (const name of FILTERS) filters.elements[name].value = words.get(name) || "";
+  const wanted = asked();
+  for (const name of FILTERS) filters.elements[name].value = wanted.get(name) || "";
   const rows = chosen(), pages = Math.max(1, Math.ceil(rows.length / PAGE));
   state.page = Math.min(state.page, pages - 1);
   const here = rows.slice(state.page * PAGE, (state.page + 1) * PAGE);
-  by("table").tBodies[0].replaceChildren(...here.map(line));
-  by("count").textContent = `${rows.length} of ${data.rows.length} cells. Click a method to see its runs with their samples, curves and settings, or a column head to sort.`;
-  by("pages").hidden = pages === 1;
-  by("page").textContent = `${state.page + 1} of ${pages}`;
-  by("before").disabled = state.page === 0;
-  by("after").disabled = state.page === pages - 1;
-  curves(here);
-  open(words.get("run"), words.get("seed"));
+  by("count").textContent = [
+    ...nowhere(wanted), `${rows.length} of ${data.rows.length} cells.`,
+    ...(here.some((row) => row.bound) ? ["≤ marks an NLL that is an upper bound only: its estimate has too few effective samples."] : []),
+    "Click a method to see its runs with their samples, curves and settings, or a column head to sort.",
+  ].join(" ");
+  const rowsShown = here.map((row) => row.number).join();
+  if (shown !== rowsShown) { // else the button that opened a run stays, and gets the focus back
+    shown = rowsShown;
+    by("table").tBodies[0].replaceChildren(...here.map(line));
+    by("pages").hidden = pages === 1;
+    by("page").textContent = `${state.page + 1} of ${pages}`;
+    by("before").disabled = state.page === 0;
+    by("after").disabled = state.page === pages - 1;
+    curves(here);
+  }
+  open(wanted.get("run"), wanted.get("seed"));
+}
+// What the address asks for that is not on the page.
+function nowhere(wanted) {
+  const said = FILTERS.filter((name) => wanted.get(name) && filters.elements[name].value !== wanted.get(name))
+    .map((name) => `No cell has the ${name === "dataset" ? "data set" : name} ${wanted.get(name)} that the address asks for.`);
+  const run = wanted.get("run");
+  return run && !data.rows.some((row) => row.id === run) ? [...said, `There is no run ${run}, which the address asks for.`] : said;
+}
+function turnPage(pages) {
+  state.page += pages;
+  show();
+  const [pressed, other] = pages > 0 ? [by("after"), by("before")] : [by("before"), by("after")];
+  if (pressed.disabled) other.focus();
 }
 
 // Curves of the cells that the table shows: the mean over seeds, a line a cell.
@@ -150,7 +209,7 @@ async function curves(rows) {
   const filtered = FILTERS.some((name) => asked().get(name)); // else those of one protocol: lengths differ by 1000
   const alike = some.filter((row) => row.dataset === some[0].dataset && (filtered || row.protocol === some[0].protocol));
   const methods = [...new Map(alike.map((row) => [row.method, plain(row.title)]))];
-  const shown = alike.filter((row) => !state.hidden.has(row.method)).slice(0, LINES);
+  const ticked = alike.filter((row) => !state.hidden.has(row.method)), drawn = ticked.slice(0, LINES);
   by("methods").hidden = methods.length === 0;
   by("methods").replaceChildren(by("methods").querySelector("legend"), ...methods.map(([method, title]) => {
     const box = make("input", { type: "checkbox", value: method });
@@ -163,17 +222,18 @@ async function curves(rows) {
     label.style.setProperty("--own", shade(data.colours[method]));
     return label;
   }));
-  const known = await Promise.all(shown.map((row) => details(row.number)));
+  const known = await Promise.all(drawn.map((row) => details(row.number)));
   if (turn !== latest) return;
-  const lines = shown.map((row, place) => meanLine(row, known[place])).filter(Boolean);
-  const left = alike.length - lines.length;
-  by("curves-said").textContent = lines.length
-    ? `Validation -ELBO on ${shown[0].dataset}, the mean over seeds, of the first ${lines.length} cells in the table${left ? `; ${left} more are left out` : ""}. Filter the table to choose others.`
-    : "No cell in the table has a curve.";
+  const many = new Set(drawn.map((row) => row.protocol)).size > 1;
+  const lines = toldApart(drawn.map((row, place) => meanLine(row, known[place], many)).filter(Boolean));
+  const left = ticked.length - drawn.length, unticked = alike.length - ticked.length;
+  by("curves-said").textContent = !rows.length ? "No cell is in the table."
+    : !alike.length ? "No cell in the table has a curve."
+    : !ticked.length ? "All curves here are hidden; tick a method to show them."
+    : `Validation -ELBO on ${drawn[0].dataset}, the mean over seeds, of the first ${lines.length} cells in the table${left ? `; ${left} more are left out` : ""}${unticked ? `; ${unticked} of methods without a tick are hidden` : ""}. Filter the table to choose others; click a name under the chart to hide or show one line.`;
   lines.length ? chart(by("chart"), known[0][0].unit, lines) : by("chart").replaceChildren();
 }
-const DASHES = [undefined, [8, 4], [2, 3], [10, 3, 2, 3]];
-function meanLine(row, runs) {
+function meanLine(row, runs, many) {
   const curved = runs.filter((run) => !run.left_out && run.curve.epoch.length);
   const own = curved.length ? curved : runs.filter((run) => run.curve.epoch.length).slice(0, 1);
   if (!own.length) return null;
@@ -186,9 +246,7 @@ function meanLine(row, runs) {
   }
   const x = [...sums.keys()].sort((a, b) => a - b);
   const y = x.map((epoch) => sums.get(epoch).reduce((sum, each) => sum + each, 0) / sums.get(epoch).length);
-  const sizes = [...new Set(data.rows.filter((other) => other.method === row.method).map((other) => other.m))].sort((a, b) => a - b);
-  const many = new Set(data.rows.map((other) => other.protocol)).size > 1;
-  return { x, y, label: `${row.title}, m = ${row.m}${many ? `, ${row.protocol}` : ""}`, colour: data.colours[row.method], dash: DASHES[sizes.indexOf(row.m) % DASHES.length] };
+  return { x, y, label: `${row.title}, m = ${row.m}${many ? `, ${words(row.protocol)}` : ""}`, colour: data.colours[row.method] };
 }
 
 // A run: samples, curve, settings, where it comes from.
@@ -212,7 +270,9 @@ async function open(id, seed) {
     seeds.append(button, " ");
   }
   const body = by("run-body");
-  body.replaceChildren(seeds, make("p", {}, `Sweep ${row.sweep}, protocol ${row.protocol}: ${run.status}. `, ...record(run)));
+  const other = seed && String(run.seed) !== seed ? [make("p", {}, `There is no seed ${seed} here, which the address asks for.`)] : [];
+  body.replaceChildren(...other, seeds, make("p", {}, `Sweep ${row.sweep}, protocol ${words(row.protocol)}: ${run.status}. `, ...record(run)));
+  if (row.bound) body.append(make("p", {}, `The NLL of this cell (${row.NLL} ${row.unit}) is an upper bound: ${row.bound}.`));
   if (run.left_out) body.append(make("p", {}, `In no table: ${run.left_out}.`));
   body.append(make("h3", {}, "Flags"), run.flags.length ? make("ul", {}, ...run.flags.map((flag) => make("li", {}, flag))) : make("p", {}, "None."));
   body.append(...pictures(run));
@@ -261,27 +321,30 @@ function numbers(run) {
 
 // To begin with.
 for (const name of FILTERS) {
-  const words = [...new Set(data.rows.map((row) => String(row[name])))];
-  if (name === "m") words.sort((a, b) => a - b);
+  const values = [...new Set(data.rows.map((row) => String(row[name])))];
+  if (name === "m") values.sort((a, b) => a - b);
   const titles = new Map(data.rows.map((row) => [row.method, plain(row.title)]));
-  const text = (word) => (name === "method" ? titles.get(word) : name === "m" && word === "0" ? "none" : word);
-  filters.elements[name].append(make("option", { value: "" }, "all"), ...words.map((word) => make("option", { value: word }, text(word))));
+  const text = (word) => (name === "method" ? titles.get(word) : name === "m" && word === "0" ? "none" : name === "protocol" ? words(word) : word);
+  filters.elements[name].append(make("option", { value: "" }, "all"), ...values.map((word) => make("option", { value: word }, text(word))));
 }
 filters.addEventListener("change", () => {
   state.page = 0;
-  go(Object.fromEntries(FILTERS.map((name) => [name, filters.elements[name].value])));
+  go({ ...Object.fromEntries(FILTERS.map((name) => [name, filters.elements[name].value])), run: "", seed: "" });
 });
 filters.addEventListener("submit", (event) => event.preventDefault());
 filters.addEventListener("reset", (event) => {
   event.preventDefault();
   state.page = 0;
-  go(Object.fromEntries(FILTERS.map((name) => [name, ""])));
+  go(Object.fromEntries([...FILTERS, "run", "seed"].map((name) => [name, ""])));
 });
-by("before").addEventListener("click", () => { state.page -= 1; show(); });
-by("after").addEventListener("click", () => { state.page += 1; show(); });
+by("before").addEventListener("click", () => turnPage(-1));
+by("after").addEventListener("click", () => turnPage(1));
 by("run").addEventListener("close", () => { if (asked().get("run")) go({ run: "", seed: "" }); });
 addEventListener("hashchange", () => {
-  if (location.hash && !location.hash.includes("=")) return;
+  if (location.hash && !location.hash.includes("=")) {
+    if (known) history.replaceState(null, "", `#${known}`); // the browser went there; what is filtered stays in the address
+    return;
+  }
   state.page = 0;
   show();
   if (!asked().get("run")) by("cells").scrollIntoView();
@@ -310,7 +373,7 @@ function draw(now) {
     if (drawn.get(each.id)?.key === key) continue;
     drawn.set(each.id, { box, key });
     const lines = each.curves.map((line) => ({ label: line.label, colour: line.colour, x: line.epoch, y: line.validation }));
-    lines.length ? chart(box, each.unit, lines) : box.replaceChildren("The curve appears with the first checkpoint.");
+    lines.length ? chart(box, each.unit, toldApart(lines)) : box.replaceChildren("The curve appears with the first checkpoint.");
   }
 }
 async function ask() {

@@ -24,6 +24,8 @@ NAME = "index.html"
 HERE = Path(__file__).parent
 SERVED = ("connect-src 'self'",)
 """The page may ask its server for what runs, where `vdae-bench watch` serves it."""
+CARDS = 24
+"""Cards of sweeps that stand open; more are folded, so that the cells do not start many screens below."""
 PAIRS = "any-two-methods"
 """The name of the section that compares any two methods, in addresses."""
 
@@ -47,10 +49,11 @@ def home_page(
     runs: Sequence[Run], path: Path, root: Path, live: str = "", *, drawn: Collection[str] | None = None
 ) -> str:
     """The page of some runs, to lie there; a `live` one, of that version, asks its server what runs now."""
-    cells, places = shown_cells(runs), by_folder(runs)
+    cells, places, sweeps = shown_cells(runs), by_folder(runs), cards(runs)
     data: Mapping[str, Any] = {
         "live": live,
         "colours": styles_of(cells),
+        "protocols": {each.protocol: each.words for each in sweeps},
         "rows": [each.row for each in cells],
     }
     claims = claim_lines(judge_claims(runs), places) if runs else []
@@ -63,7 +66,8 @@ def home_page(
         version=__version__,
         picture=PICTURE,
         counts=f"{counted(len(runs), 'record')} of {counted(len(cells), 'cell')} in {counted(len(places), 'sweep')}",
-        cards=[(each, _pages_of(each, path.parent, drawn)) for each in cards(runs)],
+        cards=[(each, _pages_of(each, path.parent, drawn)) for each in sweeps],
+        opened=CARDS,
         claims=claims,
         tally=tally(claims),
         headlines=_headlines(runs),

@@ -7,7 +7,8 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,15 @@ LARGEST_CHECKPOINT = 256 * 2**20
 """Bytes of a checkpoint whose curve is read: a larger one would take memory from the training."""
 SHARE = 0.05
 """Share of the time that drawing the page anew may take: where it takes long it is done less often."""
+LONGEST_PAUSE = 60.0
+"""Seconds between two drawings at most, however slow the first was on a busy machine."""
 LINES = 8
 """Curves of a process at most."""
 
 Place = tuple[str, str]
 """Sweep and protocol."""
+Mark = tuple[int, int]
+"""Time and size by which a file is known to be the same."""
 _log = logging.getLogger(__name__)
 
 
@@ -59,17 +64,19 @@ class _Pace:
 class Watch:
     """The page of a results folder, drawn again when there are new records, and what runs now.
 
-    `place` is the sweep and protocol whose processes are shown; None for all.
+    `place` is the sweep and protocol whose processes are shown; None for all. What is said of now counts the files that
+    are there now, each read once, whatever the page shows.
     """
 
     store: Store
     place: Place | None = None
     _page: str = ""
     _version: str = ""
-    _runs: list[Run] = field(default_factory=list)
     _due: float = 0.0
+    _busy: bool = False
+    _runs: dict[Path, tuple[Mark, Run | None]] = field(default_factory=dict)
     _paces: dict[tuple[Path, int], _Pace] = field(default_factory=dict)
-    _states: dict[Path, tuple[tuple[int, int], dict[str, Any] | None]] = field(default_factory=dict)
+    _states: dict[Path, tuple[Mark, dict[str, Any] | None]] = field(default_factory=dict)
     _drawing: threading.Lock = field(default_factory=threading.Lock)
     _looking: threading.Lock = field(default_factory=threading.Lock)
 
@@ -79,48 +86,84 @@ class Watch:
         return self._page
 
     def draw(self) -> None:
-        """Draw the page anew where there are other records than on it, unless that was done just now."""
+        """Draw the page anew where there are other records than on it, unless that was done just now for trainings."""
         if not self._drawing.acquire(blocking=False):
             return
         try:
-            version = _version_of(self.store)
-            if (self._page and version == self._version) or time.monotonic() < self._due:
+            marks = _marks_of(self.store)
+            version = hashlib.sha256(repr(sorted(marks.items())).encode(errors="surrogateescape")).hexdigest()
+            if (self._page and version == self._version) or (self._busy and time.monotonic() < self._due):
                 return
             began = time.monotonic()
             runs = load_runs(self.store)
             page = home_page(runs, self.store.root / "index.html", self.store.root, live=version)
-            self._page, self._runs, self._version = page, runs, version
-            self._due = time.monotonic() + (time.monotonic() - began) / SHARE
+            self._page, self._version = page, version
+            self._runs |= {run.path: (marks[run.path], run) for run in runs if run.path in marks}
+            took = time.monotonic() - began
+            self._due = time.monotonic() + min(took / SHARE, LONGEST_PAUSE)
         finally:
             self._drawing.release()
 
     def now(self) -> dict[str, Any]:
         """The processes and their curves, for the page; `version` says which page is there to be loaded."""
         with self._looking:
-            places = [self.place] if self.place else self.store.places()
-            processes, said = [], []
-            for place in places:
-                found = list(at_work(self.store, *place))
+            processes, said, busy = list[dict[str, Any]](), list[str](), False
+            marks = _marks_of(self.store)
+            for place in [self.place] if self.place else self.store.places():
+                found, kept = list(at_work(self.store, *place)), list(self.store.checkpoint_paths(*place))
+                if not (found or kept or self.place):
+                    continue
                 asked = read_asked(self.store, *place)
+                there = list(self._there(place, asked, marks))
                 shown = [self._process(place, each, asked) for each in found]
-                processes += shown
-                if shown or self.place:
-                    said.append(self._said(place, asked, [each for each in found if not each.gone], shown))
+                working = [each for each in found if not each.gone]
+                stopped = not working and self._is_stopped(kept, asked, there)
+                if shown or stopped or self.place:
+                    said.append(self._said(place, asked, there, working, shown, stopped))
+                processes, busy = processes + shown, busy or bool(working)
+            self._busy = busy
             return {"version": self._version, "said": " ".join(said) or "Nothing runs.", "processes": processes}
 
-    def _said(self, place: Place, asked: Asked | None, found: Sequence[AtWork], shown: Sequence[dict[str, Any]]) -> str:
+    def _there(self, place: Place, asked: Asked | None, marks: Mapping[Path, Mark]) -> Iterator[Run]:
+        """The runs asked for that have a record now; all that have one where nothing says which were asked for."""
+        for path, mark in marks.items():
+            if self.store.place(path)[:2] != place:
+                continue
+            if self._runs.get(path, (None,))[0] != mark:
+                record = self.store.read(path)
+                self._runs[path] = mark, Run(path, *place, record) if record else None
+            run = self._runs[path][1]
+            if run and (asked is None or is_asked_for(replace(run, asked=asked))):
+                yield run
+
+    def _is_stopped(self, kept: Iterable[Path], asked: Asked | None, there: Iterable[Run]) -> bool:
+        """True where a checkpoint has a run asked for without a record: the same command goes on from it."""
+        wanted = {digest for each in (asked.cells if asked else ()) for digest in each.run_digests[: each.seeds]}
+        missing = wanted - {run.record.run_digest for run in there}
+        states = (self._state([path], largest=math.inf) for path in (kept if missing else ()))  # no training waits
+        return any(missing & set(map(str, state["runs"] or ())) for state in states if state)
+
+    def _said(
+        self,
+        place: Place,
+        asked: Asked | None,
+        there: Sequence[Run],
+        working: Sequence[AtWork],
+        shown: Sequence[dict[str, Any]],
+        stopped: bool,
+    ) -> str:
         """How many runs of a sweep are there, and when it will be through at the speed of those."""
-        sweep, protocol = place
-        own = [replace(run, asked=asked) for run in self._runs if (run.sweep, run.protocol) == place]
-        there = [run for run in own if is_asked_for(run)] if asked else own
         wanted = sum(asked.wanted.values()) if asked else len(there)
         runs = f"{len(there)} of {counted(wanted, 'run')} there, " if wanted else ""  # a search asks for none
-        words = f"{sweep}, {protocol}: {runs}{_count(found)} at work"
+        words = f"{', '.join(place)}: {runs}"
+        if stopped:
+            return f"{words}stopped after a checkpoint; repeat the command."
+        words += f"{counted(len(working), 'process', 'processes')} at work"
         trained = [run for run in there if run.record.curve.epoch]
-        if not (found and trained and len(there) < wanted):
+        if not (working and trained and len(there) < wanted):
             return f"{words}."
         begun = sum((each["share"] or 0.0) * max(1, len(each["curves"])) for each in shown)
-        seconds = total_seconds(trained) / len(trained) * max(0.0, wanted - len(there) - begun) / len(found)
+        seconds = total_seconds(trained) / len(trained) * max(0.0, wanted - len(there) - begun) / len(working)
         return f"{words}, about {duration(seconds)} left by the runs that are there."
 
     def _process(self, place: Place, each: AtWork, asked: Asked | None) -> dict[str, Any]:
@@ -144,13 +187,12 @@ class Watch:
             "curves": curves,
         }
 
-    def _state(self, paths: Iterable[Path]) -> dict[str, Any] | None:
+    def _state(self, paths: Iterable[Path], largest: float = LARGEST_CHECKPOINT) -> dict[str, Any] | None:
         """The content of the first checkpoint that can be read, which is read once."""
         for path in paths:
             try:
-                status = path.stat()
-                mark = (status.st_mtime_ns, status.st_size)
-                if status.st_size > LARGEST_CHECKPOINT:
+                mark = _mark_of(path)
+                if mark[1] > largest:
                     return None
                 if self._states.get(path, (None,))[0] != mark:
                     state = read_state(path) or {}
@@ -163,16 +205,18 @@ class Watch:
         return None
 
 
-def _version_of(store: Store) -> str:
-    """A digest of which records there are, without reading them."""
-    digest = hashlib.sha256()
+def _mark_of(path: Path) -> Mark:
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
+
+
+def _marks_of(store: Store) -> dict[Path, Mark]:
+    """The records that are there, without reading them."""
+    marks = {}
     for path in store.record_paths():
-        try:
-            status = path.stat()
-        except OSError:
-            continue
-        digest.update(f"{path}\0{status.st_mtime_ns}\0{status.st_size}\0".encode(errors="surrogateescape"))
-    return digest.hexdigest()
+        with suppress(OSError):
+            marks[path] = _mark_of(path)
+    return marks
 
 
 def _curves(label: str, state: dict[str, Any] | None, asked: Asked | None) -> tuple[str, list[dict[str, Any]]]:
@@ -200,7 +244,3 @@ def _known(asked: Asked | None) -> Iterator[tuple[str, str]]:
     for each in asked.cells if asked else ():
         for seed, digest in enumerate(each.run_digests):
             yield digest, f"{each.key.slug}, seed {seed}"
-
-
-def _count(found: Sequence[AtWork]) -> str:
-    return counted(len(found), "process", "processes")

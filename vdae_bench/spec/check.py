@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -33,7 +32,8 @@ from vdae_bench.spec.file import (
     StudyGrid,
 )
 from vdae_bench.spec.hyperparameters import Vocabulary
-from vdae_bench.spec.protocol import Protocol, load_protocol, override, place_in_protocol, sweeps_folder, with_seeds
+from vdae_bench.spec.protocol import Protocol, load_protocol, override, place_in_protocol, with_seeds
+from vdae_bench.spec.shipped import shipped_names, shipped_sweeps, sweeps_folder
 from vdae_bench.spec.sweep import CELL_AXES, Cell, SweepSpec
 from vdae_bench.system.paths import user_path
 from vdae_bench.system.words import nearest
@@ -60,21 +60,7 @@ def find_spec(word: str) -> Path:
         raise UserError(f"{word} is a pipe or a device, which cannot be read again; write the spec to a .yaml file")
     if path.suffix in (".yaml", ".yml"):
         raise UserError(f"there is no spec file {word}; give a YAML file or the name of a shipped sweep")
-    raise UserError(f"there is no sweep {word!r}{nearest(word, shipped)}; the shipped sweeps are {', '.join(shipped)}")
-
-
-def shipped_sweeps() -> list[str]:
-    """Names of the sweeps that come with the package, such as `table1` and `readings/nice-l2`."""
-    folder = sweeps_folder()
-    files = (path for path in folder.rglob("*.yaml") if path.parent.name != "protocols")
-    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in files)
-
-
-@functools.cache
-def shipped_names() -> dict[str, str]:
-    """The file of each shipped sweep by the name in it, which is that of its folder of results: `readings/nice-l2`."""
-    files = {word: YamlFile.read(sweeps_folder() / f"{word}.yaml").content for word in shipped_sweeps()}
-    return {content["name"]: word for word, content in files.items()}
+    raise UserError(f"there is no sweep {word!r}{nearest(word, shipped)}; `vdae-bench list sweeps` names all")
 
 
 def load_spec(

@@ -20,14 +20,13 @@ from vdae_bench.errors import UserError
 from vdae_bench.models.hyperparameters import whole
 from vdae_bench.models.log_det import Estimator
 from vdae_bench.models.precision import Precision
+from vdae_bench.spec.shipped import PROTOCOLS, sweeps_folder
 from vdae_bench.system.atomic import is_plain
 from vdae_bench.system.paths import user_path
 from vdae_bench.system.strict_json import digest
 from vdae_bench.system.words import counted, nearest
 from vdae_bench.system.yaml_file import Location, YamlFile, listed
 
-PROTOCOLS = ("smoke", "quick", "standard", "paper-mixed", "paper")
-"""The shipped protocols, files in `sweeps/protocols/`: the longest and most exact last."""
 Whole = Annotated[int, BeforeValidator(whole), Field(le=10**12)]
 """A whole number, which may be written 1e2; nothing else is taken for one, nor a number that no run reaches."""
 NOT_PROTOCOLS = ("budgets", "illustration")
@@ -124,12 +123,6 @@ class Protocol(BaseModel):
         scored = min(self.elbo_images, there["test"])
         if min(self.nll_images, there["test"]) > scored:
             yield "nll_images", f"nll_images is {self.nll_images}, more than elbo_images, {scored}; use at most as many"
-
-
-def sweeps_folder() -> Path:
-    """Where the shipped sweeps are: inside an installed package, or beside it in a checkout."""
-    inside = Path(__file__).parents[1] / "sweeps"
-    return inside if inside.is_dir() else inside.parents[1] / "sweeps"
 
 
 def load_protocol(word: Any) -> Protocol:

@@ -158,12 +158,12 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 
 
 def nearest(word: str, known: Iterable[Any]) -> str:
-    """The words ', did you mean X?' with the nearest known word, or nothing.
+    """The words ' (did you mean X?)' with the nearest known word, or nothing.
 
     Near is a word of nearly the same letters, one that has this one as a part or beginning, or one of these initials.
 
     >>> nearest("vea", ["vae", "nice"]), nearest("VAE", ["vae"]), nearest("lr", ["epochs", "learning_rate"])
-    (", did you mean 'vae'?", ", did you mean 'vae'?", ", did you mean 'learning_rate'?")
+    (" (did you mean 'vae'?)", " (did you mean 'vae'?)", " (did you mean 'learning_rate'?)")
     """
     said = str(word).lower()
     by_lower = {str(each).lower(): str(each) for each in known}
@@ -172,4 +172,4 @@ def nearest(word: str, known: Iterable[Any]) -> str:
         match = [each for each in by_lower if said == "".join(part[:1] for part in re.split(r"[-_ ]", each))]
         match += sorted((each for each in by_lower if said in re.split(r"[-_ ]", each)), key=len)
         match += sorted((each for each in by_lower if each.startswith(said)), key=len)
-    return f", did you mean {by_lower[match[0]]!r}?" if match else ""
+    return f" (did you mean {by_lower[match[0]]!r}?)" if match else ""

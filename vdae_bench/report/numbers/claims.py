@@ -17,8 +17,8 @@ from vdae_bench.report.numbers.runs import Run, by_folder, select
 from vdae_bench.report.numbers.statistics import CellRuns, cells_of
 from vdae_bench.report.numbers.units import Unit, unit_of
 from vdae_bench.report.numbers.verdict import PRECEDENCE, Finding, Summand, Verdict, judge_sum
-from vdae_bench.spec.check import find_spec, load_spec, shipped_sweeps
-from vdae_bench.spec.protocol import PROTOCOLS
+from vdae_bench.spec.check import find_spec, load_spec
+from vdae_bench.spec.shipped import PROTOCOLS, shipped_sweeps
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.evidence import Quality, read_numbers
 from vdae_bench.system.words import counted, nearest
@@ -277,16 +277,15 @@ def find(part: Inequality, known: ClaimEvidence, alternatives: int) -> Finding:
 def _not_run(part: Inequality, known: ClaimEvidence, missing: Sequence[Cell]) -> Finding:
     if reasons := [f"{cell.slug}: {known.left_out[cell]}" for cell in missing if cell in known.left_out]:
         return Finding(Verdict.NOT_COMPARABLE, reason=reasons[0], source=known.source)
-    of = "samples of " if part.score in SAMPLE_UNITS else ""
+    lacking, verb = ("no samples", "have them") if part.score in SAMPLE_UNITS else ("not run", "ran")
     cells = sum(len(term.cells) for term in part.terms)
     diverged = [cell for cell in missing if cell in known.cells and not known.cells[cell].completed]
     if diverged:
         return Finding(Verdict.NOT_COMPARABLE, reason=f"all seeds of {diverged[0].slug} diverged", source=known.source)
-    more = f" nor {len(missing) - 1} more of {cells}" if len(missing) > 1 else ""
-    there = ""
-    if len(missing) < cells:
-        there = f"; {cells - len(missing)} of {counted(cells, 'cell')} {'have them' if of else 'ran'}"
-    reason = f"no {of}{missing[0].slug}{more}{there}"
+    more = f" and {counted(len(missing) - 1, 'more cell')}" if len(missing) > 1 else ""
+    there = f"; {cells - len(missing)} of {counted(cells, 'cell')} {verb}" if len(missing) < cells else ""
+    have = "have" if more else "has"
+    reason = f"{missing[0].slug}{more} {have} {lacking}{there}"
     return Finding(Verdict.NOT_RUN, reason=reason, source=known.source if there else "")
 
 

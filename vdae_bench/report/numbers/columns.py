@@ -83,7 +83,8 @@ class Column:
     the column to the left. In a heading, `{score}` is the name of the score and `{flop}` the unit of operations.
     A column of a score comes once for each score; one beside the paper goes where a table has none of its numbers, and
     `alone` is the heading that a column then has. One that is `timed` goes where the rows ran on several machines, for
-    the column `otherwise`, if any. `to_records` makes a page link the text to the records of the row.
+    the column `otherwise`, if any. `to_records` makes a page link the text to the records of the row. A column that
+    `is_score` has our numbers, the best of which is in bold.
     """
 
     heading: str
@@ -98,6 +99,7 @@ class Column:
     timed: bool = False
     otherwise: Column | None = None
     to_records: bool = False
+    is_score: bool = False
 
 
 def _ours(at: Place) -> str:
@@ -186,6 +188,7 @@ COLUMNS: tuple[Column, ...] = (
         },
         of_score=True,
         alone="{score}",
+        is_score=True,
     ),
     Column("standard_deviation", lambda at: at.summary and at.summary.standard_deviation, {CSV}),
     Column("difference", _difference, {PAGE}, of_score=True, beside_paper=True),

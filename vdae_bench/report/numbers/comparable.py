@@ -61,7 +61,7 @@ def why_not_comparable(cells: Sequence[CellRuns], score: str, gap: float, true_n
         return "the cells ran under different protocols"
     protocol, paper = protocols[0], load_protocol("paper")
     if protocol.base == "smoke":
-        return "smoke tests the machinery alone"
+        return "smoke only tests that everything runs"
     if protocol.train_images is not None:
         return f"trained on {protocol.train_images} of the training images"
     if protocol.elbo_images < paper.elbo_images:
@@ -108,7 +108,7 @@ def shorter(cells: Sequence[CellRuns]) -> str:
     if protocol.epochs >= PAPER_EPOCHS and protocol.epochs * steps >= PAPER_EPOCHS * papers:
         return ""
     length = f"{counted(protocol.epochs, 'epoch')} of {counted(steps, 'step')}"
-    return f"{length} (the paper: {PAPER_EPOCHS} of {papers})"
+    return f"{length} (the paper: {counted(PAPER_EPOCHS, 'epoch')} of {papers})"
 
 
 def _steps_an_epoch(protocol: Protocol, dataset_id: str) -> int:
@@ -170,6 +170,12 @@ def nll_bias(run: Run) -> float:
 
 
 # -- cells beside each other -----------------------------------------------------------------------------------------
+
+
+def meaningless(cell: CellRuns) -> str:
+    """Why no score of the protocol says anything of a method; "" where it may."""
+    protocol = protocol_of(cell.completed[0])
+    return "smoke only tests that everything runs" if protocol and protocol.base == "smoke" else ""
 
 
 def why_unequal(cells: Sequence[CellRuns], alike: Sequence[str] = ()) -> str:
@@ -285,7 +291,9 @@ def doubts(cells: Sequence[CellRuns]) -> list[str]:
     for name, value in ORIGINS:
         values = sorted({value(part) for part in parts})
         if len(values) > 1 or any(each.endswith(CHANGED) for each in values):
-            said.append(f"{name}{'s' * (len(values) > 1 and name != 'torch')} {' and '.join(values)}")
+            several = len(values) > 1
+            names = f"{'records of ' * several}{name}{'s' * (several and name != 'torch')}"
+            said.append(f"{names} {' and '.join(values)}")
     for each in cells:
         for reason, count in Counter(other.reason for other in each.left_out).items():
             said.append(f"{counted(count, 'seed')} of {each.cell.slug} left out: {reason}")

@@ -14,16 +14,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from vdae_bench.report.numbers.comparable import why_unequal
+from vdae_bench.report.numbers.comparable import meaningless, why_unequal
 from vdae_bench.report.numbers.rows import title_of
 from vdae_bench.report.numbers.runs import Run, Selection, alike, by_folder, protocol_of, select
-from vdae_bench.report.numbers.statistics import CellRuns, Estimate, cells_of, mean_of
+from vdae_bench.report.numbers.statistics import LEVEL, CellRuns, Estimate, cells_of, mean_of
 from vdae_bench.report.numbers.units import Unit, curve_unit, in_curve_unit
 from vdae_bench.store.records import Record
 from vdae_bench.system.strict_json import digest
 
 ESTIMATORS = ("subset", "projected", "lanczos", "exact")
-NOT_WORTH_IT = "not worth its price at this length"
+WORTH_IT, NOT_WORTH_IT = "worth its price at this length", "not worth its price at this length"
 AXES: tuple[tuple[str, Callable[[Record], float]], ...] = (
     ("training operations (FLOP)", lambda record: float(record.cost.train_flops)),
     ("training seconds", lambda record: record.cost.train_seconds),
@@ -155,17 +155,20 @@ def at_equal_cost(contest: Contest, course: Course, axis: int) -> Estimate | Non
     return mean_of(differences) if differences else None
 
 
-def worth(contest: Contest, course: Course) -> str:
-    """The verdict on L-VDAE beside the VAE when both have spent the VAE's operations."""
-    if unequal := why_unequal([contest.reference.cell, course.cell]):
+def worth(contest: Contest, course: Course, family: int = 1) -> str:
+    """The verdict on L-VDAE beside the VAE when both have spent the VAE's operations.
+
+    `family` verdicts are given together and share the level (Bonferroni).
+    """
+    if unequal := meaningless(course.cell) or why_unequal([contest.reference.cell, course.cell]):
         return f"not comparable ({unequal})"
     equal = at_equal_cost(contest, course, 0)
     # Where it has not finished an epoch by then, it is taken for no better than after that epoch.
     judged = equal or mean_of(differences(contest.reference, course, epoch=0))
-    interval = judged.interval()
+    interval = judged.interval(1 - (1 - LEVEL) / family)
     if interval and interval[0] > 0:
         return NOT_WORTH_IT
-    return "worth its price" if equal and interval and interval[1] < 0 else "too close to call"
+    return WORTH_IT if equal and interval and interval[1] < 0 else "too close to call"
 
 
 def differences(other: Course, course: Course, epoch: int = -1) -> list[float]:

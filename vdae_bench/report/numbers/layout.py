@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from vdae_bench.report.numbers import columns
 from vdae_bench.report.numbers.columns import Column, Output, Place
 from vdae_bench.report.numbers.rows import SCORES, Row, Sheet
 from vdae_bench.report.numbers.runs import alike
+from vdae_bench.spec.sweep import Cell
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class Grid:
     headings: list[str]
     left: list[str]
     rows: list[list[Any]]
+    bold: set[tuple[int, int]]
+    """(row, column) of the best numbers."""
 
 
 def lay_out(
@@ -30,10 +33,12 @@ def lay_out(
     *,
     compared: bool = True,
     scores: Sequence[tuple[str, str]] = SCORES,
+    best: Collection[tuple[Cell, str]] = (),
 ) -> Grid:
     """Some rows of a results table as an output shows it, with or without the columns that need the paper's numbers.
 
     `scores` are the names and scores that a column of a score comes for; all other columns are about the first.
+    `best` are (cell, score) that stand in bold.
     """
     timed = alike(run for row in sheet.everything for run in row.runs)
     shown = [
@@ -50,8 +55,15 @@ def lay_out(
     ]
     left = [heading for (column, *_), heading in zip(shown, headings, strict=True) if output in column.left]
     cells = [(column.cells.get(output, column.cell), score) for column, _, score in shown]
+    rows = list(rows)
     body = [[cell(Place(sheet, row, score)) for cell, score in cells] for row in rows]
-    return Grid([column for column, *_ in shown], headings, left, body)
+    bold = {
+        (number, place)
+        for number, row in enumerate(rows)
+        for place, (column, _, score) in enumerate(shown)
+        if column.is_score and row.ran and (row.ran.cell, score) in best
+    }
+    return Grid([column for column, *_ in shown], headings, left, body, bold)
 
 
 def _expanded(output: Output, compared: bool, scores: Sequence[tuple[str, str]]) -> Iterator[tuple[Column, str, str]]:

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from vdae_bench.paper.published import find_published
-from vdae_bench.report.numbers.comparable import doubts, few_samples, shorter, why_unequal
+from vdae_bench.report.numbers.comparable import doubts, few_samples, meaningless, shorter, why_unequal
 from vdae_bench.report.numbers.rows import SCORES, title_of
-from vdae_bench.report.numbers.runs import grouped, protocol_of
+from vdae_bench.report.numbers.runs import grouped
 from vdae_bench.report.numbers.statistics import LEVEL, CellRuns, Estimate, Summary, in_common, mean_of, summarise
 from vdae_bench.report.numbers.units import Unit, unit_of
+from vdae_bench.spec.protocol import EPOCHS_TO_ORDER
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.system.words import counted
 
@@ -74,7 +75,7 @@ class Pair:
     apart: str
     """Why neither may be called better, whatever the difference is; "" where one may."""
     length: str
-    """After how many epochs, where runs are shorter than the paper's: what is better then need not be in the end."""
+    """"better after 50 epochs" of runs shorter than the paper's; "ahead" of those that are too short for an order."""
     doubts: tuple[str, ...]
     """Remarks on the records that the answer is from."""
 
@@ -102,7 +103,7 @@ class Pair:
             return f"no fair pair: {self.apart}"
         if self.interval is None:
             return "one seed has no interval"
-        found = f"{title_of(self.better.cell)} is better{self.length}" if self.better else "too close to call"
+        found = f"{title_of(self.better.cell)} is {self.length or 'better'}" if self.better else "too close to call"
         return "; ".join([found, *self.doubts])
 
     @property
@@ -124,6 +125,20 @@ def pairs_of(cells: Sequence[CellRuns]) -> list[Pair]:
                     found.append(_pair(name, score, first, second, each.difference))
     sharing = Counter(each.first.cell.dataset for each in found if each.estimate.count > 1)
     return [replace(each, family=sharing[each.first.cell.dataset]) for each in found]
+
+
+def best_of(cells: Sequence[CellRuns], pairs: Iterable[Pair]) -> set[tuple[Cell, str]]:
+    """(cell, score) of each of these that the pairs of all call better than every other with its data and latents."""
+    won = Counter((pair.better.cell, pair.metric) for pair in pairs if pair.better)
+    there = Counter(
+        (each.cell.dataset, each.cell.latents, score)
+        for each in _standing(cells)
+        for _, score in SCORES
+        if each.score(score, unit_of(each.cell.dataset))
+    )
+    return {
+        (cell, score) for (cell, score), wins in won.items() if wins == there[cell.dataset, cell.latents, score] - 1
+    }
 
 
 def has_pairs(cells: Sequence[CellRuns]) -> bool:
@@ -149,13 +164,8 @@ def _both(first: CellRuns, second: CellRuns) -> list[Paired]:
 def _pair(name: str, score: str, first: CellRuns, second: CellRuns, difference: Estimate) -> Pair:
     cells, unit = [first, second], unit_of(first.cell.dataset)
     ours, theirs = map(summarise, zip(*in_common(*(each.by_seed(score, unit) for each in cells)), strict=True))
-    apart = _meaningless(first) or why_unequal(cells) or (few_samples(cells) if score == "nll" else "")
-    epochs = counted(first.completed[0].record.protocol["epochs"], "epoch")
-    length = f" after {epochs}" if shorter(cells) else ""
+    apart = meaningless(first) or why_unequal(cells) or (few_samples(cells) if score == "nll" else "")
+    epochs = first.completed[0].record.protocol["epochs"]
+    verb = "ahead" if epochs < EPOCHS_TO_ORDER else "better"
+    length = f"{verb} after {counted(epochs, 'epoch')}" if shorter(cells) else ""
     return Pair(name, score, first, second, (ours, theirs), difference, 0, apart, length, tuple(doubts(cells)))
-
-
-def _meaningless(cell: CellRuns) -> str:
-    """Why no score of the protocol says anything of a method."""
-    protocol = protocol_of(cell.completed[0])
-    return "smoke tests the machinery alone" if protocol and protocol.base == "smoke" else ""

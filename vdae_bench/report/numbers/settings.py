@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vdae_bench.errors import UserError
 from vdae_bench.models.hyperparameters import Hyperparameter
 from vdae_bench.models.registry import get_method
-from vdae_bench.spec.protocol import Protocol, load_protocol
+from vdae_bench.spec.protocol import SPLIT_OF, Protocol, load_protocol
 from vdae_bench.system.words import number
 
 
@@ -35,9 +36,28 @@ def departures(protocol: Protocol) -> Iterator[tuple[str, str, str]]:
             yield name, setting_text(name, set_here.get(name, "not set")), ""
 
 
+def has_fewer_images(protocol: Protocol) -> bool:
+    """True where it differs from its base as a small data set alone makes it differ (`Protocol.done_on`)."""
+    base, names = load_protocol(protocol.base), {name for name, *_ in departures(protocol)}
+    return names <= {*SPLIT_OF, "batch_size"} and all(
+        (getattr(protocol, name) or math.inf) <= (getattr(base, name) or math.inf) for name in names
+    )
+
+
 def name_in_figures(protocol: Protocol) -> str:
     """The protocol in the title of a figure: a changed one by its base, without the digest that its folder has."""
     return protocol.name if protocol.name == protocol.base else f"{protocol.base} with changes"
+
+
+def in_words(protocol: Protocol) -> str:
+    """The protocol in a title: a changed one by its base and what it changes, without the digest that its folder has.
+
+    >>> quick = load_protocol("quick")
+    >>> in_words(quick), in_words(quick.model_copy(update={"name": "quick+0123abcd", "epochs": 7, "elbo_images": 99}))
+    ('quick', 'quick with epochs 7, elbo images 99')
+    """
+    changes = ", ".join(f"{name.replace('_', ' ')} {here}" for name, here, _ in departures(protocol))
+    return f"{protocol.base} with {changes}" if changes and protocol.name != protocol.base else protocol.name
 
 
 def declared_by(method: str, options: Mapping[str, Any]) -> tuple[Hyperparameter[Any], ...]:

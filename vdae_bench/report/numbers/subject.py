@@ -9,10 +9,12 @@ from pathlib import Path
 
 from vdae_bench.paper.published import load_table, table_names
 from vdae_bench.report.numbers.claims import Judgement
+from vdae_bench.report.numbers.pairs import Pair, best_of, pairs_of
 from vdae_bench.report.numbers.rows import Sheet, place_of, sheets_of
 from vdae_bench.report.numbers.runs import Run, Selection
 from vdae_bench.report.numbers.searches import Frozen
 from vdae_bench.report.numbers.statistics import CellRuns, cells_of
+from vdae_bench.spec.sweep import Cell
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,16 @@ class Subject(SearchSubject):
     def cells(self) -> list[CellRuns]:
         """The cells that ran, in the order of the tables."""
         return sorted(cells_of(self.selection), key=lambda each: (each.cell.dataset, place_of(each.cell)))
+
+    @cached_property
+    def pairs(self) -> list[Pair]:
+        """Every two of its cells beside each other."""
+        return pairs_of(self.cells)
+
+    @cached_property
+    def best(self) -> set[tuple[Cell, str]]:
+        """(cell, score) of the best, where the intervals of pairs say so."""
+        return best_of(self.cells, self.pairs)
 
     @cached_property
     def sheets(self) -> list[Sheet]:

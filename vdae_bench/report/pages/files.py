@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from vdae_bench.report.numbers.rows import SCORES, Sheet
 from vdae_bench.report.numbers.runs import Run, portable
 from vdae_bench.report.style.csv import csv
 from vdae_bench.report.style.latex import NEEDS, environment
+from vdae_bench.spec.sweep import Cell
 
 
 def results_csv(sheets: Sequence[Sheet]) -> str:
@@ -28,17 +29,17 @@ def results_csv(sheets: Sequence[Sheet]) -> str:
     return to_csv(pd.DataFrame([dict(zip(grid.headings, grid.rows[0], strict=True)) for grid in grids]))
 
 
-def results_latex(sheets: Sequence[Sheet], title: str, label: str) -> str:
-    """A table for each data set; the first line says which packages it needs."""
-    return "\n".join([NEEDS, *(_environment(sheet, title, label) for sheet in sheets)])
+def results_latex(sheets: Sequence[Sheet], title: str, label: str, best: Collection[tuple[Cell, str]] = ()) -> str:
+    """A table for each data set, the best in bold; the first line says which packages it needs."""
+    return "\n".join([NEEDS, *(_environment(sheet, title, label, best) for sheet in sheets)])
 
 
-def _environment(sheet: Sheet, title: str, label: str) -> str:
-    grid = lay_out(sheet, sheet.everything, Output.LATEX, compared=sheet.compared)
+def _environment(sheet: Sheet, title: str, label: str, best: Collection[tuple[Cell, str]]) -> str:
+    grid = lay_out(sheet, sheet.everything, Output.LATEX, compared=sheet.compared, best=best)
     caption = (
         f"{title}. {sheet.dataset}, in {sheet.unit.name}, lower is better; mean and standard deviation over seeds."
     )
-    return environment(grid.headings, grid.rows, grid.left, caption, f"{label}-{sheet.dataset}")
+    return environment(grid.headings, grid.rows, grid.left, caption, f"{label}-{sheet.dataset}", grid.bold)
 
 
 LEADING = ["sweep", "cell.dataset", "cell.method", "cell.latents", "seed", "status", "left_out"]

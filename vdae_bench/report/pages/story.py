@@ -182,6 +182,13 @@ def _of_machines(runs: Sequence[Run]) -> str:
     )
 
 
+def _asked_for(chapter: Chapter) -> str:
+    """The runs that the whole of a chapter has."""
+    seeds = sorted({len(each.done) + len(each.missing) for each in chapter.plans})
+    up_to = "up to " if len(seeds) > 1 else ""
+    return f"{counted(len(chapter.plans), 'cell')} of {up_to}{counted(seeds[-1], 'seed')}"
+
+
 def _chapter(chapter: Chapter) -> Iterator[str]:
     """The table, the curves, what the rows say beside each other."""
     protocol = chapter.spec.protocol
@@ -189,7 +196,7 @@ def _chapter(chapter: Chapter) -> Iterator[str]:
     yield (
         f"Protocol {code(protocol.name)}: {counted(protocol.epochs, 'epoch')} of batch {protocol.batch_size}. "
         f"{chapter.wanted - chapter.missing} of {counted(chapter.wanted, 'run')} "
-        f"{'is' if chapter.wanted == 1 else 'are'} here."
+        f"{'is' if chapter.wanted == 1 else 'are'} here ({_asked_for(chapter)}). Its own page counts those asked for."
     )
     if not chapter.runs:
         return

@@ -8,8 +8,22 @@ from pathlib import Path
 from vdae_bench.report.style.html import html_page
 
 
-def web_page(protocol: str, pages: Sequence[Path], files: Mapping[Path, bytes], *, home: bool) -> str:
-    """The pages in their order, with their figures in place; `files` has the contents of pages and figures."""
+def web_page(
+    protocol: str, words: str, claims: str | None, pages: Sequence[Path], files: Mapping[Path, bytes], *, home: bool
+) -> str:
+    """The pages in their order, with their figures in place; `files` has the contents of pages and figures.
+
+    `words` is the protocol for people, and `claims` the one whose claims stand on the page.
+    """
     texts = {path.stem: files[path].decode() for path in pages}
     figures = {path.name: content for path, content in files.items()}
-    return html_page(f"vdae-bench, {protocol} protocol", texts, figures, home=home)
+    base, _, changes = words.partition(" with ")
+    notes = [f"The protocol is {base} with {changes}; its folder is {protocol}."] if changes else []
+    if claims and claims != protocol:
+        notes.append(
+            f"The claims are those of the {claims} protocol: a sweep of the paper here changes it in its spec, and is "
+            "evidence for them."
+        )
+    return html_page(
+        f"vdae-bench, {base} protocol{' with changes' if changes else ''}", texts, figures, home=home, notes=notes
+    )

@@ -134,16 +134,22 @@ def _kind(cell: Cell) -> Kind:
 
 
 def _looks(cells: list[Cell]) -> dict[Kind, tuple[str, Style]]:
-    """(label, style) of each method with its options: one for the figure, so that one legend serves all panels."""
+    """(label, style) of each method with its options: one for the figure, so that one legend serves all panels.
+
+    The same options have the same style in every method's panel.
+    """
     kinds = {_kind(cell): cell for cell in sorted(cells, key=_place)}
     methods = own_styles(METHODS, [method for method, options in kinds if not options])
     free = [style for style in (*STYLES, *MORE_STYLES) if style not in methods.values()]
     others = itertools.cycle(free)
+    of_options = {
+        options: next(others) for options in dict.fromkeys(cell.options for cell in kinds.values()) if options
+    }
     titles = Counter(title_of(cell) for cell in kinds.values())
     return {
         kind: (
             title_of(cell) + ("" if titles[title_of(cell)] == 1 else f" [{cell.method}]"),
-            next(others) if cell.options else methods[cell.method],
+            of_options[cell.options] if cell.options else methods[cell.method],
         )
         for kind, cell in kinds.items()
     }
@@ -232,7 +238,7 @@ def _draw_differences(axes: Axes, panel: Panel) -> None:
         if len(less) > 1:
             band(axes, epochs, np.fmin.reduce(less), np.fmax.reduce(less), line.style)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-    axes.set_ylabel(f"less {panel.name(panel.lines[0])}\n({panel.unit})", fontsize=7)
+    axes.set_ylabel(f"minus {panel.name(panel.lines[0])}\n({panel.unit})", fontsize=7)
     fit(
         axes,
         np.concatenate(
@@ -266,7 +272,7 @@ def _legend(figure: Figure, place: Axes | None, panels: list[Panel], lines: dict
     if place is not None:
         legend = place.legend(handles=handles, loc="center left", handlelength=3.4, title=title)
     else:
-        columns = 2 if len(panels) <= 2 else 4
+        columns = {1: 1, 2: 2}.get(len(panels), 4)  # each as wide as a panel
         legend = figure.legend(handles=handles, loc="outside upper left", ncols=columns, handlelength=3.4, title=title)
     legend.set_alignment("left")
 

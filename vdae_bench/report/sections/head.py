@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from vdae_bench.paper.published import table_names
 from vdae_bench.report.numbers.rows import Row, Sheet
 from vdae_bench.report.numbers.runs import Selection
-from vdae_bench.report.numbers.settings import departures
+from vdae_bench.report.numbers.settings import departures, has_fewer_images
 from vdae_bench.report.numbers.subject import SearchSubject, Subject
 from vdae_bench.report.style.markdown import code, escape
 from vdae_bench.report.style.section import Section
@@ -74,6 +74,8 @@ def _protocol_sentence(protocol: Protocol) -> str:
     )
     if not changed:
         return f"Protocol {code(protocol.name)}{described}."
+    if protocol.name == protocol.base and has_fewer_images(protocol):
+        return f"Protocol {code(protocol.name)}{described}, with as many images as the data set has: {changed}."
     if protocol.name == protocol.base:
         return f"Protocol {code(protocol.name)}{described}, **not as it is today**: {changed}."
     return f"Protocol {code(protocol.name)}: {code(protocol.base)}{described} with {changed}."

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from vdae_bench.report.numbers.pairs import Pair, pairs_of
+from vdae_bench.report.numbers.pairs import Pair
 from vdae_bench.report.numbers.rows import title_of
 from vdae_bench.report.numbers.subject import Subject
 from vdae_bench.report.style import latex, terminal
 from vdae_bench.report.style.csv import csv
-from vdae_bench.report.style.markdown import escape, link, table
+from vdae_bench.report.style.markdown import escape, link, strong, table
 from vdae_bench.report.style.section import Section
 from vdae_bench.system.words import counted
 
@@ -23,10 +24,14 @@ HOW = (
     "A difference below zero means that the first method is better. Differences are paired by seed, because methods "
     "share the draws of validation and test, and each row uses the seeds that both methods have. Student's intervals "
     "hold at 95% for all pairs on the same data together (Bonferroni). The better of two is in bold only if its "
-    "interval says so; after fewer epochs "
-    "than the paper's another may be in the end."
+    "interval says so. In runs shorter than the paper's, another method may win in the end."
 )
 
+CAPTION = (
+    "Scores are means and standard deviations over seeds. Differences are paired by seed; their intervals hold at 95% "
+    "for all pairs on the same data together (Student's t, Bonferroni). The better score is in bold if its interval "
+    "says so."
+)
 MOST = 300
 """Differences that a page shows, those that are decided first: a browser gives up on tens of thousands of rows."""
 
@@ -43,11 +48,14 @@ def _cells(pair: Pair) -> list[str]:
 
 def _marked(pair: Pair) -> list[str]:
     """The same in Markdown, the better of two in bold."""
-    cells = list(map(escape, _cells(pair)))
-    if pair.better:
-        place = FIRST_SCORE if pair.better is pair.first else SECOND_SCORE
-        cells[place] = f"**{cells[place]}**"
-    return cells
+    return [strong(text) if place == _best(pair) else text for place, text in enumerate(map(escape, _cells(pair)))]
+
+
+def _best(pair: Pair) -> int | None:
+    """The place of the better score among the cells of a pair."""
+    if pair.better is None:
+        return None
+    return FIRST_SCORE if pair.better is pair.first else SECOND_SCORE
 
 
 def _text(subject: Subject, pairs: Sequence[Pair]) -> Iterator[str]:
@@ -71,7 +79,7 @@ def _frame(pairs: Sequence[Pair]) -> pd.DataFrame:
             "difference": pair.estimate.mean,
             "difference_low": pair.interval[0] if pair.interval else None,
             "difference_high": pair.interval[1] if pair.interval else None,
-            "pairs_sharing_the_level": pair.family,
+            "pairs_sharing_the_level": pair.family if pair.interval else None,
             "seeds": pair.estimate.count,
             "better": pair.better.cell.slug if pair.better else None,
             "answer": pair.answer,
@@ -81,8 +89,9 @@ def _frame(pairs: Sequence[Pair]) -> pd.DataFrame:
 
 
 def _files(subject: Subject, pairs: Sequence[Pair]) -> dict[str, bytes]:
-    caption, label = f"Differences between methods. {subject.title}", f"{subject.name}-pairs"
-    text = latex.environment(HEADINGS, list(map(_cells, pairs)), LEFT, caption, label)
+    caption, label = f"Differences between methods. {subject.title}. {CAPTION}", f"{subject.name}-pairs"
+    best = {(row, place) for row, pair in enumerate(pairs) if (place := _best(pair)) is not None}
+    text = latex.environment(HEADINGS, list(map(_cells, pairs)), LEFT, caption, label, best)
     return {
         "pairs.csv": csv(_frame(pairs)).encode(errors="backslashreplace"),
         "pairs.tex": f"{latex.NEEDS}\n{text}".encode(errors="backslashreplace"),
@@ -108,8 +117,13 @@ def _terminal(subject: Subject, pairs: Sequence[Pair]) -> Iterator[str]:
         where = f", m = {each.first.cell.latents}{f', {each.first.cell.dataset}' if several else ''}"
         said = f"{each.score} {shown} {each.unit.name}, {first} minus {second}{where}: {each.answer}."
         yield from terminal.wrap(said, "  ")
-    for answer, number in Counter(each.answer for each in with_interval if not each.better).items():
+    for answer, number in Counter(_reason(each) for each in with_interval if not each.better).items():
         yield from terminal.wrap(f"{counted(number, 'difference')}: {answer}.", "  ")
 
 
-PAIRS = Section("Any two methods", lambda subject: pairs_of(subject.cells) or None, _text, _files, _terminal)
+def _reason(pair: Pair) -> str:
+    """Why neither of two is better, without the number of effective samples, which differs by pair."""
+    return re.sub(r"with \d[\d.]* effective samples of K = \d+", "with few effective samples", pair.answer)
+
+
+PAIRS = Section("Any two methods", lambda subject: subject.pairs or None, _text, _files, _terminal)

@@ -11,6 +11,7 @@ import base64
 import functools
 import hashlib
 import html
+import itertools
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -26,6 +27,11 @@ from markdown_it.token import Token
 from markupsafe import Markup
 
 HERE = Path(__file__).parent
+KEYS = {
+    "data": ", ", "latents": ", m = ", "m": ", m = ", "method": ", ", "estimator": ", ", "score": ", ", "first": ", ",
+    "second": " minus ",
+}  # fmt: skip
+"""Columns that say together who a row is about, and what stands before their text where the first one says it all."""
 ANCHOR = re.compile(r'<a id="([\w.+-]+)"></a>', re.ASCII)
 
 
@@ -43,7 +49,8 @@ class _Renderer(RendererHTML):
     def table_open(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
         env["tables"] += 1
         label = html.escape(f"Table {env['tables']} of {env['key']}: {env['heading']}")
-        return f'<div class="scroll" role="region" tabindex="0" aria-label="{label}"><table>'
+        judged = ' class="judged"' if tokens[index].meta.get("judged") else ""
+        return f'<div class="scroll" role="region" tabindex="0" aria-label="{label}"><table{judged}>'
 
     def table_close(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
         return "</table></div>\n"
@@ -81,6 +88,26 @@ class _Renderer(RendererHTML):
         else:
             drawn = f'<img alt="{alt}" src="data:image/png;base64,{base64.b64encode(content).decode()}">'
         return f'<span class="figure" role="group" tabindex="0" aria-label="{alt}">{drawn}</span>'
+
+
+def _name_rows(tokens: Sequence[Token]) -> None:
+    """Let the first cell of each row say who the row is about, for windows in which it alone is in view."""
+    table, first, heads, column, who = Token("", "", 0), Token("", "", 0), list[str](), 0, ""
+    for token, inline in itertools.pairwise(tokens):
+        if token.type == "table_open":
+            table, heads = token, []
+        elif token.type == "th_open":
+            heads.append(_plain(inline))
+            table.meta["judged"] = "verdict" in heads
+        elif token.type == "tr_open":
+            column, who = 0, ""
+        elif token.type == "td_open":
+            first = first if column else token
+            if column and heads[0] in KEYS and heads[column] in KEYS:
+                who += KEYS[heads[column]] + _plain(inline)
+            column += 1
+        elif token.type == "tr_close" and who:
+            first.attrSet("data-who", who.removeprefix(", "))
 
 
 def _style(token: Token) -> str:
@@ -136,7 +163,10 @@ def _section(key: str, text: str, files: Mapping[str, bytes], keys: Collection[s
         "key": key, "files": files, "heading": key, "title": "",
         "tables": 0, "figures": 0, "ids": set(), "headings": [],
     }  # fmt: skip
-    body = _markdown().render(text, env)
+    markdown = _markdown()
+    tokens = markdown.parse(text, env)
+    _name_rows(tokens)
+    body = markdown.renderer.render(tokens, markdown.options, env)
     # Links within a Markdown page, and to the other pages that are sections here.
     body = body.replace('<a href="#', f'<a href="#{html.escape(key)}--')
     for other in keys:
@@ -145,13 +175,17 @@ def _section(key: str, text: str, files: Mapping[str, bytes], keys: Collection[s
     return _Section(key, env["title"], Markup(body), env["headings"])
 
 
-def html_page(title: str, texts: Mapping[str, str], files: Mapping[str, bytes], *, home: bool) -> str:
-    """The page: its title, Markdown texts by their keys in addresses (`#key`), and their figures by file name.
+def html_page(
+    title: str, texts: Mapping[str, str], files: Mapping[str, bytes], *, home: bool, notes: Sequence[str] = ()
+) -> str:
+    """The page: its title and notes, Markdown texts by their keys in addresses (`#key`), figures by file name.
 
     It leads to the `home` over all of them where there is one.
     """
     sections = [_section(key, text, files, texts.keys()) for key, text in texts.items()]
-    return render(HERE / "page.html.j2", scripts=[HERE / "page.js"], title=title, sections=sections, home=home)
+    return render(
+        HERE / "page.html.j2", scripts=[HERE / "page.js"], title=title, sections=sections, home=home, notes=notes
+    )
 
 
 def render(

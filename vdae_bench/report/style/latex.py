@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from tabulate import tabulate
 
@@ -14,15 +14,28 @@ SPECIAL = {letter: f"\\{letter}" for letter in "#$%&_{}"} | {
     "^": "\\textasciicircum{}",
     "~": "\\textasciitilde{}",
 }
+_BOLD = "\ue000{}\ue001"
+"""Bold text until tabulate has escaped it: no visible text has these letters."""
 NEEDS = "% needs \\usepackage{booktabs,graphicx}"
 
 
 def environment(
-    headers: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[str], caption: str, label: str
+    headers: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    left: Sequence[str],
+    caption: str,
+    label: str,
+    bold: Collection[tuple[int, int]] = (),
 ) -> str:
-    """A `table` environment no wider than the line; columns are aligned to the right but for those named in `left`."""
+    """A `table` environment no wider than the line; columns are aligned to the right but for those named in `left`.
+
+    `bold` are (row, column) of the cells in bold.
+    """
     alignment = ["left" if header in left else "right" for header in headers]
-    cells = [[visible(cell) for cell in row] for row in rows]
+    cells = [
+        [_BOLD.format(visible(cell)) if (number, place) in bold else visible(cell) for place, cell in enumerate(row)]
+        for number, row in enumerate(rows)
+    ]
     tabular = tabulate(cells, headers, tablefmt="latex_booktabs", disable_numparse=True, colalign=alignment)
     lines = [
         "\\begin{table}",
@@ -41,6 +54,8 @@ def _escape(text: str) -> str:
 
 
 def _signs(tabular: str) -> str:
-    """Signs for plus-minus, times and minus; and no row begins as an argument to the one before it does."""
+    """Signs for bold, plus-minus, times and minus; and no row begins as an argument to the one before it does."""
     tabular = re.sub(r"^(\s*)\[", r"\1{[}", tabular, flags=re.MULTILINE)
+    tabular = re.sub(r"(?<=[\s\[/])-(?=\d)|(?<=\w )-(?= \w)", "$-$", tabular)
+    tabular = re.sub("\ue000(.*?)\ue001", r"\\textbf{\1}", tabular)
     return tabular.replace("±", "$\\pm$").replace("28 x 28", "$28 \\times 28$").replace("-ELBO", "$-$ELBO")

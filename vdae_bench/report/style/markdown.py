@@ -40,6 +40,11 @@ def escape(text: str) -> str:
     return MEANT.sub(r"\\\g<0>", visible(text))
 
 
+def strong(text: str) -> str:
+    """Escaped text in bold."""
+    return f"**{text}**"
+
+
 def code(text: str) -> str:
     """Text in a code span; a fence longer than any run of backticks in it."""
     text = visible(text)

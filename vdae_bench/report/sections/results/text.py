@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from vdae_bench.data.registry import dims_of
 from vdae_bench.paper.published import PublishedTable, load_table, table_names
@@ -17,24 +18,28 @@ from vdae_bench.report.numbers.units import NATS
 from vdae_bench.report.sections.results.searched import notes_for_table, row_notes
 from vdae_bench.report.sections.results.tables import baselines_table, outside_table, verdicts_table
 from vdae_bench.report.style import terminal
-from vdae_bench.report.style.markdown import anchor, bullets, escape, table
+from vdae_bench.report.style.markdown import anchor, bullets, escape, strong, table
 from vdae_bench.report.style.section import Section
+from vdae_bench.spec.sweep import Cell
 
 METHOD_WIDTH = {True: 18, False: 36}
 """Columns of the terminal for the method, with the paper's numbers beside ours or without."""
 
 
-def results_table(sheet: Sheet) -> str:
-    """The results as a page shows them, each row leading to its records."""
-    grid = lay_out(sheet, sheet.rows, Output.PAGE, compared=sheet.compared)
+def results_table(sheet: Sheet, best: Collection[tuple[Cell, str]] = ()) -> str:
+    """The results as a page shows them, each row leading to its records, and the best in bold."""
+    grid = lay_out(sheet, sheet.rows, Output.PAGE, compared=sheet.compared, best=best)
     body = [
-        [_markdown(column, row, text) for column, text in zip(grid.columns, cells, strict=True)]
-        for row, cells in zip(sheet.rows, grid.rows, strict=True)
+        [
+            strong(text) if (number, place) in grid.bold else text
+            for place, text in enumerate(map(functools.partial(_markdown, row), grid.columns, cells))
+        ]
+        for number, (row, cells) in enumerate(zip(sheet.rows, grid.rows, strict=True))
     ]
     return table(grid.headings, body, left=grid.left)
 
 
-def _markdown(column: Column, row: Row, text: str) -> str:
+def _markdown(row: Row, column: Column, text: str) -> str:
     if column.to_records and row.ran:
         return f"[{text}](#{anchor(row.ran.cell.slug)})"
     return escape(text)
@@ -80,13 +85,13 @@ def _about_sheet(subject: Subject, sheet: Sheet) -> Iterator[str]:
         f"seeds{compared}. Seconds and operations are those of one seed."
     )
     if sheet.rows:
-        yield results_table(sheet)
+        yield results_table(sheet, subject.best)
         yield from notes_for_table(sheet, subject.searches, subject.path)
     paper = load_table(subject.name) if subject.name in table_names() else None
     if paper and paper.dataset == sheet.dataset:
         yield _about_paper(paper)
     yield from _verdicts(sheet)
-    if sheet.baselines:
+    if any(row.ran for row in sheet.baselines):
         yield "These trivial baselines are ours. A deep generative model should have a better NLL than these."
         yield baselines_table(sheet)
     if redraw := redraw_sentence(sheet):
