@@ -66,7 +66,7 @@ SHOWN = [
 ]
 """Columns that a table of records or curves shows in a notebook: of records there are dozens."""
 FEW = 10
-"""As many columns of a table with a row for each record or epoch are shown whatever they are."""
+"""Up to this many columns, a table of records or curves shows all that it has."""
 OPTIONS = {"protocol", "seeds", "device", "threads", "workers", "keep_checkpoints", "quiet"}
 """Arguments of `run` with the limits of the command line's options."""
 
