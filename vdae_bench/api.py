@@ -59,6 +59,8 @@ from vdae_bench.system.words import counted, nearest, visible
 CPU = torch.device("cpu")
 Count: TypeAlias = Annotated[int, Field(ge=1)]
 Seed: TypeAlias = Annotated[int, Field(ge=0)]
+SeedOrNone: TypeAlias = Seed | None
+Steps: TypeAlias = Annotated[int, Field(ge=2)]
 SHOWN = [
     *("sweep", "protocol.name", "cell.dataset", "cell.method", "cell.latents", "seed", "status"),
     *("metrics.test.neg_elbo_nats", "metrics.test.nll_nats", "weights"),
@@ -432,7 +434,7 @@ class TrainedModel:
 
     @checks_arguments()
     @torch.no_grad()
-    def encode(self, x: Float[Tensor, "N n"], seed: Seed | None = None) -> Float[Tensor, "N m"]:
+    def encode(self, x: Float[Tensor, "N n"], seed: SeedOrNone = None) -> Float[Tensor, "N m"]:
         """Return the latents of each image: the centre of its posterior, or with a seed one draw from q(z|x).
 
         For a flow the latents are f(x), and there is no noise.
@@ -462,7 +464,7 @@ class TrainedModel:
         """
         return self.model.decode(_rows_of(z, self.model.latent_dim or 0, "latents")[None])[0]
 
-    def reconstruct(self, x: Float[Tensor, "N n"], seed: Seed | None = None) -> Float[Tensor, "N n"]:
+    def reconstruct(self, x: Float[Tensor, "N n"], seed: SeedOrNone = None) -> Float[Tensor, "N n"]:
         """Return each image encoded and decoded: E[x|z] at the centre of its posterior, or with a seed at one draw.
 
         Raises:
@@ -472,7 +474,7 @@ class TrainedModel:
 
     @checks_arguments()
     def interpolate(
-        self, start: Float[Tensor, "N n"], end: Float[Tensor, "N n"], steps: Annotated[int, Field(ge=2)] = 8
+        self, start: Float[Tensor, "N n"], end: Float[Tensor, "N n"], steps: Steps = 8
     ) -> Float[Tensor, "N steps n"]:
         """Return mean images along the straight lines between the latents of pairs of images, including both ends.
 
