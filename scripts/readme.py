@@ -43,8 +43,10 @@ def found(page: str) -> str:
     for verdict in VERDICTS:
         which = [row[""] for row in claims if row["verdict"].strip("*") == verdict]
         board.append([verdict, str(len(which)), ", ".join(which) or "-"])
+    picture = re.search(r"!\[([^]]*)\]\(([^)]*-forest\.svg)\)", page)
+    forest = f"\n![{picture[1]}](reports/{picture[2]})\n" if picture else ""
     return (
-        f"\n{_table(['data', 'm', 'epochs', 'seeds', *scores, 'unit'], leads.values())}\n"
+        f"{forest}\n{_table(['data', 'm', 'epochs', 'seeds', *scores, 'unit'], leads.values())}\n"
         f"`vdae-bench claims` judges {len(claims) - own} claims of the paper and {own} of ours. "
         "[The report](reports/README.md#the-papers-claims) lists them by number:\n\n"
         f"{_table(['verdict', 'claims', 'which'], board)}\n"

@@ -46,7 +46,7 @@ def test_scores_and_differences_are_means_over_seeds_in_the_unit_of_the_table(
             if np.isnan(values).any():
                 assert (shown[column], shown[difference]) == ("-", "")
                 continue
-            assert shown[column] == f"{values.mean():.{decimals}f} ± {values.std(ddof=1):.{decimals}f}"
+            assert shown[column].strip("*") == f"{values.mean():.{decimals}f} ± {values.std(ddof=1):.{decimals}f}"
             printed = getattr(row, score).value
             assert shown[difference] == f"{values.mean() - printed:+.{decimals}f}"
         assert float(shown["training s"]) == np.mean([each.cost.train_seconds for each in mine])

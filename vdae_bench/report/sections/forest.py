@@ -65,13 +65,12 @@ class Forest:
 
 
 def forest_of(subject: Subject) -> Forest | None:
-    """Return the figure's lines; None where the page is no table of the paper's, or nothing of it ran."""
-    if subject.name not in table_names():
-        return None
-    table = load_table(subject.name)
-    sheet = next((each for each in subject.sheets if each.dataset == table.dataset), None)
+    """Return the figure's lines; None where nothing of a table ran, or in another sweep no L-VDAE beside its VAE."""
+    tables = {each.dataset: each for each in map(load_table, table_names())}
+    sheet = next((each for each in subject.sheets if each.dataset in tables and each.compared), None)
     if sheet is None:
         return None
+    table = tables[sheet.dataset]
     judged = [(row, name, score, judge_row(row, score)) for row in sheet.rows for name, score in SCORES]
     shown = [each for each in judged if each[3] and each[3].estimate]
     if not shown:
@@ -87,6 +86,8 @@ def forest_of(subject: Subject) -> Forest | None:
                 leads.append((f"m = {cell.latents}  {each.score}", each, each.difference))
                 pair = [ran[cell], ran[vae]]
                 apart.append(why_unequal(pair) or (few_samples(pair) if each.score == SCORES[0][0] else ""))
+    if subject.name not in table_names() and not leads:
+        return None
     wanted = sum(finding is not None for *_, finding in judged)
     return Forest(sheet, table.margin, wanted, rows, orders, leads, apart)
 
@@ -179,7 +180,7 @@ def _text(subject: Subject, forest: Forest) -> Iterator[str]:
     name = f"{subject.name}-forest"
     yield picture(PICTURE, f"{name}.svg")
     yield (
-        f"The figure has {len(forest.rows)} of the table's {counted(forest.printed, 'number')}. "
+        f"The figure has {len(forest.rows)} of {counted(forest.printed, 'number')} that the paper prints of these. "
         "Lines are 95% intervals over seeds, if there are two seeds or more. In the lower part the paper's line is one "
         "standard deviation between single runs, if the paper prints one for both methods. The rules of the verdicts "
         f"follow below. {as_pixels(name)}."
@@ -190,7 +191,10 @@ def _text(subject: Subject, forest: Forest) -> Iterator[str]:
 
 def _files(subject: Subject, forest: Forest) -> dict[str, bytes]:
     protocol = subject.selection.protocol
+    seeds = sorted({row.count for *_, row in forest.rows})
+    several = " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))
     said = f"{name_in_figures(protocol)}: {counted(protocol.epochs, 'epoch')} (paper: {PAPER_EPOCHS})"
+    said += f", {several} seed{'s'[: seeds[-1] != 1]}"
     return drawn("forest", lambda: _figure(forest, said))
 
 
