@@ -45,6 +45,8 @@ myst_links_external_new_tab = False
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+# Whole numbers whose limits the sentences of errors give.
+autodoc_type_aliases = {"Count": "int", "Seed": "int", "SeedOrNone": "int | None", "Steps": "int"}
 autodoc_default_options = {"members": True, "show-inheritance": True}
 default_role = "code"  # docstrings have `names` in single backticks
 napoleon_use_rtype = False

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
+import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
@@ -58,6 +59,8 @@ from vdae_bench.system.words import counted, nearest, visible
 CPU = torch.device("cpu")
 Count: TypeAlias = Annotated[int, Field(ge=1)]
 Seed: TypeAlias = Annotated[int, Field(ge=0)]
+SeedOrNone: TypeAlias = Seed | None
+Steps: TypeAlias = Annotated[int, Field(ge=2)]
 SHOWN = [
     *("sweep", "protocol.name", "cell.dataset", "cell.method", "cell.latents", "seed", "status"),
     *("metrics.test.neg_elbo_nats", "metrics.test.nll_nats", "weights"),
@@ -65,7 +68,7 @@ SHOWN = [
 ]
 """Columns that a table of records or curves shows in a notebook: of records there are dozens."""
 FEW = 10
-"""As many columns of a table with a row for each record or epoch are shown whatever they are."""
+"""Up to this many columns, a table of records or curves shows all that it has."""
 OPTIONS = {"protocol", "seeds", "device", "threads", "workers", "keep_checkpoints", "quiet"}
 """Arguments of `run` with the limits of the command line's options."""
 
@@ -91,26 +94,29 @@ class Records(pd.DataFrame):
         return Records
 
     def __getitem__(self, key: Any) -> Any:
-        for name in key if isinstance(key, list) else [key]:
+        for name in key if isinstance(key, list) else ():
             if isinstance(name, str) and name not in self.columns:
                 raise self._no_column(name)
-        return super().__getitem__(key)
+        return self._named(super().__getitem__, key)
 
     def groupby(self, *args: Any, **words: Any) -> Any:
         """Group rows as pandas does."""
-        try:
-            return super().groupby(*args, **words)
-        except KeyError as error:
-            raise self._no_column(error.args[0]) from None
+        return self._named(super().groupby, *args, **words)
 
     def sort_values(self, *args: Any, **words: Any) -> Any:
         """Sort rows as pandas does."""
+        return self._named(super().sort_values, *args, **words)
+
+    def _named(self, take: Callable[..., Any], *args: Any, **words: Any) -> Any:
+        """The result of a method of pandas, whose error for a column that is not there names the nearest."""
         try:
-            return super().sort_values(*args, **words)
+            return take(*args, **words)
+        except NoSuchColumn:
+            raise
         except KeyError as error:
             raise self._no_column(error.args[0]) from None
 
-    def _no_column(self, name: str) -> NoSuchColumn:
+    def _no_column(self, name: Any) -> NoSuchColumn:
         if len(self.columns):
             return NoSuchColumn(
                 f"the records have no column {name!r}{nearest(name, self.columns)}; .columns lists them"
@@ -428,7 +434,7 @@ class TrainedModel:
 
     @checks_arguments()
     @torch.no_grad()
-    def encode(self, x: Float[Tensor, "N n"], seed: Seed | None = None) -> Float[Tensor, "N m"]:
+    def encode(self, x: Float[Tensor, "N n"], seed: SeedOrNone = None) -> Float[Tensor, "N m"]:
         """Return the latents of each image: the centre of its posterior, or with a seed one draw from q(z|x).
 
         For a flow the latents are f(x), and there is no noise.
@@ -458,7 +464,7 @@ class TrainedModel:
         """
         return self.model.decode(_rows_of(z, self.model.latent_dim or 0, "latents")[None])[0]
 
-    def reconstruct(self, x: Float[Tensor, "N n"], seed: Seed | None = None) -> Float[Tensor, "N n"]:
+    def reconstruct(self, x: Float[Tensor, "N n"], seed: SeedOrNone = None) -> Float[Tensor, "N n"]:
         """Return each image encoded and decoded: E[x|z] at the centre of its posterior, or with a seed at one draw.
 
         Raises:
@@ -468,7 +474,7 @@ class TrainedModel:
 
     @checks_arguments()
     def interpolate(
-        self, start: Float[Tensor, "N n"], end: Float[Tensor, "N n"], steps: Annotated[int, Field(ge=2)] = 8
+        self, start: Float[Tensor, "N n"], end: Float[Tensor, "N n"], steps: Steps = 8
     ) -> Float[Tensor, "N steps n"]:
         """Return mean images along the straight lines between the latents of pairs of images, including both ends.
 
@@ -588,16 +594,15 @@ def _rows_of(values: Any, width: int, what: str) -> Float[Tensor, "N width"]:
     """Rows of that many finite numbers, in float32."""
     wanted = f"the model takes rows of {width} {what}, (N, {width})"
     try:
-        found = torch.as_tensor(values)
+        found = torch.as_tensor(values if isinstance(values, Tensor) else np.array(values))
+        if found.is_complex():
+            raise UserError(f"{wanted}, of real numbers, not {found.dtype}")
+        rows = found.to_dense().to(CPU, torch.float32)
     except (TypeError, ValueError, RuntimeError):
-        raise UserError(
-            f"{wanted}, as a tensor, an array or lists of numbers, not {visible(reprlib.repr(values))}"
-        ) from None
-    if found.is_complex():
-        raise UserError(f"{wanted}, of real numbers, not {found.dtype}")
-    if found.dim() != 2 or found.shape[1] != width:
-        raise UserError(f"{wanted}, not {tuple(found.shape)}")
-    rows = found.to(CPU, torch.float32)
+        given = visible(reprlib.repr(values))
+        raise UserError(f"{wanted}, as a tensor, an array or lists of numbers, not {given}") from None
+    if rows.dim() != 2 or rows.shape[1] != width:
+        raise UserError(f"{wanted}, not {tuple(rows.shape)}")
     if not rows.isfinite().all():
         raise UserError(f"{wanted}, of finite numbers; leave out rows with NaN or infinity")
     return rows

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -85,6 +86,8 @@ WRONG = {
         "rows of 4 pixels, (N, 4), as a tensor, an array or lists of numbers",
     ),
     "encode(words)": (lambda: BINARY.encode([["a"] * 4]), "as a tensor, an array or lists of numbers, not [['a'"),
+    "encode(set)": (lambda: BINARY.encode({1}), "as a tensor, an array or lists of numbers, not {1}"),
+    "encode(meta)": (lambda: BINARY.encode(ON.to("meta")), "as a tensor, an array or lists of numbers, not tensor("),
     "encode(seed)": (lambda: BINARY.encode(ON, seed="a"), "seed is 'a'; give a whole number of at least 0 or None"),
     "encode(complex)": (lambda: BINARY.encode(ON + 0j), "of real numbers, not torch.complex64"),
     "encode(bytes)": (lambda: BINARY.encode(ON.byte() * 255), "between 0 and 1, not 255 to 255; divide grey levels by"),
@@ -100,6 +103,8 @@ WRONG = {
     "share(5)": (lambda: api.share(5), "record is 5; give a path or a string"),
     "records(None)": (lambda: api.records(None), "results is None; give a path or a string"),
     "curves(sweep)": (lambda: api.curves("nowhere", sweep=1), "sweep is 1; give a string or None"),
+    "load(null)": (lambda: api.load("a\0b"), "has a null character"),
+    "records[5]": (lambda: api.Records({"seed": [0]})[5], "the records have no column 5"),
     "load_plugin(5)": (lambda: api.load_plugin(5), "file is 5; give a path or a string"),
 }
 
@@ -116,6 +121,7 @@ def test_what_is_right_is_taken_in_every_form() -> None:
     """Counts of NumPy, images as lists, arrays and bytes of 0 and 1; a binary model encodes its own mean images."""
     assert torch.equal(BINARY.nll(ON, np.int64(3), seed=np.int64(1)), BINARY.nll([[1] * 4] * 2, 3, seed=1))
     assert torch.equal(BINARY.elbo(ON.byte()), BINARY.elbo(ON.double().numpy()))
+    assert torch.equal(BINARY.elbo(pd.DataFrame(ON.numpy())), BINARY.elbo(ON.to_sparse()))
     assert BINARY.reconstruct(BINARY.sample(3, means=True)).shape == (3, 4)
     assert CONTINUOUS.nll(HALF).isfinite().all() and len(CONTINUOUS.nll(HALF[:0])) == 0
 
@@ -135,7 +141,7 @@ def test_sentences_of_a_run_are_no_command_lines(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for words, said in (
         ({"device": "mps"}, "use the device cpu"),
-        ({"only": "nothing"}, "nothing names no cell; the cells are "),
+        ({"only": "nothing"}, "'nothing' names no cell; the cells are "),
         ({"results": tmp_path / "file" / "in"}, "choose another folder for results"),
     ):
         with pytest.raises(VdaeBenchError) as raised:

@@ -20,7 +20,7 @@ from vdae_bench.cli.main import cli
 from vdae_bench.cli.options import takes
 from vdae_bench.errors import UserError
 from vdae_bench.running.context import RunContext, create_context
-from vdae_bench.running.options import COUNT, Command, MachineOptions, RunOptions, SpecOptions, option
+from vdae_bench.running.options import COUNT, Command, MachineOptions, PlanOptions, RunOptions, SpecOptions, option
 from vdae_bench.running.pools import Worker
 from vdae_bench.spec import check
 from vdae_bench.store.records import Store
@@ -71,6 +71,24 @@ def test_every_option_of_a_verb_that_runs_is_a_field():
     assert {each.name for each in cli.commands["sweep"].params} - others == EVERY.keys()
     planned = {each.name for each in cli.commands["plan"].params}
     assert planned >= {each.name for kind in (SpecOptions, MachineOptions) for each in fields(kind)}
+
+
+BOUNDED = [
+    (kind, each.name, bounds)
+    for kind in (SpecOptions, MachineOptions, RunOptions, PlanOptions)
+    for each in fields(kind)
+    if isinstance(bounds := each.metadata["click"].get("type"), click.IntRange | click.FloatRange)
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "bounds"), BOUNDED, ids=[name for _, name, _ in BOUNDED])
+def test_the_bounds_of_an_option_hold_for_values_from_python(kind, name, bounds):
+    for inside in (bounds.min, bounds.max or 10**9):
+        assert getattr(kind(**{name: inside}), name) == inside
+    beyond = [bounds.min - 1, str(bounds.min), True] + ([] if bounds.max is None else [10 * bounds.max])
+    for outside in beyond:
+        with pytest.raises(UserError, match=f"^{name} is "):
+            kind(**{name: outside})
 
 
 @pytest.mark.parametrize("name", EVERY)

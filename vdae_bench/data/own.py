@@ -48,8 +48,8 @@ def own_dataset(
     classes, held_out = arrays["train-labels"], arrays["train-labels"][len(train) - validation_images :]
     if validation_images > 1 and len(set(held_out)) == 1 < len(set(classes)):
         raise UserError(
-            f"the last {validation_images} images of {own.train} are held out to validate, and all have the class "
-            f"{held_out[0]}: mix the order of images and labels"
+            f"the last {counted(validation_images, 'image')} of {own.train} are held out to validate, "
+            f"and all have the class {held_out[0]}: mix the order of images and labels"
         )
     train_images, train_labels, test_images, test_labels = (
         IdxFile(file, array.shape, hashlib.sha256(idx_content(array, file)).hexdigest())

@@ -116,7 +116,7 @@ def named_cells(cells: Sequence[Cell], patterns: Sequence[str]) -> tuple[Cell, .
     for pattern in patterns:
         if not any(fnmatchcase(cell.slug, pattern) for cell in cells):
             hint = nearest(pattern, [cell.slug for cell in cells])
-            raise UserError(f"{pattern} names no cell{hint}; the cells are {', '.join(c.slug for c in cells)}")
+            raise UserError(f"{pattern!r} names no cell{hint}; the cells are {', '.join(c.slug for c in cells)}")
     return tuple(cell for cell in cells if any(fnmatchcase(cell.slug, pattern) for pattern in patterns))
 
 

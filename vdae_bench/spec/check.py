@@ -55,7 +55,7 @@ def find_spec(word: str) -> Path:
     if path.is_file():
         return path
     if path.is_dir():
-        raise UserError(f"{word} is a folder; give the YAML file in it, or the name of a shipped sweep")
+        raise UserError(f"{path} is a folder; give the YAML file in it, or the name of a shipped sweep")
     if path.exists():
         raise UserError(f"{word} is a pipe or a device, which cannot be read again; write the spec to a .yaml file")
     if path.suffix in (".yaml", ".yml"):

@@ -15,8 +15,10 @@ def user_path(word: str | os.PathLike[str]) -> Path:
     """A path as a user means it: `~` is the home folder also where no shell has put it in (`--results=~/x`).
 
     Raises:
-        UserError: there is no such home folder.
+        UserError: there is no such home folder, or no such path on any system.
     """
+    if "\0" in os.fspath(word):
+        raise UserError(f"{os.fspath(word)!r} has a null character, which no path has; give a path without it")
     try:
         return Path(word).expanduser()
     except RuntimeError:
