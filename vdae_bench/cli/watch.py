@@ -25,6 +25,7 @@ def watch(word: str | None, options: SpecOptions, machine: MachineOptions, port:
     if hasattr(os, "nice"):
         with suppress(OSError):
             os.nice(NICENESS)
+    click.echo(f"Drawing the page of {machine.results}; its address follows.", err=True)
     with serving(Watch(Store(machine.results), place), port) as address:
         click.echo(
             f"{address}\nOpen this address on this machine; anyone who has it can see the page. Press Ctrl-C to stop."

@@ -11,6 +11,7 @@ from typing import cast
 from vdae_bench.errors import UserError
 from vdae_bench.export import LIBRARIES
 from vdae_bench.export.content import ExportedRun, exported_runs
+from vdae_bench.report.numbers.runs import nothing_there
 from vdae_bench.store.records import Store
 
 Write = Callable[[Sequence[ExportedRun], Path], str]
@@ -28,7 +29,7 @@ def export(name: str, store: Store, out: Path, protocol: str | None, sweep: str 
     write = _writer(name)
     runs = exported_runs(store, protocol, sweep)
     if not runs:
-        raise UserError(f"there are no records in {store.root}; give the folder of your records with --results")
+        raise UserError(nothing_there(store, protocol, sweep))
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

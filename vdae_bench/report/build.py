@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vdae_bench.errors import UserError
 from vdae_bench.report.numbers.claims import claims_protocol, concerning, judge_claims, with_pages
-from vdae_bench.report.numbers.runs import Run, by_folder, left_out_of, load_runs, select
+from vdae_bench.report.numbers.runs import Run, by_folder, left_out_of, load_runs, nothing_there, select
 from vdae_bench.report.numbers.searches import current, load_searches
 from vdae_bench.report.numbers.settings import in_words
 from vdae_bench.report.numbers.subject import SearchSubject, Subject
@@ -140,7 +140,7 @@ def render_reports(
     searched = searched_alone(store, protocol, sweep, runs) if {"md", "html"} & set(formats) else []
     wanted = {place: members for place, members in by_folder(runs).items() if sweep in (None, place[1])}
     if not wanted and not searched:
-        raise UserError(_nothing(store, protocol, sweep))
+        raise UserError(nothing_there(store, protocol, sweep))
     for name in sorted({name for name, _ in (*wanted, *searched)}):
         yield from _Folder(store, reports / name, every, searched).render(sweep, formats)
 
@@ -254,10 +254,3 @@ class _Folder:
         return RenderedReport(
             WrittenReport("", self.name, path, short(path)), {path: content.encode(errors="backslashreplace")}
         )
-
-
-def _nothing(store: Store, protocol: str | None, sweep: str | None) -> str:
-    of = [*([f"of sweep {sweep!r}"] if sweep else []), *([f"under protocol {protocol!r}"] if protocol else [])]
-    known = sorted({f"{run.sweep} under {run.protocol}" for run in load_runs(store)})
-    there = f"there are {', '.join(known)}" if known else "run `vdae-bench reproduce table1` first"
-    return " ".join(["no records", *of, f"in {store.root}: {there}"])

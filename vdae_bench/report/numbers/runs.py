@@ -364,3 +364,11 @@ def total_seconds(runs: Sequence[Run]) -> float:
 def total_flops(runs: Sequence[Run]) -> int:
     """FLOPs of all that runs did."""
     return sum(run.record.cost.flops for run in runs)
+
+
+def nothing_there(store: Store, protocol: str | None, sweep: str | None) -> str:
+    """Say that there are no such records, and which there are."""
+    of = [*([f"of sweep {sweep!r}"] if sweep else []), *([f"under protocol {protocol!r}"] if protocol else [])]
+    known = sorted({f"{run.sweep} under {run.protocol}" for run in load_runs(store)})
+    there = f"it has {', '.join(known)}" if known else "run `vdae-bench reproduce table1` first"
+    return " ".join(["there are no records", *of, f"in {store.root}: {there}"])
