@@ -84,7 +84,9 @@ def test_a_read_only_file_system_is_found_out_before_the_training(
     folder = mounted("size=1m,ro")
     monkeypatch.setattr(Trainer, "train_step", lambda self: pytest.fail("it trained"))
     code, said = sweep_into(folder / "results", monkeypatch, capsys, tiny_data, tmp_path)
-    assert code == 1 and said.count("\n") == 1 and "Read-only file system" in said and "another folder for results" in said
+    assert (
+        code == 1 and said.count("\n") == 1 and "Read-only file system" in said and "another folder for results" in said
+    )
 
 
 NOWHERE = {"a file in its way": errno.EEXIST, "no permission": errno.EACCES, "a full disk": errno.ENOSPC}

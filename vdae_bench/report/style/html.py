@@ -18,6 +18,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader
 from markdown_it import MarkdownIt
@@ -27,6 +28,8 @@ from markdown_it.token import Token
 from markupsafe import Markup
 
 HERE = Path(__file__).parent
+LARGEST_FIGURE = 2 * 2**20
+"""Bytes above which a figure stays beside the page: ten of a thousand curves each would make it slow to open."""
 KEYS = {
     "data": ", ", "latents": ", m = ", "m": ", m = ", "method": ", ", "estimator": ", ", "score": ", ", "first": ", ",
     "second": " minus ",
@@ -82,6 +85,9 @@ class _Renderer(RendererHTML):
         content = env["files"].get(source)
         if content is None:
             return f"<em>{alt}</em>"
+        if len(content) > LARGEST_FIGURE:
+            size = f"{len(content) / 2**20:.1f} MB"
+            return f'<a href="{html.escape(quote(source))}">{alt}</a> ({size}, in a file of its own)'
         if source.endswith(".svg"):
             env["figures"] += 1
             drawn = _inline_svg(content.decode(), f"{env['key']}-{env['figures']}", alt)
