@@ -168,5 +168,5 @@ def test_a_changed_protocol_is_named_in_words() -> None:
 def test_a_figure_of_thousands_of_curves_stays_beside_the_page() -> None:
     page, figure = Path("quick/mine.md"), Path("quick/mine-curves.svg")
     files = {page: b"# Mine\n\n![Curves](mine-curves.svg)\n", figure: b"<svg>" + b"<g/>" * 600_000 + b"</svg>"}
-    text = web_page("quick", [page], files, home=False)
+    text = web_page("quick", "quick", None, [page], files, home=False)
     assert len(text) < 10**6 and '<a href="mine-curves.svg">Curves</a> (2.3 MB, in a file of its own)' in text
