@@ -291,7 +291,7 @@ def test_one_sweep_or_protocol_can_be_asked_for(store: Store, reports: Path) -> 
     publish_table(store, "table2")
     assert [written.sweep for written in build_reports(store, reports)] == ["table1", "table2", ""]
     assert [written.sweep for written in build_reports(store, reports, sweep="table2")] == ["table2", ""]
-    with pytest.raises(UserError, match=r"no records of sweep 'figure1'.*it has table1 under quick, table2"):
+    with pytest.raises(UserError, match=r"no records of sweep 'figure1'.*its sweeps are table1, table2"):
         build_reports(store, reports, sweep="figure1")
     with pytest.raises(UserError, match="under protocol 'paper'"):
         build_reports(store, reports, protocol="paper")

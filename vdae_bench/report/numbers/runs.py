@@ -369,6 +369,16 @@ def total_flops(runs: Sequence[Run]) -> int:
 def nothing_there(store: Store, protocol: str | None, sweep: str | None) -> str:
     """Say that there are no such records, and which there are."""
     of = [*([f"of sweep {sweep!r}"] if sweep else []), *([f"under protocol {protocol!r}"] if protocol else [])]
-    known = sorted({f"{run.sweep} under {run.protocol}" for run in load_runs(store)})
-    there = f"it has {', '.join(known)}" if known else "run `vdae-bench reproduce table1` first"
-    return " ".join(["there are no records", *of, f"in {store.root}: {there}"])
+    said = " ".join(["there are no records", *of, f"in {store.root}"])
+    runs = load_runs(store)
+    if not runs:
+        return f"{said}: run `vdae-bench reproduce table1` first"
+    sweeps, protocols = ({getattr(run, name) for run in runs} for name in ("sweep", "protocol"))
+    if sweep in (None, *sweeps) and protocol in protocols:
+        there = ("the protocols of that sweep", "", {run.protocol for run in runs if run.sweep == sweep})
+    elif sweep and sweep not in sweeps:
+        there = ("its sweeps", nearest(sweep, sweeps), sweeps)
+    else:
+        there = ("its protocols", nearest(str(protocol), protocols), protocols)
+    what, hint, names = there
+    return f"{said}{hint}; {what} are {', '.join(sorted(names))}"

@@ -32,7 +32,13 @@ class SearchSubject:
     @property
     def title(self) -> str:
         """The title of the page."""
-        return f"Sweep {self.name}, {self.path.parent.name} protocol"
+        return f"Sweep {self.name}, {self.protocol_in_words}"
+
+    @property
+    def protocol_in_words(self) -> str:
+        """The protocol for a title: a changed one by its base, without the digest that its folder has."""
+        base, changed, _ = self.path.parent.name.partition("+")
+        return f"{base} protocol{' with changes' if changed else ''}"
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,7 @@ class Subject(SearchSubject):
         if self.name not in table_names():
             return super().title
         table = load_table(self.name)
-        return f"{table.title} ({table.unit}), {self.selection.protocol.name} protocol"
+        return f"{table.title} ({table.unit}), {self.protocol_in_words}"
 
     @cached_property
     def cells(self) -> list[CellRuns]:
