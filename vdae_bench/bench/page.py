@@ -419,6 +419,8 @@ def _draw_growth(axes: Axes, measured: Sequence[Entry], axis: str, title: str) -
             if found:
                 handles[-1].set_label(f"{subject}: exponent {found[0]:.2f}, FLOPs {found[1]:.2f}")
     _logarithmic(axes, title, "seconds a step")
+    if handles and axis == next(iter(GROWTH_AXES)):
+        handles.append(Line2D([], [], color=GREY, linestyle=":", linewidth=0.8, label="growing as the FLOPs do"))
     if handles:
         axes.legend(handles=handles, fontsize=7, loc="upper left", handlelength=2.6)
 
