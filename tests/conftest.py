@@ -37,6 +37,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     config.update("jaxtyping_disable", item.path.parent.name in UNCHECKED)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put slow tests first, so that at the end no process waits long for another."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Read `-n auto` as one worker for each processor that a container leaves to us."""

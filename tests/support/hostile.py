@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 CHAOS = os.environ.get("VDAE_BENCH_CHAOS") == "1"
 EXAMPLES = {"specs": 2500, "records": 2000, "results": 1000, "checkpoints": 1500, "data": 1500, "words": 1500}
 """Of each kind in `make chaos`: 10,000."""
-ONE_IN = 60
+ONE_IN = 100
 """Of these in `make test`."""
 
 settings.register_profile(
