@@ -60,8 +60,8 @@ def why_not_comparable(cells: Sequence[CellRuns], score: str, gap: float, true_n
     if len({digest(protocol.content()) for protocol in protocols}) > 1:
         return "the cells ran under different protocols"
     protocol, paper = protocols[0], load_protocol("paper")
-    if protocol.base == "smoke":
-        return "smoke only tests that everything runs"
+    if why := meaningless(protocol):
+        return why
     if protocol.train_images is not None:
         return f"trained on {protocol.train_images} of the training images"
     if protocol.elbo_images < paper.elbo_images:
@@ -172,9 +172,8 @@ def nll_bias(run: Run) -> float:
 # -- cells beside each other -----------------------------------------------------------------------------------------
 
 
-def meaningless(cell: CellRuns) -> str:
+def meaningless(protocol: Protocol | None) -> str:
     """Why no score of the protocol says anything of a method; "" where it may."""
-    protocol = protocol_of(cell.completed[0])
     return "smoke only tests that everything runs" if protocol and protocol.base == "smoke" else ""
 
 

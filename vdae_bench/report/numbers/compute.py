@@ -160,7 +160,8 @@ def worth(contest: Contest, course: Course, family: int = 1) -> str:
 
     `family` verdicts are given together and share the level (Bonferroni).
     """
-    if unequal := meaningless(course.cell) or why_unequal([contest.reference.cell, course.cell]):
+    smoke = meaningless(protocol_of(course.cell.completed[0]))
+    if unequal := smoke or why_unequal([contest.reference.cell, course.cell]):
         return f"not comparable ({unequal})"
     equal = at_equal_cost(contest, course, 0)
     # Where it has not finished an epoch by then, it is taken for no better than after that epoch.

@@ -11,7 +11,7 @@ from itertools import combinations
 from vdae_bench.paper.published import find_published
 from vdae_bench.report.numbers.comparable import doubts, few_samples, meaningless, shorter, why_unequal
 from vdae_bench.report.numbers.rows import SCORES, title_of
-from vdae_bench.report.numbers.runs import grouped
+from vdae_bench.report.numbers.runs import grouped, protocol_of
 from vdae_bench.report.numbers.statistics import LEVEL, CellRuns, Estimate, Summary, in_common, mean_of, summarise
 from vdae_bench.report.numbers.units import Unit, unit_of
 from vdae_bench.spec.protocol import EPOCHS_TO_ORDER
@@ -164,7 +164,11 @@ def _both(first: CellRuns, second: CellRuns) -> list[Paired]:
 def _pair(name: str, score: str, first: CellRuns, second: CellRuns, difference: Estimate) -> Pair:
     cells, unit = [first, second], unit_of(first.cell.dataset)
     ours, theirs = map(summarise, zip(*in_common(*(each.by_seed(score, unit) for each in cells)), strict=True))
-    apart = meaningless(first) or why_unequal(cells) or (few_samples(cells) if score == "nll" else "")
+    apart = (
+        meaningless(protocol_of(first.completed[0]))
+        or why_unequal(cells)
+        or (few_samples(cells) if score == "nll" else "")
+    )
     epochs = first.completed[0].record.protocol["epochs"]
     verb = "ahead" if epochs < EPOCHS_TO_ORDER else "better"
     length = f"{verb} after {counted(epochs, 'epoch')}" if shorter(cells) else ""

@@ -49,6 +49,16 @@ def name_in_figures(protocol: Protocol) -> str:
     return protocol.name if protocol.name == protocol.base else f"{protocol.base} with changes"
 
 
+def title_of_folder(protocol: str) -> str:
+    """The protocol of a folder in the title of a page, without the digest that a changed one's folder has.
+
+    >>> title_of_folder("quick"), title_of_folder("quick+0123abcd")
+    ('quick protocol', 'quick protocol with changes')
+    """
+    base, changed, _ = protocol.partition("+")
+    return f"{base} protocol{' with changes' if changed else ''}"
+
+
 def in_words(protocol: Protocol) -> str:
     """The protocol in a title: a changed one by its base and what it changes, without the digest that its folder has.
 

@@ -13,6 +13,7 @@ from vdae_bench.report.numbers.pairs import Pair, best_of, pairs_of
 from vdae_bench.report.numbers.rows import Sheet, place_of, sheets_of
 from vdae_bench.report.numbers.runs import Run, Selection
 from vdae_bench.report.numbers.searches import Frozen
+from vdae_bench.report.numbers.settings import title_of_folder
 from vdae_bench.report.numbers.statistics import CellRuns, cells_of
 from vdae_bench.spec.sweep import Cell
 
@@ -32,13 +33,7 @@ class SearchSubject:
     @property
     def title(self) -> str:
         """The title of the page."""
-        return f"Sweep {self.name}, {self.protocol_in_words}"
-
-    @property
-    def protocol_in_words(self) -> str:
-        """The protocol for a title: a changed one by its base, without the digest that its folder has."""
-        base, changed, _ = self.path.parent.name.partition("+")
-        return f"{base} protocol{' with changes' if changed else ''}"
+        return f"Sweep {self.name}, {title_of_folder(self.path.parent.name)}"
 
 
 @dataclass(frozen=True)
@@ -57,7 +52,7 @@ class Subject(SearchSubject):
         if self.name not in table_names():
             return super().title
         table = load_table(self.name)
-        return f"{table.title} ({table.unit}), {self.protocol_in_words}"
+        return f"{table.title} ({table.unit}), {title_of_folder(self.path.parent.name)}"
 
     @cached_property
     def cells(self) -> list[CellRuns]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from vdae_bench.report.numbers.settings import title_of_folder
 from vdae_bench.report.style.html import html_page
 
 
@@ -24,6 +25,4 @@ def web_page(
             f"The claims are those of the {claims} protocol: a sweep of the paper here changes it in its spec, and is "
             "evidence for them."
         )
-    return html_page(
-        f"vdae-bench, {base} protocol{' with changes' if changes else ''}", texts, figures, home=home, notes=notes
-    )
+    return html_page(f"vdae-bench, {title_of_folder(protocol)}", texts, figures, home=home, notes=notes)
