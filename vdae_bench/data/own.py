@@ -167,7 +167,7 @@ def _class_of(path: Path, folder: Path) -> str:
 def _pictures(folder: Path, classes: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """The pictures of a folder, whose colours become grey, and the class of each by its subfolder.
 
-    They come in the order of their names; where there are several classes, in one that mixes these on any machine.
+    They come in the order of their names. Several classes are mixed, in the same way on every machine.
     """
     from PIL import Image
 

@@ -196,11 +196,14 @@ def _chapter(chapter: Chapter) -> Iterator[str]:
     yield (
         f"Protocol {code(protocol.name)}: {counted(protocol.epochs, 'epoch')} of batch {protocol.batch_size}. "
         f"{chapter.wanted - chapter.missing} of {counted(chapter.wanted, 'run')} "
-        f"{'is' if chapter.wanted == 1 else 'are'} here ({_asked_for(chapter)}). Its own page counts those asked for."
+        f"{'is' if chapter.wanted == 1 else 'are'} here ({_asked_for(chapter)})."
     )
     if not chapter.runs:
         return
-    yield f"[{chapter.place}.md]({chapter.place}.md) has all numbers, with the record behind each."
+    yield (
+        f"[{chapter.place}.md]({chapter.place}.md) has all numbers, with the record behind each. "
+        "That page counts only the runs that somebody asked for."
+    )
     for dataset in chapter.datasets:
         sheet = chapter.sheet(dataset)
         yield f"{escape(dataset)}, in {sheet.unit.name}, lower is better:"

@@ -180,7 +180,8 @@ def _text(subject: Subject, forest: Forest) -> Iterator[str]:
     name = f"{subject.name}-forest"
     yield picture(PICTURE, f"{name}.svg")
     yield (
-        f"The figure has {len(forest.rows)} of {counted(forest.printed, 'number')} that the paper prints of these. "
+        f"The figure has {len(forest.rows)} of {counted(forest.printed, 'number')} that the paper prints for the cells "
+        "of this sweep. "
         "Lines are 95% intervals over seeds, if there are two seeds or more. In the lower part the paper's line is one "
         "standard deviation between single runs, if the paper prints one for both methods. The rules of the verdicts "
         f"follow below. {as_pixels(name)}."
