@@ -21,7 +21,7 @@ from vdae_bench.training.adam import AdamSettings
 from vdae_bench.training.trainer import Trainer, TrainingSettings
 
 CPU = torch.device("cpu")
-EPOCHS, BATCH, SCALAR_RATE, L2 = 12, 50, 10.0, 0.01
+EPOCHS, BATCH, SCALAR_RATE, L2 = 8, 50, 10.0, 0.01
 ADAM = [AdamSettings(1e-3, "linear", 0.999, 1e-8), AdamSettings(3e-3, "none", 0.9, 1e-4)]
 LATENTS = {"nice": 36, "vdae-resnet": 36, "vdae-coupled": 36}  # 4 elsewhere
 
@@ -65,7 +65,7 @@ TRAINED = [
 
 @pytest.mark.parametrize(("method", "view"), TRAINED)
 def test_a_run_is_the_plain_loop_of_each_replica(make, method, view):
-    """The same parameters after 36 steps, and the same curves, which are at beta = 1 while the loss is not.
+    """The same parameters after 24 steps, and the same curves, which are at beta = 1 while the loss is not.
 
     The rate: from 1e-5 to its peak over 1% of the steps, then to 0 at the last one or constant. beta: from 0 to 1 over
     10%; it weighs all of log q - log p(z), and nothing in `nice`, whose loss is nats an image + 0.01 sum W^2.

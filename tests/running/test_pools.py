@@ -31,7 +31,7 @@ from vdae_bench.training.trainer import Interrupted
 def test_any_executor_will_do(sweep, context, whole):
     alone, expected = whole
     heard = Heard()
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         outcome = run_plan(
             plan(sweep, context.store), context, heard, StopToken(), WorkerPool(pool, lambda: 2, context)
         )

@@ -7,17 +7,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 import torch
 
-from tests.support.runs import numbers, wait_for, working
+from tests.support.runs import numbers, say_and_sleep, wait_for, working
 from tests.support.specs import PAIR, SEARCHED, TINY
 from vdae_bench.errors import EnvironmentFault, UserError
-from vdae_bench.running import workers
 from vdae_bench.running.context import RunContext
 from vdae_bench.running.options import RunOptions
 from vdae_bench.running.plan import plan
@@ -116,17 +114,8 @@ def test_omp_num_threads_is_the_default_of_threads(monkeypatch, word, threads):
     assert devices.default_threads() == threads
 
 
-def say_and_sleep(path: Path) -> int:
-    """Sleep where no life was spent before."""
-    if not path.exists():
-        path.write_text(str(os.getpid()))
-        time.sleep(600)
-    return os.getpid()
-
-
 @pytest.mark.slow
-def test_a_worker_that_dies_is_replaced_and_its_call_made_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(workers, "LIVES", 2)
+def test_a_worker_that_dies_is_replaced_and_its_call_made_again(tmp_path):
     heard: list[str] = []
     with LocalWorkers(1, 1, heard.append) as executor:
         future = executor.submit(say_and_sleep, tmp_path / "life")
@@ -138,9 +127,15 @@ def test_a_worker_that_dies_is_replaced_and_its_call_made_again(tmp_path, monkey
         second = future.result(timeout=120)
         assert second != first and executor.submit(os.getpid).result() == second
         assert heard == ["a worker process was killed; another continues from its checkpoint"]
-        with pytest.raises(EnvironmentFault, match="2 worker processes were killed at it"):
-            executor.submit(os._exit, 9).result(timeout=120)
     assert not psutil.pid_exists(second)
+
+
+@pytest.mark.usefixtures("forked_workers")
+def test_a_call_that_kills_every_worker_fails():
+    with LocalWorkers(1, 1) as executor:
+        with pytest.raises(EnvironmentFault, match="3 worker processes were killed at it"):
+            executor.submit(os._exit, 9).result(timeout=120)
+        assert executor.submit(os.getpid).result(timeout=120) != os.getpid()
 
 
 def test_a_worker_watches_its_parent_before_it_imports_anything_heavy():
@@ -156,7 +151,7 @@ def left(results: Path) -> set[str]:
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_pages", "forked_workers")
 def test_workers_lose_nothing_however_they_end_and_come_to_the_same_bits(shell):
-    PAIR.but(protocol={"epochs": 100}).write(shell.folder)
+    PAIR.but(protocol={"epochs": 60}).write(shell.folder)
     results = shell.folder / "results"
     alone = shell.start("sweep", "tiny.yaml", "--results", "alone", "--threads", "1", "-q")
     words = ["sweep", "tiny.yaml", "--workers", "2", "--threads", "2", "--checkpoint-every", "0.1s"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +40,14 @@ def numbers(folder: Path) -> dict[str, Any]:
         str(path.relative_to(folder)): {key: json.loads(path.read_text())[key] for key in ("metrics", "curve", "flags")}
         for path in sorted(folder.rglob("seed-*.json"))
     }
+
+
+def say_and_sleep(path: Path) -> int:
+    """In a worker: write its process number and sleep, unless another did before; its process number."""
+    if not path.exists():
+        path.write_text(str(os.getpid()))
+        time.sleep(600)
+    return os.getpid()
 
 
 class StopAfter(StopToken):
