@@ -19,7 +19,7 @@ from tests.support.searches import made_up_winner
 from vdae_bench.errors import UserError
 from vdae_bench.evaluation.likelihood import EvaluationSettings, Evaluator
 from vdae_bench.models.model import Model
-from vdae_bench.paper.claims import ARMS, DECOUPLED, LATENTS, LOG_SIGMAS, SAMPLED_LOG_SIGMAS, noise_cell
+from vdae_bench.paper.claims import ARMS, CLAIMS, DECOUPLED, LATENTS, LOG_SIGMAS, SAMPLED_LOG_SIGMAS, noise_cell
 from vdae_bench.paper.published import PrintedValue
 from vdae_bench.report.build import build_reports
 from vdae_bench.report.explain import explain
@@ -77,7 +77,8 @@ def cell_of(store: Store, cell: Cell, protocol: str) -> CellRuns:
 
 
 def claim_of(store: Store, name: str, protocol: str | None = "paper") -> Judgement:
-    return next(each for each in judge_claims(load_runs(store), protocol) if each.claim.id == name)
+    (found,) = judge_claims(load_runs(store), protocol, [each for each in CLAIMS if each.id == name])
+    return found
 
 
 def part_of(store: Store, name: str, label: str, protocol: str | None = "paper") -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from vdae_bench.store.records import (
     Store,
     TestMetrics,
     ValidationMetrics,
-    to_json,
+    to_content,
 )
 from vdae_bench.system.strict_json import digest
 
@@ -171,7 +172,8 @@ def publish(store: Store, sweep: str, protocol: str, slug: str, records: list[Re
     for record in records:
         path = store.path(sweep, protocol, slug, record.seed)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(to_json(record))  # `Store.publish` would read each twice, which takes most of a test's time
+        # In one line, which takes a tenth of the time; `Store.publish` would read each twice too.
+        path.write_text(json.dumps(to_content(record)))
 
 
 def publish_table(store: Store, name: str = "table1", protocol: Protocol | None = None, seeds: int = 2) -> list[Record]:

@@ -240,11 +240,15 @@ class Record(BaseModel):
         return str(self.provenance.get("run_digest", ""))
 
 
-def to_json(record: Record) -> str:
-    """The record as the text of its file, with a digest of its content."""
+def to_content(record: Record) -> dict[str, Any]:
+    """The record as the content of its file, with a digest of it."""
     content = record.model_dump()
-    content = {"schema": content.pop("schema_"), **content}
-    return json.dumps(strict_json.sealed(content), indent=1, allow_nan=False) + "\n"
+    return strict_json.sealed({"schema": content.pop("schema_"), **content})
+
+
+def to_json(record: Record) -> str:
+    """The record as the text of its file."""
+    return json.dumps(to_content(record), indent=1, allow_nan=False) + "\n"
 
 
 def to_checked_json(record: Record) -> str:

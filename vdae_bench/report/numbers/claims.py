@@ -181,8 +181,8 @@ def _cells(parts: Iterable[Inequality]) -> set[Cell]:
     return {cell for part in parts for term in part.terms for cell in term.cells}
 
 
-def judge_claims(runs: Sequence[Run], protocol: str | None = None) -> list[Judgement]:
-    """Every claim, judged from the runs under a protocol; without one, from the best evidence under any of them.
+def judge_claims(runs: Sequence[Run], protocol: str | None = None, claims: Sequence[Claim] = CLAIMS) -> list[Judgement]:
+    """Claims, all by default, judged from the runs under a protocol; without one, from the best evidence under any of them.
 
     Raises:
         UserError: there is no such protocol.
@@ -195,7 +195,7 @@ def judge_claims(runs: Sequence[Run], protocol: str | None = None) -> list[Judge
             f"use one of {', '.join(names)}"
         )
     under = [evidence(runs, name) for name in ([protocol] if protocol else reversed(known))]
-    return [judge(claim, under) for claim in CLAIMS]
+    return [judge(claim, under) for claim in claims]
 
 
 def judge(claim: Claim, known: Sequence[ClaimEvidence]) -> Judgement:

@@ -83,7 +83,7 @@ class Run:
         of_all = 2 * test.nll_bias_nats + 1 / max(1, int(self.record.protocol.get("importance_samples", 1)))
         return min(test.effective_sample_size, 1 / of_all)
 
-    @property
+    @functools.cached_property
     def overfits(self) -> float | None:
         """Nats by which its validation -ELBO has risen since it was lowest; None where it does not overfit."""
         return rise_since_lowest(self.record.curve.validation_neg_elbo_nats)
