@@ -182,7 +182,7 @@ def _cells(parts: Iterable[Inequality]) -> set[Cell]:
 
 
 def judge_claims(runs: Sequence[Run], protocol: str | None = None, claims: Sequence[Claim] = CLAIMS) -> list[Judgement]:
-    """Claims, all by default, judged from the runs under a protocol; without one, from the best evidence under any of them.
+    """Claims, by default all, judged from the runs under a protocol; without one, from the best evidence under any.
 
     Raises:
         UserError: there is no such protocol.
