@@ -42,7 +42,7 @@ def test_a_sweep_from_the_shell(shell):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("no_pages")
+@pytest.mark.usefixtures("no_pages", "no_counts")
 def test_killed_at_any_moment_it_goes_on_to_the_same_numbers(shell):
     LONG.write(shell.folder)
     words = ("sweep", "tiny.yaml", "-q", "--threads", "1", "--checkpoint-every", "0.05s")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -54,9 +55,14 @@ def imports(path: Path, known: dict[str, Path]) -> Iterator[str]:
 
 
 KNOWN = modules()
-ARROWS = sorted(
-    {(module, target) for module, path in KNOWN.items() for target in imports(path, KNOWN) if target != module}
-)
+
+
+@functools.cache
+def arrows() -> list[tuple[str, str]]:
+    """Every import of one module of the package by another."""
+    return sorted(
+        {(module, target) for module, path in KNOWN.items() for target in imports(path, KNOWN) if target != module}
+    )
 
 
 def room(module: str) -> str:
@@ -71,7 +77,7 @@ def test_every_module_is_in_a_room():
 def test_rooms_import_only_from_rooms_below_them():
     upwards = [
         f"{module} imports {target}"
-        for module, target in ARROWS
+        for module, target in arrows()
         if room(target) and room(module) != room(target) and FLOOR_OF[room(module)] >= FLOOR_OF[room(target)]
     ]
     assert not upwards
@@ -79,7 +85,7 @@ def test_rooms_import_only_from_rooms_below_them():
 
 def test_no_modules_import_each_other_in_a_circle():
     graph: dict[str, set[str]] = {}
-    for module, target in ARROWS:
+    for module, target in arrows():
         if not module.startswith(f"{target}."):  # a package's face that imports its own modules is no circle
             graph.setdefault(module, set()).add(target)
     try:

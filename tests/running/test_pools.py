@@ -131,7 +131,7 @@ def cluster(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("no_pages")
+@pytest.mark.usefixtures("no_pages", "no_counts")
 def test_workers_of_a_cluster_one_killed_one_late_and_the_scheduler_lost(shell, cluster):
     PAIR.but(protocol={"epochs": 40}).write(shell.folder)
     assert shell.run("sweep", "tiny.yaml", "--results", "whole", "-q", "--threads", "1").returncode == 0

@@ -104,7 +104,7 @@ def test_shares_by_hand_come_to_the_records_of_one_process(sweep, context, whole
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("no_pages")
+@pytest.mark.usefixtures("no_pages", "no_counts")
 def test_at_its_time_limit_a_run_stops_after_a_checkpoint_and_goes_on(shell):
     LONG.but(protocol={"epochs": 30}).write(shell.folder)
     words = ["--results", "whole", "--shard", "1/1"]
@@ -117,7 +117,7 @@ def test_at_its_time_limit_a_run_stops_after_a_checkpoint_and_goes_on(shell):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("no_pages")
+@pytest.mark.usefixtures("no_pages", "no_counts")
 def test_the_job_array_is_a_script_whose_command_runs(shell):
     LONG.but(protocol={"epochs": 2}).write(shell.folder)
     words = ["plan", "tiny.yaml", "--format", "slurm", "--set", "hidden_size=4", "--flops-per-second", "1e12"]

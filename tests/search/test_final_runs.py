@@ -307,6 +307,7 @@ JournalFileSymlinkLock.acquire = deadly
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_counts")
 def test_killed_by_the_system_it_goes_on_to_the_same_winner(here, tiny_data):
     assert here.run("search", "tiny.yaml", "-q", "--results", "whole")[0] == 0
     words = ("search", "tiny.yaml", "-q", "--checkpoint-every", "0.01s")

@@ -51,7 +51,7 @@ def only_winner(results: Path) -> Winner:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("forked_workers")
+@pytest.mark.usefixtures("no_counts", "forked_workers")
 def test_workers_share_a_study_in_postgresql_and_one_is_killed(shell, postgresql):
     LONG.write(shell.folder)
     alone = shell.run("search", "tiny.yaml", "--results", "alone", "--threads", "1", "-q")
