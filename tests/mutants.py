@@ -442,9 +442,6 @@ put L2 on biases
 put L2 on s
 -if self.l2 and name.endswith("weight")
 +if self.l2 and name.endswith(("weight", "log_scale"))
-never apply the floor
--parameter.clamp_(min=SCALAR_FLOOR)
-+pass
 leave NICE's s out of the scalars
 -"log_lambda", "log_scale"
 +"log_lambda"
@@ -520,6 +517,9 @@ start all replicas alike
 +stream_seed(0, "initialise", 0)
 
 === training/trainer.py tests/training/test_trainer.py tests/mathematics/test_training.py
+never apply the floor
+-value.clamp_(min=SCALAR_FLOOR)
++pass
 replace seeds by their index
 -self.noise = NoiseSource(seeds,
 +self.noise = NoiseSource(range(len(seeds)),

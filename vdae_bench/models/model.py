@@ -13,13 +13,13 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from vdae_bench.data.views import PixelStatistics
 from vdae_bench.models.flows.base import Flow
 from vdae_bench.models.layers import Generators, Layer
-from vdae_bench.models.likelihoods import SCALAR_FLOOR, Gaussian, Likelihood
+from vdae_bench.models.likelihoods import Gaussian, Likelihood
 from vdae_bench.models.posteriors import Posterior
 from vdae_bench.models.priors import Prior, StandardLogistic
 
@@ -119,15 +119,6 @@ class Model(nn.Module):
         return {
             name: parameter for name, parameter in self.named_parameters() if name.endswith(("log_sigma", "log_lambda"))
         }
-
-    @torch.no_grad()
-    def apply_floors_(self) -> dict[str, Bool[Tensor, " R"]]:
-        """Project the floored parameters back after a step; return, for each, which replicas were at the floor."""
-        touched = {}
-        for name, parameter in self.floored_parameters().items():
-            touched[name] = (parameter <= SCALAR_FLOOR).flatten(1).any(1)
-            parameter.clamp_(min=SCALAR_FLOOR)
-        return touched
 
     @property
     def jittered(self) -> Int[Tensor, " R"] | None:

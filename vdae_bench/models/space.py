@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from vdae_bench.data.views import PixelStatistics
@@ -119,10 +119,6 @@ class OnLogits(Model):
     def floored_parameters(self) -> dict[str, nn.Parameter]:
         """Parameters that are held at `SCALAR_FLOOR` or above."""
         return self.on_logits.floored_parameters()
-
-    def apply_floors_(self) -> dict[str, Bool[Tensor, " R"]]:
-        """Project the floored parameters back."""
-        return self.on_logits.apply_floors_()
 
     @property
     def jittered(self) -> Int[Tensor, " R"] | None:

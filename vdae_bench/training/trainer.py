@@ -136,9 +136,8 @@ class Trainer:
         self.curve: dict[str, list[list[float]]] = {"train": [], "validation": [], "validation_error": []}
         self._epoch_sum = torch.zeros(replicas, dtype=torch.float64, device=device)
         self._diverged_at = torch.full((replicas,), -1, device=device)
-        self._floored = {
-            name: torch.zeros(replicas, dtype=torch.bool, device=device) for name in model.floored_parameters()
-        }
+        self._held = {name: parameter.detach() for name, parameter in model.floored_parameters().items()}
+        self._floored = {name: torch.zeros(replicas, dtype=torch.bool, device=device) for name in self._held}
         jittered = model.jittered
         self._jittered = torch.zeros_like(self._diverged_at) if jittered is None else jittered
 
@@ -203,8 +202,9 @@ class Trainer:
             self.optimiser.differentiate(loss, accumulate=index > 0)
             neg_elbo += weight * terms.neg_elbo.detach()
         self.optimiser.update()
-        for name, touched in self.model.apply_floors_().items():
-            self._floored[name] |= touched
+        for name, value in self._held.items():
+            self._floored[name] |= (value <= SCALAR_FLOOR).flatten(1).any(1)
+            value.clamp_(min=SCALAR_FLOOR)
         self._epoch_sum += neg_elbo * images
         new = ~torch.isfinite(neg_elbo) & (self._diverged_at < 0)
         self._diverged_at.copy_(torch.where(new, self._step, self._diverged_at))
