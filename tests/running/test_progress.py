@@ -15,11 +15,12 @@ def test_what_is_done_once_does_not_count_as_speed(
     now = 1000.0
     monkeypatch.setattr(progress.time, "monotonic", lambda: now)
     shown = progress.Progress(lambda: 10.0)
-    for seconds, fraction in ((20, 0.5), (20, 1.0), (50, None), (50, None)):  # 40 s for 1 of 10, then a classifier
-        now += seconds
+    for seconds, fraction in ((9, 0.0), (20, 0.5), (20, 1.0), (50, None), (50, None)):
+        now += seconds  # 9 s for the start of workers, 40 s for 1 of 10, then a classifier
         shown.update("group", "phase", 1.0, fraction)
     lines = capsys.readouterr().err.splitlines()
-    assert [line.rpartition(", ")[2] for line in lines] == ["about 6 min 20 s left", *["about 6 min 0 s left"] * 3]
+    expected = ["time left unknown", "about 6 min 20 s left", *["about 6 min 0 s left"] * 3]
+    assert [line.rpartition(", ")[2] for line in lines] == expected
     shown.group_ended("group", "done", 1.0)
     now += 40
     shown.update("next", "phase", 1.0, 1.0)
@@ -30,11 +31,16 @@ def test_the_end_has_no_seconds_left(monkeypatch: pytest.MonkeyPatch, capsys: py
     now = 1000.0
     monkeypatch.setattr(progress.time, "monotonic", lambda: now)
     shown = progress.Progress(lambda: 1.0)
-    for seconds, fraction in ((50, 0.5), (49.6, 0.996), (10.4, 1.0)):
+    for seconds, fraction in ((0, 0.0), (50, 0.5), (49.6, 0.996), (10.4, 1.0)):
         now += seconds
         shown.update("group", "phase", 1.0, fraction)
     lines = capsys.readouterr().err.splitlines()
-    assert [line.rpartition(", ")[2] for line in lines] == ["about 50 s left", "almost done", "almost done"]
+    assert [line.rpartition(", ")[2] for line in lines] == [
+        "time left unknown",
+        "about 50 s left",
+        "almost done",
+        "almost done",
+    ]
 
 
 def test_scores_are_in_the_unit_of_the_tables_and_cells_are_not_averaged() -> None:

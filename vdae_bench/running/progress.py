@@ -44,6 +44,8 @@ class Progress:
         self._reckon = total
         self.before = 0.0
         self.started = self._heard = time.monotonic()
+        self._first: float | None = None
+        """Work done when it was first heard of: the speed is that from then on."""
         self._last: dict[str, float] = {}
         """When something was last printed of each group."""
         self._running: dict[str, float] = {}
@@ -92,15 +94,18 @@ class Progress:
             self.started += now - self._heard
         self._heard = now
         self._running[label] = work if fraction is None else work * fraction
-        return sum(self._running.values())
+        within = sum(self._running.values())
+        if self._first is None:  # so that the start of workers is no time of it either
+            self.started, self._first = now, self.before + within
+        return within
 
     def time_left(self, within: float) -> str:
         """Estimate of the time left, at the speed so far."""
-        share = min(1.0, (self.before + within) / self.total)
-        elapsed = time.monotonic() - self.started
-        if share < 0.01 or elapsed < 2:
+        done = min(self.total, self.before + within)
+        gained, elapsed = done - (self._first or 0.0), time.monotonic() - self.started
+        if gained < 0.01 * self.total or elapsed < 2:
             return "time left unknown"
-        left = elapsed * (1 - share) / share
+        left = elapsed * (self.total - done) / gained
         return f"about {duration(left)} left" if round(left) else "almost done"
 
 
