@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.runs import numbers
 from tests.support.shell import block, call
-from tests.support.specs import LONG, PAIR, TINY, Spec
+from tests.support.specs import LONG, TINY, Spec
 
 
 def test_help_is_quick_and_imports_no_torch():
@@ -31,12 +31,12 @@ def test_help_is_quick_and_imports_no_torch():
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_pages")  # but for the first, which is no fork
 def test_a_sweep_from_the_shell(shell):
-    PAIR.write(shell.folder)
+    TINY.write(shell.folder)
     done = shell.run("sweep", "tiny.yaml", fresh=True)
     assert done.returncode == 0, done.stderr
     assert "binary-tiny" in done.stdout and (shell.folder / "reports").is_dir()
     before = numbers(shell.folder / "results")
-    assert len(before) == 4
+    assert len(before) == 12
     again = shell.run("sweep", "tiny.yaml", "-q")
     assert again.returncode == 0 and again.stderr == "" and numbers(shell.folder / "results") == before
 
