@@ -53,6 +53,8 @@ evidence: install
 	$(BIN)/vdae-bench sweep evidence/continuous --search
 	$(BIN)/vdae-bench sweep lvdae-784 --protocol standard
 	$(BIN)/vdae-bench sweep evidence/noise
+	$(BIN)/vdae-bench sweep logits
+	$(BIN)/vdae-bench sweep section6
 
 test: install
 	$(BIN)/python -m pytest $(PARALLEL)

@@ -43,13 +43,34 @@ def found(page: str) -> str:
     for verdict in VERDICTS:
         which = [row[""] for row in claims if row["verdict"].strip("*") == verdict]
         board.append([verdict, str(len(which)), ", ".join(which) or "-"])
-    picture = re.search(r"!\[([^]]*)\]\(([^)]*-forest\.svg)\)", page)
-    forest = f"\n![{picture[1]}](reports/{picture[2]})\n" if picture else ""
     return (
-        f"{forest}\n{_table(['data', 'm', 'epochs', 'seeds', *scores, 'unit'], leads.values())}\n"
+        f"{_picture('forest', page)}\n{_table(['data', 'm', 'epochs', 'seeds', *scores, 'unit'], leads.values())}\n"
         f"`vdae-bench claims` judges {len(claims) - own} claims of the paper and {own} of ours. "
         "[The report](reports/README.md#the-papers-claims) lists them by number:\n\n"
-        f"{_table(['verdict', 'claims', 'which'], board)}\n"
+        f"{_table(['verdict', 'claims', 'which'], board)}"
+        f"{spaces_text(page)}\n"
+    )
+
+
+def _picture(name: str, page: str) -> str:
+    """The first picture of that name, as a paragraph; nothing where the page has none."""
+    found = re.search(rf"!\[([^]]*)\]\(([^)]*-{name}\.svg)\)", page)
+    return f"\n![{found[1]}](reports/{found[2]})\n" if found else ""
+
+
+def spaces_text(page: str) -> str:
+    """What logits of pixels are worth, in a sentence without upper bounds and a figure; nothing without such runs."""
+    figure = _picture("representations", page)
+    rows = rows_of(page, "logits - pixels") if figure else []
+    known = [row for row in rows if not any(cell.startswith("≤") for cell in row.values())]
+    gains = {row["method"]: row["logits - pixels"].split()[0] for row in known}
+    if not gains:
+        return figure
+    least, most = (choose(gains, key=lambda method: float(gains[method])) for choose in (max, min))
+    return (
+        "\nThe flows that Table 1 quotes at about 1 bit/dim model logits of pixels, and some count in other units. "
+        f"Ours: NLL on logits minus NLL on pixels is {gains[least]} ({least}) to {gains[most]} ({most}) bits/dim.\n"
+        f"{figure}"
     )
 
 

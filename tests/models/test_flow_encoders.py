@@ -149,6 +149,12 @@ FLOWS["affine-map"] = FlowKind("affine map", lambda problem: Affine(problem.repl
 '''
 
 
+def test_no_method_of_ours_has_code_from_outside_in_its_identity():
+    """Not that of Python's own `abc` either, which is another in each version."""
+    for method in (*registry.BUILT_IN, *FLOWS):
+        assert get_method(method).plugin_sha256 is None, method
+
+
 def test_a_flow_from_outside_is_one_file_and_one_line(tmp_path, monkeypatch):
     """It has a row, is an encoder's option, and has every product with its Jacobian."""
     monkeypatch.setattr(registry, "_registered", dict(registry._registered))
@@ -163,6 +169,7 @@ def test_a_flow_from_outside_is_one_file_and_one_line(tmp_path, monkeypatch):
         for method, options in (("affine-map", {}), ("vdae-coupled", {"flow": "affine-map"})):
             assert get_method(method).code_with(options)["flow_sha256"] == digest
         assert "flow_sha256" not in get_method("vdae-coupled").code_with({})
+        assert get_method("affine-map").plugin_sha256 is None  # its row is ours, and the flow's bytes say the rest
         flow = encoder("lvdae-nice", "affine-map").posterior.flow
         x, tangents = randn(2, 3, DATA_DIM, seed=1), randn(2, 3, 4, DATA_DIM, seed=2)
         jacobians = full_jacobians(flow, x)

@@ -7,12 +7,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from scripts.readme import spaces_text
 from tests.support.markdown_tables import table_with
 from tests.support.records import PROTOCOL, made_up_record, publish
 from vdae_bench.report.build import build_reports
 from vdae_bench.report.numbers.runs import load_runs, select
 from vdae_bench.report.numbers.statistics import cells_of
-from vdae_bench.report.sections.representations import REPRESENTATIONS, _figure, pairs_of
+from vdae_bench.report.sections.representations import REPRESENTATIONS, _figure, described, pairs_of
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.records import Store
 
@@ -68,3 +69,20 @@ def test_a_pair_has_numbers_of_the_seeds_in_common_alone_and_an_unfair_one_is_na
     assert any("These are not fair pairs: continuous-mnist, NICE: unequal learning" in each for each in said)
     store.path("both", PROTOCOL.name, cell.slug, 0).unlink()
     assert pairs_of(cells_of(select(load_runs(store)))) == []
+
+
+def test_an_upper_bound_is_marked_and_the_readme_does_not_lead_with_it(store: Store) -> None:
+    put(store, 4.5)
+    put(store, 2.25, space="logit")
+    for options, nats in (((), 3000.0), ((("space", "logit"),), 1000.0)):
+        cell = Cell("continuous-mnist", "vae", 32, options)
+        record = made_up_record(cell, 0, nll_nats=nats, test={"effective_sample_size": 1.5})
+        publish(store, "both", PROTOCOL.name, cell.slug, [record])
+    page = "\n\n".join(described(pairs_of(cells_of(select(load_runs(store)))), "quick/both-representations"))
+    vae, nice = table_with(page + "\n", "logits - pixels")
+    assert vae["NLL, pixels"].startswith("≤ ") and vae["NLL, logits"].startswith("≤ ")
+    assert not nice["NLL, pixels"].startswith("≤ ") and "upper bounds (≤)" in page
+    assert "off the top" in page  # the VAE's 13.5 bits/dim
+    said = spaces_text(page + "\n")
+    assert "is -2.250 (NICE) to -2.250 (NICE) bits/dim" in said
+    assert "](reports/quick/both-representations.svg)" in said and spaces_text("no such figure") == ""

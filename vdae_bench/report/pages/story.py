@@ -20,6 +20,7 @@ from vdae_bench.report.numbers.pairs import Paired
 from vdae_bench.report.numbers.rows import SCORES
 from vdae_bench.report.numbers.runs import Run, alike, load_runs, total_flops, total_seconds
 from vdae_bench.report.numbers.units import Unit, unit_of
+from vdae_bench.report.sections import encoders, representations
 from vdae_bench.report.sections.claims import claims_table
 from vdae_bench.report.sections.curves import old_kind
 from vdae_bench.report.sections.forest import PICTURE as FOREST_PICTURE
@@ -40,6 +41,8 @@ EVIDENCE = (
     Part("evidence/continuous"),
     Part("lvdae-784", "standard"),
     Part("evidence/noise"),
+    Part("logits"),
+    Part("section6"),
 )
 """The sweeps that `make evidence` runs, in its order."""
 
@@ -216,12 +219,19 @@ def _chapter(chapter: Chapter) -> Iterator[str]:
 
 
 def _figure(chapter: Chapter) -> Iterator[str]:
-    if not any("log_sigma" in dict(cell.options) for cell in chapter.ran):
+    """The figure that its sweep is there for, else its learning curves."""
+    cells = list(chapter.ran.values())
+    if any("log_sigma" in dict(each.cell.options) for each in cells):
+        if curves := curves_of(cells):  # one curve alone is not drawn
+            yield picture(PICTURE, f"{chapter.place}-noise.svg")
+            yield from values_and_findings(curves)
+    elif spaces := representations.pairs_of(cells):
+        yield from representations.described(spaces, f"{chapter.place}-representations")
+    elif contests := encoders.contests_of(cells):
+        yield from encoders.described(contests, f"{chapter.place}-encoders")
+    else:
         yield picture("Learning curves", f"{chapter.place}-curves.svg")
-        yield from old_kind(list(chapter.ran.values()))
-    elif curves := curves_of(list(chapter.ran.values())):  # one curve alone is not drawn
-        yield picture(PICTURE, f"{chapter.place}-noise.svg")
-        yield from values_and_findings(curves)
+        yield from old_kind(cells)
 
 
 def _differences(chapter: Chapter) -> Iterator[str]:

@@ -10,10 +10,9 @@ from matplotlib.ticker import EngFormatter
 
 from vdae_bench.paper.claims import ADDITIVE, ADDITIVE_SEES_X, AFFINE, CONVOLUTIONAL, DIAGONAL, SEES_X, encoders
 from vdae_bench.report.numbers.comparable import why_unequal
-from vdae_bench.report.numbers.compute import AXES, Contest, at_equal_cost, course_of, differences
+from vdae_bench.report.numbers.compute import AXES, Contest, Course, at_equal_cost, course_of, differences
 from vdae_bench.report.numbers.statistics import CellRuns, mean_of
 from vdae_bench.report.numbers.subject import Subject
-from vdae_bench.report.numbers.units import unit_of
 from vdae_bench.report.style.figure import STYLES, canvas, drawn, fit, marks
 from vdae_bench.report.style.markdown import as_pixels, escape, picture, table
 from vdae_bench.report.style.section import Section
@@ -35,16 +34,16 @@ HOW = (
 )
 
 
-def _contests(subject: Subject) -> list[Contest] | None:
+def contests_of(cells: Sequence[CellRuns]) -> list[Contest]:
     """The encoders of each data set and number of latents, where there are some beside the plainest."""
-    ran = {each.cell: each for each in subject.cells if each.completed and each.trained}
+    ran = {each.cell: each for each in cells if each.completed and each.trained}
     contests = []
     for dataset, latents in sorted({(cell.dataset, cell.latents) for cell in ran}):
         found = {label: ran[cell] for label, cell in encoders(dataset, latents).items() if cell in ran}
         if len(found) > 1:
             first, *others = (course_of(label, each) for label, each in found.items())
             contests.append(Contest(dataset, latents, first, tuple(others), timed=False))
-    return contests or None
+    return contests
 
 
 def _figure(contests: Sequence[Contest]) -> Figure:
@@ -68,8 +67,8 @@ def _figure(contests: Sequence[Contest]) -> Figure:
     return figure
 
 
-def _row(contest: Contest, label: str, ran: CellRuns) -> list[str]:
-    unit = unit_of(contest.dataset)
+def _row(contest: Contest, course: Course) -> list[str]:
+    ran, unit = course.cell, contest.unit
     nll, neg_elbo = (ran.by_seed(score, unit) for score in ("nll", "neg_elbo"))
     effective = ran.metric("effective_sample_size")
     cost = ran.cost(lambda run: run.record.cost.train_flops)
@@ -79,35 +78,28 @@ def _row(contest: Contest, label: str, ran: CellRuns) -> list[str]:
         f"{effective.mean:.1f}" if effective else "-",
         flops(cost.mean) if cost else "-",
     ]
-    course = next((each for each in contest.others if each.label == label), None)
     beside = ["", ""]
-    if course:
+    if course is not contest.reference:
         found = mean_of(differences(contest.reference, course)), at_equal_cost(contest, course, OPERATIONS)
         beside = [
-            contest.unit.show_interval(each.mean, each.interval()) if each else "before its first epoch"
-            for each in found
+            unit.show_interval(each.mean, each.interval()) if each else "before its first epoch" for each in found
         ]
-    return [contest.dataset, str(contest.latents), escape(label), *shown, *beside]
+    return [contest.dataset, str(contest.latents), escape(course.label), *shown, *beside]
 
 
-def encoders_table(subject: Subject, contests: Sequence[Contest]) -> str:
+def encoders_table(contests: Sequence[Contest]) -> str:
     """The encoders of each contest, the plainest first."""
-    ran = {each.cell: each for each in subject.cells}
-    rows = [
-        _row(contest, course.label, ran[encoders(contest.dataset, contest.latents)[course.label]])
-        for contest in contests
-        for course in (contest.reference, *contest.others)
-    ]
+    rows = [_row(contest, course) for contest in contests for course in (contest.reference, *contest.others)]
     headers = ["data", "latents", "encoder", "NLL", "-ELBO", "-ELBO - NLL", "effective samples", "training"]
     headers += ["after the same epochs", "at the first row's operations"]
     return table(headers, rows, right=[headers[1], *headers[3:]])
 
 
-def _text(subject: Subject, contests: Sequence[Contest]) -> Iterator[str]:
-    name = f"{subject.name}-encoders"
-    yield picture("Validation -ELBO of section 6's encoders against epochs and operations", f"{name}.svg")
-    yield f"{HOW} {as_pixels(name)}."
-    yield encoders_table(subject, contests)
+def described(contests: Sequence[Contest], picture_path: str) -> Iterator[str]:
+    """The picture at a path without its ending, how to read the table, the table, and what pairs are not fair."""
+    yield picture("Validation -ELBO of section 6's encoders against epochs and operations", f"{picture_path}.svg")
+    yield f"{HOW} {as_pixels(picture_path)}."
+    yield encoders_table(contests)
     apart = [
         f"{contest.dataset}, m = {contest.latents}, {other.label}: {why}"
         for contest in contests
@@ -117,8 +109,12 @@ def _text(subject: Subject, contests: Sequence[Contest]) -> Iterator[str]:
     yield from [f"These are not a fair pair with the first row: {escape('; '.join(apart))}."] if apart else []
 
 
+def _text(subject: Subject, contests: Sequence[Contest]) -> Iterator[str]:
+    yield from described(contests, f"{subject.name}-encoders")
+
+
 def _files(subject: Subject, contests: Sequence[Contest]) -> dict[str, bytes]:
     return drawn("encoders", lambda: _figure(contests))
 
 
-ENCODERS = Section(TITLE, _contests, _text, _files)
+ENCODERS = Section(TITLE, lambda subject: contests_of(subject.cells) or None, _text, _files)

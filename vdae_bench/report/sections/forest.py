@@ -186,7 +186,8 @@ def _text(subject: Subject, forest: Forest) -> Iterator[str]:
         "standard deviation between single runs, if the paper prints one for both methods. The rules of the verdicts "
         f"follow below. {as_pixels(name)}."
     )
-    apart = [f"{label}: {why}" for (label, *_), why in zip(forest.leads, forest.apart, strict=True) if why]
+    leads = [" ".join(label.split()) for label, *_ in forest.leads]
+    apart = [f"{label}: {why}" for label, why in zip(leads, forest.apart, strict=True) if why]
     yield from [f"L-VDAE minus VAE is not comparable in {escape('; '.join(apart))}."] if apart else []
 
 

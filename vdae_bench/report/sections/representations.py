@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from matplotlib.figure import Figure
 
 from vdae_bench.paper.published import PublishedRow, load_table, outside_numbers, table_names
-from vdae_bench.report.numbers.comparable import why_unequal
-from vdae_bench.report.numbers.rows import title_of
+from vdae_bench.report.numbers.comparable import FEW_SAMPLES, few_samples, why_unequal
+from vdae_bench.report.numbers.rows import place_of, title_of
 from vdae_bench.report.numbers.statistics import CellRuns, Estimate, Summary, in_common, mean_of, summarise
 from vdae_bench.report.numbers.subject import Subject
 from vdae_bench.report.numbers.units import BITS_PER_DIM
@@ -31,6 +31,11 @@ class TwoSpaces:
     label: str
     pixels: CellRuns
     logits: CellRuns
+
+    @property
+    def columns(self) -> tuple[tuple[str, CellRuns], ...]:
+        """Both by the names of their columns."""
+        return ("pixels", self.pixels), ("logits", self.logits)
 
     def by_seed(self) -> list[tuple[float, float]]:
         """Test NLL in bits/dim of both, for each seed that both have."""
@@ -63,7 +68,7 @@ class TwoSpacesOf:
 
 def pairs_of(cells: Sequence[CellRuns]) -> list[TwoSpacesOf]:
     """Every cell on logits that has a twin on pixels, by data set."""
-    ran = {each.cell: each for each in cells if each.completed}
+    ran = {each.cell: each for each in sorted(cells, key=lambda each: place_of(each.cell)) if each.completed}
     found: dict[str, list[TwoSpaces]] = {}
     for cell, logits in ran.items():
         options = tuple((name, value) for name, value in cell.options if name not in ("space", "alpha"))
@@ -108,12 +113,15 @@ def _figure(found: Sequence[TwoSpacesOf]) -> Figure:
 
 
 def pairs_table(found: Sequence[TwoSpacesOf]) -> str:
-    """NLL of each method on pixels and on logits, and the difference paired by seed."""
+    """NLL of each method on pixels and on logits, upper bounds marked, and the difference paired by seed."""
     rows = [
         [
             each.dataset,
             escape(pair.label),
-            *(summary.show(BITS_PER_DIM) for summary in pair.nll()),
+            *(
+                f"{'≤ ' if few_samples([cell]) else ''}{summary.show(BITS_PER_DIM)}"
+                for (_, cell), summary in zip(pair.columns, pair.nll(), strict=True)
+            ),
             BITS_PER_DIM.show_interval(pair.difference().mean, pair.difference().interval()),
         ]
         for each in found
@@ -123,21 +131,23 @@ def pairs_table(found: Sequence[TwoSpacesOf]) -> str:
     return table(headers, rows, right=headers[2:])
 
 
-def _text(subject: Subject, found: Sequence[TwoSpacesOf]) -> Iterator[str]:
-    name = f"{subject.name}-representations"
-    yield picture("Test NLL of each method on pixels and on logits of pixels", f"{name}.svg")
+def described(found: Sequence[TwoSpacesOf], picture_path: str) -> Iterator[str]:
+    """The picture at a path without its ending, the table, what is to be known of its numbers, and those of others."""
+    highest = max(summary.mean for each in found for pair in each.pairs for summary in pair.nll())
+    above = f"Scores above {CEILING:g} bits/dim are off the top. " if highest > CEILING else ""
+    yield picture("Test NLL of each method on pixels and on logits of pixels", f"{picture_path}.svg")
     yield (
         "Both columns are densities of pixels, in bits/dim, for runs of equal length; on logits the volume of "
-        f"logit(alpha + (1 - 2 alpha) x) is included. Scores above {CEILING:g} bits/dim are off the top. "
-        f"{as_pixels(name)}."
+        f"logit(alpha + (1 - 2 alpha) x) is included. {above}{as_pixels(picture_path)}."
     )
     yield pairs_table(found)
-    apart = [
-        f"{each.dataset}, {pair.label}: {why}"
-        for each in found
-        for pair in each.pairs
-        if (why := why_unequal([pair.pixels, pair.logits]))
-    ]
+    pairs = [(f"{each.dataset}, {pair.label}", pair) for each in found for pair in each.pairs]
+    if any(few_samples([cell]) for _, pair in pairs for _, cell in pair.columns):
+        yield (
+            f"NLLs with {FEW_SAMPLES:.0f} effective samples or fewer are upper bounds (≤), and their differences are "
+            "those of bounds."
+        )
+    apart = [f"{label}: {why}" for label, pair in pairs if (why := why_unequal([pair.pixels, pair.logits]))]
     yield from [f"These are not fair pairs: {escape('; '.join(apart))}."] if apart else []
     for each in found:
         if each.quoted:
@@ -146,6 +156,10 @@ def _text(subject: Subject, found: Sequence[TwoSpacesOf]) -> Iterator[str]:
         others = [f"{escape(one.model)} {one.nll}" for one in outside_numbers(each.dataset) if one.space == "logit"]
         if others:
             yield f"Published on logits, in bits per 784 dimensions: {'; '.join(others)}."
+
+
+def _text(subject: Subject, found: Sequence[TwoSpacesOf]) -> Iterator[str]:
+    yield from described(found, f"{subject.name}-representations")
 
 
 def _files(subject: Subject, found: Sequence[TwoSpacesOf]) -> dict[str, bytes]:
