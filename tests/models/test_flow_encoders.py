@@ -178,3 +178,47 @@ def test_a_flow_from_outside_is_one_file_and_one_line(tmp_path, monkeypatch):
         torch.testing.assert_close(log_det, torch.linalg.slogdet(jacobians).logabsdet)
     finally:
         FLOWS.pop("affine-map", None)
+
+
+@pytest.fixture
+def own_registry(monkeypatch):
+    """Plug-ins of a test alone."""
+    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+    monkeypatch.setattr(registry, "_plugins", list(registry._plugins))
+    monkeypatch.setattr(registry, "_foreign_flows", {})
+    before = dict(FLOWS)
+    yield
+    FLOWS.clear()
+    FLOWS.update(before)
+
+
+@pytest.mark.usefixtures("own_registry")
+@pytest.mark.parametrize("name", ["glow", "vae"])
+def test_a_flow_from_outside_takes_no_name_of_ours(tmp_path, name):
+    before = dict(FLOWS)
+    (tmp_path / "taken.py").write_text(PLUGIN.replace('"affine-map"', f'"{name}"'))
+    with pytest.raises(UserError, match=f"the name '{name}' is already that of another flow or method"):
+        load_plugin(tmp_path / "taken.py")
+    assert before == FLOWS and "flow_sha256" not in get_method(name).code_with({})
+
+
+@pytest.mark.usefixtures("own_registry")
+def test_two_files_cannot_have_one_flow_but_an_edit_of_one_is_another(tmp_path):
+    for name in ("first.py", "second.py"):
+        (tmp_path / name).write_text(PLUGIN)
+    load_plugin(tmp_path / "first.py")
+    before = get_method("affine-map").code_with({})
+    with pytest.raises(UserError, match="'affine-map' is already"):
+        load_plugin(tmp_path / "second.py")
+    assert get_method("affine-map").code_with({}) == before
+    (tmp_path / "first.py").write_text(PLUGIN.replace('"affine map"', '"map, edited"'))
+    load_plugin(tmp_path / "first.py")
+    assert get_method("affine-map").code_with({}) != before and get_method("affine-map").title == "map, edited"
+
+
+@pytest.mark.usefixtures("own_registry")
+def test_what_is_no_kind_of_flow_is_refused(tmp_path):
+    (tmp_path / "odd.py").write_text('from vdae_bench.models.flows import FLOWS\nFLOWS["odd"] = 3\n')
+    with pytest.raises(UserError, match=r"FLOWS\['odd'\] must be a FlowKind"):
+        load_plugin(tmp_path / "odd.py")
+    assert "odd" not in FLOWS

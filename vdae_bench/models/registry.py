@@ -20,11 +20,12 @@ from functools import cache
 from importlib.machinery import SourceFileLoader
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from vdae_bench.data.views import View
 from vdae_bench.errors import UserError
 from vdae_bench.models.flows import FLOWS
+from vdae_bench.models.flows.base import FlowKind
 from vdae_bench.models.hyperparameters import Hyperparameter
 from vdae_bench.models.model import Model
 from vdae_bench.models.problem import Problem as Problem  # where methods look for it
@@ -149,7 +150,7 @@ class Method(ABC):
     def code_with(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The code's part of a run's identity: the method's and, from outside, that of the flow it takes."""
         flow = options.get("flow", self.id)
-        return {**self.code, "flow_sha256": _foreign_flows[flow]} if flow in _foreign_flows else self.code
+        return {**self.code, "flow_sha256": _foreign_flows[flow].sha256} if flow in _foreign_flows else self.code
 
     def __init_subclass__(cls) -> None:
         """Give every method of continuous data the options of `SPACE`."""
@@ -298,8 +299,16 @@ def _imported(place: str) -> Any:
 _plugins: list[Path] = []
 _loading: list[str] = []
 """Digest of the plug-in file that is being imported, if any."""
-_foreign_flows: dict[str, str] = {}
-"""Digest of the plug-in file of each flow from outside, part of the identity of a run that takes it."""
+
+
+class _FlowFile(NamedTuple):
+    path: Path
+    sha256: str
+    """Digest of the file, part of the identity of a run that takes the flow."""
+
+
+_foreign_flows: dict[str, _FlowFile] = {}
+"""The plug-in file of each flow from outside."""
 
 
 def loaded_plugins() -> tuple[Path, ...]:
@@ -311,26 +320,47 @@ def load_plugin(path: Path) -> None:
     """Import a Python file that registers methods or data sets (`--plugin FILE`).
 
     Raises:
-        UserError: there is no such file, or it cannot be imported.
+        UserError: there is no such file, it cannot be imported, or a flow of it has a name that is taken.
     """
     if not path.is_file():
         raise UserError(f"plugin {path} is not a file; give the path of a Python file that registers a method")
     spec = importlib.util.spec_from_file_location(f"vdae_bench_plugin_{path.stem}", path)
     if spec is None or not isinstance(spec.loader, SourceFileLoader):
         raise UserError(f"plugin {path} is not a Python file; its name must end in .py")
-    module = importlib.util.module_from_spec(spec)
+    module, before = importlib.util.module_from_spec(spec), dict(FLOWS)
     with foreign(f"plugin {path} cannot be imported"):
         try:
             # The bytes that are digested are those that run: a file can change in between, and Python's cache of
             # compiled files tells an edit within one second from none by its length alone.
             content = content_of(path, LARGEST_CODE)
             _loading.append(hashlib.sha256(content).hexdigest())
-            before = dict(FLOWS)
             exec(spec.loader.source_to_code(content, str(path)), vars(module))
-            _foreign_flows.update(dict.fromkeys(FLOWS.keys() - before.keys(), _loading[-1]))
         finally:
             _loading.clear()
+    _admit_flows(before, _FlowFile(path.resolve(), hashlib.sha256(content).hexdigest()))
     _plugins.append(path.resolve())
+
+
+def _admit_flows(before: Mapping[str, FlowKind], file: _FlowFile) -> None:
+    """Keep the flows of a plug-in, none of which may stand for another: their names are in runs' identities."""
+    new = {name: kind for name, kind in FLOWS.items() if before.get(name) is not kind}
+    taken = [
+        name
+        for name in new
+        if (name in before and (name not in _foreign_flows or _foreign_flows[name].path != file.path))
+        or (name not in before and name in (*BUILT_IN, *_registered))
+    ]
+    odd = [name for name, kind in new.items() if not isinstance(kind, FlowKind)]
+    if taken or odd or before.keys() - FLOWS.keys():
+        FLOWS.clear()
+        FLOWS.update(before)
+    if taken:
+        raise UserError(f"plugin {file.path}: the name {taken[0]!r} is already that of another flow or method")
+    if odd:
+        raise UserError(f"plugin {file.path}: FLOWS[{odd[0]!r}] must be a FlowKind")
+    for name in new:
+        _foreign_flows[name] = file
+        _registered.pop(name, None)  # the row of the file as it was before an edit
 
 
 @contextmanager

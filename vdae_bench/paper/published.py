@@ -77,7 +77,8 @@ class PublishedRow(BaseModel):
     bold: tuple[PrintedScore, ...] = ()
     origin: Literal["measured", "quoted"] = "measured"
     convolutional: bool = False
-    space: Literal["pixels", "logit"] = "pixels"
+    space: Literal["pixels", "logit", "unknown"] = "pixels"
+    """The data that a quoted model is a density of."""
     units: Literal["same", "differ", "very likely differ", "unknown"] = "same"
     """How the unit of a quoted number stands to the table's, bits per 784 dimensions."""
     beside: CellName | None = None
@@ -88,6 +89,11 @@ class PublishedRow(BaseModel):
         """How a quoted number is to be taken."""
         units = {"same": "", "unknown": ", in units that are not known"}
         return f"quoted{units.get(self.units, f', in units that {self.units}')}"
+
+    @property
+    def comparable(self) -> bool:
+        """True where a quoted number has the table's unit, and its data are known."""
+        return self.units == "same" and self.space != "unknown"
 
     @property
     def footnote(self) -> str | None:

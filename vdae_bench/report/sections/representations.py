@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vdae_bench.paper.published import PublishedRow, load_table, outside_numbers, table_names
@@ -19,6 +21,7 @@ from vdae_bench.report.style.section import Section
 from vdae_bench.spec.sweep import Cell
 
 SPACES = ("pixels", "logit")
+DATA = {"pixels": "pixels", "logit": "logits of pixels", "unknown": "data that are not known"}
 TITLE = "Pixels and logits of pixels"
 CEILING = 9.0
 """Bits/dim up to which the figure shows; a uniform density has 8."""
@@ -36,6 +39,11 @@ class TwoSpaces:
     def columns(self) -> tuple[tuple[str, CellRuns], ...]:
         """Both by the names of their columns."""
         return ("pixels", self.pixels), ("logits", self.logits)
+
+    @property
+    def unfair(self) -> str:
+        """Why the two may not be compared; "" where they may."""
+        return why_unequal([self.pixels, self.logits])
 
     def by_seed(self) -> list[tuple[float, float]]:
         """Test NLL in bits/dim of both, for each seed that both have."""
@@ -75,7 +83,8 @@ def pairs_of(cells: Sequence[CellRuns]) -> list[TwoSpacesOf]:
         twin = ran.get(Cell(cell.dataset, cell.method, cell.latents, options))
         if dict(cell.options).get("space") == "logit" and twin:
             latents = f", m = {cell.latents}" if cell.latents not in (0, 784) else ""
-            label = f"{title_of(replace(twin.cell, options=options))}{latents}"
+            alpha = "".join(f", alpha = {value}" for name, value in cell.options if name == "alpha")
+            label = f"{title_of(replace(twin.cell, options=options))}{latents}{alpha}"
             if (pair := TwoSpaces(label, twin, logits)).by_seed():
                 found.setdefault(cell.dataset, []).append(pair)
     return [TwoSpacesOf(dataset, tuple(pairs)) for dataset, pairs in found.items()]
@@ -84,32 +93,41 @@ def pairs_of(cells: Sequence[CellRuns]) -> list[TwoSpacesOf]:
 def _figure(found: Sequence[TwoSpacesOf]) -> Figure:
     figure = canvas(6.4 * len(found), 5.2)
     for axes, each in zip(figure.subplots(1, len(found), squeeze=False)[0], found, strict=True):
-        for pair, style in zip(each.pairs, (*STYLES, *MORE_STYLES), strict=False):
+        for pair, style in zip(each.pairs, itertools.cycle((*STYLES, *MORE_STYLES)), strict=False):
             means = [summary.mean for summary in pair.nll()]
-            axes.plot(SPACES, means, label=pair.label, **style.marked(5))
-        names: dict[tuple[str, float], list[str]] = {}
-        for row in each.quoted:
-            caveat = "" if row.units == "same" else " (?)"
-            names.setdefault((row.space, row.nll.value), []).append(f"{row.method}{caveat}")
-        for space, value in names:
-            middle = SPACES.index(space)
-            axes.plot([middle - 0.1, middle + 0.1], [value, value], color=GREY, linestyle=(0, (1, 1)), linewidth=1.2)
-        for space in SPACES:
-            # One column of names for the lines that lie too near each other to be named apart.
-            said = [f"{', '.join(who)} {value:g}" for (of, value), who in sorted(names.items()) if of == space]
-            if any("(?)" in each for each in said):
-                said.append("(?) units differ, or may")
-            if said:
-                lowest = min(value for of, value in names if of == space)
-                place = (SPACES.index(space) + 0.12, lowest)
-                axes.annotate("quoted:\n" + "\n".join(said), place, fontsize=7, color=GREY, va="center")
+            look = style.marked(5)
+            axes.plot(SPACES, means, label=pair.label, **look)
+            for space, mean, (_, cell) in zip(SPACES, means, pair.columns, strict=True):
+                if few_samples([cell]):
+                    axes.plot([space], [mean], **{**look, "markerfacecolor": "white", "zorder": 3})
+        _mark_quoted(axes, each.quoted)
         axes.set_xlim(-0.3, 1.75)
         axes.set_ylim(0, min(CEILING, axes.get_ylim()[1]))
-        axes.set_xticks([0, 1], ["pixels", "logits of pixels"])
+        axes.set_xticks([0, 1], [DATA[space] for space in SPACES])
         axes.set_ylabel("test NLL (bits/dim of pixels)")
         axes.set_title(each.dataset, loc="left")
         axes.legend(loc="lower left", fontsize=7.5)
     return figure
+
+
+def _mark_quoted(axes: Axes, quoted: Sequence[PublishedRow]) -> None:
+    """A line for each quoted number: over its data where it has their unit, else between the two."""
+    places: dict[float, list[PublishedRow]] = {}
+    for row in quoted:
+        places.setdefault(float(SPACES.index(row.space)) if row.comparable else 0.5, []).append(row)
+    for place, rows in places.items():
+        names: dict[float, list[str]] = {}
+        for row in rows:
+            names.setdefault(row.nll.value, []).append(row.method)
+        for value in names:
+            axes.plot([place - 0.1, place + 0.1], [value, value], color=GREY, linestyle=(0, (1, 1)), linewidth=1.2)
+        # One column of names for the lines that lie too near each other to be named apart.
+        said = "\n".join(f"{', '.join(who)} {value:g}" for value, who in sorted(names.items()))
+        if place in (0.0, 1.0):
+            axes.annotate(f"quoted:\n{said}", (place + 0.12, min(names)), fontsize=7, color=GREY, va="center")
+        else:
+            what = "quoted, units or data\ndiffer or are not known"
+            axes.annotate(f"{what}:\n{said}", (place - 0.1, min(names) - 0.1), fontsize=7, color=GREY, va="top")
 
 
 def pairs_table(found: Sequence[TwoSpacesOf]) -> str:
@@ -122,7 +140,7 @@ def pairs_table(found: Sequence[TwoSpacesOf]) -> str:
                 f"{'≤ ' if few_samples([cell]) else ''}{summary.show(BITS_PER_DIM)}"
                 for (_, cell), summary in zip(pair.columns, pair.nll(), strict=True)
             ),
-            BITS_PER_DIM.show_interval(pair.difference().mean, pair.difference().interval()),
+            "-" if pair.unfair else BITS_PER_DIM.show_interval(pair.difference().mean, pair.difference().interval()),
         ]
         for each in found
         for pair in each.pairs
@@ -144,14 +162,14 @@ def described(found: Sequence[TwoSpacesOf], picture_path: str) -> Iterator[str]:
     pairs = [(f"{each.dataset}, {pair.label}", pair) for each in found for pair in each.pairs]
     if any(few_samples([cell]) for _, pair in pairs for _, cell in pair.columns):
         yield (
-            f"NLLs with {FEW_SAMPLES:.0f} effective samples or fewer are upper bounds (≤), and their differences are "
-            "those of bounds."
+            f"NLLs with {FEW_SAMPLES:.0f} effective samples or fewer are upper bounds (≤, hollow in the figure), and "
+            "their differences are those of bounds."
         )
-    apart = [f"{label}: {why}" for label, pair in pairs if (why := why_unequal([pair.pixels, pair.logits]))]
+    apart = [f"{label}: {pair.unfair}" for label, pair in pairs if pair.unfair]
     yield from [f"These are not fair pairs: {escape('; '.join(apart))}."] if apart else []
     for each in found:
         if each.quoted:
-            said = (f"{escape(row.method)} {row.nll} ({row.caveat}, on {row.space})" for row in each.quoted)
+            said = (f"{escape(row.method)} {row.nll} ({row.caveat}, on {DATA[row.space]})" for row in each.quoted)
             yield f"Quoted by the paper beside models of pixels: {'; '.join(said)}."
         others = [f"{escape(one.model)} {one.nll}" for one in outside_numbers(each.dataset) if one.space == "logit"]
         if others:

@@ -141,10 +141,12 @@ def _about_paper(paper: PublishedTable) -> str:
 def _about_quoted(paper: PublishedTable) -> Iterator[str]:
     """Sentences on what stands beside quoted numbers, and on which of these are in other units."""
     if beside := [row.method for row in paper.rows if row.beside]:
+        alike = ", ".join(row.method for row in paper.rows if row.beside and row.space == "logit")
         yield (
-            f"Beside {', '.join(beside)} are flows of ours of the same kind. They model logits of pixels, as the "
-            "quoted ones do, with the sizes and the length of this protocol. At `smoke` and `quick` they are far too "
-            "small and short to come near them. Numbers on pixels and on logits cannot be compared (fidelity notes)."
+            f"Beside {', '.join(beside)} are flows of ours of the same kind. They model logits of pixels, as {alike} "
+            "does, with the sizes and the length of this protocol. At `smoke` and `quick` they are far too small and "
+            "short to come near it. A score on logits is a score on pixels too, but the change of the data alone is "
+            "worth more than most changes of the method (fidelity notes)."
         )
     caveats: dict[str, list[str]] = {}
     for row in paper.rows:
