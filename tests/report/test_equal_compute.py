@@ -111,6 +111,18 @@ def test_an_estimator_may_be_a_cells_own_and_is_compared_with_exact_at_equal_epo
     assert list(contest.reference.costs[2][0]) == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize(("seconds", "compared"), [(10.0, True), (60.0, False)])
+def test_seconds_of_a_machine_that_was_far_busier_are_compared_nowhere(
+    store: Store, seconds: float, compared: bool
+) -> None:
+    put(store, "vae", [120.0, 110.0, 105.0, 102.0], flops=400)
+    put(store, "lvdae", [112.0, 104.0, 100.0, 99.0], flops=1000, seconds=seconds)
+    (contest,) = contests_of(select(load_runs(store)), [])
+    said = "\n".join(findings([contest]))
+    (row,) = table_with(said, "at the VAE's operations")
+    assert bool(contest.on(1)) == compared == (row["seconds"] != UNLIKE) == (SAY_UNLIKE not in said)
+
+
 @pytest.mark.parametrize("other", [{"threads": 1}, {"platform": "Linux x86_64, another processor"}])
 def test_seconds_of_another_machine_or_number_of_threads_are_compared_nowhere(
     store: Store, reports: Path, blank_pictures: None, other: dict[str, Any]

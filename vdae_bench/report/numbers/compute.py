@@ -36,6 +36,10 @@ SECONDS = 1
 """The axis that depends on the machine."""
 
 
+UNSTEADY = 2.5
+"""Times by which runs differ in operations a second where some of them had a far busier machine than others."""
+
+
 @dataclass(frozen=True)
 class Course:
     """A cell on its way: for each seed the validation -ELBO after each epoch, and what it had cost by then."""
@@ -114,9 +118,16 @@ def contests_of(selection: Selection, others: Sequence[Selection]) -> list[Conte
             ordered = tuple(courses[name] for name in places if name in courses)
             contests.append(Contest(dataset, latents, course_of("VAE", vae), ordered, timed=True))
     courses_of = [course for contest in contests for course in (contest.reference, *contest.others)]
-    if not alike(run for course in courses_of for run in course.cell.completed):
+    if not _timed_alike([run for course in courses_of for run in course.cell.completed]):
         contests = [replace(contest, timed=False) for contest in contests]
     return sorted(contests, key=lambda contest: (contest.dataset, contest.latents))
+
+
+def _timed_alike(runs: Sequence[Run]) -> bool:
+    """True where seconds of these runs say something of their methods: one kind of machine, and none far busier."""
+    costs = [run.record.cost for run in runs if run.record.cost.train_seconds]
+    speeds = [cost.train_flops / cost.train_seconds for cost in costs]
+    return alike(runs) and (not speeds or max(speeds) <= UNSTEADY * min(speeds))
 
 
 def _rivals(selection: Selection) -> Iterator[tuple[str, CellRuns]]:

@@ -16,6 +16,7 @@ from vdae_bench.report.numbers.compute import (
     AXES,
     ESTIMATORS,
     PRICES,
+    UNSTEADY,
     Contest,
     Course,
     at_equal_cost,
@@ -54,8 +55,11 @@ CAPTION = (
 )
 MANY = 200
 """Epochs of which a curve is drawn with a thin line."""
-UNLIKE = "several machines"
-SAY_UNLIKE = "The runs differ in device, processor or number of threads, so seconds are not compared."
+UNLIKE = "unlike machines"
+SAY_UNLIKE = (
+    "The runs differ in device, processor or number of threads, or some had a far busier machine (operations a second "
+    f"{UNSTEADY:g} times apart or more), so seconds are not compared."
+)
 
 
 def _figure(contests: Sequence[Contest]) -> Figure:
