@@ -116,9 +116,10 @@ def test_statistics_are_those_of_the_logits_of_every_level():
     [
         ("binary", {"space": "logit"}, "option space is for continuous data; leave it out for binary data"),
         ("continuous", {"space": "logits"}, "use one of pixels, logit"),
-        ("continuous", {"space": "logit", "alpha": 0.0}, "use a number between 0 and 0.5"),
-        ("continuous", {"space": "logit", "alpha": 0.5}, "use a number between 0 and 0.5"),
-        ("continuous", {"space": "logit", "alpha": -1.0}, "use a number from 0 to 0.5"),
+        ("continuous", {"space": "logit", "alpha": 1e-320}, "use a number from 1e-09 to 0.49"),
+        ("continuous", {"space": "logit", "alpha": 0.4999999999999}, "use a number from 1e-09 to 0.49"),
+        ("continuous", {"space": "logit", "alpha": -1.0}, "use a number from 1e-09 to 0.49"),
+        ("continuous", {"space": "logit", "alpha": None}, "option alpha is null; use a number"),
         ("continuous", {"space": "logit", "alpha": math.nan}, "option alpha is nan; use a number"),
         ("continuous", {"alpha": 0.1}, "option alpha needs space: logit"),
     ],

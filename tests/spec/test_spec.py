@@ -350,7 +350,9 @@ def test_override_of_a_paper_protocol_lists_its_deviations():
             "flow_scales: 2",
             "option flow is 'glwo'; use one of",
         ),
-        ("method: vae, latents: 16, options: {space: logit, alpha: 0.5}", "hidden_size: 8", "between 0 and 0.5"),
+        ("method: vae, latents: 16, options: {space: logit, alpha: 0.5}", "hidden_size: 8", "from 1e-09 to 0.49"),
+        ("method: i-resnet, latents: 784", "lipschitz: 0.9999999", "less than or equal to 0.99, not 0.9999999"),
+        ("method: i-resnet, latents: 784", "learning_rate: 1e-320", "greater than or equal to 0.0000000001, not 1e-320"),
     ],
 )
 def test_what_a_flow_cannot_serve_is_one_sentence_at_the_border(
@@ -363,3 +365,40 @@ def test_what_a_flow_cannot_serve_is_one_sentence_at_the_border(
     with pytest.raises(UserError, match=said) as refused:
         load_spec(path)
     assert "line " in str(refused.value) and "\n" not in str(refused.value)
+
+
+ONE_CELL = "include: [{dataset: continuous-mnist, method: vae, latents: 4}]"
+INTERVAL = "{distribution: int_uniform, min: null, max: 2}"
+NULLS = {
+    "an option": "include: [{dataset: continuous-mnist, method: vae, latents: 4, options: {kl_weight: null}}]",
+    "an axis": "grid: {dataset: [continuous-mnist], method: [nice], latents: [784], l2: [0.1, null]}",
+    "an axis of a search's spec": (
+        "grid: {dataset: [continuous-mnist], method: [vdae-nice], latents: [784], initial_log_sigma: [null]}\n"
+        "search: {trials: 1, parameters: {couplings: {values: [2]}}}"
+    ),
+    "a word": "grid: {dataset: [continuous-mnist], method: [vae], latents: [4], space: [null]}",
+    "a hyper-parameter": f"{ONE_CELL}\nhyperparameters: {{hidden_size: null}}",
+    "one of a cell": f"{ONE_CELL[:-2]}, hyperparameters: {{hidden_size: null}}}}]",
+    "one of a protocol": f"{ONE_CELL}\nprotocol: {{base: smoke, hidden_size: null}}",
+    "a field of a protocol": f"{ONE_CELL}\nprotocol: {{base: smoke, epochs: null}}",
+    "a searched value": f"{ONE_CELL}\nsearch: {{trials: 1, parameters: {{hidden_size: {{values: [null]}}}}}}",
+    "an end of an interval": f"{ONE_CELL}\nsearch: {{trials: 1, parameters: {{hidden_size: {INTERVAL}}}}}",
+}
+
+
+@pytest.mark.parametrize("door", NULLS)
+def test_null_is_refused_where_it_is_no_declared_value(tmp_path: Path, door: str) -> None:
+    path = tmp_path / "nulls.yaml"
+    path.write_text(f"version: 1\nname: nulls\n{NULLS[door]}\n")
+    with pytest.raises(UserError, match=r"null|None") as refused:
+        load_spec(path)
+    assert "line " in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_null_is_refused_on_the_command_line_and_kept_where_it_is_a_value(tmp_path: Path) -> None:
+    path = tmp_path / "nulls.yaml"
+    path.write_text(f"version: 1\nname: nulls\n{ONE_CELL[:-2]}, options: {{log_lambda: null, precision: null}}}}]\n")
+    assert load_spec(path).cells[0].options == ()
+    for name in ("hidden_size", "learning_rate", "epochs"):
+        with pytest.raises(UserError, match="not None"):
+            load_spec(path, overrides={name: None})

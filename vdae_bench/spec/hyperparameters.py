@@ -16,13 +16,13 @@ from vdae_bench.system.words import nearest
 Schedule = Literal["linear", "none"]
 
 LEARNING_RATE = Hyperparameter(
-    "learning_rate", float, 1e-3, gt=0, lt=10, meaning="learning rate at its highest, after the warm-up"
+    "learning_rate", float, 1e-3, ge=1e-10, lt=10, meaning="learning rate at its highest, after the warm-up"
 )
 SCHEDULE: Hyperparameter[Schedule] = Hyperparameter(
     "schedule", str, "linear", choices=get_args(Schedule), meaning="schedule of the learning rate after the warm-up"
 )
 ADAM_BETA2 = Hyperparameter("adam_beta2", float, 0.999, ge=0, lt=1, meaning="decay of Adam's second moment")
-ADAM_EPS = Hyperparameter("adam_eps", float, 1e-8, gt=0, lt=1, meaning="Adam's epsilon")
+ADAM_EPS = Hyperparameter("adam_eps", float, 1e-8, ge=1e-20, lt=1, meaning="Adam's epsilon")
 OPTIMISER: tuple[Hyperparameter[Any], ...] = (LEARNING_RATE, SCHEDULE, ADAM_BETA2, ADAM_EPS)
 """Hyper-parameters that every method trains with; `training.adam.AdamSettings` has their values."""
 OPTIMISER_NAMES = frozenset(each.name for each in OPTIMISER)
