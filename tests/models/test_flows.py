@@ -209,11 +209,19 @@ def test_realnvp_moves_a_checkerboard_first_and_the_rows_of_the_squares_then():
     assert moved == [[0, 1, 1, 0], [1, 0, 0, 1], [0, 0, 1, 1], [1, 1, 0, 0]]
 
 
-@pytest.mark.parametrize(("shape", "scales"), [((28, 28), 3), ((4, 6), 2), ((1, 784), 1)])
-def test_an_image_that_cannot_be_halved_is_refused(shape, scales):
+@pytest.mark.parametrize(
+    ("shape", "scales", "remedy"),
+    [
+        ((28, 28), 3, "flow_scales: 2"),
+        ((4, 6), 2, "flow_scales: 1"),
+        ((1, 784), 1, "a flow without squeezing, such as nice or couplings"),
+        ((5, 7), 1, "a flow without squeezing, such as nice or couplings"),
+    ],
+)
+def test_an_image_that_cannot_be_halved_is_refused_with_what_helps(shape, scales, remedy):
     sizes = {"flow_scales": scales, "flow_steps": 1, "flow_channels": 2}
     pixels = shape[0] * shape[1]
-    with pytest.raises(UserError, match=f"{shape[0]} x {shape[1]} cannot be halved {scales} times?: both sides"):
+    with pytest.raises(UserError, match=f"{shape[0]} x {shape[1]} cannot be halved {scales} times?: .* use {remedy}$"):
         get_method("glow").build(Problem(1, pixels, pixels, "continuous", sizes, image_shape=shape))
 
 

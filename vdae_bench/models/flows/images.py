@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Literal
@@ -311,10 +312,13 @@ class MultiScale(StandardisedFlow):
 def require_halves(shape: tuple[int, int], scales: int) -> None:
     """Raise `UserError` unless an image can be squeezed as often as there are scales."""
     rows, columns = shape
-    if rows % 2**scales or columns % 2**scales:
+    most = (math.gcd(rows, columns) & -math.gcd(rows, columns)).bit_length() - 1  # twos in both sides
+    if scales > most:
+        # With an odd side one scale is one too many, and fewer there cannot be.
+        remedy = f"use flow_scales: {most}" if most else "use a flow without squeezing, such as nice or couplings"
         raise UserError(
             f"images of {rows} x {columns} cannot be halved {counted(scales, 'time')}: "
-            "both sides must be even each time; use fewer flow_scales"
+            f"both sides must be even each time; {remedy}"
         )
 
 
