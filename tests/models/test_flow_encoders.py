@@ -15,6 +15,7 @@ from vdae_bench.data.views import PixelStatistics
 from vdae_bench.errors import UserError
 from vdae_bench.models import registry
 from vdae_bench.models.flows import FLOWS
+from vdae_bench.models.flows.base import Flow, FlowKind, StandardisedFlow
 from vdae_bench.models.registry import Problem, get_method, load_plugin
 from vdae_bench.spec.hyperparameters import Vocabulary, hyperparameters_of
 
@@ -147,6 +148,38 @@ class Affine(StandardisedFlow):
 
 FLOWS["affine-map"] = FlowKind("affine map", lambda problem: Affine(problem.replicas, problem.data_dim))
 '''
+
+
+class Partial(StandardisedFlow):
+    """A flow whose author forgot its inverse."""
+
+    def core(self, y):
+        return y, 0 * y[..., 0]
+
+
+class Dimless(Flow):
+    """A flow whose author forgot all but the map."""
+
+    def forward_and_log_det(self, x):
+        return x, 0 * x[..., 0]
+
+
+@pytest.mark.parametrize(
+    ("build", "said"),
+    [
+        (lambda problem: Partial(problem.replicas, problem.data_dim), "its class Partial lacks core_inverse; add"),
+        (lambda problem: Dimless(), "its class Dimless lacks inverse and start_affine_ and dims; add"),
+        (lambda problem: torch.nn.Linear(2, 2), "builds a Linear, which is no Flow"),
+    ],
+)
+@pytest.mark.parametrize("method", ["mine", "lvdae-nice"])
+def test_an_incomplete_flow_is_refused_when_it_is_built_by_what_it_lacks(monkeypatch, method, build, said):
+    """As the fault of whoever wrote it, and before anything trains: a plan weighs every model."""
+    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+    monkeypatch.setitem(FLOWS, "mine", FlowKind("my flow", build))
+    options = {} if method == "mine" else {"flow": "mine"}
+    with pytest.raises(UserError, match=f"^the flow 'my flow' .*{said}"):
+        get_method(method).build(Problem(1, DATA_DIM, DATA_DIM, "continuous", SMALL, options, image_shape=IMAGE_SHAPE))
 
 
 def test_no_method_of_ours_has_code_from_outside_in_its_identity():

@@ -15,7 +15,9 @@ import torch
 from vdae_bench.errors import EnvironmentFault
 from vdae_bench.running import schedule
 from vdae_bench.running.context import RunContext
+from vdae_bench.running.execute import GroupDisplay, Outcome
 from vdae_bench.running.pools import WorkerPool
+from vdae_bench.running.progress import Progress
 from vdae_bench.running.schedule import WORTH_DIVIDING, run_tasks, shared_out
 from vdae_bench.running.stop import StopToken
 from vdae_bench.running.task import Busy, CannotWrite, Report, lease_of, run_leased
@@ -203,3 +205,11 @@ def test_each_place_of_a_pool_gets_a_part_and_what_has_a_checkpoint_stays_whole(
     assert numbers([large, small]) == [(4, 5), (6,), (7,), (1, 2)]
     large.checkpoint_path(context.store).with_suffix(".previous.pt").touch()
     assert numbers([large, small], 9) == [(4, 5, 6, 7), (1,), (2,)]
+
+
+def test_a_failed_group_says_at_least_what_kind_of_error_it_was(capsys):
+    task, errors = Squares((1,)), [NotImplementedError(), RuntimeError("no room")]
+    lines = Outcome(failures=[(task, error) for error in errors]).failed_lines
+    assert lines == ["1: NotImplementedError", "1: no room"]
+    GroupDisplay(Progress(lambda: 1.0), 1).fail(task, errors[0])
+    assert "failed: NotImplementedError" in capsys.readouterr().err

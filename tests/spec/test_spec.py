@@ -352,7 +352,11 @@ def test_override_of_a_paper_protocol_lists_its_deviations():
         ),
         ("method: vae, latents: 16, options: {space: logit, alpha: 0.5}", "hidden_size: 8", "from 1e-09 to 0.49"),
         ("method: i-resnet, latents: 784", "lipschitz: 0.9999999", "less than or equal to 0.99, not 0.9999999"),
-        ("method: i-resnet, latents: 784", "learning_rate: 1e-320", "greater than or equal to 0.0000000001, not 1e-320"),
+        (
+            "method: i-resnet, latents: 784",
+            "learning_rate: 1e-320",
+            "greater than or equal to 0.0000000001, not 1e-320",
+        ),
     ],
 )
 def test_what_a_flow_cannot_serve_is_one_sentence_at_the_border(

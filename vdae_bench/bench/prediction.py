@@ -16,6 +16,7 @@ from vdae_bench.running.stop import StopToken
 from vdae_bench.running.workbench import Workbench
 from vdae_bench.spec.check import load_spec
 from vdae_bench.store.records import Store
+from vdae_bench.system.words import reason
 
 SPEC = """version: 1
 name: prediction
@@ -50,5 +51,5 @@ def predicted_and_actual(setting: Setting, folder: Path) -> tuple[float, float]:
     started = time.perf_counter()
     outcome = run_plan(planned, context, QuietProgress(lambda: 1.0), StopToken())
     if outcome.failures:
-        raise VdaeBenchError(f"the run that was to be timed failed: {outcome.failures[0][1]}")
+        raise VdaeBenchError(f"the run that was to be timed failed: {reason(outcome.failures[0][1])}")
     return predicted, time.perf_counter() - started

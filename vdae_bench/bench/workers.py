@@ -25,6 +25,7 @@ from vdae_bench.running.stop import StopToken
 from vdae_bench.spec.check import load_spec
 from vdae_bench.spec.sweep import SweepSpec
 from vdae_bench.store.records import Store
+from vdae_bench.system.words import reason
 
 SPEC = """version: 1
 name: workers
@@ -142,4 +143,4 @@ def _run(planned: Plan, context: RunContext, pool: WorkerPool | None) -> None:
         pool = replace(pool, context=replace(pool.context, store=context.store))
     outcome = run_plan(planned, context, QuietProgress(lambda: 1.0), StopToken(), pool)
     if outcome.failures:
-        raise VdaeBenchError(f"the run that was to be timed failed: {outcome.failures[0][1]}")
+        raise VdaeBenchError(f"the run that was to be timed failed: {reason(outcome.failures[0][1])}")

@@ -445,5 +445,5 @@ def _in_a_sentence(error: Exception) -> tuple[str, int]:
         return f"{error.strerror or error}{f' ({error.filename})' if error.filename else ''}", 1
     if isinstance(error, MemoryError):
         return "memory is full; close other programs, or use a machine with more memory", 1
-    what = f"{type(error).__name__}: {error}".splitlines()[0]
+    what = f"{type(error).__name__}: {error}".splitlines()[0].removesuffix(": ")
     return f"this is a bug in vdae-bench ({what}); --debug shows where", 1

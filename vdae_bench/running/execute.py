@@ -20,6 +20,7 @@ from vdae_bench.running.workers import Load
 from vdae_bench.store.records import Record, Store
 from vdae_bench.system import atomic
 from vdae_bench.system.lease import Held, Lease
+from vdae_bench.system.words import reason
 from vdae_bench.training.checkpoint import Unusable, read_state
 
 Records = list[Record]
@@ -35,7 +36,7 @@ class Outcome:
     @property
     def failed_lines(self) -> list[str]:
         """A line for each group that failed: which one, and why."""
-        return [f"{task.label}: {error}" for task, error in self.failures]
+        return [f"{task.label}: {reason(error)}" for task, error in self.failures]
 
     @property
     def diverged(self) -> list[Record]:
@@ -76,7 +77,7 @@ class GroupDisplay(Display[Records]):
 
     def fail(self, task: Task[Records], error: Exception) -> None:
         """Print why a group failed."""
-        self.progress.group_ended(task.label, f"failed: {error}", task.work)
+        self.progress.group_ended(task.label, f"failed: {reason(error)}", task.work)
 
 
 def run_plan(

@@ -25,7 +25,7 @@ from vdae_bench.search.studies import Study, studies_of, studies_to_run
 from vdae_bench.search.winner import frozen, trials_frozen, with_winners
 from vdae_bench.spec.sweep import SweepSpec
 from vdae_bench.store.records import Store
-from vdae_bench.system.words import counted
+from vdae_bench.system.words import counted, reason
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -82,7 +82,7 @@ def run_studies(studies: Sequence[Study], context: RunContext, options: RunOptio
             except UserError:
                 raise
             except (VdaeBenchError, RuntimeError, MemoryError, OSError) as error:
-                failures.append(f"{study.slug}: {error}")
+                failures.append(f"{study.slug}: {reason(error)}")
     if failures:
         raise Failed("not all searches finished with a result:\n  " + "\n  ".join(failures))
 

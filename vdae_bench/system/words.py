@@ -72,13 +72,22 @@ def number(value: float) -> str:
     return short if float(short) == value else repr(value)
 
 
+def reason(error: BaseException) -> str:
+    """The text of an error, or its kind where it says nothing.
+
+    >>> reason(ValueError("out of range")), reason(NotImplementedError())
+    ('out of range', 'NotImplementedError')
+    """
+    return str(error).strip() or type(error).__name__
+
+
 def first_line(error: BaseException) -> str:
     r"""The first line of what an error says, or its kind where it says nothing.
 
     >>> first_line(ValueError("a\nb")), first_line(MemoryError())
     ('a', 'MemoryError')
     """
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return reason(error).splitlines()[0]
 
 
 def visible(text: str) -> str:

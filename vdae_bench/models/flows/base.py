@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
+from vdae_bench.errors import UserError
 from vdae_bench.models.hyperparameters import Hyperparameter
 from vdae_bench.models.layers import Cotangents, Layer, Linearisation
 from vdae_bench.models.problem import Problem
@@ -59,9 +61,9 @@ class Flow(Layer):
 
     .. math:: \log p(x) = \log p(f(x)) + \log \left| \det \partial f / \partial x \right|
 
-    A subclass supplies `forward_and_log_det`, `inverse` and `start_affine_`; `initialise` where it has parameters to
-    draw, `push_forward` where it knows a cheaper rule than a pass a tangent, and `forward_and_estimate` with
-    `estimate_dims` where training takes an estimate of the log-determinant.
+    A subclass supplies `dims`, `forward_and_log_det`, `inverse` and `start_affine_`, without which `FlowKind.flow`
+    refuses it; `initialise` where it has parameters to draw, `push_forward` where it knows a cheaper rule than a pass a
+    tangent, and `forward_and_estimate` with `estimate_dims` where training takes an estimate of the log-determinant.
 
     Example:
         >>> class Scaled(Flow):
@@ -82,6 +84,7 @@ class Flow(Layer):
     activation_rows: int = 1
     """Rows of n numbers that an image takes at the widest place: they bound how many are worked on at a time."""
 
+    @abstractmethod
     def forward_and_log_det(self, x: Float[Tensor, "R N n"]) -> tuple[Float[Tensor, "R N n"], Float[Tensor, "R #N"]]:
         """Return z = f(x) and `log |det df/dx|` at each x: exact, and of one column where it is the same everywhere."""
         raise NotImplementedError
@@ -96,6 +99,7 @@ class Flow(Layer):
         """Return the latents z = f(x)."""
         return self.forward_and_log_det(x)[0]
 
+    @abstractmethod
     def inverse(self, z: Float[Tensor, "R N n"]) -> Float[Tensor, "R N n"]:
         """Return the data point that f maps to z."""
         raise NotImplementedError
@@ -112,6 +116,7 @@ class Flow(Layer):
             (z, pushed), log_det = forward_ad.unpack_dual(z), forward_ad.unpack_dual(log_det).primal
         return z[:, ::rows], log_det[:, ::rows], pushed.unflatten(1, (x.shape[1], rows))
 
+    @abstractmethod
     def start_affine_(self, location: Float[Tensor, "... n"], log_scale: Float[Tensor, "... n"]) -> None:
         """Start as `z = exp(log_scale) (x - location)`, for all replicas or (R, 1, n) each its own."""
         raise NotImplementedError
@@ -138,10 +143,12 @@ class StandardisedFlow(Flow):
         self.location = nn.Parameter(torch.zeros(replicas, 1, dims))
         self.scaling = DiagonalScaling(replicas, dims)
 
+    @abstractmethod
     def core(self, y: Float[Tensor, "R N n"]) -> tuple[Float[Tensor, "R N n"], Float[Tensor, "R #N"]]:
         """Map standardised data to latents, with the log-determinant."""
         raise NotImplementedError
 
+    @abstractmethod
     def core_inverse(self, z: Float[Tensor, "R N n"]) -> Float[Tensor, "R N n"]:
         """Undo `core`."""
         raise NotImplementedError
@@ -172,7 +179,7 @@ class FlowKind:
 
     Attributes:
         title: its name in reports.
-        build: makes the flow of a model, its parameters not yet drawn.
+        build: makes the flow of a model, its parameters not yet drawn; `flow` calls it.
         hyperparameters: its sizes.
         at_every_sample: its log-determinant costs about as much as the map and is exact, so that `vdae-*` can take it
             at each noisy point; without it the flow serves `lvdae-nice` and its own row alone.
@@ -186,3 +193,22 @@ class FlowKind:
     at_every_sample: bool = True
     reference: str = ""
     check: Callable[[tuple[int, int], Mapping[str, Any]], None] = lambda shape, sizes: None
+
+    def flow(self, problem: Problem) -> Flow:
+        """Build the flow of a model, and check that it has all that a flow has to have.
+
+        Raises:
+            UserError: `build` returns something else, or a flow whose class leaves out a method.
+        """
+        flow = self.build(problem)
+        kind = type(flow)
+        if not isinstance(flow, Flow):
+            raise UserError(f"the flow {self.title!r} builds a {kind.__name__}, which is no Flow; mend its FlowKind")
+        lacking = [name for name in dir(kind) if getattr(getattr(kind, name), "__isabstractmethod__", False)]
+        lacking += [] if hasattr(flow, "dims") else ["dims"]
+        if lacking:
+            raise UserError(
+                f"the flow {self.title!r} is incomplete: its class {kind.__name__} lacks {' and '.join(lacking)}; add "
+                "what is missing (vdae_bench.models.flows.base.Flow says what it does)"
+            )
+        return flow

@@ -154,7 +154,7 @@ class FlowEncoderMethod(Method):
 
     def encoder(self, problem: Problem) -> Flow:
         """Return the flow that the cell's options choose: that of Appendix D, unless they name another."""
-        return FLOWS[self.option(problem, "flow")].build(problem)
+        return FLOWS[self.option(problem, "flow")].flow(problem)
 
     def assemble(
         self, problem: Problem, posterior: FlowPosterior, decoder: InverseFlow | ResNetDecoder

@@ -39,7 +39,7 @@ class FlowRow(Method):
 
     def build(self, problem: Problem) -> Model:
         """Build the flow with its prior."""
-        return FlowModel(self.kind.build(problem))
+        return FlowModel(self.kind.flow(problem))
 
 
 def row_of(flow: str) -> type[FlowRow]:
