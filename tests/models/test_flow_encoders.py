@@ -16,7 +16,9 @@ from vdae_bench.errors import UserError
 from vdae_bench.models import registry
 from vdae_bench.models.flows import FLOWS
 from vdae_bench.models.flows.base import Flow, FlowKind, StandardisedFlow
+from vdae_bench.models.hyperparameters import Hyperparameter
 from vdae_bench.models.registry import Problem, get_method, load_plugin
+from vdae_bench.spec.check import load_spec
 from vdae_bench.spec.hyperparameters import Vocabulary, hyperparameters_of
 
 SERVED = {
@@ -180,6 +182,18 @@ def test_an_incomplete_flow_is_refused_when_it_is_built_by_what_it_lacks(monkeyp
     options = {} if method == "mine" else {"flow": "mine"}
     with pytest.raises(UserError, match=f"^the flow 'my flow' .*{said}"):
         get_method(method).build(Problem(1, DATA_DIM, DATA_DIM, "continuous", SMALL, options, image_shape=IMAGE_SHAPE))
+
+
+def test_a_flow_with_a_protocols_word_in_other_bounds_is_told_where_the_value_is_from(monkeypatch):
+    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+    steps = Hyperparameter("flow_steps", float, 0.5, gt=0, lt=1, meaning="size of a step")
+    monkeypatch.setitem(FLOWS, "mine", FlowKind("my flow", FLOWS["nice"].build, (steps,)))
+    spec = {"version": 1, "name": "mine", "grid": {"dataset": ["continuous-mnist"], "method": ["mine"]}}
+    spec["grid"]["latents"] = [784]
+    with pytest.raises(UserError, match="mine: the flow_sizes of protocol quick set flow_steps to 2, but input should"):
+        load_spec(spec)
+    loaded = load_spec({**spec, "hyperparameters": {"flow_steps": 0.25}})
+    assert loaded.resolved_hyperparameters(loaded.cells[0])["flow_steps"] == 0.25
 
 
 def test_no_method_of_ours_has_code_from_outside_in_its_identity():

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from vdae_bench.errors import UserError
 from vdae_bench.models.hyperparameters import defaults
 from vdae_bench.models.registry import get_method
 from vdae_bench.spec.file import Choices, Range, SearchSpec
@@ -81,7 +82,6 @@ class SweepSpec:
         """Hyper-parameters of a cell, later layers winning: defaults, protocol, spec, cell, search, command line."""
         declared = hyperparameters_of(get_method(cell.method), dict(cell.options))
         layers = (
-            self.protocol.flow_sizes,
             self.protocol.hyperparameters,
             self.hyperparameters,
             dict(cell.hyperparameters),
@@ -89,6 +89,14 @@ class SweepSpec:
             self.protocol.overrides,
         )
         values = defaults(declared.values())
+        for name in declared.keys() & self.protocol.flow_sizes.keys() - {name for layer in layers for name in layer}:
+            size = self.protocol.flow_sizes[name]
+            try:
+                values[name] = declared[name].read(size)
+            except UserError as error:  # nobody wrote it in the spec: a flow from outside has a protocol's word
+                place = f"the flow_sizes of protocol {self.protocol.name} set {name} to {size!r}"
+                remedy = f"set {name} under hyperparameters, or rename it in the flow"
+                raise UserError(f"{place}, but {error}; {remedy}") from None
         for layer in layers:
             values |= {name: declared[name].read(value) for name, value in layer.items() if name in declared}
         return values
