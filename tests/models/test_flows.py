@@ -188,6 +188,30 @@ def test_the_error_of_ffjord_falls_with_the_fourth_power_of_its_steps():
     assert errors[1] > 1e-8 and 10 < errors[0] / errors[1] < 30
 
 
+def test_ffjord_is_evaluated_in_enough_steps_however_few_it_trains_with():
+    """Its claimed determinant is that of the map, and its inverse undoes it; training keeps its own steps."""
+    flow = flow_of("ffjord", ode_steps=1)
+    with torch.no_grad():
+        for layer in flow.field.layers:
+            layer.weight.mul_(3)
+    claimed = {True: flow.forward_and_log_det(X)[1]}
+    with torch.no_grad():
+        z, claimed[False] = flow.forward_and_log_det(X)
+        jacobians = flow.push_forward(X, torch.eye(DIMS, dtype=X.dtype).expand(R, N, DIMS, DIMS))[2].mT
+        back = flow.inverse(z)
+    exact = torch.linalg.slogdet(jacobians).logabsdet
+    torch.testing.assert_close(claimed[False], exact, rtol=0, atol=1e-3)
+    torch.testing.assert_close(back, X, rtol=0, atol=1e-3)
+    assert (claimed[True] - exact).abs().max() > 1e-2
+
+
+def test_a_flows_version_is_in_the_identity_of_every_run_with_it():
+    versions = {name: get_method(name).version for name in FLOWS if name != "nice"}
+    assert versions == {"couplings": 1, "realnvp": 1, "glow": 1, "i-resnet": 1, "ffjord": 2}
+    assert get_method("lvdae-nice").code_with({"flow": "ffjord"})["flow_version"] == 2
+    assert "flow_version" not in get_method("lvdae-nice").code_with({"flow": "glow"})
+
+
 # RealNVP and Glow
 
 

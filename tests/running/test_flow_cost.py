@@ -45,3 +45,11 @@ def test_a_cell_with_a_flow_has_a_price_and_a_weight(tiny_data, method, options)
     priced = price(job)
     assert priced.train_flops > 0 and priced.evaluation_flops > 0
     assert train_bytes(job) > 5 * 4 * priced.parameters
+
+
+def test_the_price_of_ffjord_counts_the_steps_of_training_and_of_evaluation(tiny_data):
+    sizes = {"learning_rate": 1e-3, "schedule": "none", "adam_beta2": 0.9, "adam_eps": 1e-8, "flow_hidden_size": 5}
+    cell, protocol = Cell("continuous-tiny", "ffjord", 36), load_protocol("smoke")
+    one, eight = (price(Job("flows", cell, protocol, {**sizes, "ode_steps": steps})) for steps in (1, 8))
+    assert one.evaluation_flops == eight.evaluation_flops
+    assert 6 < eight.train_flops / one.train_flops <= 8

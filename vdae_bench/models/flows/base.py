@@ -185,6 +185,7 @@ class FlowKind:
             at each noisy point; without it the flow serves `lvdae-nice` and its own row alone.
         reference: a line on the flow for its row's documentation.
         check: raises `UserError` with one sentence where images of a shape cannot pass a flow of these sizes.
+        version: part of a run's identity: raise it when a change alters the numbers.
     """
 
     title: str
@@ -193,6 +194,7 @@ class FlowKind:
     at_every_sample: bool = True
     reference: str = ""
     check: Callable[[tuple[int, int], Mapping[str, Any]], None] = lambda shape, sizes: None
+    version: int = 1
 
     def flow(self, problem: Problem) -> Flow:
         """Build the flow of a model, and check that it has all that a flow has to have.

@@ -122,6 +122,11 @@ class FlowEncoderMethod(Method):
         flows = (each for kind in FLOWS.values() for each in kind.hyperparameters)
         return tuple(dict.fromkeys((*self.hyperparameters, *flows)))
 
+    def code_with(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The code's part of a run's identity: the method's, and the version of its flow once that is not the first."""
+        version = FLOWS[options.get("flow", "nice")].version
+        return super().code_with(options) | ({"flow_version": version} if version > 1 else {})
+
     def check(self, view: str, latents: int, data_dim: int, options: Mapping[str, Any]) -> None:
         """Raise `UserError` when such a cell cannot be modelled: a decoder's variance is tied or fixed, not both."""
         super().check(view, latents, data_dim, options)

@@ -45,7 +45,8 @@ class FlowRow(Method):
 def row_of(flow: str) -> type[FlowRow]:
     """The method of a flow's own row."""
     kind = FLOWS[flow]
-    declared = {"id": flow, "title": kind.title, "kind": kind, "hyperparameters": kind.hyperparameters}
+    declared = {"id": flow, "title": kind.title, "kind": kind, "version": kind.version}
+    declared |= {"hyperparameters": kind.hyperparameters}
     # Of this module: the code of a class that `type` makes is that of `abc` otherwise, and in each run's identity.
     place = {"__module__": __name__, "__doc__": f"{kind.title} on its own: {kind.reference}."}
     return type(f"{flow} row", (FlowRow,), {**declared, **place})
