@@ -268,4 +268,7 @@ def test_what_is_no_kind_of_flow_is_refused(tmp_path):
     (tmp_path / "odd.py").write_text('from vdae_bench.models.flows import FLOWS\nFLOWS["odd"] = 3\n')
     with pytest.raises(UserError, match=r"FLOWS\['odd'\] must be a FlowKind"):
         load_plugin(tmp_path / "odd.py")
-    assert "odd" not in FLOWS
+    (tmp_path / "odd.py").write_text(PLUGIN + "\n1 / 0\n")
+    with pytest.raises(UserError, match="ZeroDivisionError"):
+        load_plugin(tmp_path / "odd.py")
+    assert "odd" not in FLOWS and "affine-map" not in FLOWS

@@ -328,10 +328,19 @@ def load_plugin(path: Path) -> None:
             content = content_of(path, LARGEST_CODE)
             _loading.append(hashlib.sha256(content).hexdigest())
             exec(spec.loader.source_to_code(content, str(path)), vars(module))
+        except BaseException:
+            _take_back(before)
+            raise
         finally:
             _loading.clear()
     _admit_flows(before, _FlowFile(path.resolve(), hashlib.sha256(content).hexdigest()))
     _plugins.append(path.resolve())
+
+
+def _take_back(before: Mapping[str, FlowKind]) -> None:
+    """Restore the table of flows as it was before a plug-in."""
+    FLOWS.clear()
+    FLOWS.update(before)
 
 
 def _admit_flows(before: Mapping[str, FlowKind], file: _FlowFile) -> None:
@@ -345,8 +354,7 @@ def _admit_flows(before: Mapping[str, FlowKind], file: _FlowFile) -> None:
     ]
     odd = [name for name, kind in new.items() if not isinstance(kind, FlowKind)]
     if taken or odd or before.keys() - FLOWS.keys():
-        FLOWS.clear()
-        FLOWS.update(before)
+        _take_back(before)
     if taken:
         raise UserError(f"plugin {file.path}: the name {taken[0]!r} is already that of another flow or method")
     if odd:
