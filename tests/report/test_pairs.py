@@ -215,7 +215,7 @@ def test_the_figure_marks_a_lead_of_no_fair_pair_and_the_order_of_numbers_that_a
     }
     assert marked == {"m = 32  NLL", "m = 32  -ELBO"}
     text = "\n".join(forest.FOREST.text(subject, found))
-    assert "not comparable in m = 32  NLL: unequal learning" in text
+    assert "not comparable in m = 32 NLL: unequal learning" in text
     assert len(found.orders) == len(found.rows) and any(found.orders)
 
 
