@@ -9,6 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
+RESULTS=gpu-results
 
 pack() {
   local file folder
@@ -26,7 +27,7 @@ pack() {
 }
 
 run() {
-  local end=$((SECONDS + 60 * ${1:-15})) device=${2:-cuda} protocol=${PROTOCOL:-paper} results=gpu-results cell
+  local end=$((SECONDS + 60 * ${1:-15})) device=${2:-cuda} protocol=${PROTOCOL:-paper} cell
   if [ -d wheels ]; then
     "$PYTHON" -m venv .venv-gpu
     .venv-gpu/bin/python -m pip install --quiet --no-index --find-links wheels wheels/*.whl
@@ -37,19 +38,28 @@ run() {
   left() { echo $((end - SECONDS)); }
   keep() { "$@" 2>&1 | tee -a gpu.log || echo "failed: $*" | tee -a gpu.log; } # what comes after it still runs
 
+  within() { # SECONDS at most, and no more than is left but for a minute
+    local most=$1 free=$(($(left) > 61 ? $(left) - 60 : 1))
+    timeout "$((most < free ? most : free))" "${@:2}"
+  }
+  bring_home() {
+    tar -czf gpu-records.tar.gz --ignore-failed-read gpu.log gpu-calibration.json "$RESULTS" 2>/dev/null || true
+    echo "gpu-records.tar.gz: bring it home; records belong into results/, checkpoints among them go on anywhere"
+  }
+  trap bring_home EXIT # a loan that ends early leaves what there is, too
+  trap 'exit 143' TERM INT
+
   : >gpu.log
-  keep timeout 240 "$PYTHON" -m pytest -q -rs tests/training/test_replay.py tests/data/test_hashed_noise.py
+  keep within 240 "$PYTHON" -m pytest -q -rs tests/training/test_replay.py tests/data/test_hashed_noise.py
   # Seconds of a slice of every cell, which is what `plan --on` estimates.
-  timeout 180 "$PYTHON" -m vdae_bench plan table1 --protocol "$protocol" --device "$device" --calibrate --format json \
+  within 180 "$PYTHON" -m vdae_bench plan table1 --protocol "$protocol" --device "$device" --calibrate --format json \
     >gpu-calibration.json 2>>gpu.log || echo "no calibration" | tee -a gpu.log
   # First what a processor takes longest for; a cell that is stopped goes on from its checkpoint with the next loan.
   for cell in '*_vdae-resnet_*' '*_lvdae-nice_*' '*_nice_*' '*_lvdae_16' '*_vae_16' '*'; do
     [ "$(left)" -gt 90 ] || break
     keep "$PYTHON" -m vdae_bench reproduce table1 --protocol "$protocol" --no-search --seeds 1 --only "$cell" \
-      --device "$device" --results "$results" --reports gpu-reports --checkpoint-every 20s --time-limit "$(($(left) - 60))s"
+      --device "$device" --results "$RESULTS" --reports gpu-reports --checkpoint-every 20s --time-limit "$(($(left) - 60))s"
   done
-  tar -czf gpu-records.tar.gz --ignore-failed-read gpu.log gpu-calibration.json "$results"
-  echo "gpu-records.tar.gz: bring it home; records belong into results/, checkpoints among them go on anywhere"
 }
 
 case ${1:-} in

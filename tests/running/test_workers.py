@@ -184,3 +184,21 @@ def test_workers_lose_nothing_however_they_end_and_come_to_the_same_bits(shell):
     assert not left(results)
     for cell in ("vae", "lvdae"):
         assert f"] binary-tiny_{cell}_4" in done.stderr
+
+
+def end_at_once(threads: int) -> None:
+    os._exit(1)
+
+
+def test_workers_that_end_as_they_start_are_told_from_killed_ones(monkeypatch):
+    """As where the main program is a script without a guard, which each worker imports again."""
+    monkeypatch.setattr("vdae_bench.running.workers.begin", end_at_once)
+    heard = []
+    executor = LocalWorkers(1, 1, heard.append)
+    try:
+        with pytest.raises(EnvironmentFault, match=r"end as they start.*__name__"):
+            executor.submit(os.getpid).result(timeout=60)
+    finally:
+        executor.kill()
+        executor.shutdown()
+    assert heard == []

@@ -82,6 +82,8 @@ class LocalWorkers(Executor):
         """`threads` are each worker's; `say` hears of a worker that was replaced."""
         self._threads, self._say, self._ended = threads, say, False
         self._pools: list[ProcessPoolExecutor] = []
+        self._begun: dict[ProcessPoolExecutor, Future[int]] = {}
+        """The first call of each, which says nothing but that its process has started."""
         self._free: SimpleQueue[ProcessPoolExecutor] = SimpleQueue()
         # Pools of one process each: a pool of several ends them all when one dies.
         self._calls = ThreadPoolExecutor(count, "worker")
@@ -93,7 +95,7 @@ class LocalWorkers(Executor):
         return self._calls.submit(self._call, fn, *args, **kwargs)
 
     def _call(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        pool = self._free.get()
+        pool, any_begun = self._free.get(), False
         try:
             for _ in range(LIVES):
                 try:
@@ -101,11 +103,18 @@ class LocalWorkers(Executor):
                 except BrokenProcessPool:
                     if self._ended:
                         raise
-                    self._say("a worker process was killed; another continues from its checkpoint")
+                    any_begun |= self._begun[pool].exception() is None
+                    if any_begun:
+                        self._say("a worker process was killed; another continues from its checkpoint")
                     pool.shutdown(wait=False)
                     pool = self._start()
                     if self._ended:  # meanwhile
                         self.kill()
+            if not any_begun:
+                raise EnvironmentFault(
+                    "worker processes end as they start. Each imports the main program again, so a script has to be a "
+                    'file, and its calls below `if __name__ == "__main__":`; or use 1 worker'
+                )
             raise EnvironmentFault(
                 f"{LIVES} worker processes were killed at it; memory may be full: use 1 worker, or --replicas 1"
             )
@@ -116,7 +125,7 @@ class LocalWorkers(Executor):
         """Start a worker, which imports what it needs while this process goes on."""
         pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), begin, (self._threads,))
         with _signals_blocked():
-            pool.submit(os.getpid)
+            self._begun[pool] = pool.submit(os.getpid)
         self._pools.append(pool)
         return pool
 
