@@ -69,8 +69,9 @@ def spaces_text(page: str) -> str:
     least, most = (choose(gains, key=lambda method: float(gains[method])) for choose in (max, min))
     return (
         "\nOf the flows that Table 1 quotes at about 1 bit/dim, FFJORD models logits of pixels, and I-RESNET has other "
-        "units ([why](vdae_bench/paper/README.md#two-representations-of-the-data)). Ours, NLL on logits minus NLL on "
-        f"pixels, without upper bounds (hollow): {gains[least]} ({least}) to {gains[most]} ({most}) bits/dim.\n{figure}"
+        "units ([why](vdae_bench/paper/README.md#two-representations-of-the-data)). Our NLL on logits minus that on "
+        f"pixels is {gains[least]} ({least}) to {gains[most]} ({most}) bits/dim; upper bounds (hollow) are left out.\n"
+        f"{figure}"
     )
 
 

@@ -202,31 +202,6 @@ def test_no_method_of_ours_has_code_from_outside_in_its_identity():
         assert get_method(method).plugin_sha256 is None, method
 
 
-def test_a_flow_from_outside_is_one_file_and_one_line(tmp_path, monkeypatch):
-    """It has a row, is an encoder's option, and has every product with its Jacobian."""
-    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
-    monkeypatch.setattr(registry, "_plugins", list(registry._plugins))
-    monkeypatch.setattr(registry, "_foreign_flows", {})
-    (tmp_path / "affine.py").write_text(PLUGIN)
-    try:
-        load_plugin(tmp_path / "affine.py")
-        assert get_method("affine-map").title == "affine map" and "affine-map" in registry.method_ids()
-        get_method("vdae-coupled").check("continuous", 20, 20, {"flow": "affine-map"})
-        digest = hashlib.sha256(PLUGIN.encode()).hexdigest()
-        for method, options in (("affine-map", {}), ("vdae-coupled", {"flow": "affine-map"})):
-            assert get_method(method).code_with(options)["flow_sha256"] == digest
-        assert "flow_sha256" not in get_method("vdae-coupled").code_with({})
-        assert get_method("affine-map").plugin_sha256 is None  # its row is ours, and the flow's bytes say the rest
-        flow = encoder("lvdae-nice", "affine-map").posterior.flow
-        x, tangents = randn(2, 3, DATA_DIM, seed=1), randn(2, 3, 4, DATA_DIM, seed=2)
-        jacobians = full_jacobians(flow, x)
-        _, log_det, pushed = flow.push_forward(x, tangents)
-        torch.testing.assert_close(pushed, tangents @ jacobians.mT)
-        torch.testing.assert_close(log_det, torch.linalg.slogdet(jacobians).logabsdet)
-    finally:
-        FLOWS.pop("affine-map", None)
-
-
 @pytest.fixture
 def own_registry(monkeypatch):
     """Plug-ins of a test alone."""
@@ -237,6 +212,26 @@ def own_registry(monkeypatch):
     yield
     FLOWS.clear()
     FLOWS.update(before)
+
+
+@pytest.mark.usefixtures("own_registry")
+def test_a_flow_from_outside_is_one_file_and_one_line(tmp_path):
+    """It has a row, is an encoder's option, and has every product with its Jacobian."""
+    (tmp_path / "affine.py").write_text(PLUGIN)
+    load_plugin(tmp_path / "affine.py")
+    assert get_method("affine-map").title == "affine map" and "affine-map" in registry.method_ids()
+    get_method("vdae-coupled").check("continuous", 20, 20, {"flow": "affine-map"})
+    digest = hashlib.sha256(PLUGIN.encode()).hexdigest()
+    for method, options in (("affine-map", {}), ("vdae-coupled", {"flow": "affine-map"})):
+        assert get_method(method).code_with(options)["flow_sha256"] == digest
+    assert "flow_sha256" not in get_method("vdae-coupled").code_with({})
+    assert get_method("affine-map").plugin_sha256 is None  # its row is ours, and the flow's bytes say the rest
+    flow = encoder("lvdae-nice", "affine-map").posterior.flow
+    x, tangents = randn(2, 3, DATA_DIM, seed=1), randn(2, 3, 4, DATA_DIM, seed=2)
+    jacobians = full_jacobians(flow, x)
+    _, log_det, pushed = flow.push_forward(x, tangents)
+    torch.testing.assert_close(pushed, tangents @ jacobians.mT)
+    torch.testing.assert_close(log_det, torch.linalg.slogdet(jacobians).logabsdet)
 
 
 @pytest.mark.usefixtures("own_registry")

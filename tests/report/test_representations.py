@@ -93,7 +93,7 @@ def test_an_upper_bound_is_marked_and_the_readme_does_not_lead_with_it(store: St
     assert not nice["NLL, pixels"].startswith("≤ ") and "upper bounds (≤, hollow" in page
     assert "off the top" in page  # the VAE's 13.5 bits/dim
     said = spaces_text(page + "\n")
-    assert ": -2.250 (NICE) to -2.250 (NICE) bits/dim" in said
+    assert "is -2.250 (NICE) to -2.250 (NICE) bits/dim;" in said
     assert "](reports/quick/both-representations.svg)" in said and spaces_text("no such figure") == ""
 
 
@@ -109,4 +109,4 @@ def test_two_alphas_have_two_names_and_an_unfair_pair_has_no_difference(store: S
     page = "\n\n".join(described(pairs_of(cells_of(select(load_runs(store)))), "quick/both-representations"))
     rows = {row["method"]: row["logits - pixels"] for row in table_with(page + "\n", "logits - pixels")}
     assert rows == {"NICE": "-2.250 [-2.250, -2.250]", "NICE, alpha = 0.05": "-"}
-    assert ": -2.250 (NICE) to -2.250 (NICE) bits/dim" in spaces_text(page + "\n")
+    assert "is -2.250 (NICE) to -2.250 (NICE) bits/dim;" in spaces_text(page + "\n")

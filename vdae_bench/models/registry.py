@@ -326,14 +326,15 @@ def load_plugin(path: Path) -> None:
             # The bytes that are digested are those that run: a file can change in between, and Python's cache of
             # compiled files tells an edit within one second from none by its length alone.
             content = content_of(path, LARGEST_CODE)
-            _loading.append(hashlib.sha256(content).hexdigest())
+            sha256 = hashlib.sha256(content).hexdigest()
+            _loading.append(sha256)
             exec(spec.loader.source_to_code(content, str(path)), vars(module))
         except BaseException:
             _take_back(before)
             raise
         finally:
             _loading.clear()
-    _admit_flows(before, _FlowFile(path.resolve(), hashlib.sha256(content).hexdigest()))
+    _admit_flows(before, _FlowFile(path.resolve(), sha256))
     _plugins.append(path.resolve())
 
 

@@ -81,9 +81,8 @@ class LocalWorkers(Executor):
     def __init__(self, count: int, threads: int, say: Callable[[str], None] = lambda line: None) -> None:
         """`threads` are each worker's; `say` hears of a worker that was replaced."""
         self._threads, self._say, self._ended = threads, say, False
-        self._pools: list[ProcessPoolExecutor] = []
-        self._begun: dict[ProcessPoolExecutor, Future[int]] = {}
-        """The first call of each, which says nothing but that its process has started."""
+        self._pools: dict[ProcessPoolExecutor, Future[int]] = {}
+        """Each with its first call, which says nothing but that its process has started."""
         self._free: SimpleQueue[ProcessPoolExecutor] = SimpleQueue()
         # Pools of one process each: a pool of several ends them all when one dies.
         self._calls = ThreadPoolExecutor(count, "worker")
@@ -103,7 +102,7 @@ class LocalWorkers(Executor):
                 except BrokenProcessPool:
                     if self._ended:
                         raise
-                    any_begun |= self._begun[pool].exception() is None
+                    any_begun |= self._pools[pool].exception() is None
                     if any_begun:
                         self._say("a worker process was killed; another continues from its checkpoint")
                     pool.shutdown(wait=False)
@@ -125,21 +124,20 @@ class LocalWorkers(Executor):
         """Start a worker, which imports what it needs while this process goes on."""
         pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), begin, (self._threads,))
         with _signals_blocked():
-            self._begun[pool] = pool.submit(os.getpid)
-        self._pools.append(pool)
+            self._pools[pool] = pool.submit(os.getpid)
         return pool
 
     def kill(self) -> None:
         """End the workers at once, whatever they do."""
         self._ended = True
-        for pool in self._pools:
+        for pool in list(self._pools):
             for process in list((pool._processes or {}).values()):
                 process.kill()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the workers once their calls are over."""
         self._calls.shutdown(wait, cancel_futures=cancel_futures)
-        for pool in self._pools:
+        for pool in list(self._pools):
             pool.shutdown(wait)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Literal
@@ -312,7 +311,8 @@ class MultiScale(StandardisedFlow):
 def require_halves(shape: tuple[int, int], scales: int) -> None:
     """Raise `UserError` unless an image can be squeezed as often as there are scales."""
     rows, columns = shape
-    most = (math.gcd(rows, columns) & -math.gcd(rows, columns)).bit_length() - 1  # twos in both sides
+    sides = rows | columns
+    most = (sides & -sides).bit_length() - 1  # the lowest bit of either: how often both can be halved
     if scales > most:
         # With an odd side one scale is one too many, and fewer there cannot be.
         remedy = f"use flow_scales: {most}" if most else "use a flow without squeezing, such as nice or couplings"

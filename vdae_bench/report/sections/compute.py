@@ -58,7 +58,7 @@ MANY = 200
 UNLIKE = "unlike machines"
 SAY_UNLIKE = (
     "The runs differ in device, processor or number of threads, or some had a far busier machine (operations a second "
-    f"{UNSTEADY:g} times apart or more), so seconds are not compared."
+    f"more than {UNSTEADY:g} times apart), so seconds are not compared."
 )
 
 

@@ -36,18 +36,18 @@ class TwoSpaces:
     logits: CellRuns
 
     @property
-    def columns(self) -> tuple[tuple[str, CellRuns], ...]:
-        """Both by the names of their columns."""
-        return ("pixels", self.pixels), ("logits", self.logits)
+    def both(self) -> tuple[CellRuns, CellRuns]:
+        """The two cells, in the order of `SPACES`."""
+        return self.pixels, self.logits
 
     @property
     def unfair(self) -> str:
         """Why the two may not be compared; "" where they may."""
-        return why_unequal([self.pixels, self.logits])
+        return why_unequal(self.both)
 
     def by_seed(self) -> list[tuple[float, float]]:
         """Test NLL in bits/dim of both, for each seed that both have."""
-        return in_common(*(each.by_seed("nll", BITS_PER_DIM) for each in (self.pixels, self.logits)))
+        return in_common(*(each.by_seed("nll", BITS_PER_DIM) for each in self.both))
 
     def nll(self) -> tuple[Summary, Summary]:
         """Test NLL in bits/dim of both, over those seeds."""
@@ -97,7 +97,7 @@ def _figure(found: Sequence[TwoSpacesOf]) -> Figure:
             means = [summary.mean for summary in pair.nll()]
             look = style.marked(5)
             axes.plot(SPACES, means, label=pair.label, **look)
-            for space, mean, (_, cell) in zip(SPACES, means, pair.columns, strict=True):
+            for space, mean, cell in zip(SPACES, means, pair.both, strict=True):
                 if few_samples([cell]):
                     axes.plot([space], [mean], **{**look, "markerfacecolor": "white", "zorder": 3})
         _mark_quoted(axes, each.quoted)
@@ -138,7 +138,7 @@ def pairs_table(found: Sequence[TwoSpacesOf]) -> str:
             escape(pair.label),
             *(
                 f"{'≤ ' if few_samples([cell]) else ''}{summary.show(BITS_PER_DIM)}"
-                for (_, cell), summary in zip(pair.columns, pair.nll(), strict=True)
+                for cell, summary in zip(pair.both, pair.nll(), strict=True)
             ),
             "-" if pair.unfair else BITS_PER_DIM.show_interval(pair.difference().mean, pair.difference().interval()),
         ]
@@ -160,7 +160,7 @@ def described(found: Sequence[TwoSpacesOf], picture_path: str) -> Iterator[str]:
     )
     yield pairs_table(found)
     pairs = [(f"{each.dataset}, {pair.label}", pair) for each in found for pair in each.pairs]
-    if any(few_samples([cell]) for _, pair in pairs for _, cell in pair.columns):
+    if any(few_samples([cell]) for _, pair in pairs for cell in pair.both):
         yield (
             f"NLLs with {FEW_SAMPLES:.0f} effective samples or fewer are upper bounds (≤, hollow in the figure), and "
             "their differences are those of bounds."
