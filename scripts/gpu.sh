@@ -17,7 +17,7 @@ pack() {
   folder=$(mktemp -d)
   git clone --quiet --depth 1 "file://$PWD" "$folder/vdae-bench"
   "$PYTHON" -m pip download --quiet --dest "$folder/vdae-bench/wheels" --constraint constraints.txt \
-    ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} '.[test]'
+    ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} '.[test,bench]'
   rm -f "$folder"/vdae-bench/wheels/vdae_bench-*
   "$PYTHON" -m vdae_bench data fetch >/dev/null
   cp -r "$("$PYTHON" -m vdae_bench data path)" "$folder/vdae-bench/mnist"
@@ -51,6 +51,7 @@ run() {
 
   : >gpu.log
   keep within 240 "$PYTHON" -m pytest -q -rs tests/training/test_replay.py tests/data/test_hashed_noise.py
+  keep within 150 "$PYTHON" -m vdae_bench bench --only step --device "$device" --results "$RESULTS" --reports gpu-reports
   # Seconds of a slice of every cell, which is what `plan --on` estimates.
   within 180 "$PYTHON" -m vdae_bench plan table1 --protocol "$protocol" --device "$device" --calibrate --format json \
     >gpu-calibration.json 2>>gpu.log || echo "no calibration" | tee -a gpu.log

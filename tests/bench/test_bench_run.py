@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
+import torch
 
 from tests.support.entries import RUN, entry
 from vdae_bench.bench import data, entries
+from vdae_bench.bench.cases import declared
+from vdae_bench.bench.page import page
+from vdae_bench.bench.run import chosen, run_cases
 from vdae_bench.cli import tools
 from vdae_bench.errors import UserError
 
@@ -23,6 +27,8 @@ class MadeUp:
     name: str
     found: tuple = ()
     error: type[BaseException] | None = None
+    per: str = "call"
+    on_gpu: bool = True
 
     def run(self, setting, rounds, run):
         if self.error:
@@ -118,6 +124,37 @@ def test_only_some_cases(verb):
     assert code == 0 and [(each["name"], each["ours_seconds"]) for each in raw] == [("fast", 0.1), ("other", 3.0)]
     code, err, _ = verb(cases, "--only", "nicer")
     assert code == 2 and "nice-a" in err and "Vae-B" in err
+
+
+def test_cases_are_found_by_their_unit_and_on_a_gpu_only_those_about_it():
+    step, start, shared = MadeUp("a", per="whole step"), MadeUp("b", per="start"), MadeUp("workers", on_gpu=False)
+    cases = [step, start, shared]
+    assert chosen(cases, "STEP", True) == [step]
+    assert chosen(cases, None, True) == cases and chosen(cases, None, False) == [step, start]
+    with pytest.raises(UserError, match=r"^workers: about processors only; use --device cpu$"):
+        chosen(cases, "workers", False)
+    steps = {case.name for case in chosen(declared(), "step", False)}
+    assert {"lvdae-128", "nice", "glow", "peak", "growth-m"} <= steps and not steps & {"nll", "workers", "profile"}
+
+
+def test_a_gpu_is_named_and_has_no_targets(setting, tmp_path, monkeypatch):
+    on_gpu = replace(setting, context=replace(setting.context, device=torch.device("cuda")))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA Abacus 3 (TM)")
+    lines = []
+    cases = [MadeUp("one", (FAST,)), MadeUp("two", error=AssertionError, on_gpu=False)]
+    outcome = run_cases(cases, on_gpu, tmp_path, say=lines.append)
+    assert outcome.path == tmp_path / "bench" / "nvidia-abacus-3.json"
+    (kept,) = entries.read_entries(outcome.path)
+    assert kept.run.device == "NVIDIA Abacus 3 (TM)" and kept.target is None and kept.met is None
+    assert "target" not in "".join(lines)
+    assert "2 threads" not in page([[kept]]) and "1 thread, NVIDIA Abacus 3 (TM); torch" in page([[kept]])
+
+
+def test_a_gpu_that_is_not_there_is_one_sentence(verb):
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    code, err, raw = verb([MadeUp("one", (FAST,))], "--device", "cuda")
+    assert code == 2 and "no CUDA device" in err and raw is None
 
 
 def test_the_run_is_named(verb):

@@ -17,6 +17,8 @@ from vdae_bench.bench.timing import (
     ratio,
 )
 
+CPU = torch.device("cpu")
+
 
 class Machine:
     """A clock, and work that takes its time by it; `pace` is how slow the machine is at the moment."""
@@ -95,7 +97,7 @@ def test_flops_are_those_of_matrix_products():
 
 @pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("mixed", torch.bfloat16)])
 def test_the_peak_multiplies_in_its_precision(precision, dtype):
-    contestant = peak(precision)
+    contestant = peak(precision, CPU)
     product = contestant.work()
     assert product.dtype == dtype and contestant.flops == 2 * product.shape[0] ** 3
 
@@ -108,8 +110,8 @@ def test_peak_memory_is_of_what_stays_and_of_what_the_work_needs_for_a_moment():
         kept = torch.ones(size // 4)
         return lambda: kept + 1
 
-    held = peak_memory(prepare)
+    held = peak_memory(prepare, CPU)
     if held is None:
         pytest.skip("this system does not say how much memory a process holds")
     assert 1.9 * size < held < 2.3 * size
-    assert peak_memory(lambda: lambda: None) < 0.1 * size
+    assert peak_memory(lambda: lambda: None, CPU) < 0.1 * size

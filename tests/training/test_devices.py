@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,7 +21,13 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
+from tests.support.entries import SIZES
 from tests.support.models import SMALL, latents_of, pairs
+from vdae_bench.bench import ours, peers
+from vdae_bench.bench.data import BenchData
+from vdae_bench.bench.ours import Setting, Timed
+from vdae_bench.bench.plain import PapersWay, VmapJacrev
+from vdae_bench.bench.timing import peak
 from vdae_bench.data import noise
 from vdae_bench.data.images import Images
 from vdae_bench.data.views import ViewedImages
@@ -29,6 +36,9 @@ from vdae_bench.evaluation.classifier import Classifier, ClassifierSettings
 from vdae_bench.evaluation.likelihood import EvaluationSettings, Evaluator
 from vdae_bench.models.model import LatentVariableModel
 from vdae_bench.models.registry import Problem, get_method
+from vdae_bench.running import workbench
+from vdae_bench.running.context import RunContext
+from vdae_bench.store.records import Store
 from vdae_bench.training import adam
 from vdae_bench.training import trainer as training
 from vdae_bench.training.adam import AdamSettings
@@ -36,6 +46,7 @@ from vdae_bench.training.trainer import Trainer, TrainingSettings, keep_replicas
 
 PIXELS, SEEDS, DEVICE = 20, (0, 1), "pretended"
 ONCE = ("residual_blocks", "coupling_layers", "flow_steps", "flow_blocks", "ode_steps")
+COMPARED = ("vae", "lvdae")
 FEWER = dict.fromkeys(ONCE, 1) | dict.fromkeys(("couplings", "conditioned_couplings", "series_terms"), 2)
 """A layer that mixes devices does so the first time, and each operation here takes a hundred times as long."""
 
@@ -67,7 +78,7 @@ def indices(tensor: torch.Tensor, index: object) -> object:
 
 def number(value: object, **kind: object) -> torch.Tensor:
     """`torch.as_tensor` for the same reason."""
-    return (value if isinstance(value, torch.Tensor) else torch.zeros(())).to(**kind)
+    return torch.zeros(value.shape if isinstance(value, torch.Tensor) else ()).to(**kind)
 
 
 ALONE = "VDAE_BENCH_DEVICES_ALONE"
@@ -86,7 +97,7 @@ def test_in_a_process_of_its_own():
         check=False,
     )
     assert done.returncode == 0, done.stdout[-5000:]
-    assert done.stdout.partition(" ")[0].count(".") == len(CELLS) + 2
+    assert done.stdout.partition(" ")[0].count(".") == len(CELLS) + len(COMPARED) + 2
 
 
 @pytest.fixture
@@ -175,6 +186,23 @@ def test_a_method_stays_on_its_device_from_its_start_to_its_pictures(gpu, method
     if isinstance(model, LatentVariableModel):
         pictures.reconstructions(model, test, source)
         pictures.unit_variances(model, test, source)
+
+
+@pytest.mark.parametrize("method", COMPARED)
+def test_a_comparison_stays_on_its_device(gpu, monkeypatch, method):
+    """Of `bench`: our steps, and the same written plainly."""
+    rows = torch.zeros(40, 784, dtype=torch.uint8)
+    data = BenchData("mnist")
+    monkeypatch.setattr(BenchData, "images", Images("mnist", (28, 28), rows, rows[:20], rows[:30], ""))
+    monkeypatch.setattr(workbench, "cached_images", lambda *_: data.images)
+    monkeypatch.setattr(ours, "count_flops", lambda work: work() or 0.0)
+    setting = Setting(RunContext(Store("none"), gpu, 1), data, replace(SIZES, train_images=40), 0.0)
+    subject = Timed(method, 3)
+    contestants = [ours.gradients(setting, subject, adam=True), ours.whole_step(setting, subject)]
+    if method == "lvdae":
+        contestants += [peers.plain_lvdae(way, setting, subject) for way in (PapersWay, VmapJacrev)]
+    for each in (*contestants, peak("float32", gpu)):
+        each.work()
 
 
 def test_the_classifier_judges_on_its_device(gpu):

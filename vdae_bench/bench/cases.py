@@ -1,7 +1,7 @@
 """The comparisons and their targets: the one place where they are declared.
 
 Targets are for two CPU cores. A peer stays in float32 where ours is mixed: none has a mixed precision of
-its own on a CPU.
+its own on a CPU. On a GPU the cases run that time work of its own, without targets.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from vdae_bench.bench import ours, peers
 from vdae_bench.bench.entries import Entry, Environment
@@ -79,7 +79,15 @@ class Case(Protocol):
 
     @property
     def name(self) -> str:
-        """Name of the case, which `--only` looks for."""
+        """Name of the case, in which `--only` looks for its word."""
+
+    @property
+    def per(self) -> str:
+        """The unit of its work, whose seconds are measured; `--only` looks there, too."""
+
+    @property
+    def on_gpu(self) -> bool:
+        """True where the case says something about a GPU."""
 
     def run(self, setting: Setting, rounds: int | None, run: Environment) -> list[Entry]:
         """Measure; None chooses the number of rounds."""
@@ -93,6 +101,7 @@ class SideBySide:
     per: str
     contestants: Mapping[str, Factory]
     rows: tuple[Pairing, ...]
+    on_gpu: ClassVar[bool] = True
 
     def run(self, setting: Setting, rounds: int | None, run: Environment) -> list[Entry]:
         """Time all contestants whose library is there, and the peak of each precision, in the same rounds."""
@@ -104,8 +113,8 @@ class SideBySide:
             except peers.MissingPeer as error:
                 missing[name] = str(error)
         for precision in sorted({each.precision for each in built.values()}):
-            built[_peak_name(precision)] = peak(precision)
-        measured = interleave(built, rounds, setting.least_seconds)
+            built[_peak_name(precision)] = peak(precision, setting.context.device)
+        measured = interleave(built, rounds, setting.least_seconds, setting.clock)
         return [self._entry(row, measured, missing, run) for row in self.rows]
 
     def _entry(
@@ -155,6 +164,8 @@ class Profiles:
 
     name: str
     steps: tuple[tuple[str, Callable[[Setting], Timed]], ...]
+    per: ClassVar[str] = WHOLE
+    on_gpu: ClassVar[bool] = False
 
     def run(self, setting: Setting, rounds: int | None, run: Environment) -> list[Entry]:
         """Profile a few steps of each subject."""
@@ -167,7 +178,7 @@ class Profiles:
             ours_seconds=seconds,
             case=self.name,
             subject=title.partition(" step")[0],
-            per=WHOLE,
+            per=self.per,
             precision=subject.precision,
             profile=profile,
             run=run,
@@ -179,6 +190,8 @@ class StartUp:
     """From the command to the first step, and from cell to cell."""
 
     name: str
+    per: ClassVar[str] = "start"
+    on_gpu: ClassVar[bool] = True
 
     def run(self, setting: Setting, rounds: int | None, run: Environment) -> list[Entry]:
         """Run the command a few times."""
@@ -191,7 +204,7 @@ class StartUp:
                 target=target,
                 case=self.name,
                 subject="start-up",
-                per="start",
+                per=self.per,
                 measure="ours_seconds",
                 direction="at most",
                 ours_rounds=seconds,
@@ -206,6 +219,8 @@ class Prediction:
     """How far a run's time is from what `plan --calibrate` predicted."""
 
     name: str
+    per: ClassVar[str] = "sweep of five cells at quick sizes"
+    on_gpu: ClassVar[bool] = True
 
     def run(self, setting: Setting, rounds: int | None, run: Environment) -> list[Entry]:
         """Predict and run the same sweep a few times; the ratio is the longer over the shorter."""
@@ -224,7 +239,7 @@ class Prediction:
                 target=PREDICTION,
                 case=self.name,
                 subject="plan",
-                per="sweep of five cells at quick sizes",
+                per=self.per,
                 direction="at most",
                 ours_rounds=predicted,
                 peer_rounds=taken,

@@ -26,6 +26,8 @@ class Environment(BaseModel):
 
     machine: str
     threads: int
+    device: str = "cpu"
+    """What computed: `cpu`, or the model of the GPU."""
     platform: str
     torch: str
     python: str

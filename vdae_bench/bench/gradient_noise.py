@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -33,6 +34,8 @@ class GradientNoise:
 
     name: str
     latents: int
+    per: ClassVar[str] = "image"
+    on_gpu: ClassVar[bool] = False
 
     def run(self, setting: Setting, rounds: int | None, run: Environment) -> list[Entry]:
         """Train a little, then compare gradients on `rounds` images (24 unless given)."""
@@ -81,7 +84,7 @@ class GradientNoise:
                     ratio=worse * 2 * steps / m,
                     case=self.name,
                     subject=SUBJECT,
-                    per="image",
+                    per=self.per,
                     flops=flops,
                     peer_flops=theirs,
                     noise=Noise(

@@ -7,6 +7,7 @@ A step is measured in three lengths: `gradients` (forward and backward on a batc
 from __future__ import annotations
 
 import functools
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,8 @@ from vdae_bench.spec.check import apply_overrides
 from vdae_bench.spec.hyperparameters import hyperparameters_of
 from vdae_bench.spec.protocol import Protocol, load_protocol
 from vdae_bench.spec.sweep import Cell
+from vdae_bench.system import devices
+from vdae_bench.training.trainer import Trainer
 
 
 @functools.cache
@@ -69,14 +72,21 @@ class Setting:
     def batch(self, view: View) -> Float[Tensor, "N n"]:
         """The first training images, noise drawn once: the batch of all steps that are given one."""
         viewed = ViewedImages(self.data.images, view, self.context.device)
-        size = self.sizes.batch
-        uniform = NoiseSource((0,), self.context.device).uniform_("data", 0, torch.empty(1, size, self.data_dim))
-        return viewed.training_batch(torch.arange(size)[None], uniform)[0]
+        size, device = self.sizes.batch, self.context.device
+        uniform = torch.empty(1, size, self.data_dim, device=device)
+        NoiseSource((0,), device).uniform_("data", 0, uniform)
+        return viewed.training_batch(torch.arange(size, device=device)[None], uniform)[0]
 
     def noise(self, stream: str, dims: int) -> Float[Tensor, "N d"]:
         """Standard normal noise for that batch."""
-        out = torch.empty(1, self.sizes.batch, dims)
-        return NoiseSource((0,), self.context.device).normal_(stream, 0, out)[0]
+        device = self.context.device
+        out = torch.empty(1, self.sizes.batch, dims, device=device)
+        return NoiseSource((0,), device).normal_(stream, 0, out)[0]
+
+    def clock(self) -> float:
+        """Seconds, read when the device has done all that it was given."""
+        devices.wait(self.context.device)
+        return time.perf_counter()
 
 
 @dataclass(frozen=True)
@@ -159,10 +169,18 @@ def whole_step(setting: Setting, subject: Timed, memory: bool = False) -> Contes
     held = None
     if memory:
         two_steps()()  # so that what is loaded on first use is not taken for a replica's
-        held = peak_memory(two_steps)
+        held = peak_memory(two_steps, setting.context.device)
     trainer = subject.workbench(setting).trainer
-    flops = count_flops(trainer.train_step)
+    flops = _flops_of_a_step(trainer)
     return Contestant(trainer.train_step, precision=subject.precision, flops=flops, memory_bytes=held)
+
+
+def _flops_of_a_step(trainer: Trainer) -> float:
+    """FLOPs of a step; takes so many that those to come are as quick as the device is."""
+    flops = count_flops(trainer.train_step)
+    for _ in range(trainer.unsteady_steps):
+        trainer.train_step()
+    return flops
 
 
 def epoch(setting: Setting, subject: Timed) -> Contestant:
@@ -174,7 +192,7 @@ def epoch(setting: Setting, subject: Timed) -> Contestant:
         for _ in range(steps):
             trainer.train_step()
 
-    flops = count_flops(trainer.train_step) * steps
+    flops = _flops_of_a_step(trainer) * steps
     return Contestant(
         work, precision=subject.precision, flops=flops, warm_up=trainer.train_step, warm_up_share=1 / steps
     )

@@ -131,9 +131,11 @@ def _origin(run: Environment) -> str:
     libraries = ", ".join(f"{name} {version or 'not installed'}" for name, version in run.libraries.items())
     commit = commit_in_short(run.git_commit, run.git_dirty)
     threads = f"{run.threads} thread{'s' if run.threads > 1 else ''}"
+    gpu = "" if run.device == "cpu" else f", {escape(run.device)}"
+    versions = f"torch {run.torch}, Python {run.python}; {libraries}"
     return (
-        f"{escape(run.platform)}, {threads}; torch {run.torch}, Python {run.python}; {libraries}; data: {run.data}; "
-        f"{run.started_at}; {commit}; {code(run.command)}"
+        f"{escape(run.platform)}, {threads}{gpu}; {versions}; data: {run.data}; {run.started_at}; {commit}; "
+        f"{code(run.command)}"
     )
 
 

@@ -73,7 +73,7 @@ def plain_lvdae(build: type[PlainLVDAE], setting: Setting, subject: Timed) -> Co
     """Forward and backward of L-VDAE in plain PyTorch."""
     torch.manual_seed(0)
     sizes = setting.sizes
-    model = build(setting.data_dim, subject.latents, sizes.hidden, sizes.blocks)
+    model = build(setting.data_dim, subject.latents, sizes.hidden, sizes.blocks).to(setting.context.device)
     require_same_size(build.__name__, model, setting, subject)
     x, w = setting.batch(subject.view), setting.noise("posterior", setting.data_dim)
     first = max(1, len(x) // 4)
@@ -140,18 +140,19 @@ def pythae_epoch(setting: Setting, subject: Timed) -> Contestant:
     from pythae.trainers import BaseTrainer, BaseTrainerConfig
     from pythae.trainers.training_callbacks import CallbackHandler, TrainingCallback
 
+    on_processor = setting.context.device.type == "cpu"
     pixels = setting.data.images.train[: setting.sizes.train_images]
     x = torch.bernoulli(pixels / 255)
     with _quiet(), tempfile.TemporaryDirectory() as folder:
         config = BaseTrainerConfig(
-            output_dir=folder, per_device_train_batch_size=setting.sizes.batch, learning_rate=1e-3, no_cuda=True
+            output_dir=folder, per_device_train_batch_size=setting.sizes.batch, learning_rate=1e-3, no_cuda=on_processor
         )
         trainer = BaseTrainer(model, BaseDataset(x, torch.zeros(len(x))), training_config=config)
         trainer.prepare_training()
     trainer.callback_handler = CallbackHandler([TrainingCallback()], model=model)
 
     def one_batch() -> None:
-        inputs = next(iter(trainer.train_loader))
+        inputs = trainer._set_inputs_to_device(next(iter(trainer.train_loader)))
         trainer._optimizers_step(model(inputs))
 
     return Contestant(lambda: trainer.train_step(1), warm_up=one_batch, warm_up_share=1 / len(trainer.train_loader))
@@ -159,9 +160,9 @@ def pythae_epoch(setting: Setting, subject: Timed) -> Contestant:
 
 def pythae_nll(setting: Setting, subject: Timed) -> Contestant:
     """pythae's `get_nll`, an image after the other as it does, without the graph that it would keep."""
-    model: Any = pythae_vae(setting, subject).eval()
+    model: Any = pythae_vae(setting, subject).to(setting.context.device).eval()
     images = setting.sizes.peer_nll_images
-    x = torch.bernoulli(setting.data.images.test[:images] / 255)
+    x = torch.bernoulli(setting.data.images.test[:images] / 255).to(setting.context.device)
     samples = setting.sizes.samples
 
     @torch.no_grad()
@@ -262,6 +263,7 @@ def _logistic(z: Tensor) -> Tensor:
 def flow_update(library: Callable[[Setting, Timed], Flow], fused: bool, setting: Setting, subject: Timed) -> Contestant:
     """Forward, backward and Adam with our L2 on weight matrices; Adam fused as ours, or as torch has it by default."""
     model, loss = library(setting, subject)
+    model.to(setting.context.device)
     x = setting.batch(subject.view)
     kinds: dict[bool, list[Tensor]] = {True: [], False: []}  # whether it is a matrix
     for parameter in model.parameters():

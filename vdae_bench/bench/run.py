@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from vdae_bench.bench.ours import Setting
 from vdae_bench.errors import UserError
 from vdae_bench.store.provenance import provenance
 from vdae_bench.store.records import Store
+from vdae_bench.system import devices
 from vdae_bench.system.words import nearest
 
 
@@ -33,13 +33,15 @@ class BenchOutcome:
 def environment_of(setting: Setting, now: datetime) -> Environment:
     """Machine, libraries and command of this run."""
     origin = provenance("", setting.data.images.sha256, now, setting.context.command)
-    processor = origin["platform"].partition(", ")[2]
-    words = re.sub(r"\(r\)|\(tm\)|cpu|processor|@.*", " ", processor.lower())
+    device, threads = devices.describe(setting.context.device), setting.context.threads
+    on_processor = device == "cpu"
+    words = origin["platform"].partition(", ")[2] if on_processor else device
+    words = re.sub(r"\(r\)|\(tm\)|cpu|processor|@.*", " ", words.lower())
     slug = "-".join(re.findall(r"[a-z0-9]+", words)) or "machine"
-    threads = setting.context.threads
     return Environment(
-        machine=f"{slug}-{threads}-thread{'s' if threads > 1 else ''}",
+        machine=f"{slug}-{threads}-thread{'s' if threads > 1 else ''}" if on_processor else slug,
         threads=threads,
+        device=device,
         data=setting.data.name,
         libraries=peers.versions(),
         **{name: origin[name] for name in ("platform", "torch", "python", "started_at", "command")},
@@ -48,19 +50,22 @@ def environment_of(setting: Setting, now: datetime) -> Environment:
     )
 
 
-def chosen(cases: Sequence[Case], word: str | None) -> list[Case]:
-    """The cases whose name has a word in it; all without a word.
+def chosen(cases: Sequence[Case], word: str | None, on_processor: bool) -> list[Case]:
+    """The cases whose name or unit has a word in it; all without a word. On a GPU, those that say something about it.
 
     Raises:
         UserError: there is none.
     """
-    found = [case for case in cases if word is None or word.lower() in case.name.lower()]
+    found = [case for case in cases if word is None or word.lower() in f"{case.name}\n{case.per}".lower()]
     if not found:
         names = [case.name for case in cases]
         raise UserError(
-            f"no case has {word!r} in its name{nearest(str(word), names)}; the cases are {', '.join(names)}"
+            f"no case has {word!r} in its name or unit{nearest(str(word), names)}; the cases are {', '.join(names)}"
         )
-    return found
+    useful = [case for case in found if on_processor or case.on_gpu]
+    if not useful:
+        raise UserError(f"{', '.join(case.name for case in found)}: about processors only; use --device cpu")
+    return useful
 
 
 def run_cases(
@@ -75,10 +80,13 @@ def run_cases(
     run = environment_of(setting, datetime.now(UTC))
     outcome = BenchOutcome(Store(folder).bench / f"{run.machine}.json")
     order = [case.name for case in cases]
-    for case in chosen(cases, only):
+    on_processor = setting.context.device.type == "cpu"
+    for case in chosen(cases, only, on_processor):
         started = time.monotonic()
-        gc.collect()  # the models of the case before
+        devices.release_memory()  # the models of the case before
         found = case.run(setting, rounds, run)
+        if not on_processor:  # targets are for two cores
+            found = [entry.model_copy(update={"target": None}) for entry in found]
         entries.write_entries(outcome.path, entries.merged(entries.read_entries(outcome.path), found, order))
         outcome.skipped += [entry.skipped for entry in found if entry.skipped]
         say(f"{case.name} ({time.monotonic() - started:.0f} s)")

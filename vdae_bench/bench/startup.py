@@ -75,7 +75,8 @@ def start_up(setting: Setting, folder: Path) -> StartUpTimes:
     results = ["--results", str(folder / f"results-{time.monotonic_ns()}")]
     counting = _seconds(["-m", "vdae_bench", *words, "plan", str(spec), *results], folder)
     loading = _seconds(["-c", "import torch"], folder)
-    words += ["sweep", str(spec), "-q", "--device", "cpu", "--threads", str(setting.context.threads)]
+    context = setting.context
+    words += ["sweep", str(spec), "-q", "--device", context.device.type, "--threads", str(context.threads)]
     words += [*results, "--reports", str(folder / "reports")]
     if setting.data.folder:
         words += ["--data", str(setting.data.folder)]

@@ -147,10 +147,10 @@ def ratio(numerator: Sequence[float], denominator: Sequence[float]) -> Ratio:
     return Ratio(median(each), min(each), max(each))
 
 
-def peak(precision: Precision) -> Contestant:
+def peak(precision: Precision, device: torch.device) -> Contestant:
     """The fastest that matrix products get here: square ones of `PEAK_SIZE` in the operands' type of a precision."""
     dtype = torch.float32 if precision == "float32" else torch.bfloat16
-    a, b = (torch.randn(PEAK_SIZE, PEAK_SIZE).to(dtype) for _ in range(2))
+    a, b = (torch.randn(PEAK_SIZE, PEAK_SIZE, device=device).to(dtype) for _ in range(2))
     return Contestant(lambda: torch.mm(a, b), precision=precision, flops=2.0 * PEAK_SIZE**3)
 
 
@@ -174,11 +174,19 @@ STATUS = Path("/proc/self/status")
 CLEAR = Path("/proc/self/clear_refs")
 
 
-def peak_memory(prepare: Callable[[], Work]) -> int | None:
+def peak_memory(prepare: Callable[[], Work], device: torch.device) -> int | None:
     """Bytes that a process holds more of than before `prepare`, at the peak of the work that this returns.
 
-    What preparing needs for a moment does not count, what stays of it does. None where Linux does not say.
+    On a GPU they are those of its tensors there. What preparing needs for a moment does not count, what stays of it
+    does. None where Linux does not say.
     """
+    if device.type == "cuda":
+        gc.collect()
+        held = torch.cuda.memory_allocated(device)
+        work = prepare()
+        torch.cuda.reset_peak_memory_stats(device)
+        work()
+        return max(0, torch.cuda.max_memory_allocated(device) - held)
     try:
         before = _held()
         work = prepare()

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import ClassVar
 
 import torch
 
@@ -60,6 +61,8 @@ class Workers:
     """Groups on workers; the last row is what the scheduler adds to a group."""
 
     name: str
+    per: ClassVar[str] = "group"
+    on_gpu: ClassVar[bool] = False
 
     def run(self, setting: Setting, rounds: int | None, run: Environment) -> list[Entry]:
         """Run the sweep on each in turn, every time into a folder of its own."""
@@ -85,7 +88,7 @@ class Workers:
 
     def _entry(self, name: str, peer: str, run: Environment, **found: object) -> Entry:
         return Entry.model_validate(
-            {"name": name, "peer": peer, "case": self.name, "subject": "workers", "per": "group", "run": run, **found}
+            {"name": name, "peer": peer, "case": self.name, "subject": "workers", "per": self.per, "run": run, **found}
         )
 
 

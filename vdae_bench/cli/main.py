@@ -6,6 +6,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,12 +24,14 @@ from vdae_bench.cli.lists import list_verb
 from vdae_bench.cli.options import (
     data_option,
     dataset_argument,
+    device_option,
     format_option,
     noise_grid_option,
     plugin_option,
     reports_option,
     results_option,
     takes,
+    threads_option,
 )
 from vdae_bench.errors import VdaeBenchError
 from vdae_bench.export import LIBRARIES
@@ -304,24 +307,24 @@ def illustrate(out: Path, steps: int | None) -> None:
 @cli.command(
     short_help="Compare the speed of training with other libraries.", epilog=example("vdae-bench bench --only nice")
 )
-@click.option("--only", metavar="WORD", help="Run only cases with this word in their name, such as nice or growth.")
-@click.option("--rounds", type=click.IntRange(1), help="Measurements of each case; default: 3 to 7, as time allows.")
 @click.option(
-    "--threads",
-    type=click.IntRange(1),
-    help="Number of threads; default: OMP_NUM_THREADS, or else all processors that this process may use.",
+    "--only", metavar="WORD", help="Run only cases with this word in their name or unit, such as nice or step."
 )
+@click.option("--rounds", type=click.IntRange(1), help="Measurements of each case; default: 3 to 7, as time allows.")
+@device_option
+@threads_option
 @results_option
 @reports_option
-def bench(only: str | None, rounds: int | None, threads: int | None, results: Path, reports: Path) -> None:
+def bench(only: str | None, rounds: int | None, **machine: Any) -> None:
     """Compare the speed of our training steps with other libraries, in at most 10 minutes on two quiet cores.
 
     The verb writes results/bench/<machine>.json after every case, and reports/performance.md at the end. Install the
     other libraries with pip install -c constraints.txt '.[bench]'. If one is missing, its comparisons are skipped.
+    On a GPU the file has the GPU's name, and nothing has a target.
     """
     from vdae_bench.cli import tools as commands
 
-    commands.run_bench(only, rounds, threads, results, reports)
+    commands.run_bench(only, rounds, MachineOptions(**machine))
 
 
 @cli.command(

@@ -94,6 +94,8 @@ noise_grid_option = click.option(
     is_flag=True,
     help="Take the grid of fixed sigmas behind Figure 1 (the shipped sweep figure1).",
 )
+device_option = one_option(MachineOptions, "device")
+threads_option = one_option(MachineOptions, "threads")
 results_option = one_option(MachineOptions, "results")
 reports_option = one_option(MachineOptions, "reports")
 data_option = one_option(MachineOptions, "data")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,6 +18,7 @@ from vdae_bench.bench.ours import Setting
 from vdae_bench.bench.run import run_cases
 from vdae_bench.cli.doctor import examine
 from vdae_bench.data.fetch import verify
+from vdae_bench.running.options import MachineOptions
 from vdae_bench.system import devices
 from vdae_bench.system.redact import redacted_command
 from vdae_bench.system.words import counted
@@ -59,7 +61,7 @@ def show_health(results: Path, reports: Path, folder: Path | None, form: str) ->
     return 2 if any(each.state == "wrong" for each in findings) else 0
 
 
-def run_bench(only: str | None, rounds: int | None, threads: int | None, results: Path, reports: Path) -> None:
+def run_bench(only: str | None, rounds: int | None, machine: MachineOptions) -> None:
     """Run the performance comparisons, keep their figures and draw the page.
 
     Raises:
@@ -67,16 +69,14 @@ def run_bench(only: str | None, rounds: int | None, threads: int | None, results
     """
     from vdae_bench.bench.page import build_performance
     from vdae_bench.running.context import create_context
-    from vdae_bench.running.options import MachineOptions
 
     with TemporaryDirectory() as folder:
         data = find_data(Path(folder))
-        machine = MachineOptions("cpu", threads, results=results, data=data.folder)
         command = redacted_command(shlex.join(["vdae-bench", *sys.argv[1:]]))
-        setting = Setting(create_context(machine, command=command), data)
-        outcome = run_cases(declared(), setting, results, only, rounds)
+        setting = Setting(create_context(replace(machine, data=data.folder), command=command), data)
+        outcome = run_cases(declared(), setting, machine.results, only, rounds)
     click.echo(outcome.path)
-    click.echo(build_performance(results, reports))
+    click.echo(build_performance(machine.results, machine.reports))
     if outcome.skipped:
         reasons = "; ".join(dict.fromkeys(outcome.skipped))
         skipped = counted(len(outcome.skipped), "comparison")
