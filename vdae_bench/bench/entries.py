@@ -27,7 +27,7 @@ class Environment(BaseModel):
     machine: str
     threads: int
     device: str = "cpu"
-    """What computed: `cpu`, or the model of the GPU."""
+    """Model of the GPU that computed, or `cpu`."""
     platform: str
     torch: str
     python: str
