@@ -501,7 +501,8 @@ def _workers(entries: Sequence[Entry]) -> Iterator[str]:
     yield "### Workers on this machine"
     yield (
         "Eight groups of a sweep, through `--workers` with this machine's threads divided fairly, or with no "
-        "scheduler. The last row is what a scheduler itself costs: the group's records are there already."
+        "scheduler; and sixteen equal ones. Where the group's records are there already, only the scheduler's work is "
+        "left."
     )
     headers = ["what", "a group", "groups an hour", "beside", "a group", "groups an hour", "ratio", "lowest to highest"]
     rows = []
