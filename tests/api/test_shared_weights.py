@@ -3,12 +3,14 @@
 Of a part of the test set a record has no score, and the whole of it with the record's 5,000 samples an image takes ten
 minutes (`TrainedModel.score`; `test_evidence.py` holds it to 0.01 nats for small models). Compared here are the images
 that the model made when it had all its digits, and -ELBO of all test images with one sample each, the record's own
-first noise, within three standard errors.
+first noise, within three standard errors. `python -m tests.api.test_shared_weights [WORD]` compares the whole scores of
+all models, or of those with the word in their cell.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -55,3 +57,20 @@ def test_shared_weights_have_the_score_of_their_record(path):
     error = math.sqrt(samples) * test.neg_elbo_standard_error_nats  # with one sample an image
     again = -model.elbo(x, samples=1, seed=model.record.seed).mean().item()
     assert 0.01 < error < 0.04 and abs(again - test.neg_elbo_nats) < 3 * error
+
+
+def main(word: str = "") -> int:
+    """Print the scores of the shared weights beside those of their records; 1 where any is 0.01 nats away."""
+    far = 0
+    for path in (path for path in SHARED if word in path.parent.name):
+        model = api.load(path)
+        again = model.score()
+        for name in ("neg_elbo_nats", "nll_nats"):
+            recorded = getattr(model.record.metrics.test, name)
+            far += abs(again[name] - recorded) >= 0.01
+            print(f"{path.parent.name} {name}: {again[name]:.4f}, in the record {recorded:.4f}", flush=True)
+    return int(far > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
