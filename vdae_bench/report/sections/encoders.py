@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from vdae_bench.paper.claims import ADDITIVE, ADDITIVE_SEES_X, AFFINE, CONVOLUTIONAL, DIAGONAL, SEES_X, encoders
-from vdae_bench.report.numbers.comparable import why_unequal
+from vdae_bench.report.numbers.comparable import FEW_SAMPLES, few_samples, why_unequal
 from vdae_bench.report.numbers.compute import AXES, Contest, Course, at_equal_cost, course_of, differences
 from vdae_bench.report.numbers.statistics import CellRuns, mean_of
 from vdae_bench.report.numbers.subject import Subject
@@ -27,8 +27,9 @@ HOW = (
     "of a data set have the same decoder, prior and start, and differ only in the encoder: f(x + eps) with additive "
     "couplings (NICE), with affine ones, or with affine ones and 1 x 1 convolutions (Glow), or f(eps; x), which "
     "without couplings is mu(x) + s(x) eps. With fewer latents, a flow of the pixels cannot be the encoder, and the "
-    "rows are compared with the VAE. -ELBO - NLL is the mean KL(q || p(z given x)) if the effective samples suffice "
-    "for an NLL. The last two columns have the validation -ELBO minus that of the first row: after the same epochs, "
+    "rows are compared with the VAE. -ELBO - NLL is the mean KL(q || p(z given x)). With "
+    f"{FEW_SAMPLES:.0f} effective samples or fewer an NLL is an upper bound (≤), and that KL is at least what is shown "
+    "(≥). The last two columns have the validation -ELBO minus that of the first row: after the same epochs, "
     "and after the first row's operations (an encoder that needs fewer is taken at its end). Differences are paired "
     "by seed, with 95% intervals if there are two seeds or more; below 0 is better."
 )
@@ -72,9 +73,13 @@ def _row(contest: Contest, course: Course) -> list[str]:
     nll, neg_elbo = (ran.by_seed(score, unit) for score in ("nll", "neg_elbo"))
     effective = ran.metric("effective_sample_size")
     cost = ran.cost(lambda run: run.record.cost.train_flops)
+    bound = ("≤ ", "", "≥ ") if few_samples([ran]) else ("", "", "")
+    gap = {seed: neg_elbo[seed] - nll[seed] for seed in nll}
     shown = [
-        *(unit.show(mean_of(list(each.values())).mean) for each in (nll, neg_elbo)),
-        unit.show(mean_of([neg_elbo[seed] - nll[seed] for seed in nll]).mean),
+        *(
+            sign + unit.show(mean_of(list(of.values())).mean)
+            for sign, of in zip(bound, (nll, neg_elbo, gap), strict=True)
+        ),
         f"{effective.mean:.1f}" if effective else "-",
         flops(cost.mean) if cost else "-",
     ]
