@@ -29,7 +29,7 @@ HOW = (
     "without couplings is mu(x) + s(x) eps. With fewer latents, a flow of the pixels cannot be the encoder, and the "
     "rows are compared with the VAE. -ELBO - NLL is the mean KL(q || p(z given x)). With "
     f"{FEW_SAMPLES:.0f} effective samples or fewer an NLL is an upper bound (≤), and that KL is at least what is shown "
-    "(≥). The last two columns have the validation -ELBO minus that of the first row: after the same epochs, "
+    "(≥); they are counted by the mean of 1 / S over images, and the fewest of a row's seeds are shown. The last two columns have the validation -ELBO minus that of the first row: after the same epochs, "
     "and after the first row's operations (an encoder that needs fewer is taken at its end). Differences are paired "
     "by seed, with 95% intervals if there are two seeds or more; below 0 is better."
 )
@@ -71,7 +71,6 @@ def _figure(contests: Sequence[Contest]) -> Figure:
 def _row(contest: Contest, course: Course) -> list[str]:
     ran, unit = course.cell, contest.unit
     nll, neg_elbo = (ran.by_seed(score, unit) for score in ("nll", "neg_elbo"))
-    effective = ran.metric("effective_sample_size")
     cost = ran.cost(lambda run: run.record.cost.train_flops)
     bound = ("≤ ", "", "≥ ") if few_samples([ran]) else ("", "", "")
     gap = {seed: neg_elbo[seed] - nll[seed] for seed in nll}
@@ -80,7 +79,7 @@ def _row(contest: Contest, course: Course) -> list[str]:
             sign + unit.show(mean_of(list(of.values())).mean)
             for sign, of in zip(bound, (nll, neg_elbo, gap), strict=True)
         ),
-        f"{effective.mean:.1f}" if effective else "-",
+        f"{min(run.effective_samples for run in ran.completed):.1f}",
         flops(cost.mean) if cost else "-",
     ]
     beside = ["", ""]
