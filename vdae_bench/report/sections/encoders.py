@@ -29,9 +29,10 @@ HOW = (
     "without couplings is mu(x) + s(x) eps. With fewer latents, a flow of the pixels cannot be the encoder, and the "
     "rows are compared with the VAE. -ELBO - NLL is the mean KL(q || p(z given x)). With "
     f"{FEW_SAMPLES:.0f} effective samples or fewer an NLL is an upper bound (≤), and that KL is at least what is shown "
-    "(≥); they are counted by the mean of 1 / S over images, and the fewest of a row's seeds are shown. The last two columns have the validation -ELBO minus that of the first row: after the same epochs, "
-    "and after the first row's operations (an encoder that needs fewer is taken at its end). Differences are paired "
-    "by seed, with 95% intervals if there are two seeds or more; below 0 is better."
+    "(≥); they are counted by the mean of 1 / S over images, and the fewest of a row's seeds are shown. The last two "
+    "columns have the validation -ELBO minus that of the first row: after the same epochs, and after the first row's "
+    "operations (an encoder that needs fewer is taken at its end). Differences are paired by seed, with 95% intervals "
+    "if there are two seeds or more; below 0 is better."
 )
 
 
