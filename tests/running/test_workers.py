@@ -151,7 +151,7 @@ def left(results: Path) -> set[str]:
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_pages", "no_counts", "forked_workers")
 def test_workers_lose_nothing_however_they_end_and_come_to_the_same_bits(shell):
-    PAIR.but(protocol={"epochs": 60}).write(shell.folder)
+    PAIR.but(protocol={"epochs": 200}).write(shell.folder)
     results = shell.folder / "results"
     alone = shell.start("sweep", "tiny.yaml", "--results", "alone", "--threads", "1", "-q")
     words = ["sweep", "tiny.yaml", "--workers", "2", "--threads", "2", "--checkpoint-every", "0.1s"]
