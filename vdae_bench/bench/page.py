@@ -22,7 +22,7 @@ from vdae_bench.report.style.markdown import bullets, code, commit_in_short, esc
 from vdae_bench.store.layout import not_hidden
 from vdae_bench.store.records import Store
 from vdae_bench.system import atomic
-from vdae_bench.system.words import measured_seconds
+from vdae_bench.system.words import counted, measured_seconds
 
 PAGE = "performance"
 SUBJECTS = {"VAE": STYLES[0], "VAE NLL": STYLES[2], "L-VDAE": STYLES[1], "NICE": STYLES[5], "start-up": STYLES[6]}
@@ -130,7 +130,7 @@ def _runs(entries: Sequence[Entry]) -> list[Environment]:
 def _origin(run: Environment) -> str:
     libraries = ", ".join(f"{name} {version or 'not installed'}" for name, version in run.libraries.items())
     commit = commit_in_short(run.git_commit, run.git_dirty)
-    threads = f"{run.threads} thread{'s' if run.threads > 1 else ''}"
+    threads = counted(run.threads, "thread")
     gpu = "" if run.device == "cpu" else f", {escape(run.device)}"
     versions = f"torch {run.torch}, Python {run.python}; {libraries}"
     return (
