@@ -67,3 +67,19 @@ def test_what_git_ignores_is_every_page_for_a_browser_and_nothing_else_of_the_re
     if done.returncode == 128:
         pytest.skip("needs a clone of the repository")
     assert done.stdout.split() == ["reports/standard/index.html"]
+
+
+def test_what_a_committed_report_links_to_is_committed_too() -> None:
+    """A file that git ignores is there for whoever drew it, and missing from every clone."""
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip("needs a clone of the repository")
+    tracked = {ROOT / name for name in done.stdout.splitlines()}
+    pages = sorted(path for path in tracked if path.suffix == ".md" and path.is_relative_to(ROOT / "reports"))
+    targets = {
+        (page.parent / link).resolve()
+        for page in pages
+        for link in re.findall(r"\]\(([^)\s#]+)", page.read_text())
+        if "://" not in link
+    }
+    assert len(targets) > 200 and sorted(path for path in targets - tracked if not path.is_dir()) == []
