@@ -36,7 +36,7 @@ def test_cells_and_trials_of_one_size_are_counted_once(monkeypatch):
 
 
 @pytest.mark.parametrize(("method", "options"), CELLS, ids=str)
-def test_a_cell_with_a_flow_has_a_price_and_a_weight(tiny_data, method, options):
+def test_a_cell_with_a_flow_has_a_price_and_a_weight(tiny_data, monkeypatch, method, options):
     own = defaults(hyperparameters_of(get_method(method), options).values())
     own |= {name: value for name, value in SMALL.items() if name in own}
     latents = 4 if method == "conditioned" else 36
@@ -45,6 +45,16 @@ def test_a_cell_with_a_flow_has_a_price_and_a_weight(tiny_data, method, options)
     priced = price(job)
     assert priced.train_flops > 0 and priced.evaluation_flops > 0
     assert train_bytes(job) > 5 * 4 * priced.parameters
+    weighed = train_bytes(job)
+    monkeypatch.setattr(cost, "LARGE", 0)
+    monkeypatch.setattr(cost, "_counts", {})
+    assert train_bytes(job) == weighed
+
+
+def test_a_model_that_no_machine_holds_is_weighed_without_being_built():
+    sizes = {"hidden_size": 65536, "residual_blocks": 64}
+    job = Job("large", Cell("binary-mnist", "lvdae", 16), load_protocol("smoke"), sizes)
+    assert train_bytes(job) > 2**44
 
 
 def test_the_price_of_ffjord_counts_the_steps_of_training_and_of_evaluation(tiny_data):

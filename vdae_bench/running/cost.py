@@ -22,6 +22,8 @@ from vdae_bench.system.strict_json import digest
 from vdae_bench.training.trainer import MICRO_BATCH_ROWS
 
 TRAINING_IMAGES = 50_000
+LARGE = 2**28
+"""Bytes of parameters above which a model is weighed on tensors without data."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,17 @@ def train_bytes(job: Job) -> int:
 
     They are parameters (now, and at the lowest validation), gradients, Adam's moments, and what a step keeps for its
     backward pass. That is weighed on forward passes of a few images: it grows with images, and with those that have a
-    Jacobian. `price` would load torch's compiler, and this comes before the first step.
+    Jacobian. Most models make these passes, as tensors without data would load torch's compiler for them, and this
+    comes before the first step; a large model is never built.
     """
     key = _size_of(job)
     if key not in _counts:
         method = get_method(job.cell.method)
-        model = method.model(job.problem(1))
+        with torch.device("meta"):
+            model = method.model(job.problem(1))
         parameters = 4 * sum(parameter.numel() for parameter in model.parameters())
+        if parameters <= LARGE:
+            model = method.model(job.problem(1))
         _counts[key] = 5 * parameters + _kept_bytes(model, job) if method.trains else parameters
     return _counts[key]
 
@@ -76,14 +82,15 @@ def _kept_bytes(model: Model, job: Job) -> int:
 
 def _weigh(model: Model, job: Job, images: int, log_det_rows: int) -> int:
     """Bytes that a step on so many images keeps for its backward pass, parameters left out."""
-    x, noise = torch.zeros(1, images, job.data_dim), torch.zeros(1, images, model.training_noise_dim)
-    parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    device = next(model.parameters()).device
+    x, noise = (torch.zeros(1, images, dim, device=device) for dim in (job.data_dim, model.training_noise_dim))
+    parameters = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
     kept: dict[int, Tensor] = {}  # held until they are counted, so that no place is given away twice
 
     def keep(tensor: Tensor) -> Tensor:
         # Detached: a tensor that its own graph keeps through Python is a circle, which nothing ever frees.
         if not tensor._is_zerotensor():  # the tangent of what has none, in forward mode: no storage
-            kept[tensor.untyped_storage().data_ptr()] = tensor.detach()
+            kept[tensor.untyped_storage()._cdata] = tensor.detach()
         return tensor.detach()
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
