@@ -32,6 +32,8 @@ from vdae_bench.data.views import Split, ViewedImages
 from vdae_bench.errors import Failed, UserError
 from vdae_bench.evaluation.likelihood import SAMPLE_BLOCK, Evaluator, images_in_chunk
 from vdae_bench.evaluation.pictures import sample_batches
+from vdae_bench.models.flows import FLOWS
+from vdae_bench.models.flows.check import check_flow as _check_flow
 from vdae_bench.models.model import Model
 from vdae_bench.models.registry import get_method
 from vdae_bench.models.registry import load_plugin as _load_plugin
@@ -145,8 +147,27 @@ class Records(pd.DataFrame):
 
 
 @checks_arguments()
+def check_flow(
+    flow: str, shape: tuple[int, int] = (4, 4), sizes: Mapping[str, int | float | str] | None = None
+) -> None:
+    """Check a flow of your own beside automatic differentiation: its determinant, its inverse, its affine start.
+
+    It is drawn at random in float64, for images of `shape`; `sizes` are hyper-parameters other than their defaults.
+
+    Raises:
+        UserError: there is no such flow, or it is wrong; the sentence says what is.
+
+    Example:
+        >>> check_flow("couplings", sizes={"coupling_hidden_size": 8})
+    """
+    if flow not in FLOWS:
+        raise UserError(f"there is no flow {flow!r}{nearest(flow, FLOWS)}; the flows are {', '.join(FLOWS)}")
+    _check_flow(FLOWS[flow], shape, sizes)
+
+
+@checks_arguments()
 def load_plugin(file: Path | str) -> None:
-    """Import a Python file that registers methods or data sets, as `--plugin FILE` does.
+    """Import a Python file that registers methods, flows or data sets, as `--plugin FILE` does.
 
     Raises:
         UserError: there is no such file, or it cannot be imported.

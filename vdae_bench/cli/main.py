@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -449,4 +450,10 @@ def _in_a_sentence(error: Exception) -> tuple[str, int]:
     if isinstance(error, MemoryError):
         return "memory is full; close other programs, or use a machine with more memory", 1
     what = f"{type(error).__name__}: {error}".splitlines()[0].removesuffix(": ")
-    return f"this is a bug in vdae-bench ({what}); --debug shows where", 1
+    registry = sys.modules.get("vdae_bench.models.registry")
+    plugins: tuple[Path, ...] = registry.loaded_plugins() if registry else ()
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        if (file := Path(frame.f_code.co_filename).resolve()) in plugins:
+            return f"plugin {file.name}, line {line}: {what}; mend it (--debug shows how it came there)", 2
+    culprits = " or in the plugin ".join(["this is a bug in vdae-bench", *(file.name for file in plugins)])
+    return f"{culprits} ({what}); --debug shows where", 1

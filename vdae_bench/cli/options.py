@@ -33,7 +33,7 @@ plugin_option = click.option(
     callback=_load_plugins,
     expose_value=False,
     is_eager=True,
-    help="Python file that registers methods or data sets.",
+    help="Python file that registers methods, flows or data sets.",
 )
 format_option = click.option(
     "--format",

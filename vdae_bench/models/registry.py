@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import importlib.util
 import math
+import re
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping
@@ -310,7 +311,7 @@ def loaded_plugins() -> tuple[Path, ...]:
 
 
 def load_plugin(path: Path) -> None:
-    """Import a Python file that registers methods or data sets (`--plugin FILE`).
+    """Import a Python file that registers methods, flows or data sets (`--plugin FILE`).
 
     Raises:
         UserError: there is no such file, it cannot be imported, or a flow of it has a name that is taken.
@@ -354,8 +355,13 @@ def _admit_flows(before: Mapping[str, FlowKind], file: _FlowFile) -> None:
         or (name not in before and name in (*BUILT_IN, *_registered))
     ]
     odd = [name for name, kind in new.items() if not isinstance(kind, FlowKind)]
-    if taken or odd or before.keys() - FLOWS.keys():
+    unnamed = [name for name in new if not (isinstance(name, str) and re.fullmatch(r"[a-z][a-z0-9-]*", name))]
+    if unnamed or taken or odd or before.keys() - FLOWS.keys():
         _take_back(before)
+    if unnamed:
+        raise UserError(
+            f"plugin {file.path}: the name of a flow, {unnamed[0]!r}, must be of lower-case letters, digits and -"
+        )
     if taken:
         raise UserError(f"plugin {file.path}: the name {taken[0]!r} is already that of another flow or method")
     if odd:
@@ -377,7 +383,8 @@ def foreign(fault: str) -> Iterator[None]:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise UserError(f"{fault}: {type(error).__name__}{f': {error}' if str(error) else ''}") from error
+        kind = "" if isinstance(error, UserError) else type(error).__name__
+        raise UserError(": ".join(filter(None, (fault, kind, str(error))))) from error
 
 
 def _package_sha256(name: str) -> str:

@@ -183,6 +183,8 @@ class FlowKind:
         hyperparameters: its sizes.
         at_every_sample: its log-determinant costs about as much as the map and is exact, so that `vdae-*` can take it
             at each noisy point; without it the flow serves `lvdae-nice` and its own row alone.
+        differentiable_inverse: gradients pass its inverse, which is the decoder of `vdae-nice` and `vdae-coupled`;
+            without it the flow does not serve these two.
         reference: a line on the flow for its row's documentation.
         check: raises `UserError` with one sentence where images of a shape cannot pass a flow of these sizes.
         version: part of a run's identity: raise it when a change alters the numbers.
@@ -192,9 +194,15 @@ class FlowKind:
     build: Callable[[Problem], Flow]
     hyperparameters: tuple[Hyperparameter[Any], ...] = ()
     at_every_sample: bool = True
+    differentiable_inverse: bool = True
     reference: str = ""
     check: Callable[[tuple[int, int], Mapping[str, Any]], None] = lambda shape, sizes: None
     version: int = 1
+
+    def __post_init__(self) -> None:
+        sizes: Any = self.hyperparameters
+        if not isinstance(sizes, tuple) or not all(isinstance(each, Hyperparameter) for each in sizes):
+            raise UserError(f"the flow {self.title!r}: its hyperparameters must be a tuple of Hyperparameter values")
 
     def flow(self, problem: Problem) -> Flow:
         """Build the flow of a model, and check that it has all that a flow has to have.

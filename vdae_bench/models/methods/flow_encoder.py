@@ -110,6 +110,8 @@ class FlowEncoderMethod(Method):
     options: ClassVar[Mapping[str, Option]] = FLOW_ENCODER_OPTIONS
     flow_at_samples: ClassVar[bool] = True
     """True where the posterior takes the flow's log-determinant at every sample, not once for each image."""
+    flow_decodes: ClassVar[bool] = False
+    """True where the inverse of such a flow is the decoder, so that gradients have to pass it."""
 
     def hyperparameters_with(self, options: Mapping[str, Any]) -> tuple[Hyperparameter[Any], ...]:
         """Return the sizes of the flow that the options choose, and what there is beside NICE's."""
@@ -134,6 +136,11 @@ class FlowEncoderMethod(Method):
             raise UserError(
                 f"method {self.id} needs the determinant of its flow at every sample, which costs too much for {flow}; "
                 "use another flow, or lvdae-nice"
+            )
+        if self.flow_decodes and not FLOWS[flow := options.get("flow", "nice")].differentiable_inverse:
+            raise UserError(
+                f"method {self.id} has the inverse of its flow as decoder, and gradients do not pass that of {flow}; "
+                "use another flow, or vdae-resnet"
             )
         if options.get("decoder_variance") == "tied" and options.get("log_lambda") is not None:
             raise UserError(

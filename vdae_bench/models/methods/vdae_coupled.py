@@ -27,6 +27,7 @@ class VDAECoupled(FlowEncoderMethod):
     id = "vdae-coupled"
     title = "VDAE: coupled"
     views = ("continuous",)
+    flow_decodes = True
 
     def build(self, problem: Problem) -> Model:
         """Build one flow, which is taken both ways."""

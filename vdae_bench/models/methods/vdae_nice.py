@@ -29,6 +29,7 @@ class VDAENice(FlowEncoderMethod):
     id = "vdae-nice"
     title = "VDAE: NICE"
     views = ("continuous",)
+    flow_decodes = True
     options: ClassVar = {**FLOW_ENCODER_OPTIONS, **DECODER_OPTIONS}
 
     def build(self, problem: Problem) -> Model:
