@@ -37,6 +37,7 @@ from vdae_bench.report.numbers.runs import Run, load_runs, select
 from vdae_bench.report.numbers.statistics import CellRuns, difference_to_printed, mean_of, summarise
 from vdae_bench.report.numbers.units import NATS
 from vdae_bench.report.numbers.verdict import Finding, Verdict, below, judge_cell, judge_order, judge_row
+from vdae_bench.report.pages.claims import claims_text
 from vdae_bench.report.sections.claims import claim_row
 from vdae_bench.search.studies import studies_of
 from vdae_bench.search.winner import winner_json
@@ -466,6 +467,8 @@ def test_a_claims_row_shows_what_is_for_it_and_against_it_and_counts_the_rest() 
     said = claim_row(Judgement(claim, Verdict.NOT_COMPARABLE, "", parts))[3]
     assert [said.find(f"{label}: ") >= 0 for label, _ in parts] == [False, True, False, True, False]
     assert said.endswith(", and 3 parts more")
+    shown = claims_text([Judgement(claim, Verdict.NOT_COMPARABLE, "", parts)])
+    assert "against: " in shown and "alone: " not in shown
     # A difference is beside its bound: below zero, and yet against.
     two = (part("below", undecided, -1.5, -1.6, bound=-1.0), part("above", undecided, -0.5, -0.6, bound=-1.0), *parts)
     assert [label for label, _ in for_and_against(two)][:4] == ["strong", "against", "below", "above"]
@@ -782,6 +785,11 @@ def test_quickly_is_half_a_bit_for_each_unit_of_log_sigma(store: Store, fall: fl
             records = [made_up_record(cell, seed, PAPER, nll_nats=nats - 4 + SPREAD[seed]) for seed in range(3)]
             publish(store, "figure1", "paper", cell.slug, records)
     assert verdicts(store)["8"] is verdict
+    other = [made_up_record(cell, seed, PAPER, hyperparameters={"learning_rate": 1e-5}) for seed in range(3)]
+    publish(store, "figure1", "paper", cell.slug, other)
+    (decided, refused) = (finding for _, finding in claim_of(store, "8").parts)
+    assert refused.verdict is Verdict.NOT_COMPARABLE and refused.estimate
+    assert decided.bound == refused.bound == -1.0
 
 
 @pytest.mark.parametrize(("gap", "verdict"), [(-5.0, Verdict.REPRODUCED), (5.0, Verdict.NOT_REPRODUCED)])
