@@ -773,6 +773,9 @@ take effective samples as their mean over images
 look at the samples of the lowest cells alone
 -known.samples[cell] for cell in every]
 +known.samples[cell] for cell in chosen]
+show a claim's strongest parts on whichever side they are
+-return [part for both in itertools.zip_longest(one, other) for part in both if part]
++return measured
 
 === report/compare.py tests/report/test_results_verbs.py
 compare each score as if it were alone

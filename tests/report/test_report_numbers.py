@@ -13,6 +13,7 @@ from tests.support.markdown_tables import table_with
 from tests.support.records import made_up_record, publish, publish_table
 from vdae_bench.paper.published import load_table
 from vdae_bench.report.build import build_reports
+from vdae_bench.report.numbers.comparable import BY_MEAN
 from vdae_bench.report.numbers.runs import Run
 from vdae_bench.report.numbers.statistics import CellRuns, Summary, summarise
 from vdae_bench.spec.sweep import Cell
@@ -100,22 +101,24 @@ def test_total_cost_is_the_sum_over_all_runs_by_device(store: Store, reports: Pa
 def test_precision_of_the_estimates(store: Store, reports: Path) -> None:
     publish_table(store)
     page = build_reports(store, reports)[0].path.read_text()
-    rows = table_with(page, "effective samples")
-    assert rows[0]["effective samples"] == "40.5 (40.0 to 41.0)"
+    rows = table_with(page, BY_MEAN)
+    assert rows[0][BY_MEAN] == "40.5 (40.0 to 41.0)"
     assert (rows[0]["standard error (nats)"], rows[0]["bias (nats)"]) == ("0.050", "0.020")
-    assert [row["effective samples"] for row in rows[-2:]] == ["exact density", "exact density"]
+    assert [row[BY_MEAN] for row in rows[-2:]] == ["exact density", "exact density"]
     assert "K = 200 samples" in page
     assert "on 500 of them" in page
     assert "over 10000 test images" in page
-    assert "fewer than 10 effective samples" not in page
+    assert "10 effective samples or fewer" not in page
 
 
 def test_too_few_effective_samples_are_pointed_out(store: Store, reports: Path) -> None:
     cell = Cell("binary-mnist", "lvdae", 128)
-    publish(store, "mini", "quick", cell.slug, [made_up_record(cell, test={"effective_sample_size": 3.0})])
+    test = {"effective_sample_size": 30.0, "nll_bias_nats": 0.2475}  # 0.5 (1 / 2 - 1 / 200): 2 by the mean of 1 / S
+    publish(store, "mini", "quick", cell.slug, [made_up_record(cell, test=test)])
     page = build_reports(store, reports)[0].path.read_text()
-    assert "fewer than 10 effective samples" in page
-    assert "The rows are: L-VDAE 128." in page
+    assert "With 10 effective samples or fewer" in page
+    assert "by this rule, are: L-VDAE 128 (2.0)." in page
+    assert table_with(page, BY_MEAN)[0][BY_MEAN] == "30.0"
 
 
 def test_the_trivial_baseline_says_which_rows_it_beats(store: Store, reports: Path) -> None:

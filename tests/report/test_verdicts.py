@@ -23,12 +23,22 @@ from vdae_bench.paper.claims import ARMS, CLAIMS, DECOUPLED, LATENTS, LOG_SIGMAS
 from vdae_bench.paper.published import PrintedValue
 from vdae_bench.report.build import build_reports
 from vdae_bench.report.explain import explain
-from vdae_bench.report.numbers.claims import Judgement, claims_protocol, evidence, folder_of, judge_claims
+from vdae_bench.report.numbers.claims import (
+    Judgement,
+    claims_protocol,
+    evidence,
+    folder_of,
+    for_and_against,
+    judge_claims,
+)
 from vdae_bench.report.numbers.comparable import nll_bias, why_not_comparable, why_unequal
 from vdae_bench.report.numbers.rows import sheets_of
 from vdae_bench.report.numbers.runs import Run, load_runs, select
 from vdae_bench.report.numbers.statistics import CellRuns, difference_to_printed, mean_of, summarise
+from vdae_bench.report.numbers.units import NATS
 from vdae_bench.report.numbers.verdict import Finding, Verdict, below, judge_cell, judge_order, judge_row
+from vdae_bench.report.pages.claims import claims_text
+from vdae_bench.report.sections.claims import claim_row
 from vdae_bench.search.studies import studies_of
 from vdae_bench.search.winner import winner_json
 from vdae_bench.spec.check import find_spec, load_spec
@@ -152,6 +162,13 @@ def test_the_nll_needs_the_papers_samples_or_a_small_error(store: Store) -> None
     put(store, VAE, 87.3, few, test={"nll_standard_error_nats": 0.05, "nll_bias_nats": 0.04})
     biased = judge_cell(cell_of(store, VAE, "paper"), "nll")
     assert biased and biased.verdict is Verdict.NOT_COMPARABLE
+
+
+def test_a_short_run_whose_nll_is_a_bound_says_both(store: Store) -> None:
+    put(store, VAE, 87.3, LONG, falls=0.1, test={"effective_sample_size": 3.0})
+    nll, neg_elbo = (judge_cell(cell_of(store, VAE, LONG.name), score) for score in ("nll", "neg_elbo"))
+    assert nll and "50 epochs" in nll.reason and "3.0 effective samples" in nll.reason
+    assert neg_elbo and "50 epochs" in neg_elbo.reason and "effective" not in neg_elbo.reason
 
 
 # -- the estimate of the NLL -----------------------------------------------------------------------------------------
@@ -430,6 +447,37 @@ def put_both_tables(
             here = odd.get(f"m{m}", gap) if dataset == "binary-mnist" else gap
             put(store, Cell(dataset, "vae", m), base, protocol, falls)
             put(store, Cell(dataset, "lvdae", m), base + here, protocol, falls)
+
+
+def part(label: str, verdict: Verdict, *differences: float, bound: float = 0.0) -> tuple[str, Finding]:
+    estimate = mean_of(list(differences)) if differences else None
+    return label, Finding(verdict, NATS, estimate, "why", bound=bound)
+
+
+def test_a_claims_row_shows_what_is_for_it_and_against_it_and_counts_the_rest() -> None:
+    undecided = Verdict.NOT_COMPARABLE
+    parts = (
+        part("weak", undecided, -1.0, -3.0),
+        part("strong", undecided, -4.0, -4.1),
+        part("alone", undecided, 7.0),
+        part("against", undecided, 2.0, 2.1),
+        part("gone", Verdict.NOT_RUN),
+    )
+    (claim,) = (each for each in CLAIMS if each.id == "16")
+    said = claim_row(Judgement(claim, Verdict.NOT_COMPARABLE, "", parts))[3]
+    assert [said.find(f"{label}: ") >= 0 for label, _ in parts] == [False, True, False, True, False]
+    assert said.endswith(", and 3 parts more")
+    shown = claims_text([Judgement(claim, Verdict.NOT_COMPARABLE, "", parts)])
+    assert "against: " in shown and "alone: " not in shown
+    # A difference is beside its bound: below zero, and yet against.
+    two = (part("below", undecided, -1.5, -1.6, bound=-1.0), part("above", undecided, -0.5, -0.6, bound=-1.0), *parts)
+    assert [label for label, _ in for_and_against(two)][:4] == ["strong", "against", "below", "above"]
+    # What decides is stronger than what does not, and a part with the claim's verdict is always there.
+    decided = (part("yes", Verdict.REPRODUCED, -1.0, -1.4), *parts)
+    said = claim_row(Judgement(claim, Verdict.NOT_RUN, "", decided))[3]
+    assert said.startswith("yes: reproduced, -1.20 ") and "; against: " in said
+    assert said.endswith("; gone: why, and 3 parts more")
+    assert claim_row(Judgement(claim, Verdict.NOT_COMPARABLE, "a tally", parts[2:3]))[3].startswith("a tally; alone: ")
 
 
 def test_claims_are_judged_part_by_part(store: Store) -> None:
@@ -737,6 +785,11 @@ def test_quickly_is_half_a_bit_for_each_unit_of_log_sigma(store: Store, fall: fl
             records = [made_up_record(cell, seed, PAPER, nll_nats=nats - 4 + SPREAD[seed]) for seed in range(3)]
             publish(store, "figure1", "paper", cell.slug, records)
     assert verdicts(store)["8"] is verdict
+    other = [made_up_record(cell, seed, PAPER, hyperparameters={"learning_rate": 1e-5}) for seed in range(3)]
+    publish(store, "figure1", "paper", cell.slug, other)
+    (decided, refused) = (finding for _, finding in claim_of(store, "8").parts)
+    assert refused.verdict is Verdict.NOT_COMPARABLE and refused.estimate
+    assert decided.bound == refused.bound == -1.0
 
 
 @pytest.mark.parametrize(("gap", "verdict"), [(-5.0, Verdict.REPRODUCED), (5.0, Verdict.NOT_REPRODUCED)])

@@ -272,7 +272,7 @@ def _gain_is_divergence(pairs: Sequence[tuple[int, str, str]]) -> list[Inequalit
                 (Term(sign * 0.5, (cell,), "neg_elbo"), Term(-sign, (cell,)))
                 for sign, cell in ((1.0, encoders(dataset, m)[better]), (-1.0, encoders(dataset, m)[worse]))
             ]
-            label = f"{dataset}, m = {m}: {better} for {worse}"
+            label = f"{dataset}, m = {m}: change of KL minus half that of -ELBO, {better} for {worse}"
             both = (*terms[0], *terms[1])
             parts.append(Inequality(label, "nll", both, alike=_decoder_sizes(m), true_nll=True))
     return parts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import statistics
 from collections import Counter
@@ -26,6 +27,14 @@ from vdae_bench.system.words import counted, nearest
 SWEEPS = ("table1", "table2", "figure1", "figure2", "figure3", "figure4", "sample-arms", "section6")
 """The sweeps of claims: of several that have all cells of a part of a claim the first of these is taken."""
 
+STRONGEST = (
+    Verdict.REPRODUCED,
+    Verdict.NOT_REPRODUCED,
+    Verdict.TOO_CLOSE,
+    Verdict.NOT_COMPARABLE,
+    Verdict.NOT_RUN,
+)
+"""Verdicts on parts of a claim: evidence of the first says the most."""
 SAMPLE_UNITS = {"frechet": Unit("Fréchet distance", "", 2), "classifier_entropy": Unit("nats of entropy", "", 3)}
 
 
@@ -207,6 +216,27 @@ def judge(claim: Claim, known: Sequence[ClaimEvidence]) -> Judgement:
     assert claim.parts is not None
     parts = claim.parts()
     return _verdict(claim, [(part.label, _best(part, known, len(parts))) for part in parts])
+
+
+def for_and_against(parts: Iterable[tuple[str, Finding]]) -> list[tuple[str, Finding]]:
+    """The parts that have a number, the strongest first, those for the claim and those against it in turn."""
+    measured = sorted((part for part in parts if part[1].estimate), key=lambda part: _weakness(part[1]))
+    one = [part for part in measured if _is_for(part[1]) is _is_for(measured[0][1])]
+    other = [part for part in measured if _is_for(part[1]) is not _is_for(measured[0][1])]
+    return [part for both in itertools.zip_longest(one, other) for part in both if part]
+
+
+def _is_for(finding: Finding) -> bool:
+    return bool(finding.estimate and finding.estimate.mean < finding.bound)
+
+
+def _weakness(finding: Finding) -> tuple[int, float]:
+    """A key that puts decided findings first, then those that are many half-widths of their interval from the bound."""
+    interval = finding.estimate.interval() if finding.estimate else None
+    if finding.estimate is None or interval is None:
+        return STRONGEST.index(finding.verdict), 0.0
+    half, distance = (interval[1] - interval[0]) / 2, abs(finding.estimate.mean - finding.bound)
+    return STRONGEST.index(finding.verdict), -distance / half if half else -math.inf
 
 
 def _counted(what: str) -> Sequence[tuple[str, Finding]]:

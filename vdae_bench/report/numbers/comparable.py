@@ -46,6 +46,8 @@ WELL_BELOW = 0.25
 """The share of the gap in question that the curve, or the estimate of the NLL, may leave open."""
 FEW_SAMPLES = 10.0
 """Effective samples up to which an NLL is an upper bound and nothing more."""
+BY_MEAN, BY_INVERSE = "effective samples, mean of S", "effective samples, 1 / mean of 1 / S"
+"""Headings of the two numbers of effective samples that pages show; the second is that of the rule."""
 LEFT_AT_MOST = (1 - LAST) / LAST
 """How many times its last fall a curve, or an NLL as K is doubled, is taken to have yet to fall at most."""
 
@@ -71,14 +73,13 @@ def why_not_comparable(cells: Sequence[CellRuns], score: str, gap: float, true_n
     if overfitted := [run for run in runs if run.overfits and not run.record.metrics.test_at_best_epoch]:
         best = overfitted[0].record.metrics.validation
         return f"it overfits: validation was lowest after epoch {best.best_epoch if best else '?'}"
+    few = few_samples(cells) if score == "nll" else ""
     if length := shorter(cells):
         open_ = max(_left_open_by_curve(each) for each in cells)
         if not open_ < bar:
             state = f"leaves {unit.show(open_)} {unit.name} open" if math.isfinite(open_) else "is too short to say"
-            return f"{length}, and the validation curve {state}"
-    if score != "nll":
-        return ""
-    if few := few_samples(cells):
+            return "; ".join(filter(None, [f"{length}, and the validation curve {state}", few]))
+    if score != "nll" or few:
         return few
     estimated = [each for each in cells if not each.exact]
     as_paper = protocol.importance_samples >= paper.importance_samples and protocol.nll_images >= paper.nll_images

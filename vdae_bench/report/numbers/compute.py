@@ -36,6 +36,11 @@ SECONDS = 1
 """The axis that depends on the machine."""
 
 
+UNFINISHED = (
+    "A run of that length would have had a lower learning rate at that point, so points before the end look worse than "
+    "such a run."
+)
+"""The limits of a comparison at equal cost, said wherever one is shown."""
 UNSTEADY = 2.5
 """Times by which runs differ in operations a second where some of them had a far busier machine than others."""
 

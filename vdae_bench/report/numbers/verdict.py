@@ -49,6 +49,8 @@ class Finding:
     reason: str = ""
     source: str = ""
     """The sweep and protocol whose records were judged, where that is not plain from the place."""
+    bound: float = 0.0
+    """The value that the difference is below if it is evidence for the statement."""
 
     @property
     def evidence(self) -> str:
@@ -155,12 +157,12 @@ def judge_sum(
     estimate = mean_of([sum(each.weight * each.by_seed[seed] for each in summands) for seed in seeds])
     distance = estimate.mean - bound if gap is None else gap
     if reason := why_unequal(cells, alike) or why_not_comparable(cells, score, distance, true_nll):
-        return Finding(Verdict.NOT_COMPARABLE, unit, estimate, reason)
+        return Finding(Verdict.NOT_COMPARABLE, unit, estimate, reason, bound=bound)
     most = max(len(each.cell.completed) for each in summands)
     reasons = [f"of {most}, those that all cells have"] if len(seeds) < most else []
     reasons += ["one seed has no interval"] if len(seeds) == 1 else []
     verdict = below(estimate, bound, alternatives, choices)
-    return Finding(verdict, unit, estimate, "; ".join([*reasons, *remarks(cells)]))
+    return Finding(verdict, unit, estimate, "; ".join([*reasons, *remarks(cells)]), bound=bound)
 
 
 def judge_order(row: Row, rows: Sequence[Row], score: str) -> Finding | None:

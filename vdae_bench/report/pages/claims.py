@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vdae_bench.errors import UserError
-from vdae_bench.report.numbers.claims import Judgement
+from vdae_bench.report.numbers.claims import Judgement, for_and_against
 from vdae_bench.report.numbers.verdict import Verdict
 from vdae_bench.report.sections.claims import claims_table, in_bold
 from vdae_bench.report.style.markdown import bullets, escape, table
@@ -24,15 +24,18 @@ UNDECIDED = 3
 
 HOW = (
     "A difference is taken within each seed, because cells share the validation and test draws, and the seed fixes the "
-    "order and noise of training. The mean over seeds has a 95% Student interval. A claim of several parts is "
-    "reproduced if all parts are, and not reproduced if one part is against it (with the level shared among the "
-    "parts). If a part takes the best of several cells, all of them have to have records, and the level for "
-    "`reproduced` is shared among them. Cells are compared only if no seed diverged, under one protocol, with equal "
-    "hyper-parameters or with those that one sweep's searches chose. Samples are compared in equal numbers and by one "
-    "classifier. An NLL with ten effective samples or fewer decides nothing. Only runs as long as the paper's, in "
-    "epochs and in steps, can decide a claim, or runs whose validation curve leaves less than a quarter of the "
-    "difference open. What a curve leaves open is nine times its range over the last tenth of the learning rate spent, "
-    "as if its excess fell as one over that."
+    "order and noise of training. The mean over seeds has a 95% Student interval. A difference speaks for its part if "
+    "it is below 0, or below the bound that the fidelity notes name for the claim. The row of a claim shows the part "
+    "with the strongest evidence for it and the one with the strongest against it, or two if all are on one side: a "
+    "verdict that decides is stronger, then a difference that lies more half-widths of its interval from the bound. A "
+    "claim of several parts is reproduced if all parts are, and not reproduced if one part is against it (with the "
+    "level shared among the parts). If a part takes the best of several cells, all of them have to have records, and "
+    "the level for `reproduced` is shared among them. Cells are compared only if no seed diverged, under one protocol, "
+    "with equal hyper-parameters or with those that one sweep's searches chose. Samples are compared in equal numbers "
+    "and by one classifier. An NLL with ten effective samples or fewer decides nothing. Only runs as long as the "
+    "paper's, in epochs and in steps, can decide a claim, or runs whose validation curve leaves less than a quarter of "
+    "the difference open. What a curve leaves open is nine times its range over the last tenth of the learning rate "
+    "spent, as if its excess fell as one over that."
 )
 
 
@@ -121,7 +124,7 @@ def _lines(each: Judgement) -> Iterator[str]:
     undecided = (Verdict.NOT_RUN, Verdict.NOT_COMPARABLE)
     decided = [part for part in each.parts if part[1].verdict not in undecided]
     others = [part for part in each.parts if part[1].verdict in undecided]
-    measured = [part for part in others if part[1].estimate]
+    measured = for_and_against(others)
     reasons = Counter(finding.reason for _, finding in others if not finding.estimate)
     for label, finding in (*decided, *measured[:UNDECIDED]):
         yield f"{label}: {finding.verdict}, {finding.evidence}"

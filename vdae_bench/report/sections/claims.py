@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from vdae_bench.report.numbers.claims import Judgement
+from vdae_bench.report.numbers.claims import Judgement, for_and_against
 from vdae_bench.report.numbers.subject import Subject
 from vdae_bench.report.numbers.verdict import Verdict
 from vdae_bench.report.style.markdown import escape, link, table
 from vdae_bench.report.style.section import Section
 from vdae_bench.system.words import counted
 
-STRONGEST = (
-    Verdict.REPRODUCED,
-    Verdict.NOT_REPRODUCED,
-    Verdict.TOO_CLOSE,
-    Verdict.NOT_COMPARABLE,
-    Verdict.NOT_RUN,
-)
-"""Verdicts on parts of a claim: evidence of the first says the most."""
 MOST = 2
 """Parts of a claim that its row shows with their numbers."""
 
@@ -40,19 +32,22 @@ def in_bold(verdict: Verdict) -> str:
 
 
 def _short(each: Judgement) -> str:
-    """Why, and the parts with the strongest evidence; where none has a number, one of those that decide."""
-    deciding = [(label, finding) for label, finding in each.parts if finding.verdict is each.verdict]
-    if each.claim.count or not deciding:
+    """Why, the strongest evidence for the claim and against it, a part with its verdict, and how many parts are left.
+
+    Where no part has a number, one of those with the claim's verdict stands for them.
+    """
+    if each.claim.count or not each.parts:
         return escape(each.why)
-    measured = sorted(
-        (part for part in each.parts if part[1].estimate), key=lambda part: STRONGEST.index(part[1].verdict)
-    )
-    shown = [f"{label}: {finding.verdict}, {finding.evidence}" for label, finding in measured[:MOST]]
-    if not any(finding.verdict is each.verdict for _, finding in measured[:MOST]):
-        label, finding = deciding[0]
-        more = f", and {counted(len(deciding) - 1, 'part')} more" if len(deciding) > 1 else ""
-        shown.append(f"{label}: {finding.evidence}{more}")
-    return escape("; ".join(filter(None, [each.why, *shown])))
+    ordered = for_and_against(each.parts)
+    shown = ordered[:MOST]
+    if not any(finding.verdict is each.verdict for _, finding in shown):
+        shown += [part for part in (*ordered, *each.parts) if part[1].verdict is each.verdict][:1]
+    said = [
+        f"{label}: {f'{finding.verdict}, ' if finding.estimate else ''}{finding.evidence}" for label, finding in shown
+    ]
+    left = len(each.parts) - len(shown)
+    more = f", and {counted(left, 'part')} more" if left else ""
+    return escape("; ".join(filter(None, [each.why, *said])) + more)
 
 
 def _text(subject: Subject, judged: Sequence[Judgement]) -> Iterator[str]:

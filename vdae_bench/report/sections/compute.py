@@ -16,6 +16,7 @@ from vdae_bench.report.numbers.compute import (
     AXES,
     ESTIMATORS,
     PRICES,
+    UNFINISHED,
     UNSTEADY,
     Contest,
     Course,
@@ -47,8 +48,7 @@ LOOKS_LIKE = {"subset": "lvdae", "exact": "vdae-resnet", "projected": "vdae-nice
 """The method whose style an estimator of L-VDAE has: those of methods of m = n, beside which it is rarely drawn."""
 CAPTION = (
     "The curves show the validation -ELBO after each epoch (beta = 1), as a mean over seeds, against the cost of a "
-    "seed's training so far. A run of that length would have had a lower learning rate at that point, so points "
-    "before the end look worse than such a run. This favours the method that has finished, the VAE. Differences are "
+    f"seed's training so far. {UNFINISHED} This favours the method that has finished, the VAE. Differences are "
     "L-VDAE - VAE, paired by seed, with 95% intervals if there are two seeds or more; below 0, L-VDAE is better. "
     "Operations and seconds are those of L-VDAE over the VAE's for the same epochs. Seconds are by the clock, so they"
     " are longer if the machine had other work."

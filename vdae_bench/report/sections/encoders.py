@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from vdae_bench.paper.claims import ADDITIVE, ADDITIVE_SEES_X, AFFINE, CONVOLUTIONAL, DIAGONAL, SEES_X, encoders
-from vdae_bench.report.numbers.comparable import FEW_SAMPLES, few_samples, why_unequal
-from vdae_bench.report.numbers.compute import AXES, Contest, Course, at_equal_cost, course_of, differences
+from vdae_bench.report.numbers.comparable import BY_INVERSE, FEW_SAMPLES, few_samples, why_unequal
+from vdae_bench.report.numbers.compute import AXES, UNFINISHED, Contest, Course, at_equal_cost, course_of, differences
 from vdae_bench.report.numbers.statistics import CellRuns, mean_of
 from vdae_bench.report.numbers.subject import Subject
 from vdae_bench.report.style.figure import STYLES, canvas, drawn, fit, marks
@@ -27,12 +27,13 @@ HOW = (
     "of a data set have the same decoder, prior and start, and differ only in the encoder: f(x + eps) with additive "
     "couplings (NICE), with affine ones, or with affine ones and 1 x 1 convolutions (Glow), or f(eps; x), which "
     "without couplings is mu(x) + s(x) eps. With fewer latents, a flow of the pixels cannot be the encoder, and the "
-    "rows are compared with the VAE. -ELBO - NLL is the mean KL(q || p(z given x)). With "
-    f"{FEW_SAMPLES:.0f} effective samples or fewer an NLL is an upper bound (≤), and that KL is at least what is shown "
-    "(≥); they are counted by the mean of 1 / S over images, and the fewest of a row's seeds are shown. The last two "
-    "columns have the validation -ELBO minus that of the first row: after the same epochs, and after the first row's "
-    "operations (an encoder that needs fewer is taken at its end). Differences are paired by seed, with 95% intervals "
-    "if there are two seeds or more; below 0 is better."
+    f"rows are compared with the VAE. -ELBO - NLL is the mean KL(q || p(z given x)). With {FEW_SAMPLES:.0f} effective "
+    "samples or fewer an NLL is an upper bound (≤), and that KL is at least what is shown (≥). For this rule they are "
+    "counted as one over the mean of 1 / S over images, where S is the number of one image, and the fewest of a row's "
+    "seeds are shown. The last two columns have the validation -ELBO minus that of the first row: after the same "
+    "epochs, and after the first row's operations. An encoder that needs more operations is taken before its end "
+    f"there, and one that needs fewer at its end. {UNFINISHED} This favours the first row. Differences are paired by "
+    "seed, with 95% intervals if there are two seeds or more; below 0 is better."
 )
 
 
@@ -95,7 +96,7 @@ def _row(contest: Contest, course: Course) -> list[str]:
 def encoders_table(contests: Sequence[Contest]) -> str:
     """The encoders of each contest, the plainest first."""
     rows = [_row(contest, course) for contest in contests for course in (contest.reference, *contest.others)]
-    headers = ["data", "latents", "encoder", "NLL", "-ELBO", "-ELBO - NLL", "effective samples", "training"]
+    headers = ["data", "latents", "encoder", "NLL", "-ELBO", "-ELBO - NLL", BY_INVERSE, "training"]
     headers += ["after the same epochs", "at the first row's operations"]
     return table(headers, rows, right=[headers[1], *headers[3:]])
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from vdae_bench.data.registry import dims_of
 from vdae_bench.paper.published import load_table
-from vdae_bench.report.numbers.comparable import FEW_SAMPLES
+from vdae_bench.report.numbers.comparable import BY_MEAN, FEW_SAMPLES, few_samples
 from vdae_bench.report.numbers.rows import Row, Sheet
 from vdae_bench.report.numbers.runs import done_on
 from vdae_bench.report.numbers.subject import Subject
@@ -24,10 +24,10 @@ def _text(subject: Subject, sheets: list[Sheet]) -> Iterator[str]:
     else:
         yield from dict.fromkeys(ways.values())
     yield (
-        "Effective samples are the part of the K samples that counts, as a mean over images (with the extremes over "
-        "seeds). The standard error is that of the NLL as an estimate for this model on this test set; it says nothing "
-        "about other seeds. The bias is how much a finite K makes the NLL too high on average. Both are means over "
-        "seeds, to first order in 1/K."
+        "Effective samples S are the part of the K samples of an image that counts. The table has their mean over "
+        "images (with the extremes over seeds). The standard error is that of the NLL as an estimate for this model on "
+        "this test set; it says nothing about other seeds. The bias is how much a finite K makes the NLL too high on "
+        "average. Both are means over seeds, to first order in 1/K."
     )
     for sheet in sheets:
         if len(sheets) > 1:
@@ -36,12 +36,13 @@ def _text(subject: Subject, sheets: list[Sheet]) -> Iterator[str]:
         dims = None if sheet.unit is NATS else dims_of(sheet.dataset)
         if dims:
             yield f"0.001 bits/dim is {0.001 * dims * math.log(2):.2f} nats."
-        few = [escape(row.name) for row in sheet.rows if _has_few_samples(row)]
+        few = [f"{escape(row.name)} ({fewest:.1f})" for row in sheet.rows if (fewest := _too_few(row)) is not None]
         if few:
             yield (
-                f"With fewer than {FEW_SAMPLES:.0f} effective samples the first order is not enough: the NLL is an "
-                "upper bound, decides nothing, and may be too high by more than stated. (The number counts as one over "
-                f"the mean of its inverse over images, which a few images can spoil.) The rows are: {'; '.join(few)}."
+                f"With {FEW_SAMPLES:.0f} effective samples or fewer the first order is not enough: the NLL is an "
+                "upper bound, decides nothing, and may be too high by more than stated. This rule counts them as one "
+                "over the mean of 1 / S over images, which a few images can spoil, and not as the mean of S in the "
+                f"table. The rows, with the fewest of their seeds by this rule, are: {'; '.join(few)}."
             )
 
 
@@ -63,10 +64,11 @@ def _how(protocol: Protocol) -> str:
     )
 
 
-def _has_few_samples(row: Row) -> bool:
-    if row.ran is None or row.ran.exact:
-        return False
-    return any(run.effective_samples <= FEW_SAMPLES for run in row.ran.completed)
+def _too_few(row: Row) -> float | None:
+    """The fewest effective samples of a row's seeds, by the rule for upper bounds, if they are too few; else None."""
+    if row.ran is None or not few_samples([row.ran]):
+        return None
+    return min(run.effective_samples for run in row.ran.completed)
 
 
 def precision_table(sheet: Sheet) -> str:
@@ -83,7 +85,7 @@ def precision_table(sheet: Sheet) -> str:
         else:
             extremes = f" ({effective.lowest:.1f} to {effective.highest:.1f})" if effective.count > 1 else ""
             body.append([*name, f"{effective.mean:.1f}{extremes}", f"{error.mean:.3f}", f"{bias.mean:.3f}"])
-    headers = ["latents", "method", "effective samples", "standard error (nats)", "bias (nats)"]
+    headers = ["latents", "method", BY_MEAN, "standard error (nats)", "bias (nats)"]
     return table(headers, body, right=["latents", *headers[3:]])
 
 
