@@ -102,7 +102,7 @@ SPACE = {
     ),
     "alpha": Option(
         1e-6,
-        meaning="alpha of the space logit; its bounds keep alpha and the spread of the logits above float32's rounding",
+        meaning="alpha of the space logit; its bounds keep logits finite, and apart by more than float32's rounding",
         bounds=(1e-9, 0.49),
         continuous_only=True,
         only_with=("space", ("logit",)),
