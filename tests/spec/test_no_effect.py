@@ -124,6 +124,16 @@ def foreign(monkeypatch):
     return Foreign
 
 
+@pytest.mark.parametrize("at_samples", [True, False])
+def test_a_method_from_outside_on_a_flow_takes_the_flows_that_can_serve_it(at_samples):
+    class Mine(get_method("vdae-resnet").__class__):
+        id = "mine"
+        flow_at_samples = at_samples
+
+    assert ("ffjord" in Mine.options["flow"].choices) is not at_samples
+    Mine().check_option("flow", "glow", "continuous")
+
+
 def test_a_method_from_outside_needs_no_declaration(tmp_path, foreign):
     path = tmp_path / "foreign.yaml"
     path.write_text(
@@ -213,24 +223,26 @@ def test_images_that_no_size_could_serve_are_blamed_on_the_cell(tmp_path, monkey
 
 
 MISSPELT = {
-    "flow_stepz": "flow_sizes: no flow has a size 'flow_stepz' (did you mean 'flow_steps'?)",
-    "hidden_size": "flow_sizes: no flow has a size 'hidden_size'; put it under hyperparameters",
-    "zzz": "flow_sizes: no flow has a size 'zzz'; the sizes are couplings, ",
+    ("flow_stepz", 3): "flow_sizes: no flow has a size 'flow_stepz' (did you mean 'flow_steps'?)",
+    ("hidden_size", 3): "flow_sizes: no flow has a size 'hidden_size'; put it under hyperparameters",
+    ("zzz", 3): "flow_sizes: no flow has a size 'zzz'; the sizes are couplings, ",
+    ("flow_steps", 0): "flow_sizes: flow_steps: input should be greater than or equal to 1, not 0",
 }
 
 
-@pytest.mark.parametrize("name", MISSPELT)
-def test_a_name_that_is_no_size_of_a_flow_is_refused_in_flow_sizes(tmp_path, name):
-    sizes = f"\n  base: smoke\n  flow_sizes:\n    flow_scales: 1\n    {name}: 3"
+@pytest.mark.parametrize(("name", "value"), MISSPELT)
+def test_what_is_no_size_of_a_flow_is_refused_in_flow_sizes(tmp_path, name, value):
+    sizes = f"\n  base: smoke\n  flow_sizes:\n    flow_scales: 1\n    {name}: {value}"
+    expected = MISSPELT[name, value]
     path = written(tmp_path, GLOW, protocol=sizes)
     (said,) = refused(path)
-    assert said.startswith(f"line 7: {MISSPELT[name]}")
+    assert said.startswith(f"line 7: {expected}")
     path = written(tmp_path, GLOW)
-    (said,) = refused(path, overrides={"flow_sizes": {name: 3}})
-    assert said.startswith(MISSPELT[name])
-    (tmp_path / "mine.yaml").write_text(f"base: smoke\nflow_sizes:\n  {name}: 3\n")
+    (said,) = refused(path, overrides={"flow_sizes": {name: value}})
+    assert said.startswith(expected)
+    (tmp_path / "mine.yaml").write_text(f"base: smoke\nflow_sizes:\n  {name}: {value}\n")
     (said,) = refused(path, protocol=str(tmp_path / "mine.yaml"))
-    assert f"mine.yaml, line 3: {MISSPELT[name]}" in said
+    assert f"mine.yaml, line 3: {expected}" in said
 
 
 @pytest.mark.parametrize(("flow", "meant"), [("Glow", "glow"), ("real-nvp", "realnvp"), ("NICE", "nice")])

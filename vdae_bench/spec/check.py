@@ -416,10 +416,14 @@ def faults_in_protocol(protocol: Protocol, word: Any, vocabulary: Vocabulary) ->
 
 
 def _faults_of_flow_sizes(sizes: Any) -> Iterator[tuple[str, str]]:
-    """(name, sentence) for each name in `flow_sizes` that is no hyper-parameter of a flow."""
-    known = list(dict.fromkeys(each.name for kind in FLOWS.values() for each in kind.hyperparameters))
-    for name in sizes if isinstance(sizes, Mapping) else ():
-        if name not in known:
+    """(name, sentence) for each name in `flow_sizes` that is no hyper-parameter of a flow, or has no flow's value."""
+    declared = [each for kind in FLOWS.values() for each in kind.hyperparameters]
+    known = list(dict.fromkeys(each.name for each in declared))
+    for name, value in _mapping(sizes).items():
+        faults = [each.fault(value) for each in declared if each.name == name]
+        if faults and all(faults):
+            yield name, f"flow_sizes: {name}: {faults[0]}"
+        elif not faults:
             elsewhere = "; put it under hyperparameters" if Vocabulary().find(name) else ""
             hint = elsewhere or nearest(name, known) or f"; the sizes are {', '.join(known)}"
             yield name, f"flow_sizes: no flow has a size {name!r}{hint}"

@@ -48,7 +48,8 @@ AT_EVERY_SAMPLE = FlowWords(lambda kind: kind.at_every_sample)
 """The flows whose determinant a posterior can take at every sample."""
 OF_COUPLINGS = FlowWords(lambda kind: set(NICE_HYPERPARAMETERS) <= set(kind.hyperparameters))
 """The flows that `couplings_of` builds, which reads `hidden_init`."""
-FLOW = Option("nice", AT_EVERY_SAMPLE, meaning="flow of the encoder; its sizes are the flow's own hyper-parameters")
+FLOW = Option("nice", FLOWS.keys(), meaning="flow of the encoder; its sizes are the flow's own hyper-parameters")
+FLOW_AT_SAMPLES = replace(FLOW, choices=AT_EVERY_SAMPLE)
 FLOW_ENCODER_OPTIONS = {
     "flow": FLOW,
     "log_sigma": Option(
@@ -143,10 +144,10 @@ class FlowEncoderMethod(Method):
     """True where the posterior takes the flow's log-determinant at every sample, not once for each image."""
 
     def __init_subclass__(cls) -> None:
-        """Offer a method every flow where it does not take the determinant at every sample."""
+        """Offer a method the flows that can serve it; an option `flow` of its own stays as it is."""
         super().__init_subclass__()
-        if not cls.flow_at_samples and cls.options.get("flow") == FLOW:
-            cls.options = {**cls.options, "flow": replace(FLOW, choices=FLOWS.keys())}
+        if cls.options.get("flow") in (FLOW, FLOW_AT_SAMPLES):
+            cls.options = {**cls.options, "flow": FLOW_AT_SAMPLES if cls.flow_at_samples else FLOW}
 
     def hyperparameters_with(self, options: Mapping[str, Any]) -> tuple[Hyperparameter[Any], ...]:
         """Return the sizes of the flow that the options choose, and what there is beside NICE's."""
