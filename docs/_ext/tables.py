@@ -20,7 +20,7 @@ from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
 
-from vdae_bench.cli.lists import LISTINGS, NOT_IN_TABLE
+from vdae_bench.cli.lists import LISTINGS, row_of_table
 from vdae_bench.models.methods.flow_row import FlowRow
 from vdae_bench.models.registry import Method, known_methods
 from vdae_bench.spec.file import SpecFile
@@ -28,7 +28,19 @@ from vdae_bench.spec.hyperparameters import OPTIMISER_NAMES
 from vdae_bench.store.records import Record
 
 Row = dict[str, Any]
-CODE = {"name", "default", "allowed", "methods", "sweep", "hyperparameters", "options", "field", "type", "protocol"}
+CODE = {
+    "name",
+    "default",
+    "allowed",
+    "methods",
+    "only_with",
+    "sweep",
+    "hyperparameters",
+    "options",
+    "field",
+    "type",
+    "protocol",
+}
 """Columns whose words are typed as they stand."""
 
 
@@ -39,10 +51,7 @@ class Listing(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return the table."""
-        rows = [
-            {key: value for key, value in row.items() if key not in NOT_IN_TABLE}
-            for row in LISTINGS[self.arguments[0]]()
-        ]
+        rows = list(map(row_of_table, LISTINGS[self.arguments[0]]()))
         trained = [method.id for method in known_methods() if method.trains]
         for row in rows:
             if row.get("methods") == trained:
@@ -70,12 +79,18 @@ def _method(method: Method, listed: dict[str, list[Row]]) -> Iterator[str]:
         yield place.__doc__ or ""
     for kind, rows in listed.items():
         own = [
-            {key: row[key] for key in ("name", "default", "allowed", "meaning")}
-            for row in rows
+            {key: row[key] for key in ("name", "default", "allowed", "meaning", "only_with")}
+            for row in (_of_method(each, method.id) for each in rows)
             if method.id in row["methods"] and row["name"] not in OPTIMISER_NAMES
         ]
         if own:
             yield f"{kind.replace('parameters', '-parameters').capitalize()}:\n\n{table(own)}"
+
+
+def _of_method(row: Row, method: str) -> Row:
+    """A row with the conditions of one method alone."""
+    own = [{**each, "methods": row["methods"]} for each in row["only_with"] if method in each["methods"]]
+    return row_of_table({**row, "only_with": own})
 
 
 class Schema(SphinxDirective):

@@ -11,9 +11,15 @@ import time
 
 import pytest
 
+from tests.support.records import made_up_record
 from tests.support.runs import numbers
 from tests.support.shell import block, call
 from tests.support.specs import LONG, TINY, Spec
+from vdae_bench.cli.run import raise_if_failed
+from vdae_bench.errors import Failed
+from vdae_bench.running.execute import Outcome
+from vdae_bench.running.plan import GroupLimit, Plan
+from vdae_bench.spec.sweep import Cell
 
 
 def test_help_is_quick_and_imports_no_torch():
@@ -103,6 +109,18 @@ def test_the_spec_of_the_pages_is_valid(tmp_path, monkeypatch, capsys):
     (tmp_path / "mine.yaml").write_text(block("yaml", "`exclude` leaves cells out"))
     code, out = call(monkeypatch, capsys, "validate", str(tmp_path / "mine.yaml"))
     assert code == 0 and "5 cells, 3 seeds" in out
+
+
+@pytest.mark.parametrize(
+    "options",
+    [(), (("flow", "couplings"),), (("flow", "glow"),), (("decoder_blocks", 5), ("log_sigma", -2.5))],
+)
+def test_the_last_lines_name_the_whole_cell_of_a_run_that_diverged(options):
+    cell = Cell("continuous-mnist", "vdae-resnet", 784, options)
+    lost = made_up_record(cell, 3, diverged=True)
+    with pytest.raises(Failed) as caught:
+        raise_if_failed(Outcome([lost]), Plan((), (), GroupLimit()))
+    assert str(caught.value).splitlines()[1:] == [f"  {cell.slug} seed 3: {'; '.join(lost.flags)}"]
 
 
 BAD = {

@@ -189,6 +189,7 @@ def test_from_the_command_line_to_the_page(plugin, tiny_data, tmp_path, monkeypa
         "default": 1,
         "meaning": "factor on the KL | in training",
         "methods": ["tempered-vae"],
+        "only_with": [],
     }
     plan = ("plan", "tempered.yaml", "--set", "temperature=0.5", "--format", "json")
     code, out = call(monkeypatch, capsys, *words, *plan)

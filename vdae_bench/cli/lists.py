@@ -42,7 +42,7 @@ def _methods() -> Iterator[Listed]:
             "name": method.id,
             "title": method.title,
             "data": list(method.views),
-            "hyperparameters": [each.name for each in method.hyperparameters],
+            "hyperparameters": [each.name for each in _own_of(method)],
             "options": list(method.options),
         }
 
@@ -84,15 +84,20 @@ def _options() -> Iterator[Listed]:
             "continuous_only": option.continuous_only,
             "meaning": option.meaning,
             "methods": ids,
+            "only_with": [_condition(option.only_with, ids)] if option.only_with else [],
         }
 
 
 def _hyperparameters() -> Iterator[Listed]:
-    from vdae_bench.models.registry import known_methods
-    from vdae_bench.spec.hyperparameters import hyperparameters_of
+    from vdae_bench.models.registry import get_method, known_methods
+    from vdae_bench.spec.hyperparameters import OPTIMISER
 
     trained = [method for method in known_methods() if method.trains]
-    for each, ids in _who((method, each) for method in trained for each in hyperparameters_of(method).values()):
+    for each, ids in _who((method, each) for method in trained for each in (*OPTIMISER, *_own_of(method))):
+        needed: dict[tuple[str, tuple[Any, ...]], list[str]] = {}
+        for method in ids:
+            if condition := get_method(method).needed_for(each.name):
+                needed.setdefault((condition[0], tuple(condition[1])), []).append(method)
         yield {
             "name": each.name,
             "type": each.kind.__name__,
@@ -102,7 +107,17 @@ def _hyperparameters() -> Iterator[Listed]:
             "default": each.default,
             "meaning": each.meaning,
             "methods": ids,
+            "only_with": [_condition(condition, methods) for condition, methods in needed.items()],
         }
+
+
+def _own_of(method: Method) -> list[Any]:
+    """The hyper-parameters that a cell of a method can have, those with some of its options alone too."""
+    from vdae_bench.spec.hyperparameters import OPTIMISER, hyperparameters_of
+
+    always = [each for each in hyperparameters_of(method).values() if each not in OPTIMISER]
+    others = (each for each in method.possible_hyperparameters if method.needed_for(each.name))
+    return list(dict.fromkeys((*always, *others)))
 
 
 def _who(declared: Iterable[tuple[Method, Any]]) -> Iterable[tuple[Any, list[str]]]:
@@ -111,6 +126,11 @@ def _who(declared: Iterable[tuple[Method, Any]]) -> Iterable[tuple[Any, list[str
     for method, each in declared:
         found.setdefault(each, []).append(method.id)
     return found.items()
+
+
+def _condition(needed: tuple[str, Iterable[Any]], methods: list[str]) -> Listed:
+    """The option and its values without which these methods do not have something."""
+    return {"option": needed[0], "values": list(needed[1]), "methods": methods}
 
 
 LISTINGS: dict[str, Callable[[], Iterator[Listed]]] = {
@@ -125,11 +145,25 @@ NOT_IN_TABLE = ("bounds", "choices")
 """Fields for programs alone; the table has both as `allowed`."""
 
 
+def row_of_table(row: Listed) -> Listed:
+    """A row as tables have it: without the fields for programs, and conditions in words."""
+    shown = {key: value for key, value in row.items() if key not in NOT_IN_TABLE}
+    if "only_with" in row:
+        shown["only_with"] = "; ".join(_words_of(each, row["methods"]) for each in row["only_with"])
+    return shown
+
+
+def _words_of(condition: Listed, methods: list[str]) -> str:
+    values = " or ".join(map(_word, condition["values"]))
+    whom = "" if condition["methods"] == methods else f" for {', '.join(condition['methods'])}"
+    return f"{condition['option']}: {values}{whom}"
+
+
 def table_of(rows: Iterable[Listed]) -> str:
     """The rows as a table for people, each value as a spec writes it."""
     from tabulate import tabulate
 
-    shown = [{key: _word(value) for key, value in row.items() if key not in NOT_IN_TABLE} for row in rows]
+    shown = [{key: _word(value) for key, value in row.items()} for row in map(row_of_table, rows)]
     return tabulate(shown, headers="keys", disable_numparse=True, maxcolwidths=WIDEST)
 
 

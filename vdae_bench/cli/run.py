@@ -117,9 +117,7 @@ def raise_if_failed(outcome: Outcome, planned: Plan) -> None:
     """Exit code 1 with a list when runs failed or diverged, now or before."""
     lines = outcome.failed_lines
     lines += [
-        f"{record.cell.dataset}_{record.cell.method}_{record.cell.latents} seed {record.seed}: "
-        f"{'; '.join(record.flags)}"
-        for record in outcome.diverged
+        f"{record.cell.as_cell().slug} seed {record.seed}: {'; '.join(record.flags)}" for record in outcome.diverged
     ]
     lines += [
         f"{each.job.cell.slug} seed {seed}: diverged (recorded before)"

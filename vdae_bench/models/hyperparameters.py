@@ -89,6 +89,14 @@ class Hyperparameter(Generic[T]):
             said = error.errors()[0]["msg"]
             raise UserError(f"{said[0].lower()}{said[1:]}, not {value!r}") from None
 
+    def fault(self, value: Any) -> str:
+        """Return what is wrong with a value; "" where nothing is."""
+        try:
+            self.read(value)
+        except UserError as error:
+            return str(error)
+        return ""
+
     def of(self, values: Mapping[str, Any]) -> T:
         """Return this hyper-parameter's value among those that a cell trains with.
 

@@ -68,6 +68,8 @@ class Option:
     """True where cells that differ in nothing else can train side by side as replicas of one model."""
     continuous_only: bool = False
     """True for an option about a Gaussian p(x|z), which binary data does not have."""
+    only_with: tuple[str, Collection[Any]] | None = field(default=None, hash=False)
+    """Another option of the method and its values without which this one changes nothing; None: it always counts."""
 
     @property
     def allowed(self) -> str:
@@ -82,7 +84,8 @@ class Option:
         written = "null" if value is None else repr(value)
         if self.choices is not None:
             if not any(value == each and isinstance(value, bool) == isinstance(each, bool) for each in self.choices):
-                raise UserError(f"option {name} is {written}; use one of {self.allowed}")
+                hint = nearest(value, filter(None, self.choices)) if isinstance(value, str) else ""
+                raise UserError(f"option {name} is {written}; use one of {self.allowed}{hint}")
         elif value is None and self.default is None:
             return
         elif isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
@@ -98,8 +101,13 @@ SPACE = {
         meaning="what is modelled: pixels, or logit(alpha + (1 - 2 alpha) x) with linear decoders; scored as pixels",
         continuous_only=True,
     ),
-    # Within these bounds float32 tells alpha from 0, and the logits span more than float32's rounding moves them.
-    "alpha": Option(1e-6, meaning="alpha of the space logit", bounds=(1e-9, 0.49), continuous_only=True),
+    "alpha": Option(
+        1e-6,
+        meaning="alpha of the space logit; its bounds keep logits finite, and apart by more than float32's rounding",
+        bounds=(1e-9, 0.49),
+        continuous_only=True,
+        only_with=("space", ("logit",)),
+    ),
 }
 """Options of every method of continuous data."""
 PRECISION = {
@@ -156,8 +164,8 @@ class Method(ABC):
         self.check_view(view)
         for name, value in options.items():
             self.check_option(name, value, view)
-        if "alpha" in options and options.get("space") != "logit":
-            raise UserError("option alpha needs space: logit; leave alpha out, or set space to logit")
+        for _, sentence in self.option_faults(latents, data_dim, options):
+            raise UserError(sentence)
         self.check_latents(latents, data_dim)
 
     def check_view(self, view: str) -> None:
@@ -174,6 +182,27 @@ class Method(ABC):
         if self.options[name].continuous_only and view == "binary" and value != self.options[name].default:
             raise UserError(f"option {name} is for continuous data; leave it out for {view} data")
 
+    def option_faults(
+        self, latents: int, data_dim: int, options: Mapping[str, Any], settings: Mapping[str, Any] | None = None
+    ) -> Iterator[tuple[str, str]]:
+        """Yield (option, sentence) for each option as written that has no effect beside the others (`only_with`).
+
+        `settings` are the fields of the protocol, which decide where an option is null; without them such an option
+        is not judged. A subclass adds which other values contradict each other.
+        """
+        for name in options:
+            other, wanted = self.options[name].only_with or ("", ())
+            if other not in self.options:
+                continue
+            value = options.get(other, self.options[other].default)
+            if value is None and None not in wanted:
+                if settings is None:
+                    continue
+                value = settings.get(other)
+            if value not in wanted:
+                words = " or ".join("null" if each is None else str(each) for each in wanted)
+                yield name, f"option {name} needs {other}: {words}; leave {name} out, or set {other} to {words}"
+
     def check_latents(self, latents: int, data_dim: int) -> None:
         """Raise `UserError` unless the method can have that many latents."""
         if not 1 <= latents <= data_dim:
@@ -182,7 +211,10 @@ class Method(ABC):
     def check_sizes(  # noqa: B027
         self, shape: tuple[int, int], options: Mapping[str, Any], sizes: Mapping[str, Any]
     ) -> None:
-        """Raise `UserError` where a model of these hyper-parameters cannot take images of that shape."""
+        """Raise `UserError` where a model of these hyper-parameters cannot take images of that shape.
+
+        `options` are as written, with those that are the default.
+        """
 
     def hyperparameters_with(self, options: Mapping[str, Any]) -> tuple[Hyperparameter[Any], ...]:
         """Return the hyper-parameters of a cell with these options; by default all have the same."""
@@ -192,6 +224,19 @@ class Method(ABC):
     def possible_hyperparameters(self) -> tuple[Hyperparameter[Any], ...]:
         """The hyper-parameters of all cells of the method together, whatever their options."""
         return self.hyperparameters
+
+    def needed_for(self, hyperparameter: str) -> tuple[str, list[Any]] | None:
+        """Return the option, and its values, that a cell needs to have a hyper-parameter; None where each has it."""
+        for name, option in self.options.items():
+            choices = option.choices or ()
+            having = [
+                value
+                for value in choices
+                if any(each.name == hyperparameter for each in self.hyperparameters_with({name: value}))
+            ]
+            if 0 < len(having) < len(choices):
+                return name, having
+        return None
 
     @abstractmethod
     def build(self, problem: Problem) -> Model:

@@ -43,6 +43,11 @@ class Candidate:
         """The value on each axis."""
         return {axis: value for axis, (_, value) in self.entries.items()}
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options, with those that are the default."""
+        return {axis: value for axis, value in self.axes.items() if axis not in CELL_AXES}
+
 
 class CellBuilder:
     """Builds the cells of a file, and knows afterwards what was lost to faults.
@@ -51,12 +56,14 @@ class CellBuilder:
         methods: every method that the file names rightly, by its id.
         whole: False where an entry was at fault, so that cells are missing.
         methods_whole: False where the name of a method was.
+        built: each cell that is right, with what it was built from.
     """
 
     def __init__(self, fault: NoteFault, lost: Iterable[Location] = ()) -> None:
         """`lost` are places whose content was at fault already."""
         self._fault, self._lost = fault, set(lost)
         self.methods: dict[str, Method] = {}
+        self.built: list[tuple[Candidate, Cell]] = []
         self.whole = not self._lost_in(("grid",)) and not self._lost_in(("include",))
         self.methods_whole = not any("method" in at or len(at) < 3 for at in self._lost if at[0] in ("grid", "include"))
         self._named: dict[str, list[Any]] = {}
@@ -81,6 +88,7 @@ class CellBuilder:
             built = None if by else self._cell(candidate)
             if not built:
                 continue
+            self.built.append((candidate, built))
             # By the name as the file systems see it that know no capital letters.
             twin = cells.setdefault(built.slug.casefold(), built)
             if twin != built or twin.slug != built.slug:
@@ -160,7 +168,7 @@ class CellBuilder:
     def _cell(self, candidate: Candidate) -> Cell | None:
         axes = candidate.axes
         method, latents = self.methods[axes["method"]], axes["latents"]
-        options = {name: value for name, value in axes.items() if name not in CELL_AXES}
+        options = candidate.options
         faults = list(_faults_of_cell(method, axes["dataset"], latents, options))
         for axis, sentence in faults:
             self._fault(candidate.entries[axis][0], sentence)
@@ -262,7 +270,11 @@ def _faults_of_cell(
         except UserError as error:
             found = True
             yield axis, str(error)
-    if not found:  # what a method says of a cell beyond that
+    if found:
+        return
+    faults = list(method.option_faults(latents, data_dim, options))
+    yield from faults
+    if not faults:  # what a method says of a cell beyond that
         try:
             method.check(view, latents, data_dim, options)
         except UserError as error:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import copy
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,9 @@ from pydantic import BaseModel, ValidationError
 
 from vdae_bench.data.registry import OwnImages, find_dataset, parse_dataset_id, register_dataset
 from vdae_bench.errors import UserError
+from vdae_bench.models.flows import FLOWS
 from vdae_bench.models.registry import get_method, known_methods
-from vdae_bench.spec.cells import CellBuilder
+from vdae_bench.spec.cells import Candidate, CellBuilder
 from vdae_bench.spec.file import (
     MAX_CELLS,
     CellPattern,
@@ -31,7 +33,7 @@ from vdae_bench.spec.file import (
     SpecFile,
     StudyGrid,
 )
-from vdae_bench.spec.hyperparameters import Vocabulary
+from vdae_bench.spec.hyperparameters import Vocabulary, hyperparameters_of, place_of_option
 from vdae_bench.spec.protocol import Protocol, load_protocol, override, place_in_protocol, with_seeds
 from vdae_bench.spec.shipped import shipped_names, shipped_sweeps, sweeps_folder
 from vdae_bench.spec.sweep import CELL_AXES, Cell, SweepSpec
@@ -126,6 +128,7 @@ class _Checker:
         settings = {name: value for name, value in overrides.items() if name != "seeds"}
         resolved = self._protocol(written, protocol, settings, vocabulary)
         self._check_hyperparameters(written, vocabulary, builder)
+        self._check_options(resolved, builder)
         self._check_images(resolved, cells, chosen={*overrides} if protocol is None else None)
         if written.search is not None:
             self._check_search(written.search, cells, vocabulary, builder)
@@ -140,7 +143,7 @@ class _Checker:
             search=written.search,
             spec_seeds=own,
         )
-        self._check_sizes(spec)
+        self._check_sizes(spec, builder, written.protocol, overrides)
         return spec
 
     def _register(self, datasets: Mapping[str, OwnDataset]) -> None:
@@ -161,17 +164,35 @@ class _Checker:
         if wrong:
             self.raise_faults()
 
-    def _check_sizes(self, spec: SweepSpec) -> None:
-        """Refuse images that cannot pass a model of a cell's hyper-parameters, each sentence once."""
-        said: dict[str, None] = {}
-        for cell in spec.cells:
-            shape = find_dataset(parse_dataset_id(cell.dataset)[1]).image_shape
+    def _check_options(self, protocol: Protocol, builder: CellBuilder) -> None:
+        """Refuse options that have no effect beside the others and the protocol."""
+        settings = protocol.model_dump()
+        for candidate, cell in builder.built:
+            data_dim = math.prod(find_dataset(parse_dataset_id(cell.dataset)[1]).image_shape)
+            method = get_method(cell.method)
+            for name, sentence in method.option_faults(cell.latents, data_dim, candidate.options, settings):
+                self.fault(candidate.entries[name][0], sentence)
+
+    def _check_sizes(self, spec: SweepSpec, builder: CellBuilder, protocol: Any, overrides: Mapping[str, Any]) -> None:
+        """Refuse images that cannot pass a model of a cell's hyper-parameters, each sentence once at a place.
+
+        `protocol` is that of the file as written, `overrides` are those of the command line.
+        """
+        for candidate, cell in builder.built:
+            at: Location | None = candidate.entries["method"][0]
+            place = _SizePlace(spec, protocol, overrides, candidate, cell)
             try:
-                get_method(cell.method).check_sizes(shape, dict(cell.options), spec.resolved_hyperparameters(cell))
+                sizes = spec.resolved_hyperparameters(cell)
+                try:
+                    place.check(candidate.options, sizes)
+                except UserError:
+                    at = place.of_fault(sizes)
+                    raise
             except UserError as error:
-                said[f"{cell.method}: {error}"] = None
-        for sentence in said:
-            self.fault(("hyperparameters",), sentence)
+                sentence = f"{cell.method}: {error}"
+                if at is None:
+                    raise UserError(sentence) from None
+                self.fault(at, sentence)
         self.raise_faults()
 
     def _read(self) -> SpecFile:
@@ -226,8 +247,8 @@ class _Checker:
             self.fault(("protocol", "base"), str(error))
             protocol = load_protocol("quick")  # so that the fields beside it are checked
         faults_of_fields = list(faults_of_overrides(protocol, fields, vocabulary))
-        for key, message in faults_of_fields:
-            self.fault(("protocol", key), message)
+        for at, message in faults_of_fields:
+            self.fault(("protocol", *at), message)
         if not faults_of_fields:
             protocol = apply_overrides(protocol, fields, vocabulary)
         return apply_overrides(protocol, overrides, vocabulary)
@@ -244,6 +265,7 @@ class _Checker:
         sections: list[tuple[Location, Mapping[str, Any], Vocabulary]] = [
             (("hyperparameters",), written.hyperparameters, vocabulary)
         ]
+        cells = {(*candidate.at, "hyperparameters"): cell for candidate, cell in builder.built}
         for index, cell in enumerate(written.include):
             method = builder.methods.get(str(cell.method))
             own = vocabulary
@@ -252,7 +274,7 @@ class _Checker:
             sections.append((("include", index, "hyperparameters"), cell.hyperparameters, own))
         for at, values, words in sections:
             for name, value in values.items():
-                if fault := words.fault(name, value) or words.fault_of_none(name):
+                if fault := words.fault(name, value) or words.fault_of_none(name) or _fault_beside(name, cells.get(at)):
                     self.fault((*at, name), f"{'.'.join(map(str, (*at, name)))}: {fault}")
 
     def _check_images(self, protocol: Protocol, cells: list[Cell], chosen: set[str] | None) -> None:
@@ -293,6 +315,59 @@ class _Checker:
             self.fault(("search", "cell"), f"{what}; cells are {', '.join(trained)}")
 
 
+@dataclass(frozen=True)
+class _SizePlace:
+    """Finds where the hyper-parameter, or else the option, is set that makes a cell's sizes impossible."""
+
+    spec: SweepSpec
+    protocol: Any
+    overrides: Mapping[str, Any]
+    candidate: Candidate
+    cell: Cell
+
+    def check(self, options: Mapping[str, Any], sizes: Mapping[str, Any]) -> None:
+        """Raise `UserError` where the images of the cell cannot pass a model of these options and sizes."""
+        shape = find_dataset(parse_dataset_id(self.cell.dataset)[1]).image_shape
+        get_method(self.cell.method).check_sizes(shape, options, sizes)
+
+    def of_fault(self, sizes: Mapping[str, Any]) -> Location | None:
+        """The place of what could be changed for the sizes to pass; None for the command line."""
+        options, entries = self.candidate.options, self.candidate.entries
+        declared = hyperparameters_of(get_method(self.cell.method), options)
+        for name, each in declared.items():
+            others = [value for value in (each.default, each.ge, each.le, *each.choices) if value is not None]
+            if any(self._passes(options, {**sizes, name: value}) for value in others):
+                at = next((place for names, place in self._layers() if name in names), ())
+                if at != ():
+                    return at and (*at, name)
+        for name in options:
+            if self._passes({key: value for key, value in options.items() if key != name}, sizes):
+                return entries[name][0]
+        return entries["method"][0]
+
+    def _passes(self, options: Mapping[str, Any], sizes: Mapping[str, Any]) -> bool:
+        try:
+            self.check(options, sizes)
+        except UserError:
+            return False
+        return True
+
+    def _layers(self) -> Iterator[tuple[Collection[str], Location | None]]:
+        """Names that are set and where, the layer that wins first: None on the command line, () outside the file."""
+        protocol = self.protocol if isinstance(self.protocol, dict) else {}
+        yield self.overrides, None
+        yield protocol.keys() & self.spec.protocol.overrides.keys(), ("protocol",)
+        yield self.candidate.hyperparameters, (*self.candidate.at, "hyperparameters")
+        yield self.spec.hyperparameters, ("hyperparameters",)
+        yield self.spec.protocol.hyperparameters, ()
+        yield _mapping(self.overrides.get("flow_sizes")), None
+        yield _mapping(protocol.get("flow_sizes")), ("protocol", "flow_sizes")
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
 def _faults_of_space(name: str, space: Range | Choices, vocabulary: Vocabulary) -> Iterator[str]:
     """Sentences that say what is wrong with the space of one parameter."""
     if name in ("seed", "seeds"):
@@ -320,31 +395,61 @@ def _faults_of_space(name: str, space: Range | Choices, vocabulary: Vocabulary) 
     yield from filter(None, (vocabulary.fault(name, value, strict=True) for value in values))
 
 
+def _fault_beside(name: str, cell: Cell | None) -> str:
+    """Sentence about a hyper-parameter that a cell does not have beside its options, though its method knows it."""
+    if cell is None or name in hyperparameters_of(get_method(cell.method), dict(cell.options)):
+        return ""
+    needed = get_method(cell.method).needed_for(name)
+    if needed is None:
+        return f"method {cell.method} does not have it; leave it out"
+    option, values = needed
+    return f"method {cell.method} has it only with {option}: {' or '.join(map(str, values))}; leave it out"
+
+
 def faults_in_protocol(protocol: Protocol, word: Any, vocabulary: Vocabulary) -> Iterator[str]:
     """Sentences about hyper-parameters of a protocol's own file that are unknown, or out of bounds."""
     for key, value in protocol.hyperparameters.items():
         if fault := vocabulary.fault(key, value):
             yield f"{place_in_protocol(word, ('hyperparameters', key))}: {key}: {fault}"
+    for key, sentence in _faults_of_flow_sizes(protocol.flow_sizes):
+        yield f"{place_in_protocol(word, ('flow_sizes', key))}: {sentence}"
+
+
+def _faults_of_flow_sizes(sizes: Any) -> Iterator[tuple[str, str]]:
+    """(name, sentence) for each name in `flow_sizes` that is no hyper-parameter of a flow, or has no flow's value."""
+    declared = [each for kind in FLOWS.values() for each in kind.hyperparameters]
+    known = list(dict.fromkeys(each.name for each in declared))
+    for name, value in _mapping(sizes).items():
+        faults = [each.fault(value) for each in declared if each.name == name]
+        if faults and all(faults):
+            yield name, f"flow_sizes: {name}: {faults[0]}"
+        elif not faults:
+            elsewhere = "; put it under hyperparameters" if Vocabulary().find(name) else ""
+            hint = elsewhere or nearest(name, known) or f"; the sizes are {', '.join(known)}"
+            yield name, f"flow_sizes: no flow has a size {name!r}{hint}"
 
 
 def faults_of_overrides(
     protocol: Protocol, values: Mapping[str, Any], vocabulary: Vocabulary
-) -> Iterator[tuple[str, str]]:
-    """(name, sentence) for each value that cannot replace a field of a protocol, or be a hyper-parameter's."""
+) -> Iterator[tuple[Location, str]]:
+    """(place, sentence) for each value that cannot replace a field of a protocol, or be a hyper-parameter's."""
     known = protocol_fields()
     for name, value in values.items():
         if name in known:
             continue
         if not vocabulary.find(name):
             hint = nearest(name, [*known, *vocabulary.own]) or "; vdae-bench list hyperparameters prints the known ones"
-            yield name, f"{name!r} is neither a field of a protocol nor a hyper-parameter{hint}"
+            unknown = f"{name!r} is neither a field of a protocol nor a hyper-parameter{hint}"
+            yield (name,), place_of_option(name) or unknown
         elif fault := vocabulary.fault(name, value) or vocabulary.fault_of_none(name):
-            yield name, f"{name}: {fault}"
+            yield (name,), f"{name}: {fault}"
+    for name, sentence in _faults_of_flow_sizes(values.get("flow_sizes")):
+        yield ("flow_sizes", name), sentence
     try:
         override(protocol, {name: value for name, value in values.items() if name in known}, {})
     except ValidationError as error:
         for each in error.errors():
-            yield str(each["loc"][0]), sentence_about(each, Protocol)
+            yield (str(each["loc"][0]),), sentence_about(each, Protocol)
 
 
 def apply_overrides(protocol: Protocol, values: Mapping[str, Any], vocabulary: Vocabulary | None = None) -> Protocol:
@@ -398,7 +503,10 @@ def _home_of(key: str, at: tuple[int | str, ...]) -> str:
     """Where a key belongs that is known elsewhere: an option of a cell, a hyper-parameter."""
     if at[0] in ("include", "exclude") and any(key in method.options for method in known_methods()):
         return "; put it under options"
-    return "; put it under hyperparameters" if len(at) == 1 and Vocabulary().find(key) else ""
+    if len(at) > 1:
+        return ""
+    option = place_of_option(key)
+    return "; put it under hyperparameters" if Vocabulary().find(key) else f": {option}" if option else ""
 
 
 def shown(value: Any) -> str:

@@ -90,7 +90,14 @@ class Vocabulary:
                 each.read(value, strict=strict)
         except UserError as error:
             return str(error)
-        return "" if found else f"unknown hyper-parameter{nearest(name, self.own)}"
+        return "" if found else place_of_option(name) or f"unknown hyper-parameter{nearest(name, self.own)}"
+
+
+def place_of_option(name: str) -> str:
+    """Sentence about an option of a method that is given elsewhere; "" for what is none."""
+    if not any(name in method.options for method in known_methods()):
+        return ""
+    return f"{name} is an option of a cell; set it in a spec, as an axis of a grid or under the options of a cell"
 
 
 def _by_name(declared: Iterable[Hyperparameter[Any]]) -> dict[str, list[Hyperparameter[Any]]]:

@@ -262,9 +262,8 @@ def to_checked_json(record: Record) -> str:
         parse(text)
     except ValueError as error:
         raise EnvironmentFault(
-            f"the record of {record.cell.dataset} {record.cell.method} {record.cell.latents}, seed {record.seed}, "
-            f"could not be read again ({_reason(error)}); change what causes this in the command, the spec or the "
-            "plug-in"
+            f"the record of {record.cell.as_cell().slug}, seed {record.seed}, could not be read again "
+            f"({_reason(error)}); change what causes this in the command, the spec or the plug-in"
         ) from None
     return text
 

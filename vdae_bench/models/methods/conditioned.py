@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, ClassVar
 
@@ -107,11 +107,21 @@ class ConditionedFlow(Method):
         """Its sizes, with those of a decoder of blocks."""
         return (*self.hyperparameters, DECODER_HIDDEN_SIZE)
 
-    def check(self, view: str, latents: int, data_dim: int, options: Mapping[str, Any]) -> None:
-        """Raise `UserError` when such a cell cannot be modelled: a decoder of blocks keeps the dimension."""
-        super().check(view, latents, data_dim, options)
+    def option_faults(
+        self, latents: int, data_dim: int, options: Mapping[str, Any], settings: Mapping[str, Any] | None = None
+    ) -> Iterator[tuple[str, str]]:
+        """Yield a decoder of blocks with other latents too: it keeps the dimension."""
+        yield from super().option_faults(latents, data_dim, options, settings)
         if options.get("decoder") == "blocks" and latents != data_dim:
-            raise UserError(f"decoder: blocks keeps the dimension: latents must be {data_dim}, not {latents}")
+            yield "latents", f"decoder: blocks keeps the dimension: latents must be {data_dim}, not {latents}"
+
+    def check_sizes(self, shape: tuple[int, int], options: Mapping[str, Any], sizes: Mapping[str, Any]) -> None:
+        """Raise `UserError` where a kind of couplings is given, and there are none."""
+        kind = options.get("coupling", "none")
+        if kind != "none" and COUPLINGS.of(sizes) == 0:
+            raise UserError(
+                f"coupling: {kind} has no effect with conditioned_couplings: 0; use more couplings, or coupling: none"
+            )
 
     def build(self, problem: Problem) -> Model:
         """Build the VAE's networks, a context beside its heads, and the couplings."""

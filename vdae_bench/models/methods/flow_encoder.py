@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from vdae_bench.data.views import PixelStatistics
 from vdae_bench.errors import UserError
 from vdae_bench.models.flows import FLOWS
-from vdae_bench.models.flows.base import Flow, logistic_log_scale
+from vdae_bench.models.flows.base import Flow, FlowKind, logistic_log_scale
 from vdae_bench.models.flows.couplings import NICE_HYPERPARAMETERS, InverseFlow
 from vdae_bench.models.hyperparameters import Hyperparameter
 from vdae_bench.models.likelihoods import Gaussian, Likelihood
@@ -23,15 +24,51 @@ from vdae_bench.models.posteriors import FlowPosterior, NoiseScale
 from vdae_bench.models.priors import StandardLogistic
 from vdae_bench.models.registry import Method, Option, Problem
 
+
+@dataclass(frozen=True, eq=False)
+class FlowWords(Collection[str]):
+    """The words for those flows of `FLOWS` that `holds` accepts, at every time: plug-ins add flows."""
+
+    holds: Callable[[FlowKind], bool]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the words in the order of `FLOWS`."""
+        return (word for word, kind in FLOWS.items() if self.holds(kind))
+
+    def __contains__(self, word: object) -> bool:
+        """Tell whether a word is one of them."""
+        return any(word == each for each in self)
+
+    def __len__(self) -> int:
+        """Return their number."""
+        return sum(1 for _ in self)
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether they are the same words, now."""
+        return isinstance(other, FlowWords) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        """Return a hash of the words, now."""
+        return hash(tuple(self))
+
+
+OF_COUPLINGS = FlowWords(lambda kind: set(NICE_HYPERPARAMETERS) <= set(kind.hyperparameters))
+"""The flows that `couplings_of` builds, which reads `hidden_init`."""
+FLOW = Option("nice", FLOWS.keys(), meaning="flow of the encoder; its sizes are the flow's own hyper-parameters")
 FLOW_ENCODER_OPTIONS = {
-    "flow": Option("nice", FLOWS.keys(), meaning="flow of the encoder; its sizes are the flow's own hyper-parameters"),
+    "flow": FLOW,
     "log_sigma": Option(
         None, meaning="fixed log sigma of the noise; null: sigma is learned", bounds=(-10.0, 5.0), per_replica=True
     ),
     "initial_log_sigma": Option(
-        -1.0, meaning="starting value of a learned log sigma", bounds=(-10.0, 5.0), per_replica=True
+        -1.0,
+        meaning="starting value of a learned log sigma",
+        bounds=(-10.0, 5.0),
+        per_replica=True,
+        only_with=("log_sigma", (None,)),
     ),
     **NICE_OPTIONS,
+    "hidden_init": replace(NICE_OPTIONS["hidden_init"], only_with=("flow", OF_COUPLINGS)),
     "decoder_variance": Option(
         "learned",
         ("learned", "tied"),
@@ -113,6 +150,28 @@ class FlowEncoderMethod(Method):
     flow_decodes: ClassVar[bool] = False
     """True where the inverse of such a flow is the decoder, so that gradients have to pass it."""
 
+    def __init_subclass__(cls) -> None:
+        """Offer a method the flows that can serve it; an option `flow` of its own stays as it is."""
+        super().__init_subclass__()
+        if "flow" in cls.options and cls.options["flow"].meaning == FLOW.meaning:
+            choices = FlowWords(lambda kind: not cls.why_not(kind))
+            cls.options = {**cls.options, "flow": replace(FLOW, choices=choices)}
+
+    @classmethod
+    def why_not(cls, kind: FlowKind) -> str:
+        """The reason why a flow cannot be the method's encoder, or an empty text."""
+        if cls.flow_at_samples and not kind.at_every_sample:
+            return (
+                "needs the determinant of its flow at every sample, which costs too much for {flow}; use another flow, "
+                "or lvdae-nice"
+            )
+        if cls.flow_decodes and not kind.differentiable_inverse:
+            return (
+                "has the inverse of its flow as decoder, and gradients do not pass that of {flow}; use another flow, "
+                "or vdae-resnet"
+            )
+        return ""
+
     def hyperparameters_with(self, options: Mapping[str, Any]) -> tuple[Hyperparameter[Any], ...]:
         """Return the sizes of the flow that the options choose, and what there is beside NICE's."""
         beside = (each for each in self.hyperparameters if each not in NICE_HYPERPARAMETERS)
@@ -120,7 +179,7 @@ class FlowEncoderMethod(Method):
 
     @property
     def possible_hyperparameters(self) -> tuple[Hyperparameter[Any], ...]:
-        """Sizes of every flow that the encoder can be, beside the method's own."""
+        """Sizes of every flow, beside the method's own: a spec's sizes may serve several methods."""
         flows = (each for kind in FLOWS.values() for each in kind.hyperparameters)
         return tuple(dict.fromkeys((*self.hyperparameters, *flows)))
 
@@ -129,23 +188,20 @@ class FlowEncoderMethod(Method):
         version = FLOWS[options.get("flow", "nice")].version
         return super().code_with(options) | ({"flow_version": version} if version > 1 else {})
 
-    def check(self, view: str, latents: int, data_dim: int, options: Mapping[str, Any]) -> None:
-        """Raise `UserError` when such a cell cannot be modelled: a decoder's variance is tied or fixed, not both."""
-        super().check(view, latents, data_dim, options)
-        if self.flow_at_samples and not FLOWS[flow := options.get("flow", "nice")].at_every_sample:
-            raise UserError(
-                f"method {self.id} needs the determinant of its flow at every sample, which costs too much for {flow}; "
-                "use another flow, or lvdae-nice"
-            )
-        if self.flow_decodes and not FLOWS[flow := options.get("flow", "nice")].differentiable_inverse:
-            raise UserError(
-                f"method {self.id} has the inverse of its flow as decoder, and gradients do not pass that of {flow}; "
-                "use another flow, or vdae-resnet"
-            )
+    def check_option(self, name: str, value: Any, view: str) -> None:
+        """Raise `UserError` unless the method has such an option of such a value; of a flow it is said why not."""
+        if name == "flow" and isinstance(value, str) and value in FLOWS and (why := self.why_not(FLOWS[value])):
+            raise UserError(f"method {self.id} {why.format(flow=value)}")
+        super().check_option(name, value, view)
+
+    def option_faults(
+        self, latents: int, data_dim: int, options: Mapping[str, Any], settings: Mapping[str, Any] | None = None
+    ) -> Iterator[tuple[str, str]]:
+        """Yield what contradicts each other too: a decoder's variance is tied or fixed, not both."""
+        yield from super().option_faults(latents, data_dim, options, settings)
         if options.get("decoder_variance") == "tied" and options.get("log_lambda") is not None:
-            raise UserError(
-                "log_lambda and decoder_variance: tied both set the variance of the decoder; give one of the two"
-            )
+            said = "log_lambda and decoder_variance: tied both set the variance of the decoder; give one of the two"
+            yield "log_lambda", said
 
     def check_sizes(self, shape: tuple[int, int], options: Mapping[str, Any], sizes: Mapping[str, Any]) -> None:
         """Raise `UserError` where images of that shape cannot pass the encoder's flow."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, get_args
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, get_args
 
 from vdae_bench.models.log_det import LANCZOS_STEPS, Estimator
 from vdae_bench.models.methods.resnet_pair import (
@@ -51,9 +52,23 @@ class LVDAE(Method):
         "lanczos_steps": Option(
             LANCZOS_STEPS,
             (5, LANCZOS_STEPS, 20, 40),
-            meaning="number of Lanczos steps if log_det is lanczos, at most m",
+            meaning="number of Lanczos steps, at most m",
+            only_with=("log_det", ("lanczos",)),
         ),
     }
+
+    def option_faults(
+        self, latents: int, data_dim: int, options: Mapping[str, Any], settings: Mapping[str, Any] | None = None
+    ) -> Iterator[tuple[str, str]]:
+        """Yield more Lanczos steps than latents too, which would be the same as m steps."""
+        yield from super().option_faults(latents, data_dim, options, settings)
+        steps = options.get("lanczos_steps", 0)
+        if steps > latents:
+            remedy = "use fewer, or leave lanczos_steps out"
+            yield (
+                "lanczos_steps",
+                f"option lanczos_steps is {steps}, but at most {latents}, m, have an effect; {remedy}",
+            )
 
     def build(self, problem: Problem) -> Model:
         """Build the VAE's networks without its log-variance head."""

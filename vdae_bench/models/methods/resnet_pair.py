@@ -25,7 +25,11 @@ RESIDUAL_BLOCKS = Hyperparameter(
 RESNET_PAIR_HYPERPARAMETERS = (HIDDEN_SIZE, RESIDUAL_BLOCKS)
 DECODER_OPTIONS = {
     "decoder_output": Option(
-        "sigmoid", ("sigmoid", "linear"), meaning="last function of the decoder's mean", continuous_only=True
+        "sigmoid",
+        ("sigmoid", "linear"),
+        meaning="last function of the decoder's mean",
+        continuous_only=True,
+        only_with=("space", ("pixels",)),  # no sigmoid reaches a logit
     )
 }
 REGULARISERS = {
