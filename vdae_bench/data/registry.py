@@ -152,6 +152,11 @@ class ImageFiles:
         return rows, columns
 
     @property
+    def data_dim(self) -> int:
+        """Number of pixels of an image (n in the paper)."""
+        return math.prod(self.image_shape)
+
+    @property
     def counts(self) -> dict[str, int]:
         """How many images each split has: `train`, `validation`, `test`."""
         held_out = self.validation_images
@@ -219,7 +224,7 @@ def dims_of(dataset_id: str) -> int | None:
         _, name = parse_dataset_id(dataset_id)
     except UserError:
         return None
-    return math.prod(find_dataset(name).image_shape)
+    return find_dataset(name).data_dim
 
 
 OWN = (

@@ -120,6 +120,12 @@ def whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def check_declared(whose: str, declared: Any) -> None:
+    """Raise `UserError` unless what a method or a flow declares as its hyper-parameters is a tuple of them."""
+    if not isinstance(declared, tuple | list) or not all(isinstance(each, Hyperparameter) for each in declared):
+        raise UserError(f"{whose}: its hyperparameters must be a tuple of Hyperparameter values")
+
+
 def defaults(declared: Iterable[Hyperparameter[Any]]) -> dict[str, Any]:
     """The default of each hyper-parameter by its name."""
     return {each.name: each.read(each.default) for each in declared}

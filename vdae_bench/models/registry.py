@@ -27,7 +27,7 @@ from vdae_bench.data.views import View
 from vdae_bench.errors import UserError
 from vdae_bench.models.flows import FLOWS
 from vdae_bench.models.flows.base import FlowKind
-from vdae_bench.models.hyperparameters import Hyperparameter
+from vdae_bench.models.hyperparameters import Hyperparameter, check_declared
 from vdae_bench.models.model import Model
 from vdae_bench.models.problem import Problem as Problem  # where methods look for it
 from vdae_bench.models.space import Logits, OnLogits
@@ -265,8 +265,7 @@ def register(method: type[Method]) -> type[Method]:
     for name in ("id", "title"):
         if not isinstance(getattr(method, name, None), str):
             raise UserError(f"method class {method.__name__} has no {name}; give it one, as in {name} = 'mine'")
-    if not all(isinstance(each, Hyperparameter) for each in method.hyperparameters):
-        raise UserError(f"method {method.id}: its hyperparameters must be a tuple of Hyperparameter values")
+    check_declared(f"method {method.id}", method.hyperparameters)
     place = f"{method.__module__}:{method.__qualname__}"
     known = _registered.get(method.id)
     taken = BUILT_IN.get(method.id) or (known and f"{type(known).__module__}:{type(known).__qualname__}")

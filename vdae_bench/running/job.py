@@ -52,8 +52,7 @@ class Job:
     @property
     def data_dim(self) -> int:
         """Number of pixels of an image (n in the paper)."""
-        rows, columns = find_dataset(self.dataset).image_shape
-        return rows * columns
+        return find_dataset(self.dataset).data_dim
 
     @property
     def own_protocol(self) -> Protocol:

@@ -257,7 +257,7 @@ def _faults_of_cell(
 ) -> Iterator[tuple[str, str]]:
     """(axis, sentence) for each thing in which values that are right in themselves do not go together."""
     view, dataset = parse_dataset_id(dataset_id)
-    data_dim = math.prod(find_dataset(dataset).image_shape)
+    data_dim = find_dataset(dataset).data_dim
     parts: list[tuple[str, Callable[[], None]]] = [
         ("method", functools.partial(method.check_view, view)),
         ("latents", functools.partial(method.check_latents, latents, data_dim)),

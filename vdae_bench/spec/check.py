@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from vdae_bench.data.registry import OwnImages, find_dataset, parse_dataset_id, register_dataset
 from vdae_bench.errors import UserError
 from vdae_bench.models.flows import FLOWS
-from vdae_bench.models.registry import get_method, known_methods
+from vdae_bench.models.registry import get_method
 from vdae_bench.spec.cells import Candidate, CellBuilder
 from vdae_bench.spec.file import (
     MAX_CELLS,
@@ -33,7 +33,7 @@ from vdae_bench.spec.file import (
     SpecFile,
     StudyGrid,
 )
-from vdae_bench.spec.hyperparameters import Vocabulary, hyperparameters_of, place_of_option
+from vdae_bench.spec.hyperparameters import Vocabulary, hyperparameters_of, is_option, place_of_option
 from vdae_bench.spec.protocol import Protocol, load_protocol, override, place_in_protocol, with_seeds
 from vdae_bench.spec.shipped import shipped_names, shipped_sweeps, sweeps_folder
 from vdae_bench.spec.sweep import CELL_AXES, Cell, SweepSpec
@@ -168,7 +168,7 @@ class _Checker:
         """Refuse options that have no effect beside the others and the protocol."""
         settings = protocol.model_dump()
         for candidate, cell in builder.built:
-            data_dim = math.prod(find_dataset(parse_dataset_id(cell.dataset)[1]).image_shape)
+            data_dim = find_dataset(parse_dataset_id(cell.dataset)[1]).data_dim
             method = get_method(cell.method)
             for name, sentence in method.option_faults(cell.latents, data_dim, candidate.options, settings):
                 self.fault(candidate.entries[name][0], sentence)
@@ -501,7 +501,7 @@ MISSING = {"distribution": "; use log_uniform_values, uniform or int_uniform"}
 
 def _home_of(key: str, at: tuple[int | str, ...]) -> str:
     """Where a key belongs that is known elsewhere: an option of a cell, a hyper-parameter."""
-    if at[0] in ("include", "exclude") and any(key in method.options for method in known_methods()):
+    if at[0] in ("include", "exclude") and is_option(key):
         return "; put it under options"
     if len(at) > 1:
         return ""

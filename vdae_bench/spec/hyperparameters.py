@@ -93,9 +93,14 @@ class Vocabulary:
         return "" if found else place_of_option(name) or f"unknown hyper-parameter{nearest(name, self.own)}"
 
 
+def is_option(name: str) -> bool:
+    """True if some method has an option of that name."""
+    return any(name in method.options for method in known_methods())
+
+
 def place_of_option(name: str) -> str:
     """Sentence about an option of a method that is given elsewhere; "" for what is none."""
-    if not any(name in method.options for method in known_methods()):
+    if not is_option(name):
         return ""
     return f"{name} is an option of a cell; set it in a spec, as an axis of a grid or under the options of a cell"
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from vdae_bench.errors import UserError
-from vdae_bench.models.hyperparameters import Hyperparameter
+from vdae_bench.models.hyperparameters import Hyperparameter, check_declared
 from vdae_bench.models.layers import Cotangents, Layer, Linearisation
 from vdae_bench.models.problem import Problem
 
@@ -200,9 +200,7 @@ class FlowKind:
     version: int = 1
 
     def __post_init__(self) -> None:
-        sizes: Any = self.hyperparameters
-        if not isinstance(sizes, tuple) or not all(isinstance(each, Hyperparameter) for each in sizes):
-            raise UserError(f"the flow {self.title!r}: its hyperparameters must be a tuple of Hyperparameter values")
+        check_declared(f"the flow {self.title!r}", self.hyperparameters)
 
     def flow(self, problem: Problem) -> Flow:
         """Build the flow of a model, and check that it has all that a flow has to have.
