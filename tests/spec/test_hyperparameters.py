@@ -233,6 +233,7 @@ def test_trials_that_differ_in_a_methods_own_hyperparameter_are_priced_within_it
             'id = "nice"',
             "'nice' is already that of vdae_bench.models.methods.nice:Nice; give TemperedVAE",
         ),
+        ('id = "tempered-vae"', 'id = "glow"', "'glow' is already that of the flow Glow; give TemperedVAE"),
         ('id = "tempered-vae"', "id = None", "method class TemperedVAE has no id; give it one"),
         ('title = "VAE, tempered"', "title = 5", "method class TemperedVAE has no title; give it one"),
         ('"temperature", float', '"Temperature!", float', "must be lower-case letters"),

@@ -260,7 +260,8 @@ def register(method: type[Method]) -> type[Method]:
     """Make a method known under its id; a plugin file uses it as a decorator.
 
     Raises:
-        UserError: the class lacks an id or a title, or another method has its id, or one from outside its title.
+        UserError: the class lacks an id or a title, or another method or flow has its id, or one from outside its
+            title.
     """
     for name in ("id", "title"):
         if not isinstance(getattr(method, name, None), str):
@@ -269,6 +270,8 @@ def register(method: type[Method]) -> type[Method]:
     place = f"{method.__module__}:{method.__qualname__}"
     known = _registered.get(method.id)
     taken = BUILT_IN.get(method.id) or (known and f"{type(known).__module__}:{type(known).__qualname__}")
+    if method.id in FLOWS and method.id not in BUILT_IN and method.__module__ != ROW_OF_FLOW.partition(":")[0]:
+        taken = f"the flow {FLOWS[method.id].title}"
     if taken and taken != place:
         raise UserError(f"the method id {method.id!r} is already that of {taken}; give {method.__name__} another id")
     own = {*BUILT_IN, *FLOWS}  # a copy of one of these is told by its id
