@@ -47,9 +47,18 @@ def found(page: str) -> str:
         f"{_picture('forest', page)}\n{_table(['data', 'm', 'epochs', 'seeds', *scores, 'unit'], leads.values())}\n"
         f"`vdae-bench claims` judges {len(claims) - own} claims of the paper and {own} of ours. "
         "[The report](reports/README.md#the-papers-claims) lists them by number:\n\n"
-        f"{_table(['verdict', 'claims', 'which'], board)}"
+        f"{_table(['verdict', 'claims', 'which'], board)}\n"
+        f"{cost_text(page)}\n"
         f"{spaces_text(page)}\n"
     )
+
+
+def cost_text(page: str) -> str:
+    """What the long runs cost, and what the missing ones would."""
+    spent = re.search(r"They cost ([\d.,]+ core-hours)", page)
+    missing = re.search(r"^Missing with `--seeds` as below: (.*); without: (.*)\.$", page, re.MULTILINE)
+    left = f"[Missing](reports/README.md#what-remains): {missing[1]}; with all seeds {missing[2]}." if missing else ""
+    return f"The long runs cost {spent[1]}. {left}".strip() if spent else left
 
 
 def _picture(name: str, page: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.readme import rows_of, with_found
+from scripts.readme import cost_text, rows_of, with_found
 from tests.support.markdown_tables import table_with
 from tests.support.records import made_up_record, publish
 from vdae_bench.report.numbers.chapters import Chapter, Part
@@ -136,10 +136,33 @@ def test_what_is_missing_stands_with_its_command_and_its_hours(text, store):
         price(each.job).flops * (3 - len(NLL.get((each.job.cell.method, each.job.cell.latents), ())))
         for each in cell_plans(spec, store)
     )
-    speed = 8 * 2.8e12 / (2 * (35 + 37 + 39) + 35 + 37)
-    hours = float(re.findall(r"about ([\d.]+) h", line)[0])
+    speed = 8 * 2.8e12 / (2 * (2 * (35 + 37 + 39) + 35 + 37))  # of one of two threads
+    hours = float(re.findall(r"about ([\d.]+) core-hours", line)[0])
     assert line.startswith("16 runs") and hours == pytest.approx(flops / speed / 3600, rel=0.01)
     assert line.endswith(", and 2 of its searches before")
+    said = f"The long runs cost {2 * (2 * (35 + 37 + 39) + 35 + 37) / 3600:.3g} core-hours."
+    missing = re.findall(r"^Missing .*?: (\d+ runs, about .*?); without: (.*)\.$", text, re.MULTILINE)[0]
+    here, wanted = map(int, re.findall(r"long runs below\. (\d+) of (\d+) are here", text)[0])
+    assert missing[0].startswith(f"{wanted - here} runs") and missing[1] == missing[0]  # these parts have no --seeds
+    assert cost_text(text) == (
+        f"{said} [Missing](reports/README.md#what-remains): {missing[0]}; with all seeds {missing[1]}."
+    )
+
+
+def test_core_hours_of_a_run_count_the_threads_of_each_of_its_parts(store):
+    spec = load_spec(find_spec("evidence/binary"))
+    cell, steps = spec.cells[0], spec.protocol.epochs * 200
+    for seed, begins in enumerate(((), (0, steps // 4), (0, steps))):  # the last was moved while it was evaluated
+        parts = [{"from_step": step, "threads": 1 + number} for number, step in enumerate(begins)]
+        record = made_up_record(cell, seed, spec.protocol, provenance={"parts": parts})
+        publish(store, spec.name, spec.protocol.name, cell.slug, [record])
+    runs = load_runs(store)
+    # A quarter of the steps on one core and three quarters on two take 1/4 + 3/8 of the time that one core takes.
+    expected = [seconds * factor for seconds, factor in zip((35, 37, 39), (2, 8 / 5, 1), strict=True)]
+    assert [run.core_seconds for run in runs] == pytest.approx(expected)
+    gpu = made_up_record(spec.cells[-1], 0, spec.protocol, cost={"device": "NVIDIA H200"})
+    publish(store, spec.name, spec.protocol.name, spec.cells[-1].slug, [gpu])
+    assert {run.core_seconds for run in load_runs(store) if run.cell == spec.cells[-1]} == {35}
 
 
 def test_a_part_on_both_kinds_of_data_has_a_table_for_each_in_its_unit(store, reports):

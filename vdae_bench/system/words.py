@@ -142,6 +142,16 @@ def rough_duration(value: float) -> str:
     return f"{value / 3600:,.0f} h" if value >= 3.6e6 else f"{value / 3600:.3g} h"
 
 
+def core_hours(core_seconds: float) -> str:
+    """An amount of work in hours of one core.
+
+    >>> core_hours(36000), core_hours(7.5e6)
+    ('10 core-hours', '2,083 core-hours')
+    """
+    hours = core_seconds / 3600
+    return f"{hours:,.0f} core-hours" if hours >= 1000 else f"{hours:.3g} core-hours"
+
+
 def flop_unit(largest: float) -> tuple[float, str]:
     """The unit in which `largest` is 1 to 1000: the floating point operations in it, and its name."""
     return next((unit for unit in FLOP_UNITS if largest >= unit[0]), FLOP_UNITS[-1])

@@ -10,7 +10,7 @@ from typing import Any
 from vdae_bench.paper.published import find_published
 from vdae_bench.report.numbers.pairs import Paired, paired, vae_beside
 from vdae_bench.report.numbers.rows import Row, Sheet, place_of, title_of
-from vdae_bench.report.numbers.runs import Run, select, total_flops, total_seconds
+from vdae_bench.report.numbers.runs import Run, select
 from vdae_bench.report.numbers.statistics import CellRuns, cells_of
 from vdae_bench.report.numbers.units import unit_of
 from vdae_bench.running.cost import price
@@ -125,12 +125,6 @@ class Chapter:
         counts = [(each, sum(seeds is None or seed < seeds for seed in each.missing)) for each in self.plans]
         flops = sum(self._prices[_architecture(each)] * count for each, count in counts if count)
         return sum(count for _, count in counts), float(flops)
-
-    @property
-    def speed(self) -> float:
-        """FLOP/s of its runs, training and evaluation together; 0 where there are none."""
-        seconds = total_seconds(self.runs)
-        return total_flops(self.runs) / seconds if seconds else 0.0
 
     def sheet(self, dataset: str) -> Sheet:
         """The table of a data set; a point of a figure over noise levels is no row."""

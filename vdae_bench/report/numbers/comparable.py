@@ -24,12 +24,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from vdae_bench.data.registry import find_dataset, parse_dataset_id
-from vdae_bench.errors import UserError
 from vdae_bench.models.flows import FLOWS
 from vdae_bench.models.hyperparameters import Hyperparameter
 from vdae_bench.models.registry import BUILT_IN
-from vdae_bench.report.numbers.runs import Run, grouped, is_asked_for, protocol_of
+from vdae_bench.report.numbers.runs import Run, grouped, is_asked_for, protocol_of, steps_an_epoch
 from vdae_bench.report.numbers.settings import declared_by
 from vdae_bench.report.numbers.statistics import CellRuns
 from vdae_bench.report.numbers.units import unit_of
@@ -105,20 +103,11 @@ def shorter(cells: Sequence[CellRuns]) -> str:
     run = cells[0].completed[0]
     protocol = protocol_of(run)
     assert protocol is not None
-    steps, papers = (_steps_an_epoch(each, run.cell.dataset) for each in (protocol, load_protocol("paper")))
+    steps, papers = (steps_an_epoch(each, run.cell.dataset) for each in (protocol, load_protocol("paper")))
     if protocol.epochs >= PAPER_EPOCHS and protocol.epochs * steps >= PAPER_EPOCHS * papers:
         return ""
     length = f"{counted(protocol.epochs, 'epoch')} of {counted(steps, 'step')}"
     return f"{length} (the paper: {counted(PAPER_EPOCHS, 'epoch')} of {papers})"
-
-
-def _steps_an_epoch(protocol: Protocol, dataset_id: str) -> int:
-    try:
-        dataset = find_dataset(parse_dataset_id(dataset_id)[1])
-        images = dataset.train_images.shape[0] - dataset.validation_images
-    except UserError:  # nobody registered it here: the paper's
-        images = 50_000
-    return -(-(protocol.train_images or images) // protocol.batch_size)
 
 
 def _left_open_by_curve(cell: CellRuns) -> float:

@@ -12,12 +12,13 @@ import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from vdae_bench.data.registry import DATASETS
+from vdae_bench.data.registry import DATASETS, find_dataset, parse_dataset_id
 from vdae_bench.errors import UserError
 from vdae_bench.search.winner import damaged_winners
 from vdae_bench.spec.protocol import Protocol, with_limits
@@ -115,6 +116,21 @@ class Run:
         """Device, number of threads and processor of its parts; seconds are compared between equal ones only."""
         names = ("device", "threads", "platform")
         return frozenset(tuple(str(part.get(name)) for name in names) for part in self.parts)
+
+    @property
+    def core_seconds(self) -> float:
+        """Seconds of one core: by the clock, times the threads; a GPU counts as one core.
+
+        Of a run whose parts had different numbers of threads, each step counts as as many seconds of a core.
+        """
+        cost, protocol = self.record.cost, protocol_of(self)
+        if cost.device != "cpu" or len(self.parts) == 1 or protocol is None:
+            return cost.seconds * (cost.threads if cost.device == "cpu" else 1)
+        last = protocol.epochs * steps_an_epoch(protocol, self.cell.dataset)
+        begins: list[int] = [part["from_step"] for part in self.parts]
+        steps = [end - begin for begin, end in pairwise([*begins, last])]
+        threads: list[int] = [part["threads"] for part in self.parts]
+        return cost.seconds * last / sum(each / number for each, number in zip(steps, threads, strict=True))
 
     @property
     def command(self) -> str:
@@ -312,6 +328,16 @@ def protocol_of(run: Run) -> Protocol | None:
         return None
 
 
+def steps_an_epoch(protocol: Protocol, dataset_id: str) -> int:
+    """Batches of an epoch under a protocol."""
+    try:
+        dataset = find_dataset(parse_dataset_id(dataset_id)[1])
+        images = dataset.train_images.shape[0] - dataset.validation_images
+    except UserError:  # nobody registered it here: the paper's
+        images = 50_000
+    return -(-(protocol.train_images or images) // protocol.batch_size)
+
+
 def done_on(protocol: Protocol, datasets: Iterable[str]) -> Protocol:
     """The protocol as it was done on data sets, of which the one with most test images says; as it is of unknown ones.
 
@@ -359,6 +385,11 @@ def alike(runs: Iterable[Run]) -> bool:
 def total_seconds(runs: Sequence[Run]) -> float:
     """Seconds of all that runs did."""
     return sum(run.record.cost.seconds for run in runs)
+
+
+def total_core_seconds(runs: Iterable[Run]) -> float:
+    """Seconds of one core of all that runs did."""
+    return sum(run.core_seconds for run in runs)
 
 
 def total_flops(runs: Sequence[Run]) -> int:

@@ -18,7 +18,7 @@ from vdae_bench.report.numbers.layout import lay_out
 from vdae_bench.report.numbers.noise import curves_of
 from vdae_bench.report.numbers.pairs import Paired
 from vdae_bench.report.numbers.rows import SCORES
-from vdae_bench.report.numbers.runs import Run, alike, load_runs, total_flops, total_seconds
+from vdae_bench.report.numbers.runs import Run, alike, load_runs, total_core_seconds, total_flops
 from vdae_bench.report.numbers.units import Unit, unit_of
 from vdae_bench.report.sections import encoders, representations
 from vdae_bench.report.sections.claims import claims_table
@@ -29,7 +29,7 @@ from vdae_bench.report.sections.results.tables import outside_table
 from vdae_bench.report.style.markdown import bullets, code, escape, picture, table
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.records import Store
-from vdae_bench.system.words import counted, rough_duration
+from vdae_bench.system.words import core_hours, counted, rough_duration
 
 NAME = "README.md"
 NOTES = "../vdae_bench/paper/README.md"
@@ -171,9 +171,9 @@ def _head(chapters: Sequence[Chapter]) -> str:
     search_seconds = sum(each.search_seconds for each in chapters)
     return (
         f"`make evidence` makes the long runs below. {wanted - missing} of {wanted} are here, "
-        f"from {escape(dates[0])} to {escape(dates[-1])} ({escape('; '.join(devices))}), with "
-        f"{rough_duration(total_seconds(runs))} of training and evaluation and "
-        f"{rough_duration(search_seconds)} of searches. Our numbers are means over seeds ± their sample standard "
+        f"from {escape(dates[0])} to {escape(dates[-1])} ({escape('; '.join(devices))}). They cost "
+        f"{core_hours(total_core_seconds(runs))} of training and evaluation, and {rough_duration(search_seconds)} of "
+        "searches. Our numbers are means over seeds ± their sample standard "
         "deviation. A column of its own says whether a number can be compared with the paper's: runs shorter than the "
         "paper's, whose curves are still falling, say nothing about it. Hours and operations are those of all seeds of "
         "a row. Hours are by the clock, so they are longer if the machine had other work." + _of_machines(runs)
@@ -296,20 +296,30 @@ def _others(chapters: Sequence[Chapter]) -> Iterator[str]:
 
 def _remaining(chapters: Sequence[Chapter]) -> Iterator[str]:
     runs = [run for chapter in chapters for run in chapter.runs]
-    speed = total_flops(runs) / total_seconds(runs)
-    left = [_missing(chapter, chapter.speed or speed) for chapter in chapters if chapter.missing]
+    left = [(chapter, _speed(chapter, runs)) for chapter in chapters if chapter.missing]
     yield "## What remains"
-    yield bullets(left) if left else "Nothing."
+    if left:
+        yield f"Missing with `--seeds` as below: {_amount(left, first=True)}; without: {_amount(left)}."
+    yield bullets([_missing(*each) for each in left]) if left else "Nothing."
+
+
+def _speed(chapter: Chapter, every: Sequence[Run]) -> float:
+    """FLOP/s of one core in the runs of a chapter; where it has none in those of its protocol, or else in all."""
+    runs = chapter.runs or [run for run in every if run.protocol == chapter.spec.protocol.name] or every
+    return total_flops(runs) / total_core_seconds(runs)
+
+
+def _amount(left: Sequence[tuple[Chapter, float]], *, first: bool = False) -> str:
+    """How many runs are missing, of all seeds or of those that come first, and their cost at the speeds of a core."""
+    found = [(*chapter.missing_up_to(chapter.part.seeds if first else None), speed) for chapter, speed in left]
+    core_seconds = sum(flops / speed for _, flops, speed in found)
+    return f"{counted(sum(runs for runs, *_ in found), 'run')}, about {core_hours(core_seconds)}"
 
 
 def _missing(chapter: Chapter, speed: float) -> str:
-    """The command that makes the missing runs, and how long that takes at a speed."""
-
-    def amount(seeds: int | None) -> str:
-        runs, flops = chapter.missing_up_to(seeds)
-        return f"{counted(runs, 'run')}, about {rough_duration(flops / speed)}"
-
-    then = f"{amount(chapter.part.seeds)}; without {code('--seeds')} all " if chapter.part.seeds else ""
-    return f"{code(chapter.part.command)}: {then}{amount(None)}, at {speed / 1e9:.0f} GFLOP/s" + (
+    """The command that makes the missing runs, and what that costs at the speed of a core."""
+    left = [(chapter, speed)]
+    then = f"{_amount(left, first=True)}; without {code('--seeds')} all " if chapter.part.seeds else ""
+    return f"{code(chapter.part.command)}: {then}{_amount(left)}, at {speed / 1e9:.0f} GFLOP/s of a core" + (
         f", and {chapter.unsearched} of its searches before" if chapter.unsearched else ""
     )
