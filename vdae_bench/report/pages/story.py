@@ -51,6 +51,7 @@ EXPERIMENTS = (
     Part("readings/latents-64", settings=(("log_det_rows", 4),)),
     Part("readings/latents-64-linear"),
     Part("readings/larger-network"),
+    Part("readings/smaller-network"),
     Part("readings/overfitting-narrow"),
 )
 """Where the evidence differs from the paper, what was tried to see why."""
