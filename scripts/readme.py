@@ -54,11 +54,18 @@ def found(page: str) -> str:
 
 
 def cost_text(page: str) -> str:
-    """What the long runs cost, and what the missing ones would."""
-    spent = re.search(r"They cost ([\d.,]+ core-hours)", page)
-    missing = re.search(r"^Missing with `--seeds` as below: (.*); without: (.*)\.$", page, re.MULTILINE)
-    left = f"[Missing](reports/README.md#what-remains): {missing[1]}; with all seeds {missing[2]}." if missing else ""
-    return f"The long runs cost {spent[1]}. {left}".strip() if spent else left
+    """What the long runs cost, those of most epochs on their own, and what the missing ones would."""
+    spent = re.search(r"They cost (.*? core-hours)", page)
+    parts = re.findall(r"^Protocol .*?: (\d+) epochs .* which cost ([\d.,]+) core-hours", page, re.MULTILINE)
+    missing = re.search(r"^Missing with `--seeds` as below: (.*?); without: (.*?)\. ?(?:Not .*)?$", page, re.MULTILINE)
+    said = []
+    if spent and parts:
+        most = max((epochs for epochs, _ in parts), key=int)
+        hours = sum(float(each.replace(",", "")) for epochs, each in parts if epochs == most)
+        said.append(f"The runs of {most} epochs cost {hours:.3g} core-hours, all long runs {spent[1]}.")
+    if missing:
+        said.append(f"[Missing](reports/README.md#what-remains): {missing[1]}; with all seeds {missing[2]}.")
+    return " ".join(said)
 
 
 def _picture(name: str, page: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,13 +33,14 @@ def put(
     estimator: str | None = None,
     threads: int = 2,
     platform: str = "Linux x86_64, a processor",
+    errors: list[float | None] | None = None,
 ) -> None:
     cell = Cell("binary-mnist", method, 16, (("log_det", estimator),) if estimator else ())
     records = [
         made_up_record(
             cell, seed, protocol, curve=[each + seed for each in curve],
             cost={"train_flops": flops, "train_seconds": seconds, "threads": threads},
-            provenance={"platform": platform},
+            provenance={"platform": platform}, errors=errors,
         )
         for seed in (0, 1, 2)
     ]  # fmt: skip
@@ -152,6 +154,21 @@ def test_a_run_that_went_on_elsewhere_is_of_no_one_machine(store: Store) -> None
     publish(store, "mini", FOUR.name, cell.slug, [moved])
     (contest,) = contests_of(select(load_runs(store)), [])
     assert contest.on(1) == ()
+
+
+@pytest.mark.parametrize(("errors", "slack"), [([1.0, 0.5, 0.4, 0.0], 0.7), ([None, 0.5, 0.4, 0.0], math.inf)])
+def test_the_error_of_a_point_which_seeds_share_widens_the_interval(
+    store: Store, reports: Path, blank_pictures: None, errors: list[float | None], slack: float
+) -> None:
+    put(store, "vae", [120.0, 110.0, 105.0, 102.0], flops=400)
+    put(store, "lvdae", [112.0, 100.0, 99.0, 98.0], flops=1000, errors=errors)
+    (contest,) = contests_of(select(load_runs(store)), [])
+    equal = at_equal_cost(contest, contest.others[0], 0)  # after 1.6 epochs, between those of errors 1 and 0.5
+    assert equal and equal.mean == pytest.approx(112 - 0.6 * 12 - 102) and equal.slack == pytest.approx(1.96 * slack)
+    assert equal.interval() == pytest.approx((2.8 - 1.96 * slack, 2.8 + 1.96 * slack))
+    assert worth(contest, contest.others[0]) == (NOT_WORTH_IT if slack < 1 else "too close to call")
+    page = build_reports(store, reports)[0].path.read_text()
+    assert f"its standard error is {slack:.2f} nats (binary-mnist, m = 16)" in page
 
 
 def test_sums_are_of_each_machine(store: Store, reports: Path, blank_pictures: None) -> None:

@@ -43,7 +43,7 @@ def test_without_a_run_of_the_evidence_there_is_no_page(store, reports):
 
 
 def test_each_cell_has_a_row_beside_the_papers_numbers(text):
-    rows = table_with(text, "the paper's number?")
+    rows = table_with(text, "the paper's NLL?")
     assert [(row["latents"], row["method"]) for row in rows] == [
         (str(m), method) for m in (16, 32, 64, 128) for method in ("VAE", "L-VDAE")
     ]
@@ -51,7 +51,7 @@ def test_each_cell_has_a_row_beside_the_papers_numbers(text):
     first, part, absent = by_name["VAE", "16"], by_name["VAE", "32"], by_name["L-VDAE", "128"]
     assert first["NLL ours"] == "90.20 ± 0.20" and first["NLL paper"] == "83.46 ± 0.18"
     assert (first["seeds"], part["seeds"], absent["seeds"]) == ("3 of 3", "2 of 3", "0 of 3")
-    assert first["the paper's number?"] == "not comparable" and absent["the paper's number?"] == "missing"
+    assert first["the paper's NLL?"] == "not comparable" and absent["the paper's NLL?"] == "missing"
     assert first["TFLOP"] == f"{3 * 2.8:.0f}"
     assert first["hours"] == f"{(30 + 31 + 32 + 3 + 4 + 5 + 6) / 3600:.2f}"
 
@@ -140,8 +140,11 @@ def test_what_is_missing_stands_with_its_command_and_its_hours(text, store):
     hours = float(re.findall(r"about ([\d.]+) core-hours", line)[0])
     assert line.startswith("16 runs") and hours == pytest.approx(flops / speed / 3600, rel=0.01)
     assert line.endswith(", and 2 of its searches before")
-    said = f"The long runs cost {2 * (2 * (35 + 37 + 39) + 35 + 37) / 3600:.3g} core-hours."
-    missing = re.findall(r"^Missing .*?: (\d+ runs, about .*?); without: (.*)\.$", text, re.MULTILINE)[0]
+    spent = f"{2 * (2 * (35 + 37 + 39) + 35 + 37) / 3600:.3g} core-hours"
+    said = f"The runs of 50 epochs cost {spent}, all long runs {spent}."
+    missing = re.findall(
+        r"^Missing .*?: (\d+ runs, about .*?); without: (.*)\. Not counted: 5 searches\.$", text, re.MULTILINE
+    )[0]
     here, wanted = map(int, re.findall(r"long runs below\. (\d+) of (\d+) are here", text)[0])
     assert missing[0].startswith(f"{wanted - here} runs") and missing[1] == missing[0]  # these parts have no --seeds
     assert cost_text(text) == (
@@ -162,7 +165,42 @@ def test_core_hours_of_a_run_count_the_threads_of_each_of_its_parts(store):
     assert [run.core_seconds for run in runs] == pytest.approx(expected)
     gpu = made_up_record(spec.cells[-1], 0, spec.protocol, cost={"device": "NVIDIA H200"})
     publish(store, spec.name, spec.protocol.name, spec.cells[-1].slug, [gpu])
-    assert {run.core_seconds for run in load_runs(store) if run.cell == spec.cells[-1]} == {35}
+    assert [run.on_gpu for run in load_runs(store) if run.cell == spec.cells[-1]] == [True]
+    (content,) = render_story(store, Path("reports"), parts=[Part("evidence/binary")]).values()
+    assert f"which cost {sum(expected) / 3600:.3g} core-hours and {35 / 3600:.3g} GPU-hours." in content.decode()
+
+
+@pytest.mark.parametrize("parts", [[{"threads": 1}, {"from_step": 3}], [{"from_step": "0"}] * 2, ["no part", {}]])
+def test_core_hours_of_a_run_whose_parts_say_too_little_are_those_of_its_threads(store, parts):
+    cell = Cell("binary-mnist", "vae", 16)
+    publish(store, "mini", "quick", cell.slug, [made_up_record(cell, provenance={"parts": parts})])
+    assert [run.core_seconds for run in load_runs(store)] == [70]
+
+
+def test_hours_of_missing_runs_are_left_out_where_no_run_was_timed(store, reports):
+    """A model without training has no operations to tell a speed from."""
+    part = Part("evidence/binary")
+    spec, cell = part.resolved, Cell("binary-mnist", "independent-pixels", 0)
+    none = {"train_flops": 0, "evaluation_flops": 0}
+    publish(store, spec.name, spec.protocol.name, cell.slug, [made_up_record(cell, trained=False, cost=none)])
+    (content,) = render_story(store, reports, parts=[part]).values()
+    assert "- `vdae-bench sweep evidence/binary --search`: 24 runs, and 2 of its searches before\n" in content.decode()
+    assert "core-hours" not in content.decode().partition("## What remains")[2]
+
+
+def test_an_experiment_that_overfits_says_which_epoch_its_scores_are_of(store, reports):
+    experiment = EXPERIMENTS[0]
+    spec = experiment.resolved
+    cell = spec.cells[0]
+    record = made_up_record(cell, 0, spec.protocol, curve=[95.0 + epoch for epoch in range(spec.protocol.epochs)])
+    record.metrics.test_at_best_epoch = record.metrics.test
+    record.metrics.validation.best_epoch = 1
+    publish(store, spec.name, spec.protocol.name, cell.slug, [record])
+    part = Part("evidence/binary")
+    shown = made_up_record(cell, 0, part.resolved.protocol)
+    publish(store, part.resolved.name, part.resolved.protocol.name, cell.slug, [shown])
+    (content,) = render_story(store, reports, parts=[part], experiments=[experiment]).values()
+    assert f"{spec.description}: VAE overfits, so its scores are those at its best epoch, 1." in content.decode()
 
 
 def test_a_part_on_both_kinds_of_data_has_a_table_for_each_in_its_unit(store, reports):
@@ -173,7 +211,7 @@ def test_a_part_on_both_kinds_of_data_has_a_table_for_each_in_its_unit(store, re
         publish(store, spec.name, spec.protocol.name, cell.slug, [made_up_record(cell, 0, spec.protocol)])
     (content,) = render_story(store, reports, parts=[part]).values()
     text = content.decode()
-    continuous, binary = (table_with(text, "the paper's number?", place) for place in (0, 1))
+    continuous, binary = (table_with(text, "the paper's NLL?", place) for place in (0, 1))
     assert "continuous-mnist, in bits/dim" in text and "binary-mnist, in nats" in text
     assert {row["NLL ours"] for row in binary} == {"90.00"} and {row["NLL ours"] for row in continuous} == {"8.166"}
     assert "m = 784 on binary-mnist" in text and "m = 784 on continuous-mnist" in text

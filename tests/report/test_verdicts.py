@@ -108,17 +108,20 @@ def test_intervals_are_scipys() -> None:
     assert mean_of(values).interval() == pytest.approx((theirs.low, theirs.high))
 
 
-def test_the_difference_to_a_printed_number_is_welchs() -> None:
-    random = np.random.default_rng(2)
-    ours, theirs = random.normal(83, 0.3, 5), random.normal(0, 1, 10)
+@pytest.mark.parametrize("ours", [(83.3, 82.9, 83.1, 82.6, 83.4), (83.50, 83.52), (83.50, 83.51, 83.53)])
+def test_the_difference_to_a_printed_number_is_the_wider_of_welchs_and_students(ours: tuple[float, ...]) -> None:
+    """Two or three seeds that agree by chance would be believed by Welch's alone."""
+    theirs = np.random.default_rng(2).normal(0, 1, 10)
     theirs = 82.0 + 0.18 * (theirs - theirs.mean()) / theirs.std(ddof=1)  # a sample that prints as 82.000 ± 0.18
-    expected = stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval(0.95)
+    both = [stats.ttest_ind(ours, theirs, equal_var=equal).confidence_interval(0.95) for equal in (False, True)]
+    expected = max(both, key=lambda interval: interval.high - interval.low)
+    assert (expected is both[1]) == (len(ours) < 5)
     summary = summarise(ours)
     assert summary is not None
     found = difference_to_printed(summary, PrintedValue(value=82.0, plus_minus=0.18, decimals=9), 10).interval()
     assert found == pytest.approx((expected.low, expected.high), abs=1e-8)
     # Without ±: our seeds alone, and half a unit of the last printed digit on both sides.
-    alone = stats.ttest_1samp(ours - 82, 0).confidence_interval(0.95)
+    alone = stats.ttest_1samp(np.array(ours) - 82, 0).confidence_interval(0.95)
     rounded = difference_to_printed(summary, PrintedValue(value=82.0, plus_minus=None, decimals=2), 10).interval()
     assert rounded == pytest.approx((alone.low - 0.005, alone.high + 0.005))
 

@@ -78,6 +78,7 @@ def made_up_record(
     exact: bool = False,
     flags: tuple[str, ...] = (),
     curve: list[float | None] | None = None,
+    errors: list[float | None] | None = None,
     hyperparameters: dict[str, Any] | None = None,
     cost: dict[str, Any] | None = None,
     provenance: dict[str, Any] | None = None,
@@ -122,6 +123,7 @@ def made_up_record(
             epoch=list(range(1, len(validation) + 1)),
             train_neg_elbo_nats=[value and value + 1 for value in validation],
             validation_neg_elbo_nats=validation,
+            **({} if errors is None else {"validation_standard_error_nats": errors}),
         ),
         flags=[*flags, *(["diverged at step 7"] if diverged else [])],
         cost=Cost.model_validate(

@@ -221,10 +221,12 @@ def test_the_parameters_of_the_lowest_validation_are_kept_for_each_replica_and_s
 def test_a_replica_overfits_where_its_validation_has_risen_beyond_noise(make):
     trainer = make("vae")
     assert trainer.overfitted() == [False, False]
-    trainer.curve["validation"] = [[100.0, 100.0], [90.0, 90.0], [90.4, 93.0]]
+    trainer.curve |= {"validation": [[100.0, 100.0], [90.0, 90.0], [90.4, 93.0]], "validation_error": [[0.0, 0.0]] * 3}
     assert trainer.overfitted() == [False, True]
+    trainer.curve["validation_error"] = [[0.4, 1.2], [0.3, 1.1], [0.0, 0.0]]  # so the low point is chance
+    assert trainer.overfitted() == [False, False]
     noisy = [[90.0 + 0.8 * (-1) ** epoch, 90.0 + 0.01 * epoch] for epoch in range(100)]  # a constant rate, and a rise
-    trainer.curve["validation"] = noisy
+    trainer.curve |= {"validation": noisy, "validation_error": [[0.0, 0.0]] * 100}
     assert trainer.overfitted() == [False, True]
 
 

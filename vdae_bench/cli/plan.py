@@ -70,7 +70,8 @@ def plan_text(spec: SweepSpec, planned: Plan, timings: Sequence[Calibration] = (
     if spec.protocol.quality_samples and not any(each.samples_seconds for each in timings):
         total += (
             f"\nnot counted: the quality of {counted(spec.protocol.quality_samples, 'sample')} of each run "
-            "(--calibrate measures it), and a minute or two to train its classifier, once on each machine"
+            "(vdae-bench plan --calibrate measures it), and a minute or two to train its classifier, once on each "
+            "machine"
         )
     protocol = spec.protocol
     return "\n".join(

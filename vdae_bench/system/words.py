@@ -145,11 +145,13 @@ def rough_duration(value: float) -> str:
 def core_hours(core_seconds: float) -> str:
     """An amount of work in hours of one core.
 
-    >>> core_hours(36000), core_hours(7.5e6)
-    ('10 core-hours', '2,083 core-hours')
+    >>> core_hours(36000), core_hours(7.5e6), core_hours(0.1)
+    ('10 core-hours', '2,083 core-hours', 'less than 0.01 core-hours')
     """
     hours = core_seconds / 3600
-    return f"{hours:,.0f} core-hours" if hours >= 1000 else f"{hours:.3g} core-hours"
+    if 0 < hours < 0.01:
+        return "less than 0.01 core-hours"
+    return f"{hours:,.0f} core-hours" if hours >= 100 else f"{hours:.3g} core-hours"
 
 
 def flop_unit(largest: float) -> tuple[float, str]:

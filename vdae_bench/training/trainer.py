@@ -297,8 +297,9 @@ class Trainer:
     def overfitted(self) -> list[bool]:
         """Which replicas overfit by now (`rise_since_lowest`)."""
         replicas = range(len(self.lowest.epoch))
-        curve = self.curve["validation"]
-        return [rise_since_lowest([row[replica] for row in curve]) is not None for replica in replicas]
+        curve, errors = self.curve["validation"], self.curve["validation_error"]
+        points = (([row[each] for row in curve], [row[each] for row in errors]) for each in replicas)
+        return [rise_since_lowest(*each) is not None for each in points]
 
     @contextmanager
     def at_its_lowest(self) -> Iterator[None]:

@@ -51,11 +51,20 @@ class Part:
         return " ".join(words)
 
     @cached_property
+    def whole(self) -> SweepSpec:
+        """The spec under its protocol, with its settings and all its cells."""
+        return load_spec(find_spec(self.spec), self.protocol, dict(self.settings))
+
+    @cached_property
     def resolved(self) -> SweepSpec:
-        """The spec under its protocol, with its settings and cells, and without its search where that is not made."""
-        spec = load_spec(find_spec(self.spec), self.protocol, dict(self.settings))
-        cells = named_cells(spec.cells, self.only) if self.only else spec.cells
-        return replace(spec, cells=cells, search=spec.search if self.search else None)
+        """The spec with the cells of this part, and without its search where that is not made."""
+        cells = named_cells(self.whole.cells, self.only) if self.only else self.whole.cells
+        return replace(self.whole, cells=cells, search=self.whole.search if self.search else None)
+
+    @property
+    def left_for_later(self) -> list[Cell]:
+        """The cells of the spec that are not in this part."""
+        return [cell for cell in self.whole.cells if cell not in self.resolved.cells]
 
 
 class Chapter:

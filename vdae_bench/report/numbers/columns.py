@@ -197,8 +197,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("difference_high", lambda at: at.interval[1], {CSV}),
     Column("verdict", lambda at: str(at.finding.verdict) if at.finding else None, {CSV}),
     Column("order_verdict", lambda at: str(at.order.verdict) if at.order else None, {CSV}),
-    Column("the paper's number?", _papers_number, {STORY}, left={STORY}),
-    Column("the paper's order?", _papers_order, {STORY}, left={STORY}),
+    Column("the paper's NLL?", _papers_number, {STORY}, left={STORY}),
+    Column("the paper's order in NLL?", _papers_order, {STORY}, left={STORY}),
     Column("unit", lambda at: at.sheet.unit.name, {EXPERIMENTS}, left={EXPERIMENTS}),
     Column("epochs", lambda at: str(at.row.ran.runs[0].record.protocol["epochs"]) if at.row.ran else "", {EXPERIMENTS}),
     Column(

@@ -41,6 +41,8 @@ UNFINISHED = (
     "such a run."
 )
 """The limits of a comparison at equal cost, said wherever one is shown."""
+SHARED = 1.96
+"""Standard errors by which the error of a point, if all seeds share it, widens an interval over seeds."""
 UNSTEADY = 2.5
 """Times by which runs differ in operations a second where some of them had a far busier machine than others."""
 
@@ -53,6 +55,8 @@ class Course:
     costs: tuple[dict[int, NDArray[np.float64]], ...]
     """One for each of `AXES`."""
     values: dict[int, NDArray[np.float64]]
+    errors: NDArray[np.float64]
+    """`point_errors` of its cell; seeds have the same images left out, so they share the error."""
     cell: CellRuns
 
     @property
@@ -157,18 +161,40 @@ def course_of(label: str, cell: CellRuns) -> Course:
         share = np.arange(1, len(nats) + 1) / len(nats)
         for each, (_, total) in zip(costs, AXES, strict=True):
             each[run.seed] = share * total(run.record)
-    return Course(label, costs, values, cell)
+    return Course(label, costs, values, point_errors(cell), cell)
+
+
+def point_errors(cell: CellRuns) -> NDArray[np.float64]:
+    """Standard error of each point of the curve from the images without a Jacobian, mean over seeds, in its unit.
+
+    It is 0 where every image has its Jacobian or needs none, and nan where it is not known.
+    """
+    curves = [run.record.curve for run in cell.completed]
+    length = min(len(curve.epoch) for curve in curves)
+    each = [np.array((curve.validation_standard_error_nats or [0.0] * length)[:length], float) for curve in curves]
+    errors: NDArray[np.float64] = np.mean(each, axis=0)
+    return errors * curve_unit(cell.cell.dataset).of_nats(1.0, cell.cell.dataset)
 
 
 def at_equal_cost(contest: Contest, course: Course, axis: int) -> Estimate | None:
-    """A course less the reference where it has spent the reference's cost, paired by seed; None before one epoch."""
-    differences = []
+    """A course less the reference where it has spent the reference's cost, paired by seed; None before one epoch.
+
+    The standard error of that point of the course is common to the seeds, so it widens the interval of any number.
+    """
+    differences, slack = [], 0.0
     for seed in sorted(contest.reference.values.keys() & course.values.keys()):
         budget, costs = contest.reference.costs[axis][seed][-1], course.costs[axis][seed]
         if budget < costs[0] or not np.isfinite(course.values[seed]).all():
             return None
         differences.append(float(np.interp(budget, costs, course.values[seed]) - contest.reference.values[seed][-1]))
-    return mean_of(differences) if differences else None
+        slack = SHARED * error_at(course, axis, seed, budget)
+    return replace(mean_of(differences), slack=slack) if differences else None
+
+
+def error_at(course: Course, axis: int, seed: int, budget: float) -> float:
+    """The standard error of the point of a course where a seed had spent a budget; infinite where it is not known."""
+    error = float(np.interp(budget, course.costs[axis][seed][: len(course.errors)], course.errors))
+    return error if math.isfinite(error) else math.inf
 
 
 def worth(contest: Contest, course: Course, family: int = 1) -> str:

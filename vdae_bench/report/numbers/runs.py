@@ -12,7 +12,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -87,7 +86,8 @@ class Run:
     @functools.cached_property
     def overfits(self) -> float | None:
         """Nats by which its validation -ELBO has risen since it was lowest; None where it does not overfit."""
-        return rise_since_lowest(self.record.curve.validation_neg_elbo_nats)
+        curve = self.record.curve
+        return rise_since_lowest(curve.validation_neg_elbo_nats, curve.validation_standard_error_nats)
 
     @property
     def misplaced(self) -> bool:
@@ -118,19 +118,26 @@ class Run:
         return frozenset(tuple(str(part.get(name)) for name in names) for part in self.parts)
 
     @property
+    def on_gpu(self) -> bool:
+        """True where some of it was computed on another device than a CPU, whose seconds are not those of cores."""
+        return any(part.get("device", self.record.cost.device) != "cpu" for part in self.parts)
+
+    @property
     def core_seconds(self) -> float:
-        """Seconds of one core: by the clock, times the threads; a GPU counts as one core.
+        """Seconds of one core of a run on CPUs: by the clock, times the threads.
 
         Of a run whose parts had different numbers of threads, each step counts as as many seconds of a core.
         """
         cost, protocol = self.record.cost, protocol_of(self)
-        if cost.device != "cpu" or len(self.parts) == 1 or protocol is None:
-            return cost.seconds * (cost.threads if cost.device == "cpu" else 1)
-        last = protocol.epochs * steps_an_epoch(protocol, self.cell.dataset)
-        begins: list[int] = [part["from_step"] for part in self.parts]
-        steps = [end - begin for begin, end in pairwise([*begins, last])]
-        threads: list[int] = [part["threads"] for part in self.parts]
-        return cost.seconds * last / sum(each / number for each, number in zip(steps, threads, strict=True))
+        starts: list[tuple[Any, Any]] = [(part.get("from_step"), part.get("threads")) for part in self.parts]
+        known = all(isinstance(each, int) for part in starts for each in part)
+        if len(starts) > 1 and protocol and known and all(threads > 0 for _, threads in starts):
+            last = protocol.epochs * steps_an_epoch(protocol, self.cell.dataset)
+            ends = [*(step for step, _ in starts[1:]), last]
+            steps = [(end - step, threads) for (step, threads), end in zip(starts, ends, strict=True)]
+            if all(count >= 0 for count, _ in steps):
+                return float(cost.seconds * last / sum(count / threads for count, threads in steps))
+        return cost.seconds * cost.threads
 
     @property
     def command(self) -> str:
@@ -385,11 +392,6 @@ def alike(runs: Iterable[Run]) -> bool:
 def total_seconds(runs: Sequence[Run]) -> float:
     """Seconds of all that runs did."""
     return sum(run.record.cost.seconds for run in runs)
-
-
-def total_core_seconds(runs: Iterable[Run]) -> float:
-    """Seconds of one core of all that runs did."""
-    return sum(run.core_seconds for run in runs)
 
 
 def total_flops(runs: Sequence[Run]) -> int:

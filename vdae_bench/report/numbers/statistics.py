@@ -1,7 +1,7 @@
 """Statistics over seeds, the only unit of replication here: images of one test set are never counted as repetitions.
 
-Mean, sample standard deviation, and Student's t intervals: of a mean, of the difference to a printed number (Welch),
-of a difference between cells paired by seed.
+Mean, sample standard deviation, and Student's t intervals: of a mean, of the difference to a printed number, of a
+difference between cells paired by seed.
 """
 
 from __future__ import annotations
@@ -92,17 +92,25 @@ def mean_of(values: Sequence[float]) -> Estimate:
 
 
 def difference_to_printed(ours: Summary, printed: PrintedValue, runs: int) -> Estimate:
-    """Our mean less the paper's, by Welch where it prints a deviation over `runs`, else by seeds and its rounding."""
+    """Our mean less the paper's, with the rounding of its number; without its deviation over `runs` by our seeds alone.
+
+    With it the interval is the wider of two: Welch's, and Student's with one variance for both. Two or three seeds that
+    happen to agree say little of how far seeds differ, and Welch's would believe them.
+    """
     difference = ours.mean - printed.value
     slack = 0.5 * 10.0**-printed.decimals
     if ours.standard_deviation is None:
         return Estimate(difference, None, 0, ours.count, slack)
-    own = ours.standard_deviation**2 / ours.count
-    theirs = (printed.plus_minus or 0.0) ** 2 / runs
-    freedom: float = ours.count - 1
-    if own + theirs and printed.plus_minus:
-        freedom = (own + theirs) ** 2 / (own**2 / (ours.count - 1) + theirs**2 / (runs - 1))
-    return Estimate(difference, math.sqrt(own + theirs), freedom, ours.count, slack)
+    own, spread = ours.count - 1, ours.standard_deviation**2
+    if not printed.plus_minus:
+        return Estimate(difference, math.sqrt(spread / ours.count), own, ours.count, slack)
+    theirs, printed_spread = runs - 1, printed.plus_minus**2
+    parts = (spread / ours.count, printed_spread / runs)
+    welch = sum(parts) ** 2 / (parts[0] ** 2 / own + parts[1] ** 2 / theirs)
+    pooled = (own * spread + theirs * printed_spread) / (own + theirs) * (1 / ours.count + 1 / runs)
+    both = [(math.sqrt(sum(parts)), welch), (math.sqrt(pooled), own + theirs)]
+    error, freedom = max(both, key=lambda each: each[0] * float(stdtrit(each[1], 0.5 + LEVEL / 2)))
+    return Estimate(difference, error, freedom, ours.count, slack)
 
 
 def in_common(first: Mapping[int, float], second: Mapping[int, float]) -> list[tuple[float, float]]:

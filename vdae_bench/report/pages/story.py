@@ -17,8 +17,8 @@ from vdae_bench.report.numbers.comparable import FEW_SAMPLES, few_samples, why_u
 from vdae_bench.report.numbers.layout import lay_out
 from vdae_bench.report.numbers.noise import curves_of
 from vdae_bench.report.numbers.pairs import Paired
-from vdae_bench.report.numbers.rows import SCORES
-from vdae_bench.report.numbers.runs import Run, alike, load_runs, total_core_seconds, total_flops
+from vdae_bench.report.numbers.rows import SCORES, title_of
+from vdae_bench.report.numbers.runs import Run, alike, load_runs, total_flops, total_seconds
 from vdae_bench.report.numbers.units import Unit, unit_of
 from vdae_bench.report.sections import encoders, representations
 from vdae_bench.report.sections.claims import claims_table
@@ -173,12 +173,19 @@ def _head(chapters: Sequence[Chapter]) -> str:
     return (
         f"`make evidence` makes the long runs below. {wanted - missing} of {wanted} are here, "
         f"from {escape(dates[0])} to {escape(dates[-1])} ({escape('; '.join(devices))}). They cost "
-        f"{core_hours(total_core_seconds(runs))} of training and evaluation, and {rough_duration(search_seconds)} of "
+        f"{_cost(runs)} of training and evaluation, and {rough_duration(search_seconds)} of "
         "searches. Our numbers are means over seeds ± their sample standard "
         "deviation. A column of its own says whether a number can be compared with the paper's: runs shorter than the "
         "paper's, whose curves are still falling, say nothing about it. Hours and operations are those of all seeds of "
         "a row. Hours are by the clock, so they are longer if the machine had other work." + _of_machines(runs)
     )
+
+
+def _cost(runs: Sequence[Run]) -> str:
+    """Core-hours of runs on CPUs, and hours of GPUs where some ran there."""
+    on_gpus = [run for run in runs if run.on_gpu]
+    said = core_hours(sum(run.core_seconds for run in runs if not run.on_gpu))
+    return f"{said} and {total_seconds(on_gpus) / 3600:.3g} GPU-hours" if on_gpus else said
 
 
 def _of_machines(runs: Sequence[Run]) -> str:
@@ -202,7 +209,8 @@ def _chapter(chapter: Chapter) -> Iterator[str]:
     yield (
         f"Protocol {code(protocol.name)}: {counted(protocol.epochs, 'epoch')} of batch {protocol.batch_size}. "
         f"{chapter.wanted - chapter.missing} of {counted(chapter.wanted, 'run')} "
-        f"{'is' if chapter.wanted == 1 else 'are'} here ({_asked_for(chapter)})."
+        f"{'is' if chapter.wanted == 1 else 'are'} here ({_asked_for(chapter)})"
+        + (f", which cost {_cost(chapter.runs)}." if chapter.runs else ".")
     )
     if not chapter.runs:
         return
@@ -282,8 +290,19 @@ def _experiments(chapters: Sequence[Chapter]) -> Iterator[str]:
     decided = f"The [fidelity notes]({NOTES}) say what we concluded."
     yield f"These are scores of test images, as above. {decided}{_of_machines(runs)}"
     yield table(headings, rows, left=left)
-    found = [f"{escape(chapter.title)}: {line}" for chapter in chapters for line in _differences(chapter)]
+    best = [f"{escape(chapter.title)}: {line}" for chapter in chapters for line in _best_epochs(chapter)]
+    found = best + [f"{escape(chapter.title)}: {line}" for chapter in chapters for line in _differences(chapter)]
     yield from [bullets(found)] if found else []
+
+
+def _best_epochs(chapter: Chapter) -> Iterator[str]:
+    """Which numbers are those of the lowest validation, because the model overfits."""
+    for cell in chapter.ran.values():
+        runs = [run for run in cell.completed if run.overfits and run.record.metrics.test_at_best_epoch]
+        epochs = sorted({run.record.metrics.validation.best_epoch for run in runs if run.record.metrics.validation})
+        if epochs:
+            said = ", ".join(map(str, epochs))
+            yield f"{escape(title_of(cell.cell))} overfits, so its scores are those at its best epoch, {said}."
 
 
 def _others(chapters: Sequence[Chapter]) -> Iterator[str]:
@@ -300,27 +319,35 @@ def _remaining(chapters: Sequence[Chapter]) -> Iterator[str]:
     left = [(chapter, _speed(chapter, runs)) for chapter in chapters if chapter.missing]
     yield "## What remains"
     if left:
-        yield f"Missing with `--seeds` as below: {_amount(left, first=True)}; without: {_amount(left)}."
+        searches = sum(chapter.unsearched for chapter, _ in left)
+        before = f" Not counted: {counted(searches, 'search', 'searches')}." if searches else ""
+        yield f"Missing with `--seeds` as below: {_amount(left, first=True)}; without: {_amount(left)}.{before}"
     yield bullets([_missing(*each) for each in left]) if left else "Nothing."
 
 
-def _speed(chapter: Chapter, every: Sequence[Run]) -> float:
+def _speed(chapter: Chapter, every: Sequence[Run]) -> float | None:
     """FLOP/s of one core in the runs of a chapter; where it has none in those of its protocol, or else in all."""
-    runs = chapter.runs or [run for run in every if run.protocol == chapter.spec.protocol.name] or every
-    return total_flops(runs) / total_core_seconds(runs)
+    for runs in (chapter.runs, [run for run in every if run.protocol == chapter.spec.protocol.name], every):
+        timed = [run for run in runs if not run.on_gpu and run.record.cost.flops and run.core_seconds]
+        if timed:
+            return total_flops(timed) / sum(run.core_seconds for run in timed)
+    return None
 
 
-def _amount(left: Sequence[tuple[Chapter, float]], *, first: bool = False) -> str:
+def _amount(left: Sequence[tuple[Chapter, float | None]], *, first: bool = False) -> str:
     """How many runs are missing, of all seeds or of those that come first, and their cost at the speeds of a core."""
     found = [(*chapter.missing_up_to(chapter.part.seeds if first else None), speed) for chapter, speed in left]
-    core_seconds = sum(flops / speed for _, flops, speed in found)
-    return f"{counted(sum(runs for runs, *_ in found), 'run')}, about {core_hours(core_seconds)}"
+    known = [flops / speed for _, flops, speed in found if speed]
+    runs = counted(sum(count for count, *_ in found), "run")
+    return f"{runs}, about {core_hours(sum(known))}" if len(known) == len(found) else runs
 
 
-def _missing(chapter: Chapter, speed: float) -> str:
-    """The command that makes the missing runs, and what that costs at the speed of a core."""
+def _missing(chapter: Chapter, speed: float | None) -> str:
+    """The command that makes the missing runs, what that costs at the speed of a core, and what it leaves out."""
     left = [(chapter, speed)]
     then = f"{_amount(left, first=True)}; without {code('--seeds')} all " if chapter.part.seeds else ""
-    return f"{code(chapter.part.command)}: {then}{_amount(left)}, at {speed / 1e9:.0f} GFLOP/s of a core" + (
-        f", and {chapter.unsearched} of its searches before" if chapter.unsearched else ""
-    )
+    said = f"{code(chapter.part.command)}: {then}{_amount(left)}"
+    said += f", at {speed / 1e9:.0f} GFLOP/s of a core" if speed else ""
+    said += f", and {chapter.unsearched} of its searches before" if chapter.unsearched else ""
+    later = [f"{title_of(cell)}, m = {cell.latents}" for cell in chapter.part.left_for_later]
+    return said + (f". Not in it: {escape('; '.join(later))}" if later else "")

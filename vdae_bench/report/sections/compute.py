@@ -23,6 +23,7 @@ from vdae_bench.report.numbers.compute import (
     at_equal_cost,
     contests_of,
     differences,
+    error_at,
     siblings,
     worth,
 )
@@ -148,6 +149,12 @@ def findings(contests: Sequence[Contest]) -> Iterator[str]:
     yield table(headers, rows, right=headers[1:2] + headers[3:])
     if any(UNLIKE in row for row in rows):
         yield SAY_UNLIKE
+    if errors := [said for contest in contests for course in contest.others if (said := _error(contest, course))]:
+        yield (
+            "A point of L-VDAE's curve before the last takes the Jacobian on a part of the images, the same for all "
+            f"seeds. At the VAE's operations its standard error is {'; '.join(errors)}. Intervals include it; "
+            "the difference of a single seed has none."
+        )
     yield bullets([_sentence(contests, name) for name in (*ESTIMATORS, *titles) if _with(contests, name)])
     missing = [name for name in ("subset", "exact") if not _with(contests, name)]
     if 0 < len(missing) < 2:
@@ -174,6 +181,17 @@ def _row(contest: Contest, course: Course) -> list[str]:
         shown.append("")
     prices = [f"{ratios[axis]:.3g} x" if axis in ratios else UNLIKE for axis in PRICES]
     return [contest.dataset, str(contest.latents), escape(course.name), *prices, *shown]
+
+
+def _error(contest: Contest, course: Course) -> str:
+    """The standard error of the point of a course at the reference's operations, where there is one."""
+    if not at_equal_cost(contest, course, 0):
+        return ""
+    budgets = {seed: costs[-1] for seed, costs in contest.reference.costs[0].items() if seed in course.values}
+    errors = [error_at(course, 0, seed, budget) for seed, budget in budgets.items()]
+    if not any(errors):
+        return ""
+    return f"{contest.unit.show(max(errors))} {contest.unit.name} ({contest.dataset}, m = {contest.latents})"
 
 
 def _with(contests: Sequence[Contest], estimator: str) -> list[tuple[Contest, Course]]:

@@ -20,6 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from vdae_bench.report.numbers.compute import point_errors
 from vdae_bench.report.numbers.rows import METHODS, title_of
 from vdae_bench.report.numbers.statistics import CellRuns
 from vdae_bench.report.numbers.subject import Subject
@@ -162,11 +163,8 @@ def _line(cell: CellRuns, label: str, style: Style) -> Line:
         np.array([_in_unit(getattr(curve, name)[:length], cell.cell.dataset) for curve in curves])
         for name in ("train_neg_elbo_nats", "validation_neg_elbo_nats")
     )
-    zero, one = (in_curve_unit(nats, cell.cell.dataset) for nats in (0.0, 1.0))
-    errors = [(curve.validation_standard_error_nats or [0.0] * length)[:length] for curve in curves]
-    error = (one - zero) * np.array([[value or 0.0 for value in each] for each in errors]).mean(axis=0)
     seeds = tuple(run.record.seed for run in cell.completed)
-    return Line(label, style, seeds, np.array(curves[0].epoch[:length]), train, validation, error)
+    return Line(label, style, seeds, np.array(curves[0].epoch[:length]), train, validation, point_errors(cell))
 
 
 def _in_unit(nats: list[float | None], dataset: str) -> NDArray[np.float64]:
