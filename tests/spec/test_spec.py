@@ -230,6 +230,12 @@ def test_precedence_of_hyperparameters(write):
     assert "couplings" not in bare_spec.resolved_hyperparameters(bare_spec.cells[0])
 
 
+def test_a_link_to_a_shipped_protocol_is_that_protocol(tmp_path):
+    link = tmp_path / "mine.yaml"
+    link.symlink_to((sweeps_folder() / "protocols" / "paper-mixed.yaml").resolve())
+    assert load_protocol(str(link)) == load_protocol("paper-mixed")
+
+
 def test_shipped_sweeps_and_protocols_are_valid():
     assert set(PROTOCOLS) == {path.stem for path in (sweeps_folder() / "protocols").glob("*.yaml")}
     for name in PROTOCOLS:

@@ -135,7 +135,8 @@ def load_protocol(word: Any) -> Protocol:
         return _shipped(word)
     if _is_file(word):
         path = user_path(word)
-        return _shipped(path.stem) if path.resolve().parent == _shipped_folder().resolve() else _from_file(path)
+        real = path.resolve()  # a link to a shipped one is that one
+        return _shipped(real.stem) if real.parent == _shipped_folder().resolve() else _from_file(path)
     raise UserError(
         f"there is no protocol {word!r}{nearest(word, PROTOCOLS)}; use one of {', '.join(PROTOCOLS)}, or a YAML file"
     )
