@@ -45,6 +45,7 @@ def found(page: str) -> str:
         board.append([verdict, str(len(which)), ", ".join(which) or "-"])
     return (
         f"{_picture('forest', page)}\n{_table(['data', 'm', 'epochs', 'seeds', *scores, 'unit'], leads.values())}\n"
+        f"{decided_text(page)}"
         f"`vdae-bench claims` judges {len(claims) - own} claims of the paper and {own} of ours. "
         "[The report](reports/README.md#the-papers-claims) lists them by number:\n\n"
         f"{_table(['verdict', 'claims', 'which'], board)}\n"
@@ -53,9 +54,15 @@ def found(page: str) -> str:
     )
 
 
+def decided_text(page: str) -> str:
+    """On which rows the records decide, as a paragraph; nothing where the page does not say it."""
+    found = re.search(r"^(?:These records decide .*|No row is decided yet\.)$", page, re.MULTILINE)
+    return f"{found[0]}\n\n" if found else ""
+
+
 def cost_text(page: str) -> str:
     """What the long runs cost, those of most epochs on their own, and what the missing ones would."""
-    spent = re.search(r"They cost (.*? core-hours)", page)
+    spent = re.search(r"They cost ([\d.,]+) core-hours", page)
     parts = re.findall(r"^Protocol .*?: (\d+) epochs .* which cost ([\d.,]+) core-hours", page, re.MULTILINE)
     missing = re.search(r"^Missing with `--seeds` as below: (.*?); without: (.*?)\. ?(?:Not .*)?$", page, re.MULTILINE)
     said = []

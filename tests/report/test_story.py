@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.readme import cost_text, rows_of, with_found
+from scripts.readme import cost_text, decided_text, rows_of, with_found
 from tests.support.markdown_tables import table_with
 from tests.support.records import made_up_record, publish
 from vdae_bench.report.numbers.chapters import Chapter, Part
@@ -108,6 +108,27 @@ def test_the_lead_of_l_vdae_stands_first_for_every_m(text):
     assert all(rows[m]["NLL ours"] == "not run" and rows[m]["seeds"] == "0" for m in ("32", "64", "128"))
 
 
+@pytest.mark.parametrize(
+    ("less", "said"),
+    [
+        ((1.0, 1.1, 1.2), "These records decide that L-VDAE is ahead on binary-mnist, m = 16 (NLL, -ELBO)."),
+        ((-1.0, -1.1, -1.2), "These records decide that L-VDAE is behind on binary-mnist, m = 16 (NLL, -ELBO)."),
+        ((-1.0, 1.1, 1.2), "No row is decided yet."),
+        ((1.0,), "No row is decided yet."),
+    ],
+)
+def test_the_rows_that_records_of_the_papers_length_decide_are_named(store, reports, text, less, said):
+    part = Part("table2", "paper-mixed", seeds=1, search=False, only=("*_vae_16", "*_lvdae_16"))
+    spec = part.resolved
+    for cell in spec.cells:
+        lower = less if cell.method == "lvdae" else [0.0] * len(less)
+        records = [made_up_record(cell, s, spec.protocol, nll_nats=84 + 0.1 * s - each) for s, each in enumerate(lower)]
+        publish(store, spec.name, spec.protocol.name, cell.slug, records)
+    (content,) = render_story(store, reports, parts=[part]).values()
+    assert f"\n\n{said}\n\n" in content.decode() and decided_text(content.decode()) == f"{said}\n\n"
+    assert "\n\nNo row is decided yet.\n\n" in text  # 50 epochs
+
+
 def test_a_pair_that_ran_nowhere_has_one_row_not_one_for_each_protocol(store, reports):
     parts = [part for part in EVIDENCE if part.spec in ("table2", "evidence/binary")]
     spec = parts[1].resolved
@@ -140,8 +161,8 @@ def test_what_is_missing_stands_with_its_command_and_its_hours(text, store):
     hours = float(re.findall(r"about ([\d.]+) core-hours", line)[0])
     assert line.startswith("16 runs") and hours == pytest.approx(flops / speed / 3600, rel=0.01)
     assert line.endswith(", and 2 of its searches before")
-    spent = f"{2 * (2 * (35 + 37 + 39) + 35 + 37) / 3600:.3g} core-hours"
-    said = f"The runs of 50 epochs cost {spent}, all long runs {spent}."
+    spent = f"{2 * (2 * (35 + 37 + 39) + 35 + 37) / 3600:.3g}"
+    said = f"The runs of 50 epochs cost {spent} core-hours, all long runs {spent}."
     missing = re.findall(
         r"^Missing .*?: (\d+ runs, about .*?); without: (.*)\. Not counted: 5 searches\.$", text, re.MULTILINE
     )[0]

@@ -6,6 +6,7 @@ there is no such page.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from vdae_bench.report.numbers.pairs import Paired
 from vdae_bench.report.numbers.rows import SCORES, title_of
 from vdae_bench.report.numbers.runs import Run, alike, load_runs, total_flops, total_seconds
 from vdae_bench.report.numbers.units import Unit, unit_of
+from vdae_bench.report.numbers.verdict import Summand, Verdict, judge_sum
 from vdae_bench.report.sections import encoders, representations
 from vdae_bench.report.sections.claims import claims_table
 from vdae_bench.report.sections.curves import old_kind
@@ -96,6 +98,7 @@ def page(
 def _leads(chapters: Sequence[Chapter]) -> Iterator[str]:
     """L-VDAE less VAE in every part that has both, ours beside the paper's: its claim in one table."""
     rows, shown, apart, bounds = [], set(), [], []
+    decided: dict[Verdict, list[str]] = {Verdict.REPRODUCED: [], Verdict.NOT_REPRODUCED: []}
     for chapter in chapters:
         for cell, scores in chapter.leads():
             counts = {each.difference.count for each in scores if each.difference}
@@ -109,6 +112,8 @@ def _leads(chapters: Sequence[Chapter]) -> Iterator[str]:
                 row += [_printed(each, unit), escape(_measured(each, unit))]
             rows.append([*row, unit.name, str(max(counts, default=0))])
             vae = Cell(cell.dataset, "vae", cell.latents)
+            for verdict, names in _settled(chapter, cell, vae) if counts else ():
+                decided[verdict].append(f"{cell.dataset}, m = {cell.latents} ({names})")
             if counts and (unequal := why_unequal([chapter.ran[cell], chapter.ran[vae]])):
                 apart.append(
                     escape(f"{cell.dataset}, m = {cell.latents}, {protocol.name}, is not a fair pair: {unequal}.")
@@ -127,12 +132,29 @@ def _leads(chapters: Sequence[Chapter]) -> Iterator[str]:
     )
     headings = [f"{name} {whose}" for name, _ in SCORES for whose in ("paper", "ours")]
     yield table(["data", "latents", "protocol", *headings, "unit", "seeds"], rows, right=["latents", "seeds"])
+    ahead, behind = (escape("; ".join(each)) for each in decided.values())
+    said = [f"ahead on {ahead}"] * bool(ahead) + [f"behind on {behind}"] * bool(behind)
+    yield f"These records decide that L-VDAE is {' and '.join(said)}." if said else "No row is decided yet."
     if bounds:
         apart.append(
             f"NLLs with {FEW_SAMPLES:.0f} effective samples or fewer are upper bounds, so their differences are only "
             f"differences of bounds: {escape('; '.join(bounds))}."
         )
     yield from [bullets(apart)] if apart else []
+
+
+def _settled(chapter: Chapter, cell: Cell, vae: Cell) -> Iterator[tuple[Verdict, str]]:
+    """The scores in which records that can decide have L-VDAE ahead of the VAE, or behind it."""
+    unit, found = unit_of(cell.dataset), defaultdict[Verdict, list[str]](list)
+    for name, score in SCORES:
+        summands = [
+            Summand(weight, ran, ran.by_seed(score, unit))
+            for weight, ran in ((1.0, chapter.ran[cell]), (-1.0, chapter.ran[vae]))
+        ]
+        found[judge_sum(summands, score, unit).verdict].append(name)
+    for verdict in (Verdict.REPRODUCED, Verdict.NOT_REPRODUCED):
+        if found[verdict]:
+            yield verdict, ", ".join(found[verdict])
 
 
 def _has_forest(chapter: Chapter) -> bool:
