@@ -158,7 +158,7 @@ def _papers_order(at: Place) -> str:
 
 COLUMNS: tuple[Column, ...] = (
     Column("dataset", lambda at: at.sheet.dataset, {CSV}),
-    Column("latents", lambda at: at.row.latents, EVERYWHERE - {EXPERIMENTS}, headings={LATEX: "Latents"}),
+    Column("latents", lambda at: at.row.latents, headings={LATEX: "Latents"}),
     Column("method", lambda at: at.row.method, left=EVERYWHERE, headings={LATEX: "Method"}),
     Column("cell", lambda at: at.row.ran.cell.slug if at.row.ran else None, {CSV}),
     Column("score", lambda at: at.score, {CSV}),
