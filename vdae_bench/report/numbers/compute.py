@@ -187,13 +187,13 @@ def at_equal_cost(contest: Contest, course: Course, axis: int) -> Estimate | Non
         if budget < costs[0] or not np.isfinite(course.values[seed]).all():
             return None
         differences.append(float(np.interp(budget, costs, course.values[seed]) - contest.reference.values[seed][-1]))
-        slack = SHARED * error_at(course, axis, seed, budget)
+        slack = max(slack, SHARED * _error_at(course, costs, budget))
     return replace(mean_of(differences), slack=slack) if differences else None
 
 
-def error_at(course: Course, axis: int, seed: int, budget: float) -> float:
-    """The standard error of the point of a course where a seed had spent a budget; infinite where it is not known."""
-    error = float(np.interp(budget, course.costs[axis][seed][: len(course.errors)], course.errors))
+def _error_at(course: Course, costs: NDArray[np.float64], budget: float) -> float:
+    """The standard error of the point of a course where a budget was spent; infinite where it is not known."""
+    error = float(np.interp(budget, costs[: len(course.errors)], course.errors))
     return error if math.isfinite(error) else math.inf
 
 

@@ -165,6 +165,13 @@ def judge_sum(
     return Finding(verdict, unit, estimate, "; ".join([*reasons, *remarks(cells)]), bound=bound)
 
 
+def judge_difference(first: CellRuns, second: CellRuns, score: str) -> Finding:
+    """The verdict on a cell's score being below that of another one on the same data, paired by seed."""
+    unit = unit_of(first.cell.dataset)
+    pair = ((1.0, first), (-1.0, second))
+    return judge_sum([Summand(weight, each, each.by_seed(score, unit)) for weight, each in pair], score, unit)
+
+
 def judge_order(row: Row, rows: Sequence[Row], score: str) -> Finding | None:
     """Our order of a row and the table's others with as many latents, beside that of the paper's printed numbers.
 
@@ -191,11 +198,7 @@ def _order(row: Row, other: Row, score: str) -> Finding:
     if absent := [each for each in (better, worse) if not (each.ran and each.ran.completed)]:
         return Finding(Verdict.NOT_RUN, reason=f"no run of {absent[0].name}")
     assert better.ran and worse.ran
-    unit = unit_of(better.ran.cell.dataset)
-    summands = [
-        Summand(weight, each, each.by_seed(score, unit)) for weight, each in ((1.0, better.ran), (-1.0, worse.ran))
-    ]
-    finding = judge_sum(summands, score, unit)
+    finding = judge_difference(better.ran, worse.ran, score)
     return replace(finding, reason="; ".join(filter(None, [f"{better.method} minus {worse.method}", finding.reason])))
 
 

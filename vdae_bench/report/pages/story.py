@@ -6,7 +6,6 @@ there is no such page.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from vdae_bench.report.numbers.pairs import Paired
 from vdae_bench.report.numbers.rows import SCORES, title_of
 from vdae_bench.report.numbers.runs import Run, alike, load_runs, total_flops, total_seconds
 from vdae_bench.report.numbers.units import Unit, unit_of
-from vdae_bench.report.numbers.verdict import Summand, Verdict, judge_sum
+from vdae_bench.report.numbers.verdict import Verdict, judge_difference
 from vdae_bench.report.sections import encoders, representations
 from vdae_bench.report.sections.claims import claims_table
 from vdae_bench.report.sections.curves import old_kind
@@ -145,16 +144,10 @@ def _leads(chapters: Sequence[Chapter]) -> Iterator[str]:
 
 def _settled(chapter: Chapter, cell: Cell, vae: Cell) -> Iterator[tuple[Verdict, str]]:
     """The scores in which records that can decide have L-VDAE ahead of the VAE, or behind it."""
-    unit, found = unit_of(cell.dataset), defaultdict[Verdict, list[str]](list)
-    for name, score in SCORES:
-        summands = [
-            Summand(weight, ran, ran.by_seed(score, unit))
-            for weight, ran in ((1.0, chapter.ran[cell]), (-1.0, chapter.ran[vae]))
-        ]
-        found[judge_sum(summands, score, unit).verdict].append(name)
+    verdicts = {name: judge_difference(chapter.ran[cell], chapter.ran[vae], score).verdict for name, score in SCORES}
     for verdict in (Verdict.REPRODUCED, Verdict.NOT_REPRODUCED):
-        if found[verdict]:
-            yield verdict, ", ".join(found[verdict])
+        if names := [name for name in verdicts if verdicts[name] is verdict]:
+            yield verdict, ", ".join(names)
 
 
 def _has_forest(chapter: Chapter) -> bool:

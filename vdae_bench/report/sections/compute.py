@@ -16,6 +16,7 @@ from vdae_bench.report.numbers.compute import (
     AXES,
     ESTIMATORS,
     PRICES,
+    SHARED,
     UNFINISHED,
     UNSTEADY,
     Contest,
@@ -23,7 +24,6 @@ from vdae_bench.report.numbers.compute import (
     at_equal_cost,
     contests_of,
     differences,
-    error_at,
     siblings,
     worth,
 )
@@ -185,13 +185,10 @@ def _row(contest: Contest, course: Course) -> list[str]:
 
 def _error(contest: Contest, course: Course) -> str:
     """The standard error of the point of a course at the reference's operations, where there is one."""
-    if not at_equal_cost(contest, course, 0):
+    equal = at_equal_cost(contest, course, 0)
+    if not (equal and equal.slack):
         return ""
-    budgets = {seed: costs[-1] for seed, costs in contest.reference.costs[0].items() if seed in course.values}
-    errors = [error_at(course, 0, seed, budget) for seed, budget in budgets.items()]
-    if not any(errors):
-        return ""
-    return f"{contest.unit.show(max(errors))} {contest.unit.name} ({contest.dataset}, m = {contest.latents})"
+    return f"{contest.unit.show(equal.slack / SHARED)} {contest.unit.name} ({contest.dataset}, m = {contest.latents})"
 
 
 def _with(contests: Sequence[Contest], estimator: str) -> list[tuple[Contest, Course]]:

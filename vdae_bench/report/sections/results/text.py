@@ -109,11 +109,10 @@ def _verdicts(sheet: Sheet) -> Iterator[str]:
         margin = next(table.margin for table in map(load_table, table_names()) if table.dataset == sheet.dataset)
         yield (
             "The verdict on each number says whether it is the paper's. `reproduced` means that the 95% interval of "
-            "the difference is within "
-            f"±{margin:g} {sheet.unit.name}, because faithful implementations differ by as much. The interval is the "
-            "wider of Welch's and of Student's with one variance for both, since a few seeds may agree by chance; it "
-            "has the rounding of the paper's number too. `not reproduced` "
-            "means that it is outside. A number is comparable if it has the paper's length, K, images and networks, or "
+            f"the difference is within ±{margin:g} {sheet.unit.name}, because faithful implementations differ by as "
+            "much. The interval is the wider of Welch's and of Student's with one variance for both, since a few seeds "
+            "may agree by chance; it has the rounding of the paper's number too. `not reproduced` means that it is "
+            "outside. A number is comparable if it has the paper's length, K, images and networks, or "
             "the paper's networks and a validation curve that leaves less than a quarter of the difference (or of "
             "that margin) open. The margin is wider than many gaps of the table. So a second verdict says whether the "
             "order among the rows with as many latents is the paper's, paired by seed."
