@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+import torch
 
 from vdae_bench.report.numbers.runs import load_runs
 from vdae_bench.report.numbers.statistics import CellRuns
 from vdae_bench.report.numbers.units import NATS
 from vdae_bench.running.context import RunContext
-from vdae_bench.running.group import run_group
+from vdae_bench.running.group import paths_of, run_group
 from vdae_bench.running.plan import plan
 from vdae_bench.running.workbench import Workbench
 from vdae_bench.spec.check import load_spec
+from vdae_bench.store.layout import weights_path
 from vdae_bench.store.records import Store
+from vdae_bench.system.tensor_file import read_tensors
 from vdae_bench.training.overfitting import OVERFITTED_NATS
 from vdae_bench.training.trainer import Interrupted, Trainer
 
@@ -70,7 +75,7 @@ def test_it_is_scored_with_the_parameters_of_its_lowest_validation(group, contex
 @pytest.mark.usefixtures("second_replica_overfits")
 def test_stopped_while_it_is_scored_it_goes_on_to_the_same_record(group, context, tmp_path, monkeypatch):
     monkeypatch.setattr("vdae_bench.evaluation.likelihood.CHUNK_ROWS", 200)  # several chunks
-    elsewhere = RunContext(Store(tmp_path / "whole"), context.device, 1, context.data_folder, 1e9)
+    elsewhere = RunContext(Store(tmp_path / "whole"), context.device, 1, context.data_folder, 1e9, keep_models=True)
     whole = run_group(group, elsewhere, silent, lambda: False)
     phases = []
 
@@ -80,8 +85,11 @@ def test_stopped_while_it_is_scored_it_goes_on_to_the_same_record(group, context
     with pytest.raises(Interrupted):
         run_group(group, context, note, lambda: phases[-1:] == ["evaluating its best epoch"])
     assert list(context.store.records()) == []
-    resumed = run_group(group, context, silent, lambda: False)
+    resumed = run_group(group, replace(context, keep_models=True), silent, lambda: False)
     assert [each.metrics for each in resumed] == [each.metrics for each in whole]
+    for ours, others in zip(*(paths_of(group, store) for store in (context.store, elsewhere.store)), strict=True):
+        kept, expected = (read_tensors(weights_path(path))["state"] for path in (ours, others))
+        assert all(torch.equal(kept[name], value) for name, value in expected.items())
 
 
 def test_ten_images_are_learned_by_heart_which_is_noticed(group, context):

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests.support.runs import StopAfter, run, without_time
-from tests.support.specs import Spec
+from tests.support.specs import LONG, Spec
 from vdae_bench.errors import EnvironmentFault
 from vdae_bench.models.registry import get_method
 from vdae_bench.running import group as runner
@@ -23,6 +23,7 @@ from vdae_bench.running.group import run_group
 from vdae_bench.running.job import Job, RunGroup
 from vdae_bench.running.plan import Plan, plan
 from vdae_bench.running.progress import QuietProgress
+from vdae_bench.running.shards import Shard
 from vdae_bench.running.stop import StopToken
 from vdae_bench.running.workbench import Workbench
 from vdae_bench.spec.check import load_spec
@@ -338,6 +339,34 @@ def test_killed_while_it_publishes_a_group_goes_on_from_its_checkpoint(sweep, co
     assert 0 not in steps and [record.seed for record in records] == list(group.seeds)
     assert without_time(records[0]) == without_time(first)
     assert len([path for path in context.store.root.rglob("seed-*") if "binary-tiny_vae_4" in str(path)]) == 2
+
+
+@pytest.mark.parametrize("shard", [None, Shard(1, 1)])
+def test_parts_that_were_stopped_go_on_as_they_were_whatever_of_the_group_is_recorded(
+    tiny_data, context, tmp_path, shard
+):
+    """Ten seeds in the parts 012, 34, 567 and 89: of 012 there are records, of 34 and 567 checkpoints."""
+    spec = load_spec(LONG.but(protocol={"epochs": 1}, seeds=10).write(tmp_path))
+    (whole,) = plan(spec, context.store).groups
+    recorded, *begun = (RunGroup(whole.runs[low:high]) for low, high in ((0, 3), (3, 5), (5, 8)))
+    run_group(recorded, context, lambda *_: None, StopToken())
+    for part in begun:
+        with pytest.raises(Interrupted):
+            run_group(part, context, lambda *_: None, StopAfter(2))
+    checkpoint = begun[0].checkpoint(context.store)
+    checkpoint.save(checkpoint.load())
+    checkpoint.path.write_bytes(b"torn")  # the one before says which runs it is of
+
+    def groups():
+        planned = plan(spec, context.store)
+        return [each.seeds for each in (shard.part_of(planned, context.store) if shard else planned).groups]
+
+    assert groups() == [(5, 6, 7), (3, 4), (8, 9)]
+    fewer = plan(spec, context.store, GroupLimit(replicas=2)).groups
+    assert [each.seeds for each in fewer] == [(3, 4), (5, 6), (7, 8), (9,)]
+    outcome = run(spec, context)
+    assert sorted(record.seed for record in outcome.records) == list(range(3, 10)) and not outcome.failures
+    assert not list(checkpoint.path.parent.glob("*.pt")) and not groups()
 
 
 def test_runs_that_another_grouping_has_recorded_are_left_out(sweep, context, monkeypatch):

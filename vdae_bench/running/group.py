@@ -170,18 +170,14 @@ class _GroupRun:
             self.report("evaluating" if which == "last" else "evaluating its best epoch", 1 - share + share * done)
             if self.checkpoint.due:
                 keep()
-                self.save_last()
+                self.save(self.trainer.state())
 
         finished = evaluator.run(self.stop, after_chunk)
         keep()
         if not finished:
-            self.save_last()
+            self.save(self.trainer.state())
             raise Interrupted
         return evaluator
-
-    def save_last(self) -> None:
-        """Write the checkpoint from within a pass, with the parameters after the last epoch whatever is scored."""
-        self.save(self.trainer.state())
 
     def publish(self, records: list[Record]) -> None:
         """Put evidence, weights and then the records in place; the checkpoint has served."""
@@ -190,7 +186,7 @@ class _GroupRun:
         def show_classifier(fraction: float) -> None:
             self.report(f"training the classifier that judges samples, once: {fraction:.0%}", None)
             if self.stop():
-                self.save_last()
+                self.save(self.trainer.state())
                 raise Interrupted
 
         write_beside(published, self.bench, self.context, show_classifier)

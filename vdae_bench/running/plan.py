@@ -6,10 +6,12 @@ The unit of work is a replica group: the seeds of one cell, trained together, ch
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from typing import TypeAlias
 
-from vdae_bench.errors import UserError
+from vdae_bench.errors import EnvironmentFault, UserError
 from vdae_bench.models.registry import get_method
 from vdae_bench.running.cost import GroupLimit
 from vdae_bench.running.job import Job, RunGroup
@@ -20,6 +22,9 @@ from vdae_bench.store.layout import seed_of
 from vdae_bench.store.records import RecordedCell, Store
 from vdae_bench.system.strict_json import digest
 from vdae_bench.system.words import nearest
+from vdae_bench.training.checkpoint import Unusable, read_state
+
+Runs: TypeAlias = Sequence[tuple[Job, int]]
 
 
 @dataclass(frozen=True)
@@ -41,14 +46,15 @@ class Plan:
     limit: GroupLimit = field(default_factory=GroupLimit)
 
     @property
-    def done(self) -> set[tuple[Cell, int]]:
-        """Cell and seed of each run that has a record."""
-        return {(each.job.cell, seed) for each in self.cells for seed in each.done}
-
-    @property
     def all_groups(self) -> list[RunGroup]:
         """The groups of the sweep as if it started now, without any record."""
-        return [group for alike in _alike(self.cells) for group in _whole(alike, self.limit)]
+        alike = _alike(self.cells)
+        return [group for each in alike for group in _of_size(self.limit.fitting(each[0].job), _runs(each))]
+
+    @property
+    def missing(self) -> set[tuple[Cell, int]]:
+        """Cell and seed of each run that has no record."""
+        return {(each.job.cell, seed) for each in self.cells for seed in each.missing}
 
 
 def plan(spec: SweepSpec, store: Store, limit: GroupLimit | None = None, only: Sequence[str] = ()) -> Plan:
@@ -141,22 +147,49 @@ def cell_plans(spec: SweepSpec, store: Store) -> list[CellPlan]:
 
 
 def _groups(cells: list[CellPlan], store: Store, limit: GroupLimit) -> Iterator[RunGroup]:
-    """The missing runs, those of one architecture together, as many as `limit` allows.
-
-    A group that a kill stopped while it published has a checkpoint and some of its records: it goes on as it was.
-    """
+    """The missing runs, those of one architecture together, as many as `limit` allows; see `regroup`."""
+    missing = {(each.job.cell, seed) for each in cells for seed in each.missing}
+    begun = compositions(cells, store)
     for alike in _alike(cells):
-        missing = {(each.job.cell, seed) for each in alike for seed in each.missing}
-        if not missing:
-            continue
-        left = []
-        for group in _whole(alike, limit):
-            lacking = [(job, seed) for job, seed in group.runs if (job.cell, seed) in missing]
-            if lacking and group.begun(store):
-                yield group
-            else:
-                left += lacking
+        groups, left = regroup(_runs(alike), missing, begun, limit.fitting(alike[0].job))
+        yield from groups
         yield from _of_size(limit.fitting(alike[0].job), left)
+
+
+def compositions(cells: Sequence[CellPlan], store: Store) -> list[list[str]]:
+    """The run digests of each group of a sweep that has a checkpoint; none where no run is missing."""
+    found: list[list[str]] = []
+    if not any(each.missing for each in cells):
+        return found
+    for newest in store.checkpoint_paths(cells[0].job.sweep, cells[0].job.protocol.name):
+        for path in (newest, newest.with_suffix(".previous.pt")):
+            with suppress(Unusable, KeyError, TypeError, EnvironmentFault):  # whoever needs it says what is wrong
+                found.append([str(each) for each in (read_state(path) or {})["runs"]])
+                break
+    return found
+
+
+def regroup(
+    runs: Runs, missing: Collection[tuple[Cell, int]], begun: Collection[Sequence[str]], size: int
+) -> tuple[list[RunGroup], Runs]:
+    """Groups of these runs to continue, and the missing runs that are in none.
+
+    A checkpoint belongs to one composition of a group, and a stopped sweep can have many: the runs that trained
+    together then, or the parts into which they were divided. A group of more than `size` runs starts again as smaller
+    ones. One that a kill stopped while it published has some of its records already, and goes on with all its runs.
+    """
+    known = {job.run_digest(seed): (job, seed) for job, seed in runs} if begun else {}
+    left = {(job.cell, seed): (job, seed) for job, seed in runs if (job.cell, seed) in missing}
+    groups = []
+    for digests in sorted(begun, key=len, reverse=True):
+        if len(digests) <= size and known.keys() >= set(digests):
+            group = RunGroup(tuple(known[each] for each in digests))
+            lacking = [(job.cell, seed) for job, seed in group.runs if (job.cell, seed) in missing]
+            if lacking and left.keys() >= set(lacking):
+                groups.append(group)
+                for each in lacking:
+                    del left[each]
+    return groups, list(left.values())
 
 
 def _alike(cells: Sequence[CellPlan]) -> Iterable[list[CellPlan]]:
@@ -168,12 +201,11 @@ def _alike(cells: Sequence[CellPlan]) -> Iterable[list[CellPlan]]:
     return by_architecture.values()
 
 
-def _whole(alike: list[CellPlan], limit: GroupLimit) -> Iterator[RunGroup]:
-    """All runs of such cells in groups, whether they have a record or not."""
-    runs = [(each.job, seed) for each in alike for seed in sorted((*each.done, *each.missing))]
-    return _of_size(limit.fitting(alike[0].job), runs)
+def _runs(alike: Sequence[CellPlan]) -> Runs:
+    """All runs of such cells, whether they have a record or not."""
+    return [(each.job, seed) for each in alike for seed in sorted((*each.done, *each.missing))]
 
 
-def _of_size(size: int, runs: list[tuple[Job, int]]) -> Iterator[RunGroup]:
+def _of_size(size: int, runs: Runs) -> Iterator[RunGroup]:
     for start in range(0, len(runs), size):
         yield RunGroup(tuple(runs[start : start + size]))

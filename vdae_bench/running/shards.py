@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from vdae_bench.errors import UserError
 from vdae_bench.running.cost import group_work
 from vdae_bench.running.job import RunGroup
-from vdae_bench.running.plan import Plan
+from vdae_bench.running.plan import Plan, compositions, regroup
 from vdae_bench.store.records import Store
 from vdae_bench.system.words import counted
 
@@ -33,13 +33,12 @@ class Shard:
         """The plan with this part of its groups; the same part whichever runs have a record already."""
         # Cut from all groups, not from what is missing: that shrinks as records arrive, so that jobs of an array which
         # start at different times would cut other shares, and some runs would be in two of them and some in none.
-        everything, done, left = planned.all_groups, planned.done, []
+        everything, missing, left = planned.all_groups, planned.missing, []
+        begun = compositions(planned.cells, store)
         for index in shares([group_work(group) for group in everything], self.count)[self.number - 1]:
-            group = everything[index]
-            lacking = tuple((job, seed) for job, seed in group.runs if (job.cell, seed) not in done)
-            if lacking:
-                # A checkpoint belongs to one composition of a group: a begun group goes on whole.
-                left.append(group if group.begun(store) else RunGroup(lacking))
+            runs = everything[index].runs
+            groups, lacking = regroup(runs, missing, begun, len(runs))
+            left += [*groups, RunGroup(tuple(lacking))] if lacking else groups
         return replace(planned, groups=tuple(left))
 
 

@@ -133,6 +133,8 @@ class Trainer:
         self.step = 0
         self.seconds = {"train": 0.0, "validation": 0.0}
         self.lowest = Lowest(self.optimiser.parameters)
+        self._last: Tensor | None = None
+        """The parameters after the last step, while the model has those of its lowest validation."""
         self.curve: dict[str, list[list[float]]] = {"train": [], "validation": [], "validation_error": []}
         self._epoch_sum = torch.zeros(replicas, dtype=torch.float64, device=device)
         self._diverged_at = torch.full((replicas,), -1, device=device)
@@ -303,13 +305,14 @@ class Trainer:
 
     @contextmanager
     def at_its_lowest(self) -> Iterator[None]:
-        """Give the model the parameters of its lowest validation -ELBO while the block runs."""
-        last = self.optimiser.parameters.clone()
+        """Give the model the parameters of its lowest validation -ELBO while the block runs; `state` keeps the last."""
+        last = self._last = self.optimiser.parameters.clone()
         self.optimiser.parameters.copy_(self.lowest.parameters)
         try:
             yield
         finally:
             self.optimiser.parameters.copy_(last)
+            self._last = None
 
     def diverged_at(self) -> list[int | None]:
         """Return each replica's first step with a loss that is not finite; None where there is none."""
@@ -317,9 +320,12 @@ class Trainer:
 
     def state(self) -> dict[str, Any]:
         """Return all that a continuation needs; noise and order follow from the step."""
+        optimiser = self.optimiser.state()
+        if self._last is not None:
+            optimiser["parameters"] = self._last
         return {
             "step": self.step,
-            "optimiser": self.optimiser.state(),
+            "optimiser": optimiser,
             "curve": self.curve,
             "seconds": self.seconds,
             "lowest": vars(self.lowest),
