@@ -18,9 +18,12 @@ from vdae_bench.cli import resolve
 from vdae_bench.cli import run as commands
 from vdae_bench.cli.main import cli
 from vdae_bench.cli.options import takes
-from vdae_bench.errors import UserError
+from vdae_bench.errors import Failed, UserError
 from vdae_bench.running.context import RunContext, create_context
+from vdae_bench.running.execute import Outcome
+from vdae_bench.running.group import GroupTask
 from vdae_bench.running.options import COUNT, Command, MachineOptions, PlanOptions, RunOptions, SpecOptions, option
+from vdae_bench.running.plan import Plan
 from vdae_bench.running.pools import Worker
 from vdae_bench.spec import check
 from vdae_bench.store.records import Store
@@ -44,7 +47,7 @@ def parsed(monkeypatch):
     heard: list[Command] = []
     monkeypatch.setattr(commands, "run_sweeps", lambda names, command: heard.append(command))
     monkeypatch.setattr(commands, "run_search", lambda word, command: heard.append(command))
-    monkeypatch.setattr(resolve, "loaded_plugins", tuple)  # other tests have loaded some in this process
+    monkeypatch.setattr(resolve, "loaded_plugins", dict)  # other tests have loaded some in this process
     monkeypatch.delenv("VDAE_BENCH_DATA", raising=False)
 
     def parse(*words: str) -> Command:
@@ -217,6 +220,42 @@ def test_a_verb_reads_each_spec_once(monkeypatch, tmp_path, words):
     cli.main(["reproduce", "all", "--dry-run", "--results", str(tmp_path), *words], standalone_mode=False)
     assert len(read) == len(set(read)) == len(planned) == 5
     assert words != ("--budget", "1h") or set(planned) == {(3, 1)}
+
+
+@pytest.mark.parametrize(
+    ("only", "sweeps"),
+    [
+        ("*_lvdae_*", ["table1", "table2"]),
+        ("*_log_sigma--2", ["figure1", "figure3", "figure4"]),
+        ("binary-*_vae_16", ["table2"]),
+    ],
+)
+def test_the_whole_paper_leaves_out_the_sweeps_without_the_named_cells(monkeypatch, tmp_path, only, sweeps):
+    planned: list[str] = []
+    monkeypatch.setattr(commands, "plan", lambda spec, *_: planned.append(spec.name))
+    monkeypatch.setattr(commands, "plan_text", lambda *_: "")
+    words = ["reproduce", "all", "--dry-run", "--results", str(tmp_path), "--only"]
+    cli.main([*words, only], standalone_mode=False)
+    assert planned == sweeps
+    with pytest.raises(UserError, match="'nothing' names no cell"):
+        cli.main([*words, only, "--only", "nothing"], standalone_mode=False)
+    assert planned == sweeps
+
+
+@pytest.mark.usefixtures("no_pages")
+def test_the_whole_paper_goes_on_after_a_sweep_that_failed(monkeypatch, tmp_path):
+    ran: list[str] = []
+
+    def run_groups(planned: Plan, *_: Any) -> Outcome:
+        ran.append(planned.cells[0].job.sweep)
+        failed = planned.cells[0].job.sweep in ("table1", "figure3")
+        return Outcome(failures=[(GroupTask(planned.groups[0].runs), RuntimeError("no luck"))] if failed else [])
+
+    monkeypatch.setattr(commands, "run_groups", run_groups)
+    with pytest.raises(Failed) as caught:
+        cli.main(["reproduce", "all", "-q", "--results", str(tmp_path)], standalone_mode=False)
+    assert ran == ["table1", "table2", "figure1", "figure3", "figure4"]
+    assert [line.split(":")[0] for line in str(caught.value).splitlines() if line[0] != " "] == ["table1", "figure3"]
 
 
 @pytest.mark.parametrize(("part", "ends"), [("all", True), ("table1", False)])

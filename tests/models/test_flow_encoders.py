@@ -206,7 +206,7 @@ def test_no_method_of_ours_has_code_from_outside_in_its_identity():
 def own_registry(monkeypatch):
     """Plug-ins of a test alone."""
     monkeypatch.setattr(registry, "_registered", dict(registry._registered))
-    monkeypatch.setattr(registry, "_plugins", list(registry._plugins))
+    monkeypatch.setattr(registry, "_plugins", dict(registry._plugins))
     monkeypatch.setattr(registry, "_foreign_flows", {})
     before = dict(FLOWS)
     yield

@@ -98,7 +98,7 @@ EDITED = PLUGIN.replace("scale = 1", "scale = 2")  # of the same length, so that
 def plugin(tmp_path, monkeypatch):
     """Write and import the plug-in with that text; whatever is registered is forgotten after the test."""
     monkeypatch.setattr(registry, "_registered", dict(registry._registered))
-    monkeypatch.setattr(registry, "_plugins", list(registry._plugins))
+    monkeypatch.setattr(registry, "_plugins", dict(registry._plugins))
 
     def load(text):
         path = tmp_path / "scaled.py"

@@ -107,7 +107,8 @@ def test_without_being_asked_no_search_runs_and_the_tool_says_so(here):
 
 
 def test_winners_are_not_used_where_nobody_wants_them(here):
-    assert here.run("search", "tiny.yaml", "-q", "--trials", "1")[0] == 0
+    code, out, _ = here.run("search", "tiny.yaml", "-q", "--trials", "1")
+    assert code == 0 and out.endswith(" sweep tiny.yaml -q --threads 1\n")
     assert "no final run yet" in here.page()
     assert here.run("sweep", "tiny.yaml", "-q", "--no-search")[0] == 0
     assert {record.hyperparameters["source"] for record in here.records()} == {"spec"}
@@ -198,6 +199,19 @@ def test_what_a_search_would_cost(here):
         code, out, _ = here.run(*words)
         assert code == 0 and "TFLOP a trial" in out and "binary-tiny_lvdae_3" in out
     assert not (here.folder / "results").exists()
+
+
+def test_only_what_the_named_cells_need_is_searched(here):
+    here.write(SEARCHED)
+    only = ("--only", "binary-tiny_vae_4")
+    for words in (("plan", "--search"), ("search", "--dry-run"), ("sweep", "--search", "--dry-run")):
+        code, out, _ = here.run(words[0], "tiny.yaml", *words[1:], *only)
+        assert code == 0 and "binary-tiny_vae_3" in out and "lvdae" not in out
+    code, _, err = here.run("search", "tiny.yaml", "--dry-run", "--only", "nothing")
+    assert code == 2 and "'nothing' names no cell" in err
+    assert here.run("sweep", "tiny.yaml", "-q", "--search", "--trials", "1", *only)[0] == 0
+    assert [winner.cell for winner in here.winners()] == ["binary-tiny_vae_3"]
+    assert {record.cell.as_cell().slug for record in here.records()} == {"binary-tiny_vae_4"}
 
 
 def test_the_storage_may_be_any_of_optunas(here):

@@ -120,7 +120,7 @@ def test_samplers_are_compared_at_equal_cost_and_with_random_search_of_the_same_
     spec = make_spec(
         search={"method": "bayes", "sampler": "gp", "compare": {"sampler": ["gp", "random"], "seed": [0, 1]}}
     )
-    studies = [study for study in studies_to_run(spec, compare=True) if study.cell.method == "vae"]
+    studies = [study for study in studies_to_run(spec, spec.cells, compare=True) if study.cell.method == "vae"]
     assert [(study.sampler, study.seed, study.label) for study in studies] == [
         ("gp", 0, ""),
         ("gp", 1, "sampler-gp.seed-1"),
@@ -150,7 +150,7 @@ def test_samplers_are_compared_at_equal_cost_and_with_random_search_of_the_same_
 
 def test_the_rank_correlation_of_short_and_long_trials(make_spec, store, tmp_path, parameters):
     spec = make_spec(search={"epochs": 1, "compare": {"epochs": [3]}})
-    short, long = [study for study in studies_to_run(spec, compare=True) if study.cell.method == "vae"]
+    short, long = [study for study in studies_to_run(spec, spec.cells, compare=True) if study.cell.method == "vae"]
     assert (short.epochs, long.epochs, long.label) == (1, 3, "epochs-3")
     assert propose(short, [], 0, 3) == propose(long, [], 0, 3)  # random points do not depend on what came of others
     write_winner(short.path(store), made_up_winner(short, parameters[:5], [1.0, 2.0, 3.0, 4.0, None]))

@@ -74,7 +74,7 @@ TEMPERED = "binary-tiny_tempered-vae_3"
 def plugin(tiny_data, tmp_path, monkeypatch):
     """The file of a method from outside; whatever is registered is forgotten after the test."""
     monkeypatch.setattr(registry, "_registered", dict(registry._registered))
-    monkeypatch.setattr(registry, "_plugins", list(registry._plugins))
+    monkeypatch.setattr(registry, "_plugins", dict(registry._plugins))
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "tempered.py"
     path.write_text(PLUGIN)

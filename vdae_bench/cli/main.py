@@ -451,7 +451,7 @@ def _in_a_sentence(error: Exception) -> tuple[str, int]:
         return "memory is full; close other programs, or use a machine with more memory", 1
     what = f"{type(error).__name__}: {error}".splitlines()[0].removesuffix(": ")
     registry = sys.modules.get("vdae_bench.models.registry")
-    plugins: tuple[Path, ...] = registry.loaded_plugins() if registry else ()
+    plugins: tuple[Path, ...] = tuple(registry.loaded_plugins()) if registry else ()
     for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
         if (file := Path(frame.f_code.co_filename).resolve()) in plugins:
             return f"plugin {file.name}, line {line}: {what}; mend it (--debug shows how it came there)", 2

@@ -17,12 +17,12 @@ from vdae_bench.running.cost import Calibration, calibrate, group_work, predict_
 from vdae_bench.running.job import RunGroup
 from vdae_bench.running.machines import MACHINES
 from vdae_bench.running.options import Command, MachineOptions, PlanOptions, SpecOptions
-from vdae_bench.running.plan import Plan, plan
+from vdae_bench.running.plan import Plan, named_cells, plan
 from vdae_bench.running.shards import shares
 from vdae_bench.running.slurm import job_array
 from vdae_bench.running.workbench import Workbench
 from vdae_bench.search.searches import search_text, take_winners
-from vdae_bench.search.studies import studies_of
+from vdae_bench.search.studies import studies_to_run
 from vdae_bench.search.winner import trials_frozen
 from vdae_bench.spec.check import find_spec, load_spec
 from vdae_bench.spec.sweep import SweepSpec
@@ -96,7 +96,8 @@ def show_plan(word: str, options: SpecOptions, machine: MachineOptions, asked: P
         )
     context = create_context(machine, computes=asked.calibrate)
     resolved = within_budget(changed_spec(word, options), options, context, may_calibrate=asked.calibrate)
-    studies = studies_of(resolved) if options.search else []
+    cells = named_cells(resolved.cells, options.only)
+    studies = studies_to_run(resolved, cells, compare=False) if options.search else []
     resolved = take_winners(resolved, context.store, options.search, quiet=asked.form != "text")
     planned = plan(resolved, context.store, context.limit, options.only)
     timings, where = [], "on this device, from a few steps of each"
@@ -111,7 +112,7 @@ def show_plan(word: str, options: SpecOptions, machine: MachineOptions, asked: P
     elif asked.calibrate:
         timings = [calibrate(group, lambda group: Workbench(group, context)) for group in planned.groups]
     if asked.form == "slurm":
-        command = Command("sweep", (word,), options, machine, plugins=loaded_plugins())
+        command = Command("sweep", (word,), options, machine, plugins=tuple(loaded_plugins()))
         click.echo(_slurm_script(command, planned, timings, context, asked), nl=False)
         return
     if asked.form == "text":

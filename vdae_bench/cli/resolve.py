@@ -22,7 +22,7 @@ from vdae_bench.system.yaml_file import YamlFile
 
 def typed_command(verb: str, target: str, spec: SpecOptions, machine: MachineOptions, run: RunOptions) -> Command:
     """The command that is being typed, with its plugins."""
-    return Command(verb, (target,), spec, machine, run, loaded_plugins(), typed_options())
+    return Command(verb, (target,), spec, machine, run, tuple(loaded_plugins()), typed_options())
 
 
 def parse_settings(settings: Sequence[str], epochs: int | None) -> dict[str, Any]:

@@ -13,17 +13,17 @@ import click
 from vdae_bench.cli.plan import plan_text
 from vdae_bench.cli.resolve import changed_spec, one_of_several, stop_token, within_budget
 from vdae_bench.cli.streams import forgive
-from vdae_bench.errors import Failed
+from vdae_bench.errors import Failed, UserError
 from vdae_bench.report.style.terminal import short, wrap
 from vdae_bench.running.again import price_of, train_again, without_weights
 from vdae_bench.running.context import RunContext, create_context
 from vdae_bench.running.execute import Outcome, run_groups
-from vdae_bench.running.options import Command, RunOptions
-from vdae_bench.running.plan import Plan, note_asked, plan
-from vdae_bench.running.shards import parse_shard
+from vdae_bench.running.options import Command, RunOptions, SpecOptions
+from vdae_bench.running.plan import Plan, is_named_by, named_cells, note_asked, plan
+from vdae_bench.running.shards import Shard, parse_shard
 from vdae_bench.running.stop import StopToken
 from vdae_bench.search.searches import run_studies, search_sweep, search_text, take_winners
-from vdae_bench.search.studies import studies_of, studies_to_run
+from vdae_bench.search.studies import studies_to_run
 from vdae_bench.search.winner import all_winners
 from vdae_bench.spec.sweep import SweepSpec
 from vdae_bench.store.records import Store
@@ -50,9 +50,7 @@ def _undisturbed(command: Command) -> AbstractContextManager[None]:
 
 
 def _run_sweeps(names: Sequence[str], command: Command) -> None:
-    run = command.run
-    stop = stop_token(run)
-    shard = parse_shard(run.shard) if run.shard else None
+    stop, shard = stop_token(command.run), parse_shard(command.run.shard) if command.run.shard else None
     # All are read first: a word that is wrong for the last ends it before the first runs.
     several = len(names) > 1 and command.spec.search
     read = [
@@ -60,40 +58,72 @@ def _run_sweeps(names: Sequence[str], command: Command) -> None:
         for name in names
     ]
     context = create_context(command.machine, str(command))
-    context = replace(context, keep_models=context.keep_models or run.train_again)
-    for spec, options in read:
-        spec = within_budget(spec, options, context, may_calibrate=not run.dry_run)
-        if options.search and run.dry_run:
-            click.echo(search_text(spec, studies_of(spec), context.store))
-        elif options.search:
-            search_sweep(spec, context, run, stop)
-        spec = take_winners(spec, context.store, options.search, run.quiet)
-        planned = plan(spec, context.store, context.limit, options.only)
-        if not run.dry_run:
-            note_asked(spec, planned, context.store)
-        if shard:
-            planned = shard.part_of(planned, context.store)
-        if run.dry_run:
-            click.echo(plan_text(spec, planned))
-            continue
-        if context.keep_models:
-            _keep_weights_of_finished_runs(planned, context, run, stop)
-        outcome = run_groups(planned, context, run, stop)
-        atomic.check_held(context.store.root)
-        report_sweep(spec, context.store, command)
-        raise_if_failed(outcome, planned)
+    context = replace(context, keep_models=context.keep_models or command.run.train_again)
+    failures = []
+    for spec, options in _with_named_cells(read, command.spec.only):
+        try:
+            _run_sweep(spec, options, context, command, stop, shard)
+        except Failed as failed:
+            failures.append(f"{spec.name}: {failed}" if len(names) > 1 else str(failed))
+    if failures:
+        raise Failed("\n".join(failures))
 
 
-def _keep_weights_of_finished_runs(planned: Plan, context: RunContext, run: RunOptions, stop: StopToken) -> None:
-    """Train finished runs without weights once more where that was asked for; else say what it would take."""
+def _with_named_cells(
+    read: Sequence[tuple[SweepSpec, SpecOptions]], only: Sequence[str]
+) -> list[tuple[SweepSpec, SpecOptions]]:
+    """The sweeps that have such cells, each with the patterns that name one of its own; all where there is no pattern.
+
+    Raises:
+        UserError: a pattern is the name of no cell of any sweep.
+    """
+    named_cells([cell for spec, _ in read for cell in spec.cells], only)
+    if not only:
+        return list(read)
+    own = [tuple(pattern for pattern in only if is_named_by(pattern, spec.cells)) for spec, _ in read]
+    return [(spec, replace(options, only=names)) for (spec, options), names in zip(read, own, strict=True) if names]
+
+
+def _run_sweep(
+    spec: SweepSpec, options: SpecOptions, context: RunContext, command: Command, stop: StopToken, shard: Shard | None
+) -> None:
+    run = command.run
+    spec = within_budget(spec, options, context, may_calibrate=not run.dry_run)
+    cells = named_cells(spec.cells, options.only)
+    if options.search and run.dry_run:
+        click.echo(search_text(spec, studies_to_run(spec, cells, compare=False), context.store))
+    elif options.search:
+        search_sweep(spec, cells, context, run, stop)
+    spec = take_winners(spec, context.store, options.search, run.quiet)
+    planned = plan(spec, context.store, context.limit, options.only)
+    if not run.dry_run:
+        note_asked(spec, planned, context.store)
+    if shard:
+        planned = shard.part_of(planned, context.store)
+    if run.dry_run:
+        click.echo(plan_text(spec, planned))
+        return
+    without = _keep_weights_of_finished_runs(planned, context, run, stop) if context.keep_models else []
+    outcome = run_groups(planned, context, run, stop)
+    atomic.check_held(context.store.root)
+    report_sweep(spec, context.store, command)
+    raise_if_failed(outcome, planned, without)
+
+
+def _keep_weights_of_finished_runs(planned: Plan, context: RunContext, run: RunOptions, stop: StopToken) -> list[str]:
+    """Train finished runs without weights once more where that was asked for, else say what it would take.
+
+    Returns a line for each run that should have weights now and has none.
+    """
     bare = without_weights(planned, context.store)
-    if not bare:
-        return
-    if not run.train_again:
+    if bare and not run.train_again:
         click.echo(price_of(bare), err=True)
-        return
-    for line in train_again(bare, planned, context, run, stop):
+    if not bare or not run.train_again:
+        return []
+    said = train_again(bare, planned, context, run, stop)
+    for line in said.remarks:
         click.echo(line, err=True)
+    return said.without
 
 
 def run_search(word: str, command: Command) -> None:
@@ -105,7 +135,9 @@ def run_search(word: str, command: Command) -> None:
 def _run_search(word: str, command: Command) -> None:
     context = create_context(command.machine, str(command))
     spec = within_budget(changed_spec(word, command.spec), command.spec, context)
-    studies = studies_to_run(spec, compare=True)
+    studies = studies_to_run(spec, named_cells(spec.cells, command.spec.only), compare=True)
+    if not studies:
+        raise UserError("no search chooses hyper-parameters for the cells that --only names")
     if command.run.dry_run:
         click.echo(search_text(spec, studies, context.store))
         return
@@ -113,9 +145,9 @@ def _run_search(word: str, command: Command) -> None:
     report_sweep(spec, context.store, command)
 
 
-def raise_if_failed(outcome: Outcome, planned: Plan) -> None:
-    """Exit code 1 with a list when runs failed or diverged, now or before."""
-    lines = outcome.failed_lines
+def raise_if_failed(outcome: Outcome, planned: Plan, without_weights: Sequence[str] = ()) -> None:
+    """Exit code 1 with a list when runs failed or diverged, now or before, or their weights were not to be had."""
+    lines = [*without_weights, *outcome.failed_lines]
     lines += [
         f"{record.cell.as_cell().slug} seed {record.seed}: {'; '.join(record.flags)}" for record in outcome.diverged
     ]
@@ -164,7 +196,8 @@ def _closing_lines(written: WrittenReport, spec: SweepSpec, store: Store, comman
     there = {path.parent.name for path in store.record_paths(written.protocol, written.sweep)}
     cell = next((each.slug for each in spec.cells if each.slug in there), None)
     if command.verb == "search" or cell is None:
-        yield f"Next: {replace(command, verb='sweep')}"  # with all its words: another protocol has other winners
+        # With all its words, as another protocol has other winners, but for the one that only a search knows.
+        yield f"Next: {replace(command, verb='sweep', spec=replace(command.spec, trials=None))}"
         return
     own = ["--spec", target] if target.endswith((".yaml", ".yml")) else []
     words = [*plugins, "explain", cell, "--protocol", written.protocol, *own, *folder]

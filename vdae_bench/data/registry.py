@@ -9,6 +9,7 @@ Yadav and Bottou (arXiv:1905.10498).
 import hashlib
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -188,6 +189,11 @@ def register_dataset(dataset: ImageFiles) -> ImageFiles:
 def own_datasets() -> tuple[ImageFiles, ...]:
     """The data sets of a user's own images that specs have named, for other processes to know them too."""
     return tuple(dataset for dataset in DATASETS.values() if dataset.own)
+
+
+def learn_datasets(datasets: Iterable[ImageFiles]) -> None:
+    """Take over the data sets of a user's own images from another process, in place of what had their names here."""
+    DATASETS.update({dataset.name: dataset for dataset in datasets})
 
 
 def find_dataset(name: str) -> ImageFiles:

@@ -260,8 +260,8 @@ def register(method: type[Method]) -> type[Method]:
     """Make a method known under its id; a plugin file uses it as a decorator.
 
     Raises:
-        UserError: the class lacks an id or a title, or another method or flow has its id, or one from outside its
-            title.
+        UserError: the class lacks an id or a title, another method or flow has its id, one from outside its title, or
+            its code is in no file.
     """
     for name in ("id", "title"):
         if not isinstance(getattr(method, name, None), str):
@@ -278,9 +278,10 @@ def register(method: type[Method]) -> type[Method]:
     others = {plain_title(each.title): each.id for each in _registered.values() if each.id not in own | {method.id}}
     if method.id not in own and (like := others.get(plain_title(method.title))):
         raise UserError(f"the title {method.title!r} is already that of {like}; give {method.__name__} another title")
-    _registered[method.id] = instance = method()
+    instance = method()
     if not method.__module__.startswith("vdae_bench."):
         instance.plugin_sha256 = _loading[-1] if _loading else _package_sha256(method.__module__.partition(".")[0])
+    _registered[method.id] = instance
     return method
 
 
@@ -337,7 +338,8 @@ def _imported(place: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-_plugins: list[Path] = []
+_plugins: dict[Path, str] = {}
+"""Files that `load_plugin` has imported, and the digest of what was in them then."""
 _loading: list[str] = []
 """Digest of the plug-in file that is being imported, if any."""
 
@@ -352,9 +354,9 @@ _foreign_flows: dict[str, _FlowFile] = {}
 """The plug-in file of each flow from outside."""
 
 
-def loaded_plugins() -> tuple[Path, ...]:
-    """The files that `load_plugin` has imported, for other processes to do the same."""
-    return tuple(_plugins)
+def loaded_plugins() -> dict[Path, str]:
+    """The files that `load_plugin` has imported, with the digest of each, for other processes to do the same."""
+    return dict(_plugins)
 
 
 def load_plugin(path: Path) -> None:
@@ -383,7 +385,7 @@ def load_plugin(path: Path) -> None:
         finally:
             _loading.clear()
     _admit_flows(before, _FlowFile(path.resolve(), sha256))
-    _plugins.append(path.resolve())
+    _plugins[path.resolve()] = sha256
 
 
 def _take_back(before: Mapping[str, FlowKind]) -> None:
@@ -435,11 +437,20 @@ def foreign(fault: str) -> Iterator[None]:
 
 
 def _package_sha256(name: str) -> str:
-    """Digest of all Python files of an imported package, or of the one file of a module."""
+    """Digest of all Python files of an imported package, or of the one file of a module.
+
+    Raises:
+        UserError: it has no file, as a notebook's cells have none, and an edit of its code would go unseen.
+    """
     package = sys.modules[name]
     files = [file for folder in getattr(package, "__path__", ()) for file in sorted(Path(folder).rglob("*.py"))]
     if not files and getattr(package, "__file__", None):
         files = [Path(str(package.__file__))]
+    if not files:
+        raise UserError(
+            "a method that is defined in a notebook or a shell has no file that says which code a run had; "
+            "write it to a file and load that with load_plugin"
+        )
     return hashlib.sha256(
         b"".join(hashlib.sha256(content_of(file, LARGEST_CODE)).digest() for file in files)
     ).hexdigest()

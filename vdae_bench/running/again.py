@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from vdae_bench.running.context import RunContext
 from vdae_bench.running.execute import run_groups
@@ -15,7 +15,7 @@ from vdae_bench.running.plan import Plan, plan_again
 from vdae_bench.running.stop import StopToken
 from vdae_bench.store.layout import weights_path
 from vdae_bench.store.records import Record, Store
-from vdae_bench.store.weights import has_weights
+from vdae_bench.store.weights import has_weights_of
 from vdae_bench.system.words import counted, duration, flops
 
 
@@ -38,13 +38,23 @@ class Bare:
         return store.find(job.sweep, job.protocol.name, job.cell.slug, self.seed, self.record.run_digest)
 
 
+@dataclass
+class TrainedAgain:
+    """What there is to say of runs that were trained once more."""
+
+    remarks: list[str] = field(default_factory=list)
+    """Runs whose weights came with other numbers than their records have."""
+    without: list[str] = field(default_factory=list)
+    """Runs that are still without weights, and why."""
+
+
 def without_weights(planned: Plan, store: Store) -> list[Bare]:
-    """The completed runs of a plan that have no weights."""
+    """The completed runs of a plan that have no weights, or none that could be loaded."""
     found = []
     for each in planned.cells:
         for seed in sorted({*each.done} - {*each.diverged}):
             path = store.path(each.job.sweep, each.job.protocol.name, each.job.cell.slug, seed)
-            if not has_weights(path) and (record := store.read(path)):
+            if (record := store.read(path)) and not has_weights_of(path, record.run_digest):
                 found.append(Bare(each.job, seed, record))
     return found
 
@@ -62,7 +72,7 @@ def price_of(bare: Sequence[Bare]) -> str:
 
 def train_again(
     bare: Sequence[Bare], planned: Plan, context: RunContext, options: RunOptions, stop: StopToken
-) -> list[str]:
+) -> TrainedAgain:
     """Train finished runs once more, put their weights beside their records, and say where numbers differ.
 
     They run in a results folder within, so that no record is ever without its place; a stop goes on there.
@@ -70,33 +80,45 @@ def train_again(
     store, again = context.store, Store(context.store.again)
     lacking = {(each.job.cell, each.seed) for each in bare if not each.found(again)}
     elsewhere = replace(context, store=again, keep_models=True)
-    outcome = run_groups(plan_again(planned, lacking, again), elsewhere, options, stop)
-    lines = outcome.failed_lines
-    lines += [line for each in bare for line in _taken_over(each, store, again)]
+    said = TrainedAgain()
+    if lacking:  # else a kill came between the last record and its weights' place
+        said.without += run_groups(plan_again(planned, lacking, again), elsewhere, options, stop).failed_lines
+    for each in bare:
+        _take_over(each, store, again, said)
     place = (bare[0].job.sweep, bare[0].job.protocol.name)
     if not [*again.checkpoint_paths(*place), *again.lease_paths(*place)]:  # of another process, or of what failed
         shutil.rmtree(again.checkpoints(*place).parent, ignore_errors=True)
         with suppress(OSError):  # other sweeps are there
             (again.root / place[0]).rmdir()
             again.root.rmdir()
-    return lines
+    return said
 
 
-def _taken_over(run: Bare, store: Store, again: Store) -> Iterator[str]:
-    """Move a run's weights beside its record; a line where it came to other numbers."""
+def _take_over(run: Bare, store: Store, again: Store, said: TrainedAgain) -> None:
+    """Move a run's weights beside its record."""
     new = run.found(again)
     place = (run.job.sweep, run.job.protocol.name, run.job.cell.slug, run.seed)
-    weights = weights_path(again.path(*place))
-    if new is None or not weights.is_file():
-        if new is not None:
-            yield f"{run.name}: it diverged this time; its record stays, without weights"
+    weights, target = (weights_path(each.path(*place)) for each in (again, store))
+    if new is None:  # it failed, which is said already
         return
-    target = weights_path(store.path(*place))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    weights.replace(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        weights.replace(target)
+    except FileNotFoundError:
+        if not has_weights_of(store.path(*place), run.record.run_digest):  # else another process has moved them
+            said.without.append(f"{run.name}: it diverged this time; its record stays, without weights")
+        return
     old, now = run.record.metrics.test, new.metrics.test
-    if old and now and (old.neg_elbo_nats, old.nll_nats) != (now.neg_elbo_nats, now.nll_nats):
-        yield (
-            f"{run.name}: the weights come from a run with an NLL of {now.nll_nats:.4f} nats, but its record has "
-            f"{old.nll_nats:.4f} (other code, libraries or machine)"
+    assert old and now
+    differing = [
+        f"{what} of {after:.4f} nats, but its record has {before:.4f}"
+        for what, after, before in (
+            ("a -ELBO", now.neg_elbo_nats, old.neg_elbo_nats),
+            ("an NLL", now.nll_nats, old.nll_nats),
+        )
+        if before is not None and after is not None and before != after
+    ]
+    if differing:
+        said.remarks.append(
+            f"{run.name}: the weights come from a run with {' and '.join(differing)} (other code, libraries or machine)"
         )

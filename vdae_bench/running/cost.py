@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from vdae_bench.data.registry import find_dataset
 from vdae_bench.evaluation.likelihood import SAMPLE_BLOCK, images_in_chunk
 from vdae_bench.models.model import Model
 from vdae_bench.models.registry import get_method
@@ -21,7 +22,6 @@ from vdae_bench.system.devices import wait
 from vdae_bench.system.strict_json import digest
 from vdae_bench.training.trainer import MICRO_BATCH_ROWS
 
-TRAINING_IMAGES = 50_000
 LARGE = 2**28
 """Bytes of parameters above which a model is weighed on tensors without data."""
 
@@ -41,7 +41,8 @@ class GroupLimit:
 def _size_of(job: Job) -> str:
     """Digest of what decides a job's cost: not its rates, nor the options that replicas may differ in."""
     sizes = {name: value for name, value in job.hyperparameters.items() if name not in OPTIMISER_NAMES}
-    return digest([job.architecture.cell.as_record(), sizes, job.protocol.content()])
+    code = get_method(job.cell.method).code_with(dict(job.cell.options))  # an edited plug-in's costs are its own
+    return digest([job.architecture.cell.as_record(), sizes, job.protocol.content(), code])
 
 
 _counts: dict[str, int] = {}
@@ -146,9 +147,7 @@ def learn_prices(prices: Mapping[str, Price]) -> None:
 
 
 def _count(job: Job) -> Price:
-    protocol = job.protocol
     method = get_method(job.cell.method)
-    images = min(protocol.train_images or TRAINING_IMAGES, TRAINING_IMAGES)
     with torch.device("meta"):
         model = method.model(job.problem(1))
         parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -156,7 +155,7 @@ def _count(job: Job) -> Price:
         nll, elbo = _evaluation_flops(model, job)
     return Price(
         parameters=parameters,
-        train_flops=round(step / protocol.batch_size * images * protocol.epochs),
+        train_flops=round(step / job.protocol.batch_size * job.train_images * job.protocol.epochs),
         evaluation_flops=nll + elbo,
         nll_flops=nll,
     )
@@ -181,7 +180,7 @@ def group_work(group: RunGroup) -> float:
 @torch.no_grad()
 def _evaluation_flops(model: Model, job: Job) -> list[int]:
     """FLOPs of the images with K samples each, and of the others."""
-    protocol, parts = job.protocol, []
+    protocol, parts = job.protocol.done_on(find_dataset(job.dataset)), []
     nll_images = min(protocol.nll_images, protocol.elbo_images)
     exact = model.noise_dim == 0
     for images, samples in (

@@ -55,6 +55,12 @@ class Job:
         return find_dataset(self.dataset).data_dim
 
     @property
+    def train_images(self) -> int:
+        """Number of training images: what the protocol takes of those that the data set has."""
+        there = find_dataset(self.dataset).counts["train"]
+        return min(self.protocol.train_images or there, there)
+
+    @property
     def own_protocol(self) -> Protocol:
         """The protocol, with the fields that the cell's options choose for the cell (`precision`, `log_det`)."""
         chosen = {name: value for name, value in self.cell.options if name in Protocol.model_fields}

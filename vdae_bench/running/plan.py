@@ -63,7 +63,7 @@ def plan(spec: SweepSpec, store: Store, limit: GroupLimit | None = None, only: S
     Raises:
         UserError: a pattern is the name of no cell.
     """
-    spec = replace(spec, cells=named_cells(spec.cells, only)) if only else spec
+    spec = replace(spec, cells=named_cells(spec.cells, only))
     limit, cells = limit or GroupLimit(), cell_plans(spec, store)
     return Plan(tuple(cells), tuple(_groups(cells, store, limit)), limit)
 
@@ -114,16 +114,23 @@ def _job(spec: SweepSpec, cell: Cell) -> Job:
 
 
 def named_cells(cells: Sequence[Cell], patterns: Sequence[str]) -> tuple[Cell, ...]:
-    """The cells whose names match one of the patterns, as in `*_vae_16`.
+    """The cells whose names match one of the patterns, as in `*_vae_16`; all where there is no pattern.
 
     Raises:
         UserError: a pattern is the name of no cell.
     """
+    if not patterns:
+        return tuple(cells)
     for pattern in patterns:
-        if not any(fnmatchcase(cell.slug, pattern) for cell in cells):
+        if not is_named_by(pattern, cells):
             hint = nearest(pattern, [cell.slug for cell in cells])
             raise UserError(f"{pattern!r} names no cell{hint}; the cells are {', '.join(c.slug for c in cells)}")
-    return tuple(cell for cell in cells if any(fnmatchcase(cell.slug, pattern) for pattern in patterns))
+    return tuple(cell for cell in cells if any(is_named_by(pattern, [cell]) for pattern in patterns))
+
+
+def is_named_by(pattern: str, cells: Iterable[Cell]) -> bool:
+    """True where a pattern matches the name of one of the cells."""
+    return any(fnmatchcase(cell.slug, pattern) for cell in cells)
 
 
 def cell_plans(spec: SweepSpec, store: Store) -> list[CellPlan]:

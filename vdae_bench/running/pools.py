@@ -5,7 +5,6 @@ The scheduler knows `concurrent.futures.Executor` alone; what a task needs in an
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import CancelledError, Executor, Future, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from vdae_bench.data.registry import ImageFiles, own_datasets, register_dataset
+from vdae_bench.data.registry import ImageFiles, learn_datasets, own_datasets
 from vdae_bench.errors import EnvironmentFault, UserError
 from vdae_bench.models.registry import load_plugin, loaded_plugins
 from vdae_bench.running.context import RunContext
@@ -54,7 +53,8 @@ class Worker:
 
     context: RunContext
     stop_file: Path
-    plugins: tuple[Path, ...]
+    plugins: Mapping[Path, str]
+    """Plug-in files with the digests of the code that the command had planned with."""
     prices: Mapping[str, Price] = field(default_factory=dict)
     datasets: tuple[ImageFiles, ...] = ()
     """Those of the user's own images."""
@@ -68,20 +68,21 @@ class Worker:
         """Set this process up, then run a task; it stops when the stop file appears."""
         devices.prepare(self.context.threads)
         devices.keep_freed_memory()
-        for plugin in self.plugins:
-            _load_once(plugin)
-        for dataset in self.datasets:
-            register_dataset(dataset)
+        for plugin, sha256 in self.plugins.items():
+            _load_the_same(plugin, sha256)
+        learn_datasets(self.datasets)
         learn_prices(self.prices)
         stop = StopFile(self.stop_file)
         with atomic.held(self.context.store.root):
             return run_leased(task, self.context, lambda phase, fraction: None, stop, SECONDS_BETWEEN_BEATS)
 
 
-@functools.cache
-def _load_once(plugin: Path) -> None:
-    if plugin not in loaded_plugins():
+def _load_the_same(plugin: Path, sha256: str) -> None:
+    """Have the code of a plug-in that the command has: a worker may outlive an edit of the file, or start after one."""
+    if loaded_plugins().get(plugin) != sha256:
         load_plugin(plugin)
+        if loaded_plugins()[plugin] != sha256:
+            raise EnvironmentFault(f"{plugin} has changed since the command started; give the command again")
 
 
 def stop_workers(running: Collection[Future[Any]], stop_path: Path) -> None:

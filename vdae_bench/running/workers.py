@@ -70,8 +70,7 @@ class Load:
 def rough_seconds(group: RunGroup) -> float:
     """Seconds of a group on one thread, for nothing but to tell short work from long."""
     cost, job, runs = price(group.job), group.job, len(group.runs)
-    images = job.protocol.train_images or 50_000
-    steps = job.training_settings().epochs * images / job.protocol.batch_size
+    steps = job.training_settings().epochs * job.train_images / job.protocol.batch_size
     return cost.flops * runs / FLOPS_A_SECOND + steps * SECONDS_A_STEP
 
 

@@ -23,7 +23,7 @@ from vdae_bench.running.stop import StopToken
 from vdae_bench.running.workers import Load, rough_seconds
 from vdae_bench.search.studies import Study, studies_of, studies_to_run
 from vdae_bench.search.winner import frozen, trials_frozen, with_winners
-from vdae_bench.spec.sweep import SweepSpec
+from vdae_bench.spec.sweep import Cell, SweepSpec
 from vdae_bench.store.records import Store
 from vdae_bench.system.words import counted, reason
 
@@ -31,12 +31,15 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
 
-def search_sweep(spec: SweepSpec, context: RunContext, options: RunOptions, stop: StopToken) -> None:
-    """Bring the studies that final runs need to their trials; what is frozen of another search is not used."""
-    studies = studies_to_run(spec, compare=False)
+def search_sweep(
+    spec: SweepSpec, cells: Sequence[Cell], context: RunContext, options: RunOptions, stop: StopToken
+) -> None:
+    """Bring the studies that final runs of the cells need to their trials; what is frozen of others is not used."""
+    studies = studies_to_run(spec, cells, compare=False)
     for study in studies:
         frozen(study, context.store)
-    run_studies(studies, context, options, stop)
+    if studies:
+        run_studies(studies, context, options, stop)
 
 
 def run_studies(studies: Sequence[Study], context: RunContext, options: RunOptions, stop: StopToken) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -180,13 +180,14 @@ def _study(spec: SweepSpec, search: SearchSpec, cell: Cell, serves: tuple[str, .
     )
 
 
-def studies_to_run(spec: SweepSpec, *, compare: bool) -> list[Study]:
-    """The spec's own studies, each followed by those that its `compare` puts beside it, if asked.
+def studies_to_run(spec: SweepSpec, cells: Sequence[Cell], *, compare: bool) -> list[Study]:
+    """The spec's own studies that serve some of the cells, each followed by those of its `compare`, if asked.
 
     Raises:
         UserError: the sweep has no search, or a searched hyper-parameter is set on the command line.
     """
-    own = studies_of(spec)
+    served = {cell.slug for cell in cells}
+    own = [study for study in studies_of(spec) if served.intersection(study.serves)]
     assert spec.search is not None
     for name in spec.protocol.overrides:
         if name in spec.search.parameters:

@@ -1,4 +1,4 @@
-"""Records: one JSON a finished run, written atomically, found again by its run digest. The only memory there is.
+"""Records: one JSON a finished run, written atomically, found again by its run digest: a run is done when it exists.
 
 `results/<sweep>/<protocol>/<cell>/seed-<k>.json`, with the fields of the contract; seconds in `cost` are the seed's
 share of its group's wall time, so that they add up.

@@ -29,8 +29,22 @@ def save_model(record: Path, run_digest: str, model: Model, replica: int) -> Non
 
 
 def has_weights(record: Path) -> bool:
-    """True where there are weights of the run with that record, whole or in half precision."""
+    """True where there are files of weights beside a record, in full or in half precision; they are not read."""
     return atomic.is_there(weights_path(record)) or atomic.is_there(half_weights_path(record))
+
+
+def has_weights_of(record: Path, run_digest: str) -> bool:
+    """True where the weights that `load_model` would read are whole and of that run.
+
+    Raises:
+        EnvironmentFault: they cannot be read.
+    """
+    path, half = _place(record)
+    try:
+        _state(path, run_digest, half=half)
+    except UserError:
+        return False
+    return True
 
 
 def share_model(record: Path, run_digest: str) -> Path:
@@ -53,13 +67,17 @@ def load_model(record: Path, run_digest: str, method: str, problem: Problem) -> 
         UserError: its weights were not kept, are those of another run, or not what was written.
         EnvironmentFault: they cannot be read.
     """
-    path = weights_path(record)
-    half = not atomic.is_there(path) and atomic.is_there(half_weights_path(record))
-    path = half_weights_path(record) if half else path
+    path, half = _place(record)
     model = get_method(method).model(problem)
     if not load_if_fitting(model, _state(path, run_digest, half=half)):
         raise UserError(f"the weights in {path} belong to another network, or are not finite; {AGAIN}")
     return model.eval().requires_grad_(False)
+
+
+def _place(record: Path) -> tuple[Path, bool]:
+    """The file of a run's weights, and whether it is that in half precision: only where there is no other."""
+    path, half = weights_path(record), half_weights_path(record)
+    return (half, True) if not atomic.is_there(path) and atomic.is_there(half) else (path, False)
 
 
 def _state(path: Path, run_digest: str, *, half: bool) -> Any:
