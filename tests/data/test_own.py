@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from tests.support.specs import Spec
 from vdae_bench.data.fetch import cache_path, fetch
 from vdae_bench.data.images import load_images, load_labels
 from vdae_bench.data.own import own_arrays, own_dataset
-from vdae_bench.data.registry import DATASETS, OwnImages, find_dataset, own_datasets
+from vdae_bench.data.registry import DATASETS, OwnImages, find_dataset, learn_datasets, own_datasets
 from vdae_bench.errors import UserError
 from vdae_bench.running.job import Job
 from vdae_bench.spec.check import load_spec
@@ -61,6 +62,13 @@ def test_arrays_named_in_a_spec_are_a_data_set_of_it(arrays):
     assert np.array_equal(images.test, TEST.reshape(5, -1))
     assert not load_labels("mine").test.any()
     assert own_datasets() == (find_dataset("mine"),)
+
+
+def test_a_worker_takes_the_images_of_the_command_for_those_that_it_had():
+    before, now = (replace(find_dataset("mnist"), name="mine", validation_images=count) for count in (100, 200))
+    learn_datasets([before])
+    learn_datasets([now])
+    assert find_dataset("mine") is now
 
 
 def test_the_checksum_is_of_the_images_however_they_are_stored_and_part_of_the_identity(arrays, monkeypatch):

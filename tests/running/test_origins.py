@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from types import ModuleType
 
 import pytest
 
 from tests.support.runs import StopAfter
 from tests.support.specs import PAIR, SEARCHED
+from vdae_bench.errors import EnvironmentFault, UserError
 from vdae_bench.models import registry
+from vdae_bench.models.methods.vae import VAE
 from vdae_bench.models.registry import BUILT_IN, get_method, load_plugin
 from vdae_bench.report.explain import explain
 from vdae_bench.report.numbers.runs import Run
 from vdae_bench.report.sections.origin import PROPERTIES
-from vdae_bench.running.group import run_group
+from vdae_bench.running.group import GroupTask, run_group
 from vdae_bench.running.job import RunGroup
 from vdae_bench.running.plan import plan
+from vdae_bench.running.pools import Worker
 from vdae_bench.running.stop import StopToken
 from vdae_bench.search.studies import studies_of
 from vdae_bench.spec.check import load_spec
@@ -141,3 +146,25 @@ def test_an_edited_plugin_runs_again_and_explain_says_why(plugin, tiny_data, tmp
     assert plan(load_spec(path), context.store).groups
     said = explain(context.store, "binary-tiny_scaled-vae_4", spec=str(path))
     assert "yes, seed 0" in said and f"the method's code: plug-in {old[:12]} recorded, plug-in {new[:12]} now" in said
+
+
+def test_a_worker_runs_the_code_that_the_command_planned_with_or_says_why_not(plugin, tiny_data, tmp_path, context):
+    planned_with = plugin(PLUGIN).plugin_sha256
+    spec = load_spec(PAIR.but(grid={"method": ["scaled-vae"]}, seeds=1).write(tmp_path))
+    task, worker = GroupTask(plan(spec, context.store).groups[0].runs), Worker.of(context, tmp_path / "stop")
+    plugin(EDITED)  # as in a worker that has run another command since, or starts after an edit
+    with pytest.raises(EnvironmentFault, match=r"scaled\.py has changed since the command started; give the command"):
+        worker(task)
+    (tmp_path / "scaled.py").write_text(PLUGIN)
+    (record,) = worker(task)
+    assert record.provenance["plugin_sha256"] == planned_with and get_method("scaled-vae").scale == 1
+
+
+def test_a_method_that_is_in_no_file_is_refused(monkeypatch):
+    """Of a notebook's cell: nothing would tell its runs from those before an edit."""
+    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+    monkeypatch.setitem(sys.modules, "cells", ModuleType("cells"))
+    method = type("InACell", (VAE,), {"__module__": "cells", "id": "in-a-cell", "title": "In a cell"})
+    with pytest.raises(UserError, match="write it to a file and load that with load_plugin"):
+        registry.register(method)
+    assert "in-a-cell" not in registry.method_ids()

@@ -13,6 +13,7 @@ import torch
 
 from tests.support.runs import StopAfter, run, without_time
 from tests.support.specs import LONG, Spec
+from vdae_bench.data.registry import find_dataset
 from vdae_bench.errors import EnvironmentFault
 from vdae_bench.models.registry import get_method
 from vdae_bench.running import group as runner
@@ -160,6 +161,20 @@ def test_flops_by_hand():
     assert counted.evaluation_flops == 10_000 * (2 * (encoder + head) + 5000 * 2 * decoder)
     biases = sum(2 * 256 + a + b for a, b in pairs) + sum(2 * 256 + b + a for a, b in pairs) + 16
     assert counted.parameters == encoder + decoder + head + biases
+
+
+def test_flops_are_of_the_images_that_there_are(tiny_data, tmp_path):
+    job, there = plan(load_spec(LONG.write(tmp_path)), Store(tmp_path)).cells[0].job, find_dataset("tiny").counts
+
+    def counted(**images):
+        return price(replace(job, protocol=job.protocol.model_copy(update=images)))
+
+    assert counted(train_images=None).train_flops == counted(train_images=there["train"]).train_flops
+    assert counted(train_images=None).train_flops == pytest.approx(
+        there["train"] / 30 * counted(train_images=30).train_flops, rel=1e-6
+    )
+    all_images = {"elbo_images": there["test"], "nll_images": there["test"]}
+    assert counted(elbo_images=10_000, nll_images=10_000).evaluation_flops == counted(**all_images).evaluation_flops
 
 
 def test_seconds_on_another_device_are_flops_over_its_rate(sweep, tmp_path):
