@@ -13,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.runs import numbers, run, wait_for
-from tests.support.specs import LONG
+from tests.support.specs import LONG, PAIR
 from vdae_bench.errors import UserError
+from vdae_bench.running.cost import GroupLimit
 from vdae_bench.running.options import Command, MachineOptions
 from vdae_bench.running.plan import plan
 from vdae_bench.running.shards import Shard, parse_shard, shares
 from vdae_bench.running.slurm import job_array
+from vdae_bench.spec.check import load_spec
 from vdae_bench.store.records import Store
 
 
@@ -41,6 +43,18 @@ def test_a_share_is_the_same_whatever_has_a_record(sweep, context):
     after = plan(sweep, context.store)
     assert [Shard(number, 3).part_of(after, context.store).groups for number in (1, 2)] == [(), ()]
     assert Shard(3, 3).part_of(after, context.store).groups == parts[2].groups
+
+
+def test_machines_of_different_memory_cut_the_same_shares(context, tiny_data, tmp_path):
+    """Ten seeds, which one machine trains together and another one by one."""
+    spec = load_spec(PAIR.but(seeds=10).write(tmp_path))
+    large, small = (plan(spec, context.store, GroupLimit(memory=size)) for size in (2**40, 1))
+    assert (len(large.groups), len(small.groups)) == (2, 20)
+    for number in (1, 2):
+        parts = [Shard(number, 2).part_of(each, context.store) for each in (large, small)]
+        runs = [sorted((job.cell.slug, seed) for group in part.groups for job, seed in group.runs) for part in parts]
+        assert runs[0] == runs[1] and len(runs[0]) == 10
+        assert [len(part.groups) for part in parts] == [1, 10]
 
 
 @pytest.mark.parametrize(

@@ -166,9 +166,15 @@ def _slurm_script(
     longest = None
     if timings:
         timed = zip(planned.groups, timings, strict=True)
-        seconds = {group.identity: sum(_seconds_of(group, timing).values()) for group, timing in timed}
-        parts = shares([group_work(group) for group in groups], count)
-        longest = max(sum(seconds.get(groups[index].identity, 0.0) for index in part) for part in parts)
+        seconds = {
+            (job.cell, seed): sum(_seconds_of(group, timing).values()) / len(group.runs)
+            for group, timing in timed
+            for job, seed in group.runs
+        }
+        of_group = [sum(seconds.get((job.cell, seed), 0.0) for job, seed in group.runs) for group in groups]
+        longest = max(
+            sum(of_group[index] for index in part) for part in shares([group_work(group) for group in groups], count)
+        )
     limit = parse_duration(asked.time_limit)
     gpu = command.machine.device == "cuda"
     return job_array(planned.cells[0].job.sweep, command, count, limit, context.threads, gpu, longest)

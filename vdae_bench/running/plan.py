@@ -14,7 +14,7 @@ from typing import TypeAlias
 from vdae_bench.errors import EnvironmentFault, UserError
 from vdae_bench.models.registry import get_method
 from vdae_bench.running.cost import GroupLimit
-from vdae_bench.running.job import Job, RunGroup
+from vdae_bench.running.job import GROUP_BYTES, Job, RunGroup
 from vdae_bench.spec.file import MAX_SEEDS
 from vdae_bench.spec.sweep import Cell, SweepSpec
 from vdae_bench.store.asked import ASKED_SCHEMA, Asked, AskedCell, read_asked, write_asked
@@ -47,14 +47,9 @@ class Plan:
 
     @property
     def all_groups(self) -> list[RunGroup]:
-        """The groups of the sweep as if it started now, without any record."""
-        alike = _alike(self.cells)
-        return [group for each in alike for group in _of_size(self.limit.fitting(each[0].job), _runs(each))]
-
-    @property
-    def missing(self) -> set[tuple[Cell, int]]:
-        """Cell and seed of each run that has no record."""
-        return {(each.job.cell, seed) for each in self.cells for seed in each.missing}
+        """The groups of the sweep without any record and on any machine, from which shares are cut."""
+        limit, alike = replace(self.limit, memory=GROUP_BYTES), _alike(self.cells)
+        return [group for each in alike for group in _of_size(limit.fitting(each[0].job), _runs(each))]
 
 
 def plan(spec: SweepSpec, store: Store, limit: GroupLimit | None = None, only: Sequence[str] = ()) -> Plan:
@@ -68,14 +63,26 @@ def plan(spec: SweepSpec, store: Store, limit: GroupLimit | None = None, only: S
     return Plan(tuple(cells), tuple(_groups(cells, store, limit)), limit)
 
 
+def plan_part(planned: Plan, runs: Collection[tuple[Cell, int]], store: Store) -> Plan:
+    """The plan with the groups of some of its runs alone."""
+    cells = [
+        replace(each, **{name: _within(getattr(each, name), each.job.cell, runs) for name in ("done", "missing")})
+        for each in planned.cells
+    ]
+    return replace(planned, groups=tuple(_groups(cells, store, planned.limit)))
+
+
 def plan_again(planned: Plan, runs: Collection[tuple[Cell, int]], store: Store) -> Plan:
     """Plan to do finished runs of a plan once more, with another results folder for what comes of it."""
     cells = []
     for each in planned.cells:
-        seeds = tuple(seed for seed in each.done if (each.job.cell, seed) in runs)
-        if seeds:
+        if seeds := _within(each.done, each.job.cell, runs):
             cells.append(CellPlan(each.job, done=(), diverged=(), missing=seeds))
     return Plan(tuple(cells), tuple(_groups(cells, store, planned.limit)), planned.limit)
+
+
+def _within(seeds: Sequence[int], cell: Cell, runs: Collection[tuple[Cell, int]]) -> tuple[int, ...]:
+    return tuple(seed for seed in seeds if (cell, seed) in runs)
 
 
 def note_asked(spec: SweepSpec, planned: Plan, store: Store) -> None:
@@ -154,16 +161,16 @@ def cell_plans(spec: SweepSpec, store: Store) -> list[CellPlan]:
 
 
 def _groups(cells: list[CellPlan], store: Store, limit: GroupLimit) -> Iterator[RunGroup]:
-    """The missing runs, those of one architecture together, as many as `limit` allows; see `regroup`."""
+    """The missing runs, those of one architecture together, as many as `limit` allows; see `_regroup`."""
     missing = {(each.job.cell, seed) for each in cells for seed in each.missing}
-    begun = compositions(cells, store)
+    begun = _compositions(cells, store)
     for alike in _alike(cells):
-        groups, left = regroup(_runs(alike), missing, begun, limit.fitting(alike[0].job))
+        groups, left = _regroup(_runs(alike), missing, begun, limit.fitting(alike[0].job))
         yield from groups
         yield from _of_size(limit.fitting(alike[0].job), left)
 
 
-def compositions(cells: Sequence[CellPlan], store: Store) -> list[list[str]]:
+def _compositions(cells: Sequence[CellPlan], store: Store) -> list[list[str]]:
     """The run digests of each group of a sweep that has a checkpoint; none where no run is missing."""
     found: list[list[str]] = []
     if not any(each.missing for each in cells):
@@ -176,7 +183,7 @@ def compositions(cells: Sequence[CellPlan], store: Store) -> list[list[str]]:
     return found
 
 
-def regroup(
+def _regroup(
     runs: Runs, missing: Collection[tuple[Cell, int]], begun: Collection[Sequence[str]], size: int
 ) -> tuple[list[RunGroup], Runs]:
     """Groups of these runs to continue, and the missing runs that are in none.

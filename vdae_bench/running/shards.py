@@ -9,12 +9,11 @@ import heapq
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from vdae_bench.errors import UserError
 from vdae_bench.running.cost import group_work
-from vdae_bench.running.job import RunGroup
-from vdae_bench.running.plan import Plan, compositions, regroup
+from vdae_bench.running.plan import Plan, plan_part
 from vdae_bench.store.records import Store
 from vdae_bench.system.words import counted
 
@@ -32,14 +31,11 @@ class Shard:
     def part_of(self, planned: Plan, store: Store) -> Plan:
         """The plan with this part of its groups; the same part whichever runs have a record already."""
         # Cut from all groups, not from what is missing: that shrinks as records arrive, so that jobs of an array which
-        # start at different times would cut other shares, and some runs would be in two of them and some in none.
-        everything, missing, left = planned.all_groups, planned.missing, []
-        begun = compositions(planned.cells, store)
-        for index in shares([group_work(group) for group in everything], self.count)[self.number - 1]:
-            runs = everything[index].runs
-            groups, lacking = regroup(runs, missing, begun, len(runs))
-            left += [*groups, RunGroup(tuple(lacking))] if lacking else groups
-        return replace(planned, groups=tuple(left))
+        # start at different times would cut other shares, and some runs would be in two of them and some in none. Nor
+        # do shares depend on a machine's memory, as an array may run on unequal ones.
+        groups = planned.all_groups
+        own = shares([group_work(group) for group in groups], self.count)[self.number - 1]
+        return plan_part(planned, {(job.cell, seed) for index in own for job, seed in groups[index].runs}, store)
 
 
 def shares(works: Sequence[float], count: int) -> list[list[int]]:
