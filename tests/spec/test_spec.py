@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.specs import Spec
 from vdae_bench.errors import UserError
+from vdae_bench.report.numbers.settings import in_words
 from vdae_bench.spec.check import apply_overrides, find_spec, load_spec
 from vdae_bench.spec.protocol import load_protocol
 from vdae_bench.spec.shipped import PROTOCOLS, shipped_sweeps, sweeps_folder
@@ -332,6 +333,17 @@ def test_a_file_that_is_no_protocol_is_refused_with_its_line(tmp_path, write, na
     path = write(ONE)
     with pytest.raises(UserError, match=said):
         load_spec(path, str(file))
+
+
+def test_other_sizes_of_flows_are_another_protocol_and_pages_say_which():
+    quick = load_protocol("quick")
+    changed = apply_overrides(quick, {"flow_sizes": {**quick.flow_sizes, "flow_steps": 8}})
+    assert changed.name.startswith("quick+") and apply_overrides(quick, {"flow_sizes": quick.flow_sizes}) == quick
+    assert changed.name != apply_overrides(quick, {"flow_sizes": {"flow_steps": 8}}).name
+    assert in_words(changed) == "quick with flow_steps 8".replace("_", " ")
+    without = apply_overrides(quick, {"epochs": 5}).model_copy(update={"flow_sizes": {}})  # as in older records
+    assert in_words(without) == "quick with epochs 5"
+    assert apply_overrides(changed, {"flow_sizes": quick.flow_sizes}).name == "quick"
 
 
 def test_override_of_a_paper_protocol_lists_its_deviations():

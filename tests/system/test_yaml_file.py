@@ -103,3 +103,16 @@ def test_aliases_that_multiply_are_refused(text):
 def test_a_merged_key_has_the_line_where_it_is_written():
     file = YamlFile(Path("f"), "base: &b\n  x: 1\n  y: 2\nown:\n  <<: *b\n  y: 3\n")
     assert [file.line(("own", key)) for key in ("x", "y")] == [2, 6]
+
+
+@pytest.mark.parametrize(
+    "text", ["plain", "é", "\u2028 and \x85", "\U0001f600", "\\ud83d\\ude00", "a\\", '"\n', "\uffff"]
+)
+def test_a_mapping_reads_as_it_was(text):
+    content = {"name": text, text: [text, {"x": text}]}
+    assert YamlFile.of(content).content == content
+
+
+def test_half_a_character_is_refused_in_a_mapping_too():
+    faults = []
+    assert YamlFile.of({"name": "\ud83d"}, faults).content is not None and len(faults) == 1

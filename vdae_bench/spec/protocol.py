@@ -79,6 +79,11 @@ class Protocol(BaseModel):
         """Fields that determine numbers: all but names, texts and how many seeds are run and samples judged."""
         return self.model_dump(exclude=set(NOT_IN_CONTENT))
 
+    def _named_by(self, base: Protocol) -> dict[str, Any]:
+        """What a name of its own stands for; flows' sizes only where they are not the base's, as in names without."""
+        own_sizes = {"flow_sizes": self.flow_sizes} if self.flow_sizes != base.flow_sizes else {}
+        return {**self.content(), **own_sizes}
+
     def deviations(self, other: Protocol) -> dict[str, tuple[Any, Any]]:
         """Fields in which this protocol differs from `other`: `{field: (own value, other's value)}`."""
         own, theirs = self.model_dump(), other.model_dump()
@@ -211,9 +216,9 @@ def override(protocol: Protocol, fields: Mapping[str, Any], hyperparameters: Map
     """
     merged = {**protocol.model_dump(), **fields}
     merged["overrides"] = {**protocol.overrides, **hyperparameters}
-    changed = Protocol.model_validate(merged)
-    alike = [each.name for each in (_shipped(protocol.base), protocol) if each.content() == changed.content()]
-    name = alike[0] if alike else f"{protocol.base}+{digest(changed.content())[:8]}"
+    changed, base = Protocol.model_validate(merged), _shipped(protocol.base)
+    alike = [each.name for each in (base, protocol) if each._named_by(base) == changed._named_by(base)]
+    name = alike[0] if alike else f"{protocol.base}+{digest(changed._named_by(base))[:8]}"
     return with_limits(changed.model_copy(update={"name": name}))
 
 

@@ -84,7 +84,7 @@ class YamlFile:
             UserError: a value is of a kind that no file has.
         """
         try:
-            lines = [f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in content.items()]
+            lines = [f"{_as_yaml(key)}: {_as_yaml(value)}" for key, value in content.items()]
         except (TypeError, ValueError) as error:
             raise UserError(f"the spec has a value that YAML cannot hold ({error}); give plain values") from None
         return cls(Path("the spec"), "\n".join(lines), faults)
@@ -174,6 +174,12 @@ class YamlFile:
             if tuple(at[:depth]) in self._lines:
                 return self._lines[tuple(at[:depth])]
         return 1
+
+
+def _as_yaml(value: Any) -> str:
+    """A value as JSON, but for characters outside ASCII: beyond 16 bits YAML writes them in another way."""
+    text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+    return "".join(each if each.isascii() else f"\\U{ord(each):08x}" for each in text)
 
 
 def listed(path: Path, faults: Iterable[Fault]) -> str:

@@ -34,6 +34,10 @@ def departures(protocol: Protocol) -> Iterator[tuple[str, str, str]]:
     for name in {**set_there, **set_here}:
         if set_here.get(name) != set_there.get(name):
             yield name, setting_text(name, set_here.get(name, "not set")), ""
+    sizes, sizes_there = protocol.flow_sizes, base.flow_sizes
+    for name in {**sizes_there, **sizes} if sizes else {}:  # older records have none
+        if sizes.get(name) != sizes_there.get(name):
+            yield name, setting_text(name, sizes.get(name, "not set")), setting_text(name, sizes_there.get(name, ""))
 
 
 def has_fewer_images(protocol: Protocol) -> bool:
