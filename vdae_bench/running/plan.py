@@ -66,7 +66,7 @@ def plan(spec: SweepSpec, store: Store, limit: GroupLimit | None = None, only: S
 def plan_part(planned: Plan, runs: Collection[tuple[Cell, int]], store: Store) -> Plan:
     """The plan with the groups of some of its runs alone."""
     cells = [
-        replace(each, **{name: _within(getattr(each, name), each.job.cell, runs) for name in ("done", "missing")})
+        replace(each, done=_within(each.done, each.job.cell, runs), missing=_within(each.missing, each.job.cell, runs))
         for each in planned.cells
     ]
     return replace(planned, groups=tuple(_groups(cells, store, planned.limit)))
