@@ -35,10 +35,11 @@ from vdae_bench.evaluation.pictures import sample_batches
 from vdae_bench.models.flows import FLOWS
 from vdae_bench.models.flows.check import check_flow as _check_flow
 from vdae_bench.models.model import Model
+from vdae_bench.models.precision import arithmetic
 from vdae_bench.models.registry import get_method
 from vdae_bench.models.registry import load_plugin as _load_plugin
 from vdae_bench.report.numbers.pairs import pairs_of
-from vdae_bench.report.numbers.runs import Run, by_folder, left_out_of, load_runs, runs_there, select
+from vdae_bench.report.numbers.runs import Run, by_folder, left_out_of, load_runs, protocol_of, runs_there, select
 from vdae_bench.report.numbers.statistics import cells_of
 from vdae_bench.report.pages.files import curves_frame, frame
 from vdae_bench.running.context import create_context
@@ -337,7 +338,8 @@ def pairs(results: Path | str = "results", protocol: str | None = None, sweep: s
     """
     store = Store(user_path(results))
     rows = []
-    for (folder, name), runs in by_folder(runs_there(store, protocol, sweep)).items():
+    there = runs_there(store, protocol, sweep)
+    for (folder, name), runs in by_folder([run for run in there if protocol_of(run)] or there).items():
         for each in pairs_of(cells_of(select(runs))):
             low, high = each.interval or (math.nan, math.nan)
             place = {"sweep": name, "protocol.name": folder, "cell.dataset": each.first.cell.dataset}
@@ -448,8 +450,9 @@ class TrainedModel:
             means: return E[x|z] in place of a draw.
 
         Raises:
-            UserError: an argument is wrong.
+            UserError: the model cannot be sampled from, or an argument is wrong.
         """
+        self._latent_dim()
         batches = list(sample_batches(self.model, NoiseSource([seed], CPU), self.data_dim, count))
         return torch.cat([batch.means if means else batch.drawn for batch in batches], 1)[0, :count]
 
@@ -481,9 +484,9 @@ class TrainedModel:
         """Return the mean image E[x|z] of each row of latents; for a flow this is f^-1(z).
 
         Raises:
-            UserError: z is of another shape, or not of finite numbers.
+            UserError: the model has no latents, or z is of another shape, or not of finite numbers.
         """
-        return self.model.decode(_rows_of(z, self.model.latent_dim or 0, "latents")[None])[0]
+        return self.model.decode(_rows_of(z, self._latent_dim(), "latents")[None])[0]
 
     def reconstruct(self, x: Float[Tensor, "N n"], seed: SeedOrNone = None) -> Float[Tensor, "N n"]:
         """Return each image encoded and decoded: E[x|z] at the centre of its posterior, or with a seed at one draw.
@@ -535,15 +538,18 @@ class TrainedModel:
         x, noise = self._images(x, scored=True), NoiseSource([seed], CPU)
         count = samples if self.model.noise_dim else 1
         size = images_in_chunk(self.model, 1, count)
+        precision = self.record.cell.options.get("precision", self.record.protocol.get("precision", "float32"))
         rows = []
         for start in range(0, len(x), size):
             batch = x[None, start : start + size]
-            sampler, images = self.model.condition(batch, count), range(start, start + batch.shape[1])
+            images = range(start, start + batch.shape[1])
             blocks = [
                 batch.new_empty(1, len(images), min(SAMPLE_BLOCK, count - first), self.model.noise_dim)
                 for first in range(0, count, SAMPLE_BLOCK)
             ]
-            draws = [sampler(noise.image_normal_("test", images, block, eta)) for block, eta in enumerate(blocks)]
+            with arithmetic(precision, CPU):
+                sampler = self.model.condition(batch, count)
+                draws = [sampler(noise.image_normal_("test", images, block, eta)) for block, eta in enumerate(blocks)]
             rows.append(torch.cat(draws, 2)[0])
         return torch.cat(rows) if rows else x.new_empty(0, count)
 
@@ -580,6 +586,11 @@ class TrainedModel:
         """
         log_w = self.log_weights(x, samples, seed).double()
         return math.log(log_w.shape[1]) - log_w.logsumexp(1)
+
+    def _latent_dim(self) -> int:
+        if self.model.latent_dim is None:
+            raise UserError(f"method {self.record.cell.method} has no latents, and cannot be sampled from")
+        return self.model.latent_dim
 
     def _images(self, x: Tensor, *, scored: bool = False) -> Float[Tensor, "N n"]:
         """Rows of pixels, after a check that the model is one of such pixels."""

@@ -105,6 +105,17 @@ def test_pairs_have_intervals_for_all_of_them_together(tmp_path):
         assert ("is ahead" in row["answer"]) == ("lvdae" in (first, second))
 
 
+def test_pairs_pass_over_sweeps_of_another_version_alone(tmp_path):
+    store = Store(tmp_path / "results")
+    for sweep, changes in (("mine", {}), ("old", {"protocol": {"name": "quick", "of": "another version"}})):
+        for method in ("vae", "lvdae"):
+            cell = Cell("binary-mnist", method, 16)
+            publish(store, sweep, "quick", cell.slug, [made_up_record(cell, 0).model_copy(update=changes)])
+    assert set(api.pairs(store.root)["sweep"]) == {"mine"}
+    with pytest.raises(UserError):
+        api.pairs(store.root, sweep="old")
+
+
 def test_a_word_that_is_not_there_is_a_sentence_with_the_nearest(ran):
     results, table = ran
     with pytest.raises(UserError, match=r"no column 'metrics.test.nll' \(did you mean 'metrics.test.nll_nats'"):

@@ -147,3 +147,16 @@ def test_sentences_of_a_run_are_no_command_lines(tmp_path: Path) -> None:
         with pytest.raises(VdaeBenchError) as raised:
             api.run("table2", **{"protocol": "smoke", "results": tmp_path / "r", "quiet": True, **words})
         assert said in str(raised.value) and "--" not in str(raised.value)
+
+
+def test_a_shape_is_asked_for_as_what_it_is():
+    with pytest.raises(UserError, match=r"shape is \[4, 4\]; give a tuple of 2: a whole number"):
+        api.check_flow("couplings", shape=[4, 4])
+
+
+def test_a_model_without_latents_cannot_be_sampled_from_and_says_so(monkeypatch):
+    model = untrained("binary")
+    monkeypatch.setattr(model.model, "latent_dim", None)
+    for use in (lambda: model.sample(2), lambda: model.decode(torch.zeros(1, 2))):
+        with pytest.raises(UserError, match="method vae has no latents, and cannot be sampled from"):
+            use()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +13,10 @@ from tests.support.specs import Spec
 from vdae_bench.data.fetch import cache_path, fetch
 from vdae_bench.data.images import load_images, load_labels
 from vdae_bench.data.own import own_arrays, own_dataset
-from vdae_bench.data.registry import DATASETS, OwnImages, find_dataset, learn_datasets, own_datasets
+from vdae_bench.data.registry import DATASETS, OwnImages, find_dataset, own_datasets
 from vdae_bench.errors import UserError
 from vdae_bench.running.job import Job
+from vdae_bench.running.workbench import cached_images
 from vdae_bench.spec.check import load_spec
 
 RANDOM = np.random.default_rng(0)
@@ -64,11 +64,35 @@ def test_arrays_named_in_a_spec_are_a_data_set_of_it(arrays):
     assert own_datasets() == (find_dataset("mine"),)
 
 
-def test_a_worker_takes_the_images_of_the_command_for_those_that_it_had():
-    before, now = (replace(find_dataset("mnist"), name="mine", validation_images=count) for count in (100, 200))
-    learn_datasets([before])
-    learn_datasets([now])
-    assert find_dataset("mine") is now
+def test_an_edit_is_another_data_set_in_the_same_process(arrays):
+    """A notebook and a worker on a cluster live on, and what they have loaded with them."""
+    identities = []
+    for images, held_out in ((TRAIN, 3), (TRAIN, 4), (TRAIN[::-1], 4)):
+        np.save(arrays / "train.npy", images)
+        found = load_spec(spec(arrays, validation_images=held_out))
+        shutil.rmtree(cache_path("mine"), ignore_errors=True)
+        job = Job("own", found.cells[0], found.protocol, found.resolved_hyperparameters(found.cells[0]))
+        loaded = cached_images("mine", None)
+        assert np.array_equal(loaded.validation, images[-held_out:].reshape(held_out, -1))
+        assert loaded.sha256 == find_dataset("mine").identity
+        identities.append((job.run_digest(0), loaded.sha256))
+    assert len({each for pair in identities for each in pair}) == 6
+
+
+def test_the_split_of_mnist_is_in_no_identity():
+    assert find_dataset("mnist").identity == find_dataset("mnist").sha256
+
+
+def test_labels_of_a_folder_with_subfolders_are_mixed_with_its_pictures(tmp_path):
+    np.save(tmp_path / "labels.npy", np.arange(12))  # in the order of the names
+    place, test = pictures(tmp_path / "train", TRAIN, ("cat", "dog")), pictures(tmp_path / "test", TEST)
+    found = own_arrays(OwnImages(place, test, train_labels=tmp_path / "labels.npy"))
+    read = {image.tobytes(): label for image, label in zip(found["train-images"], found["train-labels"], strict=True)}
+    assert read == {image.tobytes(): number for number, image in enumerate(TRAIN)}
+    assert found["train-labels"].tolist() != list(range(12))
+    np.save(tmp_path / "labels.npy", np.arange(3))
+    with pytest.raises(UserError, match="has 3 labels for 12 images"):
+        own_arrays(OwnImages(place, test, train_labels=tmp_path / "labels.npy"))
 
 
 def test_the_checksum_is_of_the_images_however_they_are_stored_and_part_of_the_identity(arrays, monkeypatch):

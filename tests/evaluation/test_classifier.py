@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import torch
 
 from vdae_bench.data.images import Images, Labels
 from vdae_bench.data.views import ViewedImages
-from vdae_bench.evaluation import classifier
+from vdae_bench.evaluation import classifier, gather
 from vdae_bench.evaluation.classifier import ClassifierSettings, trained_classifier
 from vdae_bench.evaluation.quality import Reference
 from vdae_bench.training.trainer import Interrupted
@@ -98,3 +99,14 @@ def test_of_two_processes_at_once_one_trains_it(quadrants, cache, monkeypatch):
         second = pool.submit(trained_classifier, *quadrants, settings, CPU, heard.append)
         assert first.result().identity == second.result().identity
     assert len(trained) == 1 and set(heard) == {0.0}
+
+
+@pytest.mark.parametrize("lacking", ["classes", "validation", "test"])
+def test_where_nothing_can_judge_there_is_no_quality(lacking, quadrants, cache, monkeypatch):
+    images, labels = quadrants
+    if lacking == "classes":  # as of a user's images without labels
+        labels = Labels(*(torch.zeros_like(each) for each in vars(labels).values()))
+    else:
+        images = replace(images, **{lacking: getattr(images, lacking)[:1]})
+    monkeypatch.setattr(gather, "load_labels", lambda *_: labels)
+    assert gather.load_references(images, "binary", None, CPU, 100) is None and not cache.exists()

@@ -105,6 +105,32 @@ def test_interpolations_start_and_end_at_the_two_images():
     torch.testing.assert_close(lines[:, :, -1], ends[:, 1::2])
 
 
+@pytest.mark.parametrize(("images", "pairs"), [(1, 0), (2, 1), (5, 2), (20, 3)])
+def test_there_are_as_many_interpolations_as_pairs_of_images(images, pairs):
+    lines = pictures.interpolations(build("vae").float(), torch.rand(images, DATA_DIM), NoiseSource((0, 1), CPU))
+    assert lines.shape == (2, pairs, pictures.INTERPOLATION_STEPS, DATA_DIM)
+
+
+def test_active_units_of_a_seed_are_the_same_whatever_is_beside_it(monkeypatch):
+    monkeypatch.setattr(pictures, "CHUNK_ROWS", 512)
+    both = build("vdae-resnet")
+    x = torch.rand(40, DATA_DIM, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    together = pictures.unit_variances(both, x, NoiseSource((3, 4), CPU))
+    for _, parameter in both.named_parameters():
+        parameter.data = parameter.data[1:]
+    for _, buffer in both.named_buffers():
+        buffer.data = buffer.data[1:]
+    alone = pictures.unit_variances(both, x, NoiseSource((4,), CPU))
+    torch.testing.assert_close(alone[0], together[1])
+
+
+def test_a_scale_for_each_latent_is_no_single_number_and_is_left_out():
+    model = build("vae")
+    model.log_sigma = torch.nn.Parameter(torch.zeros(2, 1, 3))
+    model.register_buffer("log_lambda", torch.full((2, 1), -1.0))
+    assert pictures.scales_of(model, 1) == {"log_lambda": -1.0}
+
+
 def test_pixels_outside_the_interval_are_cut_off():
     x = torch.tensor([-0.5, 0.0, 0.5, 1.0, 7.0, torch.inf, -torch.inf, torch.nan])
     assert pictures.as_bytes(x).tolist() == [0, 0, 128, 255, 255, 255, 0, 0]

@@ -7,17 +7,19 @@ import json
 import struct
 import tomllib
 from collections import defaultdict
+from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
 from tests.support.records import made_up_record, publish
 from vdae_bench.cli.main import cli
 from vdae_bench.errors import UserError
-from vdae_bench.export import LIBRARIES, exporters
+from vdae_bench.export import LIBRARIES, exporters, mlflow, parquet
 from vdae_bench.export.content import exported_runs
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.evidence import Evidence, Numbers, write_evidence
@@ -91,6 +93,12 @@ def test_parquet_is_read_back(store, tmp_path):
     first = images[images["kind"] == "means"].sort_values("index").iloc[1]
     np.testing.assert_array_equal(np.frombuffer(first["pixels"], np.uint8), evidence.arrays["means"][1])
     assert len(images) == 3 * 3 + 2 * 5
+
+
+def test_what_one_run_lacks_in_a_column_of_lists_is_missing_there():
+    parts = [{"commit": "a"}, {"commit": "b"}]
+    table = parquet._of_one_type(pd.DataFrame([{"parts": parts, "x": 1.5}, {"x": None}]))
+    assert table["parts"][0] == json.dumps(parts) and table.isna().to_numpy().tolist() == [[False, False], [True, True]]
 
 
 def test_tensorboard_is_read_back(store, tmp_path):
@@ -187,6 +195,12 @@ def test_mlflow_is_read_back(store, tmp_path, monkeypatch):
         assert {name: found.data.metrics[name] for name in run.metrics} == run.metrics
         kept = {each.path for each in client.list_artifacts(found.info.run_id, "samples")}
         assert kept == {f"samples/{name}.png" for name in run.sheets}
+    # What is said of a run can change after it was exported: it is said at the next export.
+    first = replace(runs[0], left_out="superseded: another run of its cell and seed was asked for since")
+    mlflow.export([first], tmp_path / "out")
+    experiment = client.get_experiment_by_name(f"vdae-bench/{first.group}")
+    (found,) = client.search_runs([experiment.experiment_id], f"tags.`vdae_bench.run_id` = '{first.id}'")
+    assert found.data.tags["left_out"] == first.left_out and found.data.params
 
 
 @pytest.mark.parametrize("name", LIBRARIES)

@@ -168,3 +168,14 @@ def test_a_method_that_is_in_no_file_is_refused(monkeypatch):
     with pytest.raises(UserError, match="write it to a file and load that with load_plugin"):
         registry.register(method)
     assert "in-a-cell" not in registry.method_ids()
+
+
+def test_a_plugin_may_have_dataclasses_with_postponed_annotations(plugin):
+    text = "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+    text += PLUGIN + "\n@dataclass\nclass Settings:\n    width: int = 3\n"
+    plugin(text)
+    name = get_method("scaled-vae").__module__
+    assert sys.modules[name].Settings().width == 3
+    with pytest.raises(UserError, match="cannot be imported: ZeroDivisionError"):
+        plugin("1 / 0")
+    assert sys.modules[name].Settings  # that of before

@@ -24,7 +24,7 @@ class Images:
         train: (N, n), the first training images; for MNIST N = 50,000.
         validation: (V, n), the last training images; for MNIST V = 10,000.
         test: (M, n); for MNIST M = 10,000.
-        sha256: one digest over the four files, for the record.
+        sha256: one digest over the four files and their split, for the record.
     """
 
     name: str
@@ -50,7 +50,7 @@ def load_images(name: str, folder: Path | None = None) -> Images:
         train=rest[:first_validation],
         validation=rest[first_validation:],
         test=_read_rows(place, dataset.test_images),
-        sha256=dataset.sha256,
+        sha256=dataset.identity,
     )
 
 

@@ -77,13 +77,12 @@ def own_arrays(own: OwnImages) -> dict[str, NDArray[np.uint8]]:
             f"{own.train} and {own.test} have more than {MOST_CLASSES} subfolders, which are classes: merge some"
         )
     for split, place, labels in (("train", own.train, own.train_labels), ("test", own.test, own.test_labels)):
+        given = None if labels is None else _labels(_array(labels, f"{split}_labels"), labels)
         if place.is_dir():
-            images, classes = _pictures(place, classes_there)
+            images, classes = _pictures(place, classes_there, given)
         else:
             images = _images(_array(place, split), place)
-            classes = np.zeros(len(images), np.uint8)
-        if labels is not None:
-            classes = _labels(_array(labels, f"{split}_labels"), labels)
+            classes = np.zeros(len(images), np.uint8) if given is None else given
         if len(classes) != len(images):
             raise UserError(
                 f"{labels} has {counted(len(classes), 'label')} for {counted(len(images), 'image')} of {place}: "
@@ -164,10 +163,13 @@ def _class_of(path: Path, folder: Path) -> str:
     return path.relative_to(folder).parts[0] if path.parent != folder else ""
 
 
-def _pictures(folder: Path, classes: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The pictures of a folder, whose colours become grey, and the class of each by its subfolder.
+def _pictures(
+    folder: Path, classes: Sequence[str], given: NDArray[np.uint8] | None
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The pictures of a folder, whose colours become grey, and the label of each: that given, else its subfolder.
 
-    They come in the order of their names. Several classes are mixed, in the same way on every machine.
+    They come in the order of their names, as labels do. Several subfolders are mixed, in the same way on every machine,
+    and labels with them; labels of another number are returned as they are.
     """
     from PIL import Image
 
@@ -192,8 +194,8 @@ def _pictures(folder: Path, classes: Sequence[str]) -> tuple[NDArray[np.uint8], 
                 "scale all to one size"
             )
         images.append(image)
-    labels = [classes.index(name) if (name := _class_of(path, folder)) else 0 for path in paths]
-    order = list(range(len(images)))
-    if len(set(labels)) > 1:  # else the last class alone would validate
-        order.sort(key=lambda place: hashlib.sha256(images[place].tobytes()).digest())
-    return np.stack([images[place] for place in order]), np.array([labels[place] for place in order], np.uint8)
+    own = np.array([classes.index(name) if (name := _class_of(path, folder)) else 0 for path in paths], np.uint8)
+    labels, order = own if given is None else given, np.arange(len(images))
+    if len(set(own)) > 1:  # else the last class alone would validate
+        order = np.array(sorted(order, key=lambda place: hashlib.sha256(images[place].tobytes()).digest()))
+    return np.stack(images)[order], labels[order] if len(labels) == len(order) else labels

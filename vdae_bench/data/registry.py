@@ -9,7 +9,6 @@ Yadav and Bottou (arXiv:1905.10498).
 import hashlib
 import math
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +16,8 @@ from pathlib import Path
 from vdae_bench.errors import UserError
 from vdae_bench.system.words import counted, nearest
 
+VALIDATION_IMAGES = 10_000
+"""Images at the end of the training file that are held out, where nothing else is said: NICE's split of MNIST."""
 VIEWS = ("binary", "continuous")
 """Ways in which an image becomes a model's input; a data set id is a view and a name, as in `binary-mnist`."""
 
@@ -121,7 +122,7 @@ class ImageFiles:
     train_labels: IdxFile
     test_images: IdxFile
     test_labels: IdxFile
-    validation_images: int = 10_000
+    validation_images: int = VALIDATION_IMAGES
     mirrors: tuple[str, ...] = ()
     package: IndexPackage | None = None
     debian_package: str | None = None
@@ -170,6 +171,13 @@ class ImageFiles:
         lines = "".join(f"{file.checksum}\n" for file in self.files)
         return hashlib.sha256(lines.encode()).hexdigest()
 
+    @cached_property
+    def identity(self) -> str:
+        """Digest of all that a run reads of the data: `sha256` and, where it is not MNIST's, the split."""
+        if self.validation_images == VALIDATION_IMAGES:
+            return self.sha256
+        return hashlib.sha256(f"{self.sha256}\n{self.validation_images}\n".encode()).hexdigest()
+
 
 DATASETS: dict[str, ImageFiles] = {}
 """Every known data set by name; filled by `register_dataset`."""
@@ -178,10 +186,15 @@ DATASETS: dict[str, ImageFiles] = {}
 def register_dataset(dataset: ImageFiles) -> ImageFiles:
     """Make `dataset` known as `binary-<name>` and `continuous-<name>`, and return it.
 
+    A user's own images take the place of own images that had this name before, as after an edit.
+
     Raises:
         UserError: another data set has this name.
     """
-    if DATASETS.setdefault(dataset.name, dataset) != dataset:
+    known = DATASETS.get(dataset.name, dataset)
+    if known == dataset or (known.own and dataset.own):
+        DATASETS[dataset.name] = dataset
+    else:
         raise UserError(f"a different data set is already registered as {dataset.name!r}: choose another name")
     return dataset
 
@@ -189,11 +202,6 @@ def register_dataset(dataset: ImageFiles) -> ImageFiles:
 def own_datasets() -> tuple[ImageFiles, ...]:
     """The data sets of a user's own images that specs have named, for other processes to know them too."""
     return tuple(dataset for dataset in DATASETS.values() if dataset.own)
-
-
-def learn_datasets(datasets: Iterable[ImageFiles]) -> None:
-    """Take over the data sets of a user's own images from another process, in place of what had their names here."""
-    DATASETS.update({dataset.name: dataset for dataset in datasets})
 
 
 def find_dataset(name: str) -> ImageFiles:

@@ -35,18 +35,24 @@ def load_references(
     device: torch.device,
     count: int,
     report: Callable[[float], None] = lambda fraction: None,
-) -> References:
-    """The references for `count` samples of models of a view, made once a process.
+) -> References | None:
+    """The references for `count` samples of models of a view, made once a process; None where nothing can judge.
+
+    That is so of data with one class alone, as of those without labels, and of fewer than two images in a split.
 
     They need the classifier, of which `report(fraction)` hears as it trains.
 
     Mean images are grey, whatever the data are, and compared with the continuous view.
     """
+    if min(len(images.validation), len(images.test)) < 2:
+        return None
+    labels = load_labels(images.name, folder)
+    if len(labels.train.unique()) < 2:
+        return None
 
     def reference(of: View) -> Reference:
         key = (images.sha256, of, device, count)
         if key not in _references:
-            labels = load_labels(images.name, folder)
             if (place := (images.sha256, device)) not in _classifiers:
                 _classifiers[place] = trained_classifier(images, labels, ClassifierSettings(), device, report)
             _references[key] = Reference(_classifiers[place], ViewedImages(images, of, device), labels.test, count)
@@ -73,7 +79,7 @@ def gather(
     arrays, qualities = _samples(model, data.data_dim, noise, references)
     latents = pictures.latents_of(model, test, noise)
     of_all: dict[str, Float[Tensor, "R *shape"]] = {}
-    if model.latent_dim:
+    if model.latent_dim and len(shown) > 1:
         of_all["interpolations"] = pictures.interpolations(model, shown, noise)
     if isinstance(model.inner, LatentVariableModel):
         of_all["reconstructions"] = pictures.reconstructions(model, shown, noise)

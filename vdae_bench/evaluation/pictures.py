@@ -77,12 +77,12 @@ class Latents(NamedTuple):
 @torch.no_grad()
 def interpolations(model: Model, x: Float[Tensor, "N n"], noise: NoiseSource) -> Float[Tensor, "R P S n"]:
     """Mean images on the straight lines between the latents of two test images, at the centres of their posteriors."""
-    replicas = len(noise.seeds)
-    centres = model.encode(x[: 2 * PAIRS].expand(replicas, -1, -1), x.new_zeros(replicas, 2 * PAIRS, model.noise_dim))
+    replicas, pairs = len(noise.seeds), min(PAIRS, len(x) // 2)
+    centres = model.encode(x[: 2 * pairs].expand(replicas, -1, -1), x.new_zeros(replicas, 2 * pairs, model.noise_dim))
     starts, ends = centres[:, 0::2, None], centres[:, 1::2, None]
     way = torch.linspace(0, 1, INTERPOLATION_STEPS, device=x.device)[:, None]
     images = model.decode(torch.lerp(starts, ends, way).flatten(1, 2))
-    return images.view(replicas, PAIRS, INTERPOLATION_STEPS, -1)
+    return images.view(replicas, pairs, INTERPOLATION_STEPS, x.shape[1])
 
 
 @torch.no_grad()
@@ -105,7 +105,7 @@ def unit_variances(model: LatentVariableModel, x: Float[Tensor, "N n"], noise: N
     first = _posterior_means(model, x, noise, "samples/units/0")
     second = first if model.posterior.mean_is_exact else _posterior_means(model, x, noise, "samples/units/1")
     centred = (first - first.mean(1, keepdim=True)) * (second - second.mean(1, keepdim=True))
-    return centred.sum(1) / (len(x) - 1)
+    return centred.sum(1) / max(1, len(x) - 1)
 
 
 def _posterior_means(
@@ -115,9 +115,12 @@ def _posterior_means(
     replicas = len(noise.seeds)
     pairs = 1 if model.posterior.mean_is_exact else UNIT_PAIRS
     means = []
-    for part, images in enumerate(x.split(max(1, CHUNK_ROWS // (replicas * 2 * pairs)))):
+    at_a_time = max(1, CHUNK_ROWS // (replicas * 2 * pairs))
+    # Noise is drawn in parts of one size, so that a seed's is the same whatever is evaluated beside it.
+    for part, images in enumerate(x.split(CHUNK_ROWS // (2 * pairs))):
         eta = noise.normal_(stream, part, x.new_empty(replicas, len(images), pairs, model.noise_dim))
-        means.append(model.posterior.mean(images.expand(replicas, -1, -1), torch.cat((eta, -eta), 2)))
+        for some, own in zip(images.split(at_a_time), eta.split(at_a_time, 1), strict=True):
+            means.append(model.posterior.mean(some.expand(replicas, -1, -1), torch.cat((own, -own), 2)))
     return torch.cat(means, 1).double()
 
 
@@ -160,11 +163,11 @@ def latents_of(model: Model, x: Float[Tensor, "N n"], noise: NoiseSource) -> lis
 
 
 def scales_of(model: Model, replica: int) -> dict[str, float]:
-    """The log sigma and log lambda that a replica has come to, or was given."""
+    """The log sigma and log lambda that a replica has come to, or was given, where each is a single number."""
     found = {}
     for name, value in (*model.named_parameters(), *model.named_buffers()):
         short = name.rpartition(".")[2]
-        if short in ("log_sigma", "log_lambda"):
+        if short in ("log_sigma", "log_lambda") and value[replica].numel() == 1:
             found[short] = value[replica].item()
     return found
 

@@ -47,21 +47,25 @@ def _write(client: Any, experiment: str, run: ExportedRun) -> None:
     from mlflow.entities import Metric, Param, RunTag
 
     there = client.search_runs([experiment], f"tags.`{RUN_ID}` = '{run.id}'")
-    if any(each.data.tags.get(COMPLETE) for each in there):
+    tags = {name: value[: LONGEST["tag"]] for name, value in run.origin.items()}
+    if complete := [each for each in there if each.data.tags.get(COMPLETE)]:
+        for each in complete:  # what is said of a run can change: that it is left out, say
+            for name, value in tags.items():
+                if each.data.tags.get(name) != value:
+                    client.set_tag(each.info.run_id, name, value)
         return
     for half in there:
         client.delete_run(half.info.run_id)
     at = int(1000 * run.started)
     own = client.create_run(experiment, start_time=at, run_name=run.name, tags={RUN_ID: run.id}).info.run_id
     params = [Param(name, str(value)[: LONGEST["param"]]) for name, value in run.settings.items()]
-    tags = [RunTag(name, value[: LONGEST["tag"]]) for name, value in run.origin.items()]
     series = [Metric(name, value, at, epoch) for epoch, values in run.series for name, value in values.items()]
     last = run.run.record.curve.epoch[-1] if run.run.record.curve.epoch else 0
     logged = {each.key for each in series}
     metrics = series + [Metric(name, value, at, last) for name, value in run.metrics.items() if name not in logged]
     for start in range(0, max(len(params), len(tags)), AT_ONCE):
         here = slice(start, start + AT_ONCE)
-        client.log_batch(own, params=params[here], tags=tags[here])
+        client.log_batch(own, params=params[here], tags=[RunTag(*each) for each in tags.items()][here])
     for start in range(0, len(metrics), 10 * AT_ONCE):
         client.log_batch(own, metrics=metrics[start : start + 10 * AT_ONCE])
     for name, picture in run.sheets.items():

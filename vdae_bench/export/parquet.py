@@ -54,5 +54,6 @@ def _of_one_type(table: pd.DataFrame) -> pd.DataFrame:
     for name in narrow.columns:
         values = list(narrow[name])
         if narrow[name].dtype.name == "object" and not all(isinstance(value, bytes) for value in values):
-            narrow[name] = [None if value is None or value is pd.NA else json.dumps(value) for value in values]
+            missing = [value is None or value is pd.NA or value != value for value in values]
+            narrow[name] = [None if none else json.dumps(value) for none, value in zip(missing, values, strict=True)]
     return narrow

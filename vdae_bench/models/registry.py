@@ -370,7 +370,7 @@ def load_plugin(path: Path) -> None:
     spec = importlib.util.spec_from_file_location(f"vdae_bench_plugin_{path.stem}", path)
     if spec is None or not isinstance(spec.loader, SourceFileLoader):
         raise UserError(f"plugin {path} is not a Python file; its name must end in .py")
-    module, before = importlib.util.module_from_spec(spec), dict(FLOWS)
+    module, before, same_name = importlib.util.module_from_spec(spec), dict(FLOWS), sys.modules.get(spec.name)
     with foreign(f"plugin {path} cannot be imported"):
         try:
             # The bytes that are digested are those that run: a file can change in between, and Python's cache of
@@ -378,9 +378,13 @@ def load_plugin(path: Path) -> None:
             content = content_of(path, LARGEST_CODE)
             sha256 = hashlib.sha256(content).hexdigest()
             _loading.append(sha256)
+            sys.modules[spec.name] = module  # where dataclasses, type hints and pickle look for it
             exec(spec.loader.source_to_code(content, str(path)), vars(module))
         except BaseException:
             _take_back(before)
+            sys.modules.pop(spec.name, None)
+            if same_name:
+                sys.modules[spec.name] = same_name
             raise
         finally:
             _loading.clear()

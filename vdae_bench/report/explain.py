@@ -166,7 +166,7 @@ def changed_ingredients(run: Run, job: Job) -> list[str]:
         *_differences("protocol", recorded.content(), job.protocol.content()),
         *_differences("hyper-parameter", used, job.hyperparameters),
     ]
-    there, here = str(run.record.provenance.get("dataset_sha256")), find_dataset(job.dataset).sha256
+    there, here = str(run.record.provenance.get("dataset_sha256")), find_dataset(job.dataset).identity
     if there != here:
         lines.append(f"data: {there[:12]} recorded, {here[:12]} now")
     method, then = get_method(job.cell.method), run.record.provenance.get("plugin_sha256")

@@ -75,7 +75,7 @@ class Job:
                 "seed": seed,
                 "protocol": self.protocol.content(),
                 "hyperparameters": self.hyperparameters,
-                "dataset_sha256": find_dataset(self.dataset).sha256,
+                "dataset_sha256": find_dataset(self.dataset).identity,
                 **get_method(self.cell.method).code_with(dict(self.cell.options)),
             }
         )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from vdae_bench.data.registry import ImageFiles, learn_datasets, own_datasets
+from vdae_bench.data.registry import ImageFiles, own_datasets, register_dataset
 from vdae_bench.errors import EnvironmentFault, UserError
 from vdae_bench.models.registry import load_plugin, loaded_plugins
 from vdae_bench.running.context import RunContext
@@ -70,7 +70,8 @@ class Worker:
         devices.keep_freed_memory()
         for plugin, sha256 in self.plugins.items():
             _load_the_same(plugin, sha256)
-        learn_datasets(self.datasets)
+        for dataset in self.datasets:
+            register_dataset(dataset)
         learn_prices(self.prices)
         stop = StopFile(self.stop_file)
         with atomic.held(self.context.store.root):

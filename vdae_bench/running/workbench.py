@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vdae_bench.data.images import Images, load_images
+from vdae_bench.data.registry import ImageFiles, find_dataset
 from vdae_bench.data.views import ViewedImages
 from vdae_bench.evaluation.gather import References, gather, load_references
 from vdae_bench.evaluation.likelihood import Evaluator
@@ -17,10 +18,15 @@ from vdae_bench.store.evidence import Evidence
 from vdae_bench.training.trainer import Trainer
 
 
-@functools.lru_cache(maxsize=2)
 def cached_images(name: str, folder: Path | None) -> Images:
     """Images of a data set, loaded once for all groups of a process that use them."""
-    return load_images(name, folder)
+    return _images_of(find_dataset(name), folder)
+
+
+@functools.lru_cache(maxsize=2)
+def _images_of(dataset: ImageFiles, folder: Path | None) -> Images:
+    """By the data set and not by its name: a notebook or a worker on a cluster may live on after an edit of it."""
+    return load_images(dataset.name, folder)
 
 
 class Workbench:

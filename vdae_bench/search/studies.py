@@ -86,7 +86,7 @@ class Study:
                 "seed": self.seed,
                 "batch": self.batch,
                 "pruning": self.pruning,
-                "dataset_sha256": find_dataset(job.dataset).sha256,
+                "dataset_sha256": find_dataset(job.dataset).identity,
                 **get_method(self.cell.method).code_with(dict(self.cell.options)),
             }
         )

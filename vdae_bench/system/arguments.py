@@ -59,6 +59,8 @@ def _in_words(schema: Mapping[str, Any]) -> str:
         low, high = schema.get("minimum"), schema.get("maximum")
         least = "" if low is None else f" of at least {low}"
         return f"a whole number{least if high is None else f' from {low} to {high}'}"
+    if parts := schema.get("prefixItems"):
+        return f"a tuple of {len(parts)}: {', '.join(map(_in_words, parts))}"
     return WORDS[schema.get("format", schema["type"])]
 
 
