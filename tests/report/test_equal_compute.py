@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from tests.support.records import PROTOCOL, made_up_record, publish
 from vdae_bench.report.build import build_reports
 from vdae_bench.report.numbers.compute import NOT_WORTH_IT, WORTH_IT, at_equal_cost, contests_of, siblings, worth
 from vdae_bench.report.numbers.runs import load_runs, select
+from vdae_bench.report.numbers.statistics import Estimate
 from vdae_bench.report.sections.compute import SAY_UNLIKE, UNLIKE, _figure, findings
 from vdae_bench.spec.protocol import Protocol, load_protocol
 from vdae_bench.spec.sweep import Cell
@@ -164,11 +166,35 @@ def test_the_error_of_a_point_which_seeds_share_widens_the_interval(
     put(store, "lvdae", [112.0, 100.0, 99.0, 98.0], flops=1000, errors=errors)
     (contest,) = contests_of(select(load_runs(store)), [])
     equal = at_equal_cost(contest, contest.others[0], 0)  # after 1.6 epochs, between those of errors 1 and 0.5
-    assert equal and equal.mean == pytest.approx(112 - 0.6 * 12 - 102) and equal.slack == pytest.approx(1.96 * slack)
-    assert equal.interval() == pytest.approx((2.8 - 1.96 * slack, 2.8 + 1.96 * slack))
+    assert equal and equal.mean == pytest.approx(112 - 0.6 * 12 - 102) and equal.shared_error == pytest.approx(slack)
+    assert equal.interval() == pytest.approx((2.8 - 1.96 * slack, 2.8 + 1.96 * slack), rel=1e-4)
     assert worth(contest, contest.others[0]) == (NOT_WORTH_IT if slack < 1 else "too close to call")
     page = build_reports(store, reports)[0].path.read_text()
     assert f"its standard error is {slack:.2f} nats (binary-mnist, m = 16)" in page
+
+
+def test_a_point_that_is_not_finite_is_passed_over_and_is_no_late_start(store: Store, reports: Path) -> None:
+    put(store, "vae", [120.0, 110.0, 105.0, 102.0], flops=400)
+    put(store, "lvdae", [112.0, 104.0, 100.0, 90.0], flops=800)
+    records = [record for _, record in store.records() if record.cell.method == "lvdae"]
+    for hole, reached in ((0, 104.0), (2, 104.0)):  # half of its epochs
+        lost = []
+        for record in records:
+            curve: list[float | None] = [112.0, 104.0, 100.0, 90.0]
+            curve[hole] = None
+            holed = record.curve.model_copy(update={"validation_neg_elbo_nats": curve})
+            lost.append(record.model_copy(update={"curve": holed}))
+        publish(store, "mini", FOUR.name, "binary-mnist_lvdae_16", lost)
+        (contest,) = contests_of(select(load_runs(store)), [])
+        equal = at_equal_cost(contest, contest.others[0], 0)
+        assert equal and equal.mean == pytest.approx(reached - 103)
+
+
+def test_an_error_that_seeds_share_counts_at_the_level_of_the_interval() -> None:
+    alone = Estimate(0.0, 0.0, 2, 3, shared_error=1.0)
+    for level in (0.95, 0.99, 1 - 0.05 / 8):
+        low, high = alone.interval(level)
+        assert high == -low == pytest.approx(NormalDist().inv_cdf(0.5 + level / 2))
 
 
 def test_sums_are_of_each_machine(store: Store, reports: Path, blank_pictures: None) -> None:

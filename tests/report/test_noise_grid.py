@@ -14,9 +14,9 @@ from tests.support.records import made_up_record, publish
 from vdae_bench.data.units import bits_per_dim
 from vdae_bench.paper.claims import DECOUPLED, LOG_SIGMAS
 from vdae_bench.report.build import WrittenReport, build_reports
-from vdae_bench.report.numbers.noise import COUPLED, NoiseCurve, coupled_floor
-from vdae_bench.report.numbers.runs import Run
-from vdae_bench.report.numbers.statistics import CellRuns, Summary
+from vdae_bench.report.numbers.noise import COUPLED, NoiseCurve, coupled_floor, curves_of
+from vdae_bench.report.numbers.runs import Run, load_runs, select
+from vdae_bench.report.numbers.statistics import CellRuns, Summary, cells_of
 from vdae_bench.report.sections.noise import findings
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.records import Store
@@ -152,6 +152,26 @@ def test_a_coupled_model_below_its_floor_is_called_an_error(store, reports):
     written = build_reports(store, reports)[0]
     page = written.path.read_text()
     assert "below its analytic floor at log sigma = -4" in page and "stay open" in page
+
+
+@pytest.mark.usefixtures("blank_pictures")
+@pytest.mark.parametrize("others", [{"space": "logit"}, {"flow": "glow"}, {"precision": "mixed"}])
+def test_other_models_and_other_data_are_not_in_its_curves(store, reports, others):
+    put(store, "vdae-coupled", {}, [5.0, 6.0, 7.5, 10.2])
+    put(store, "vdae-resnet", {}, [7.0, 6.5, 6.4, 8.0])
+    for method in ("vdae-coupled", "vdae-resnet"):
+        put(store, method, others, [1.0, 1.0, 1.0, 1.0])
+    runs = load_runs(store)
+    (coupled, resnet) = curves_of(cells_of(select(runs)))
+    assert [coupled.points[level].mean for level in LEVELS] == pytest.approx([5.01, 6.01, 7.51, 10.21])
+    assert [resnet.points[level].mean for level in LEVELS] == pytest.approx([7.01, 6.51, 6.41, 8.01])
+    for method, bits in (("vdae-coupled", 3.0), ("vdae-resnet", 2.0)):
+        cell = Cell("continuous-fashion-mnist", method, 784, (("log_sigma", -4.0),))
+        publish(store, "figure1", "quick", cell.slug, [made_up_record(cell, 0, nll_nats=nats(bits) - 5, gap_nats=5.0)])
+    page = build_reports(store, reports)[0].path.read_text()
+    assert "of continuous-fashion-mnist alone, and not of continuous-mnist." in page or (
+        "of continuous-mnist alone, and not of continuous-fashion-mnist." in page
+    )
 
 
 def test_sweeps_without_noise_levels_have_no_such_figure(store, reports):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from vdae_bench.errors import UserError
 from vdae_bench.models import registry
 from vdae_bench.models.methods.vae import VAE
 from vdae_bench.report.build import build_reports
+from vdae_bench.report.numbers.comparable import why_unequal
 from vdae_bench.report.numbers.compute import contests_of
 from vdae_bench.report.numbers.rows import METHODS, title_of
 from vdae_bench.report.numbers.runs import load_runs, select
 from vdae_bench.report.numbers.statistics import cells_of
+from vdae_bench.report.sections import curves
 from vdae_bench.report.sections.compute import _figure
 from vdae_bench.report.sections.curves import learning_curves, panels_of
 from vdae_bench.report.style.figure import MORE_STYLES, STYLES, own_styles
@@ -59,6 +62,29 @@ def test_its_curve_looks_like_no_other(store: Store) -> None:
     assert not [pair for pair in itertools.combinations((line.style for line in panel.lines), 2) if pair[0] == pair[1]]
     (axes,) = learning_curves(cells).axes[:1]
     assert len({str(line.get_color()) for line in axes.lines}) == 4
+
+
+def test_when_all_styles_are_taken_options_share_them(store: Store) -> None:
+    every = [Cell("binary-mnist", method, 16) for method in (*METHODS, *map(str, range(len(MORE_STYLES))))]
+    looks = curves._looks([*every, Cell("binary-mnist", "vae", 16, (("precision", "mixed"),))])
+    assert len(looks) == len(every) + 1
+
+
+def test_whether_a_pair_is_fair_does_not_hang_on_a_loaded_plug_in(store: Store, monkeypatch) -> None:
+    class Mine(VAE):
+        id, title = "mine", "Mine"
+        hyperparameters = tuple(
+            replace(each, default=64) if each.name == "hidden_size" else each for each in VAE.hyperparameters
+        )
+
+    for method, size in (("vae", 256), ("mine", 64)):
+        records = [record_of(method, seed, hyperparameters={"hidden_size": size}) for seed in (0, 1)]
+        publish(store, "mini", "quick", f"binary-mnist_{method}_16", records)
+    runs = cells_of(select(load_runs(store)))
+    said = why_unequal(runs)
+    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+    registry.register(Mine)
+    assert why_unequal(runs) == said and "unequal hidden_size" in said
 
 
 def test_options_of_a_method_do_not_look_like_a_method_beside_them(store: Store) -> None:

@@ -229,3 +229,13 @@ def test_a_page_shows_so_many_pairs_and_the_csv_all(store, reports, monkeypatch)
     assert len(rows) == 4 and all("is ahead" in row["answer"] for row in rows)  # the decided ones
     assert "6 differences, as" in page and "2 of them stand there alone" in page
     assert len(pd.read_csv(reports / "quick" / "mini-pairs.csv")) == 6
+
+
+@pytest.mark.usefixtures("blank_pictures")
+def test_a_figure_of_one_data_set_says_of_which(store, reports):
+    for dataset in ("binary-mnist", "continuous-mnist"):
+        for method in ("vae", "lvdae"):
+            cell = Cell(dataset, method, 16)
+            publish(store, "mine", "quick", cell.slug, [made_up_record(cell, seed) for seed in (0, 1)])
+    page = build_reports(store, reports)[0].path.read_text()
+    assert "The figure has 4 of 4 numbers that the paper prints for the cells of this sweep on " in page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,12 @@ import pytest
 
 from tests.support.markdown_tables import table_with
 from tests.support.records import made_up_record, publish, publish_table
+from vdae_bench.data.registry import find_dataset
 from vdae_bench.paper.published import load_table
 from vdae_bench.report.build import build_reports
+from vdae_bench.report.numbers import units
 from vdae_bench.report.numbers.comparable import BY_MEAN
-from vdae_bench.report.numbers.runs import Run
+from vdae_bench.report.numbers.runs import Run, load_runs
 from vdae_bench.report.numbers.statistics import CellRuns, Summary, summarise
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.records import Record, Store
@@ -150,3 +153,22 @@ def test_twice_the_rows_take_twice_the_looks_at_records(
         build_reports(store, reports)
         found.append(looks[0])
     assert found[1] <= 3.5 * found[0]  # by each row for each row they were nine times as many
+
+
+def test_a_report_without_the_spec_of_own_images_takes_their_size_from_the_records(store, reports, monkeypatch):
+    """The spec that names them registers them; `report` and `explain` see none."""
+    cell = Cell("continuous-mine", "vae", 16)
+    monkeypatch.setattr(units, "_of_records", {})
+    with monkeypatch.context() as patch:
+        patch.setattr("vdae_bench.data.registry.DATASETS", {"mine": replace(find_dataset("mnist"), name="mine")})
+        records = [made_up_record(cell, seed, nll_nats=-1980.5 + seed) for seed in (0, 1)]
+        assert records[0].metrics.test.nll_bits_per_dim == pytest.approx(4.356, abs=1e-3)
+    publish(store, "own", "quick", cell.slug, records)
+    assert units.dims_of("continuous-mine") is None and math.isnan(units.BITS_PER_DIM.of_nats(1.0, "continuous-mine"))
+    load_runs(store)
+    assert units.dims_of("continuous-mine") == 784 and units.curve_unit("continuous-mine") is units.BITS_PER_DIM
+    assert units.BITS_PER_DIM.of_nats(784 * math.log(2), "continuous-mine") == pytest.approx(1.0)
+    page = build_reports(store, reports)[0].path.read_text()
+    assert "Of continuous-mine all test images were taken, if there are fewer than that." in page
+    units.learn_dims("continuous-mine", -100.0, 4.0)  # other images of that name
+    assert units.dims_of("continuous-mine") is None and units.curve_unit("continuous-mine") is units.NATS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -676,6 +677,36 @@ def test_a_search_of_more_trials_is_not_the_same(store: Store, trials: int, verd
     assert ("searches of 2 trials of 4 epochs and 3 trials of 4 epochs" in finding.reason) == (trials == 2)
 
 
+@pytest.mark.parametrize(("sizes", "verdict"), [((64, 64), Verdict.REPRODUCED), ((64, 32), Verdict.NOT_COMPARABLE)])
+def test_what_no_search_chose_is_equal_all_the_same(store: Store, sizes: tuple[int, int], verdict: Verdict) -> None:
+    for study in studies_of(load_spec(find_spec("evidence/binary"))):
+        study = replace(study, space={"learning_rate": study.space["learning_rate"]})
+        place = ("vae", "lvdae").index(study.cell.method)
+        cell, neg_elbo = (VAE, LVDAE)[place], 87.0 - place
+        winner = made_up_winner(study, [{"learning_rate": 1e-3 / (1 + place)}])
+        folder = store.searches("binary", "standard")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{winner.slug}.json").write_text(winner_json(winner))
+        used = {**winner.chosen, "hidden_size": sizes[place], "source": winner.source}
+        curve = flat(neg_elbo, LONG.epochs)
+        records = [
+            made_up_record(cell, seed, LONG, nll_nats=neg_elbo - 4 + SPREAD[seed], curve=curve, hyperparameters=used)
+            for seed in range(4)
+        ]
+        publish(store, "binary", "standard", cell.slug, records)
+    finding = part_of(store, "1", "binary-mnist, m = 16", "standard")
+    assert finding.verdict is verdict
+    assert ("unequal hidden_size: binary-mnist_lvdae_16 32" in finding.reason) == (len(set(sizes)) == 2)
+
+
+@pytest.mark.parametrize(("rate", "why"), [(1e-9, "the validation curve is too short to say"), (1e-3, "")])
+def test_a_curve_that_is_flat_because_nothing_is_learned_decides_nothing(store: Store, rate: float, why: str) -> None:
+    put(store, VAE, 540.0, LONG, hyperparameters={"learning_rate": rate})
+    finding = judge_cell(cell_of(store, VAE, "standard"), "neg_elbo")
+    assert finding and why in finding.reason
+    assert finding.verdict is (Verdict.NOT_COMPARABLE if why else Verdict.NOT_REPRODUCED)
+
+
 def test_methods_at_their_own_defaults_are_alike(store: Store) -> None:
     """What the two methods of claim 5 share they may have at different values, where the paper has."""
     nice = Cell("continuous-mnist", "nice", 784)
@@ -909,6 +940,24 @@ def test_the_ends_of_what_ran_are_not_the_ends_of_the_range(store: Store, levels
     put_levels(store, {level: 10.0 if level == levels[1] else 40.0 for level in levels})
     assert claim_of(store, "9").verdict in (Verdict.NOT_RUN, Verdict.NOT_COMPARABLE)
     assert part_of(store, "9", "best inside below log sigma = 1").verdict is Verdict.NOT_RUN or levels[-1] == 1
+
+
+def test_samples_of_a_run_that_overfits_decide_nothing(store: Store) -> None:
+    """Its scores are known at its best epoch, and its samples at the last one alone."""
+    put_levels(store, BOWL)
+    assert claim_of(store, "9").verdict is Verdict.REPRODUCED
+    cell = noise_cell("vdae-resnet", 0.0, {})
+    rising = [100.0] * 500 + list(np.linspace(100, 140, 500))
+    records = [made_up_record(cell, seed, PAPER, curve=rising) for seed in range(3)]
+    best = [
+        each.model_copy(update={"metrics": each.metrics.model_copy(update={"test_at_best_epoch": each.metrics.test})})
+        for each in records
+    ]
+    publish(store, "figure4", "paper", cell.slug, best)
+    samples(store, "figure4", cell, BOWL[0.0], 3)
+    found = claim_of(store, "9")
+    assert found.verdict is Verdict.NOT_COMPARABLE
+    assert any("overfits, and its samples are those of the last epoch" in part.reason for _, part in found.parts)
 
 
 def test_a_part_of_an_arm_is_no_arm(store: Store) -> None:

@@ -15,7 +15,9 @@ from tests.support.searches import made_up_winner
 from vdae_bench.errors import UserError
 from vdae_bench.report.build import build_reports
 from vdae_bench.report.numbers.searches import Frozen, Progression, importances, load_searches
+from vdae_bench.report.numbers.units import NATS
 from vdae_bench.report.sections.results.searched import fidelity
+from vdae_bench.report.sections.search import text
 from vdae_bench.report.sections.search.figures import study_figure
 from vdae_bench.search.propose import propose
 from vdae_bench.search.studies import studies_to_run
@@ -166,3 +168,9 @@ def test_the_rank_correlation_of_short_and_long_trials(make_spec, store, tmp_pat
     write_winner(long.path(store), made_up_winner(long, parameters[1:6]))
     (written,) = build_reports(store, tmp_path / "reports")
     assert "rank correlation" not in written.path.read_text()
+
+
+def test_a_study_without_a_complete_trial_by_then_is_in_no_mean_of_its_sampler():
+    bests = {("gp", 0): math.inf, ("gp", 1): 90.0, ("random", 0): 95.0, ("random", 1): math.inf, ("tpe", 0): math.inf}
+    assert text._sampler("gp", bests, NATS) == ["gp", "1", "90.00", "-", "-"]
+    assert text._sampler("tpe", bests, NATS)[1:] == ["0", "-", "-", "-"]

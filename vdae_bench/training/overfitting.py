@@ -16,15 +16,20 @@ def rise_since_lowest(curve: Sequence[float | None], errors: Sequence[float | No
 
     Both are means over a twentieth of the epochs: a constant learning rate, and Jacobians of a part of the images,
     make points jump that say nothing of overfitting. `errors` are the points' standard errors, if they have any: a
-    rise is one only if it is more than `ERRORS` times that of the lowest mean.
+    rise is one only if it is more than `ERRORS` times that of the lowest mean. Points that are not finite are passed
+    over.
 
     >>> rise_since_lowest([9.0, 5.0, 4.0, 6.0]), rise_since_lowest([9.0, 5.0, 4.0, 4.3]), rise_since_lowest([])
     (2.0, None, None)
     >>> rise_since_lowest([9.0, 5.0, 4.0, 6.0], errors=[0.9, 0.8, 0.7, 0.0])
+    >>> rise_since_lowest([None, 5.0, 4.0, 6.0])
+    2.0
     """
-    if not curve or not all(value is not None and math.isfinite(value) for value in curve):
+    known = [(value, place) for place, value in enumerate(curve) if value is not None and math.isfinite(value)]
+    if not known:
         return None
-    values = [value for value in curve if value is not None]
+    values = [value for value, _ in known]
+    errors = [errors[place] for _, place in known] if errors else None
     width = max(1, len(values) // 20)
     means = [math.fsum(values[end - width : end]) / width for end in range(width, len(values) + 1)]
     lowest = min(range(len(means)), key=means.__getitem__)

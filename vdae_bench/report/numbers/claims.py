@@ -297,7 +297,7 @@ def find(part: Inequality, known: ClaimEvidence, alternatives: int) -> Finding:
         true_nll=part.true_nll,
     )
     every = [cell for term in part.terms for cell in term.cells]  # those that were not the lowest too
-    reason = _unlike([known.samples[cell] for cell in every]) if sampled else ""
+    reason = (_unlike([known.samples[cell] for cell in every]) or _overfits(every, known)) if sampled else ""
     reason = reason or why_unequal([known.runs(cell, part.score) for cell in every])
     if finding.estimate and reason:
         finding = replace(finding, verdict=Verdict.NOT_COMPARABLE, reason=reason)
@@ -330,6 +330,12 @@ def _unlike(sampled: Sequence[Sampled]) -> str:
     if len({each.view for each in every}) > 1:
         return "measured beside different views of the test images"
     return ""
+
+
+def _overfits(cells: Sequence[Cell], known: ClaimEvidence) -> str:
+    """A cell with a run that overfits: only its scores are known at its best epoch, and not its samples."""
+    lost = next((cell for cell in cells if any(run.overfits for run in known.cells[cell].completed)), None)
+    return f"{lost.slug} overfits, and its samples are those of the last epoch" if lost else ""
 
 
 def _lowest(term: Term, score: Score, known: ClaimEvidence) -> Cell:

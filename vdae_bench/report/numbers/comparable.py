@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from vdae_bench.models.flows import FLOWS
@@ -46,6 +46,8 @@ FEW_SAMPLES = 10.0
 """Effective samples up to which an NLL is an upper bound and nothing more."""
 BY_MEAN, BY_INVERSE = "effective samples, mean of S", "effective samples, 1 / mean of 1 / S"
 """Headings of the two numbers of effective samples that pages show; the second is that of the rule."""
+LOWEST_RATE = 1e-5
+"""The lowest learning rate of Appendix D: at a lower one a curve is flat because nothing is learned."""
 LEFT_AT_MOST = (1 - LAST) / LAST
 """How many times its last fall a curve, or an NLL as K is doubled, is taken to have yet to fall at most."""
 
@@ -121,6 +123,8 @@ def _left_open_by_curve(cell: CellRuns) -> float:
 def _range_at_the_end(run: Run) -> float:
     """The range of the validation curve, in nats, over the last part of the learning rate spent."""
     curve = run.record.curve.validation_neg_elbo_nats
+    if float(run.record.hyperparameters.get("learning_rate") or LOWEST_RATE) < LOWEST_RATE:
+        return math.inf
     linear = run.record.hyperparameters.get("schedule") == "linear"
     # The rate of `linear` at time t of 1 is 1 - t: the stretch that spends LAST of it all is sqrt(LAST) long.
     stretch = max(1, round(len(curve) * (math.sqrt(LAST) if linear else LAST)))
@@ -194,7 +198,7 @@ def _other_versions(runs: Sequence[Run]) -> str:
 
 
 def _other_hyperparameters(cells: Sequence[CellRuns]) -> str:
-    """How hyper-parameters came to the cells in different ways, or differ although nothing was searched."""
+    """How hyper-parameters came to the cells in different ways, or differ although no search chose them."""
     runs = [run for each in cells for run in each.completed]
     searched = [run for run in runs if run.searched]
     if not searched:
@@ -208,7 +212,10 @@ def _other_hyperparameters(cells: Sequence[CellRuns]) -> str:
     if len(sizes) > 1:
         shown = (f"{counted(trials, 'trial')} of {counted(epochs, 'epoch')}" for trials, epochs in sorted(sizes))
         return f"searches of {' and '.join(shown)}"
-    return ""
+    winners = [_winners(each) for each in cells]
+    if not all(winners):  # `remarks` says so: what was searched is not known
+        return ""
+    return _set_apart(cells, {name for each in winners for winner in each for name in winner.chosen})
 
 
 def _winners(cell: CellRuns) -> list[Winner]:
@@ -220,9 +227,9 @@ def _winners(cell: CellRuns) -> list[Winner]:
     return [winner for _, winner in known if winner.source == run.record.hyperparameters.get("source")]
 
 
-def _set_apart(cells: Sequence[CellRuns]) -> str:
+def _set_apart(cells: Sequence[CellRuns], searched: Collection[str] = ()) -> str:
     """A hyper-parameter that the cells share and not all have alike, though not each at its method's default."""
-    for name in sorted(set.intersection(*map(_names, cells)) - {"source"}):
+    for name in sorted(set.intersection(*map(_names, cells)) - {"source", *searched}):
         if (said := _apart(cells, name)) and not all(_used(each, name) == _default(each, name) for each in cells):
             return said
     return ""
@@ -239,12 +246,8 @@ def _apart(cells: Sequence[CellRuns], name: str) -> str:
 
 
 def _names(cell: CellRuns) -> set[str]:
-    """The hyper-parameters of a cell, those too that its record does not say.
-
-    Not so a plug-in's, which are known only where it is loaded: what a page says must not hang on that.
-    """
-    declared = _declared(cell) if cell.cell.method in {*BUILT_IN, *FLOWS} else ()
-    return {*cell.completed[0].record.hyperparameters, *(each.name for each in declared)}
+    """The hyper-parameters of a cell, those too that its record does not say."""
+    return {*cell.completed[0].record.hyperparameters, *(each.name for each in _declared(cell))}
 
 
 def _used(cell: CellRuns, name: str) -> Any:
@@ -254,7 +257,9 @@ def _used(cell: CellRuns, name: str) -> Any:
 
 
 def _declared(cell: CellRuns) -> tuple[Hyperparameter[Any], ...]:
-    return (*OPTIMISER, *declared_by(cell.cell.method, dict(cell.cell.options)))
+    """What the method of a cell declares; not so a plug-in's, as what a page says must not hang on its being loaded."""
+    own = declared_by(cell.cell.method, dict(cell.cell.options)) if cell.cell.method in {*BUILT_IN, *FLOWS} else ()
+    return (*OPTIMISER, *own)
 
 
 def _default(cell: CellRuns, name: str) -> Any:

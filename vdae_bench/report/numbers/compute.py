@@ -41,8 +41,6 @@ UNFINISHED = (
     "such a run."
 )
 """The limits of a comparison at equal cost, said wherever one is shown."""
-SHARED = 1.96
-"""Standard errors by which the error of a point, if all seeds share it, widens an interval over seeds."""
 UNSTEADY = 2.5
 """Times by which runs differ in operations a second where some of them had a far busier machine than others."""
 
@@ -181,14 +179,19 @@ def at_equal_cost(contest: Contest, course: Course, axis: int) -> Estimate | Non
 
     The standard error of that point of the course is common to the seeds, so it widens the interval of any number.
     """
-    differences, slack = [], 0.0
+    differences, error = [], 0.0
     for seed in sorted(contest.reference.values.keys() & course.values.keys()):
-        budget, costs = contest.reference.costs[axis][seed][-1], course.costs[axis][seed]
-        if budget < costs[0] or not np.isfinite(course.values[seed]).all():
+        budget, costs, values = contest.reference.costs[axis][seed][-1], course.costs[axis][seed], course.values[seed]
+        if budget < costs[0]:
             return None
-        differences.append(float(np.interp(budget, costs, course.values[seed]) - contest.reference.values[seed][-1]))
-        slack = max(slack, SHARED * _error_at(course, costs, budget))
-    return replace(mean_of(differences), slack=slack) if differences else None
+        known = np.isfinite(values)  # a point that is not is passed over
+        if not known.any() or budget < costs[known][0]:
+            differences.append(math.nan)
+        else:
+            reached = np.interp(budget, costs[known], values[known])
+            differences.append(float(reached - contest.reference.values[seed][-1]))
+        error = max(error, _error_at(course, costs, budget))
+    return replace(mean_of(differences), shared_error=error) if differences else None
 
 
 def _error_at(course: Course, costs: NDArray[np.float64], budget: float) -> float:

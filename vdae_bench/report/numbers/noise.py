@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -43,13 +44,27 @@ def coupled_floor(log_sigma: float) -> float:
     return 8 + (log_sigma + 0.5 * math.log(2 * math.pi * math.e)) / math.log(2)
 
 
-def curves_of(cells: list[CellRuns]) -> list[NoiseCurve]:
-    """The curves that cells with a fixed log sigma make, in the order of `LABELS`; one alone compares no decoders."""
+OPTIONS = frozenset({"log_sigma", "decoder_variance", "decoder_output"})
+"""The options that the cells of the figure may have: with others they are other models, or of other data."""
+
+
+def datasets_of(cells: Sequence[CellRuns]) -> list[str]:
+    """The data sets of which a figure can be drawn: two decoders or more with a fixed log sigma have run."""
+    names = dict.fromkeys(each.cell.dataset for each in cells)
+    return [name for name in names if _curves_on(name, cells)]
+
+
+def curves_of(cells: Sequence[CellRuns]) -> list[NoiseCurve]:
+    """The curves of the first of those data sets, in the order of `LABELS`."""
+    return next((_curves_on(name, cells) for name in datasets_of(cells)), [])
+
+
+def _curves_on(dataset: str, cells: Sequence[CellRuns]) -> list[NoiseCurve]:
     found: dict[str, dict[float, CellRuns]] = {}
     for each in cells:
         options = dict(each.cell.options)
         log_sigma = options.get("log_sigma")
-        if log_sigma is None:
+        if each.cell.dataset != dataset or log_sigma is None or not options.keys() <= OPTIONS:
             continue
         output = None if each.cell.method == "vdae-coupled" else options.get("decoder_output", "sigmoid")
         label = LABELS.get((each.cell.method, options.get("decoder_variance", "learned"), output))
@@ -63,9 +78,10 @@ def curves_of(cells: list[CellRuns]) -> list[NoiseCurve]:
     return curves if len(curves) > 1 else []
 
 
-def reference_nll(cells: list[CellRuns]) -> float | None:
-    """NICE's own test NLL in bits/dim, where the sweep has it."""
-    scores = [each.score("nll", BITS_PER_DIM) for each in cells if each.cell.method == "nice" and not each.cell.options]
+def reference_nll(cells: Sequence[CellRuns]) -> float | None:
+    """NICE's own test NLL in bits/dim on the figure's data, where the sweep has it."""
+    flows = [each for each in cells if each.cell.method == "nice" and not each.cell.options]
+    scores = [each.score("nll", BITS_PER_DIM) for each in flows if each.cell.dataset in datasets_of(cells)[:1]]
     return scores[0].mean if scores and scores[0] else None
 
 

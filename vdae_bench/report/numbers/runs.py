@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from vdae_bench.data.registry import DATASETS, find_dataset, parse_dataset_id
 from vdae_bench.errors import UserError
+from vdae_bench.report.numbers.units import learn_dims
 from vdae_bench.search.winner import damaged_winners
 from vdae_bench.spec.protocol import Protocol, with_limits
 from vdae_bench.spec.sweep import Cell
@@ -197,7 +198,10 @@ def with_noise_of_the_level(test: TestMetrics, protocol: Mapping[str, Any]) -> T
 
 def load_runs(store: Store, protocol: str | None = None, sweep: str | None = None) -> list[Run]:
     """All runs of a results folder, or of one protocol or sweep, in order of sweep, protocol, cell, seed."""
-    runs = (run for run in _runs(store, protocol, sweep) if not run.misplaced)
+    runs = [run for run in _runs(store, protocol, sweep) if not run.misplaced]
+    for run in runs:
+        if test := run.record.metrics.test:
+            learn_dims(run.cell.dataset, test.nll_nats, test.nll_bits_per_dim)
     return sorted(runs, key=lambda run: (run.sweep, run.protocol, order_of(run.cell), run.seed))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vdae_bench.report.numbers.units import Unit, in_curve_unit, unit_of
+from vdae_bench.report.numbers.units import Unit, curve_unit, in_curve_unit
 from vdae_bench.search.space import distributions, quiet_optuna
 from vdae_bench.search.winner import Trial, Winner, all_winners
 from vdae_bench.store.records import Store
@@ -37,7 +37,7 @@ class Frozen:
     @property
     def unit(self) -> Unit:
         """The unit of its values in a report."""
-        return unit_of(self.dataset)
+        return curve_unit(self.dataset)
 
     def shown(self, nats: float) -> float:
         """A value in that unit."""

@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from scipy.special import stdtrit  # Student's t quantile; scipy.stats would take a second to load
+from scipy.special import ndtri, stdtrit  # Student's t quantile; scipy.stats would take a second to load
 
 from vdae_bench.paper.published import PrintedValue
 from vdae_bench.report.numbers.runs import LeftOut, Run, Selection, grouped
@@ -62,7 +62,8 @@ LEVEL = 0.95
 class Estimate:
     """A mean or a difference with its standard error; `count` seeds, None for the error of a single one.
 
-    `slack` is what no number of seeds removes, such as the rounding of a printed number: it widens the interval.
+    No number of seeds removes `slack`, such as the rounding of a printed number, nor `shared_error`, a standard error
+    that all seeds have in common: both widen the interval.
     """
 
     mean: float
@@ -70,6 +71,7 @@ class Estimate:
     degrees_of_freedom: float
     count: int
     slack: float = 0.0
+    shared_error: float = 0.0
 
     def interval(self, level: float = LEVEL) -> tuple[float, float] | None:
         """Student's t interval; None of one seed, which says nothing of others."""
@@ -77,6 +79,8 @@ class Estimate:
             return None
         quantile = float(stdtrit(self.degrees_of_freedom, 0.5 + level / 2))
         half = quantile * self.standard_error + self.slack
+        if self.shared_error:
+            half += float(ndtri(0.5 + level / 2)) * self.shared_error
         return self.mean - half, self.mean + half
 
 

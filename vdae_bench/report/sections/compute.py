@@ -16,7 +16,6 @@ from vdae_bench.report.numbers.compute import (
     AXES,
     ESTIMATORS,
     PRICES,
-    SHARED,
     UNFINISHED,
     UNSTEADY,
     Contest,
@@ -186,9 +185,9 @@ def _row(contest: Contest, course: Course) -> list[str]:
 def _error(contest: Contest, course: Course) -> str:
     """The standard error of the point of a course at the reference's operations, where there is one."""
     equal = at_equal_cost(contest, course, 0)
-    if not (equal and equal.slack):
+    if not (equal and equal.shared_error):
         return ""
-    return f"{contest.unit.show(equal.slack / SHARED)} {contest.unit.name} ({contest.dataset}, m = {contest.latents})"
+    return f"{contest.unit.show(equal.shared_error)} {contest.unit.name} ({contest.dataset}, m = {contest.latents})"
 
 
 def _with(contests: Sequence[Contest], estimator: str) -> list[tuple[Contest, Course]]:

@@ -141,8 +141,8 @@ def _looks(cells: list[Cell]) -> dict[Kind, tuple[str, Style]]:
     """
     kinds = {_kind(cell): cell for cell in sorted(cells, key=_place)}
     methods = own_styles(METHODS, [method for method, options in kinds if not options])
-    free = [style for style in (*STYLES, *MORE_STYLES) if style not in methods.values()]
-    others = itertools.cycle(free)
+    every = (*STYLES, *MORE_STYLES)
+    others = itertools.cycle([style for style in every if style not in methods.values()] or every)
     of_options = {
         options: next(others) for options in dict.fromkeys(cell.options for cell in kinds.values()) if options
     }

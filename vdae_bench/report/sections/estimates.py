@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from vdae_bench.data.registry import dims_of
+from vdae_bench.data import registry
 from vdae_bench.paper.published import load_table
 from vdae_bench.report.numbers.comparable import BY_MEAN, FEW_SAMPLES, few_samples
 from vdae_bench.report.numbers.rows import Row, Sheet
 from vdae_bench.report.numbers.runs import done_on
 from vdae_bench.report.numbers.subject import Subject
-from vdae_bench.report.numbers.units import NATS
+from vdae_bench.report.numbers.units import NATS, dims_of
 from vdae_bench.report.style.markdown import escape, table
 from vdae_bench.report.style.section import Section
 from vdae_bench.spec.protocol import Protocol
@@ -23,6 +23,8 @@ def _text(subject: Subject, sheets: list[Sheet]) -> Iterator[str]:
         yield from (f"{escape(dataset)}: {how}" for dataset, how in ways.items())
     else:
         yield from dict.fromkeys(ways.values())
+    if unknown := [sheet.dataset for sheet in sheets if registry.dims_of(sheet.dataset) is None]:
+        yield f"Of {escape(' and '.join(unknown))} all test images were taken, if there are fewer than that."
     yield (
         "Effective samples S are the part of the K samples of an image that counts. The table has their mean over "
         "images (with the extremes over seeds). The standard error is that of the NLL as an estimate for this model on "

@@ -65,12 +65,21 @@ class Forest:
 
 
 def forest_of(subject: Subject) -> Forest | None:
-    """Return the figure's lines; None where nothing of a table ran, or in another sweep no L-VDAE beside its VAE."""
-    tables = {each.dataset: each for each in map(load_table, table_names())}
-    sheet = next((each for each in subject.sheets if each.dataset in tables and each.compared), None)
-    if sheet is None:
-        return None
-    table = tables[sheet.dataset]
+    """Return the figure's lines; None where nothing of a table ran, or in another sweep no L-VDAE beside its VAE.
+
+    They are of the first data set that has any.
+    """
+    return next((found for sheet in _printed(subject) if (found := _forest_on(sheet, subject))), None)
+
+
+def _printed(subject: Subject) -> list[Sheet]:
+    """The sheets of a sweep that have numbers of the paper's."""
+    tables = {load_table(name).dataset for name in table_names()}
+    return [each for each in subject.sheets if each.dataset in tables and each.compared]
+
+
+def _forest_on(sheet: Sheet, subject: Subject) -> Forest | None:
+    table = next(each for each in map(load_table, table_names()) if each.dataset == sheet.dataset)
     judged = [(row, name, score, judge_row(row, score)) for row in sheet.rows for name, score in SCORES]
     shown = [each for each in judged if each[3] and each[3].estimate]
     if not shown:
@@ -181,7 +190,7 @@ def _text(subject: Subject, forest: Forest) -> Iterator[str]:
     yield picture(PICTURE, f"{name}.svg")
     yield (
         f"The figure has {len(forest.rows)} of {counted(forest.printed, 'number')} that the paper prints for the cells "
-        "of this sweep. "
+        f"of this sweep{f' on {forest.sheet.dataset}' if len(_printed(subject)) > 1 else ''}. "
         "Lines are 95% intervals over seeds, if there are two seeds or more. In the lower part the paper's line is one "
         "standard deviation between single runs, if the paper prints one for both methods. The rules of the verdicts "
         f"follow below. {as_pixels(name)}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,6 +19,7 @@ from vdae_bench.report.numbers.noise import (
     NoiseCurve,
     coupled_floor,
     curves_of,
+    datasets_of,
     reference_nll,
     values_table,
 )
@@ -43,10 +44,9 @@ RING = 2.0
 """Points by which a marker is larger than that of the line above it, so that its ring shows where both lie together."""
 
 
-def note(selection: Selection) -> str:
+def note(selection: Selection, curves: Sequence[NoiseCurve]) -> str:
     """One line for the figure: protocol, epochs, seeds, and how large the networks are beside the paper's."""
-    flows = (run for run in selection.runs if "coupling_hidden_size" in run.record.hyperparameters)
-    run = next(run for run in flows if "log_sigma" in dict(run.cell.options))
+    run = next(run for curve in curves for cell in curve.cells for run in cell.completed)
     protocol, hyper = selection.protocol, run.record.hyperparameters
     paper = defaults(get_method(run.cell.method).hyperparameters)
     size, printed = hyper["coupling_hidden_size"], paper["coupling_hidden_size"]
@@ -181,11 +181,14 @@ def _text(subject: Subject, curves: list[NoiseCurve]) -> Iterator[str]:
         f"lowest to the highest. Far higher values are off the top. {as_pixels(name)}; "
         f"the values: {beside(f'{name}.csv')}."
     )
+    if others := datasets_of(subject.cells)[1:]:
+        shown = curves[0].cells[0].cell.dataset
+        yield f"Figure and table are of {shown} alone, and not of {escape(', '.join(others))}."
     yield from values_and_findings(curves)
 
 
 def _files(subject: Subject, curves: list[NoiseCurve]) -> dict[str, bytes]:
-    figure = drawn("noise", lambda: _figure(curves, reference_nll(subject.cells), note(subject.selection)))
+    figure = drawn("noise", lambda: _figure(curves, reference_nll(subject.cells), note(subject.selection, curves)))
     return {**figure, "noise.csv": csv(values_table(curves)).encode()}
 
 

@@ -7,14 +7,13 @@ import math
 import textwrap
 from collections.abc import Collection, Iterator
 
-from vdae_bench.data.registry import dims_of
 from vdae_bench.paper.published import PublishedTable, load_table, table_names
 from vdae_bench.report.numbers.columns import Column, Output
 from vdae_bench.report.numbers.layout import lay_out
 from vdae_bench.report.numbers.noise import curves_of
 from vdae_bench.report.numbers.rows import Row, Sheet
 from vdae_bench.report.numbers.subject import Subject
-from vdae_bench.report.numbers.units import NATS
+from vdae_bench.report.numbers.units import NATS, dims_of
 from vdae_bench.report.sections.results.searched import notes_for_table, row_notes
 from vdae_bench.report.sections.results.tables import baselines_table, outside_table, verdicts_table
 from vdae_bench.report.style import terminal

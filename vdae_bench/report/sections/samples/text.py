@@ -71,7 +71,11 @@ def _quality(sweep: str, families: Sequence[Family]) -> Iterator[str]:
     members = [(family, member) for family in families for member in family.members if member.qualities("drawn")]
     measured = [each for _, member in members for kind in KINDS for each in member.qualities(kind)]
     if not measured:
-        yield "Not measured: it was off (`quality_samples: 0`)."
+        runs = [run for family in families for member in family.members for run in member.cell.completed]
+        if any(run.record.protocol.get("quality_samples") for run in runs):
+            yield "Not measured: no classifier can judge data of a single class, or of fewer than two images in a split."
+        else:
+            yield "Not measured: it was off (`quality_samples: 0`)."
         return
     if leveled(families):
         yield picture("Frechet distance against log sigma", f"{sweep}-quality.svg")

@@ -148,13 +148,14 @@ def comparison_figure(group: Sequence[Frozen]) -> Figure:
                 band(axes, grid[seen], values.min(0), values.max(0), style, step="post")
         axes.set_title(f"{sampler} ({counted(len(curves[sampler]), 'seed')})", loc="left")
         axes.set_xlabel("cost (full trials)")
-    means = [values[:, np.isfinite(values).all(0)].mean(0) for values in curves.values()]
-    settled = np.concatenate([curve[len(curve) // 5 :] for curve in means])
+    means = {sampler: values[:, np.isfinite(values).all(0)].mean(0) for sampler, values in curves.items()}
+    means = {sampler: curve for sampler, curve in means.items() if len(curve)}  # else no trial is complete by then
+    settled = np.concatenate([curve[len(curve) // 5 :] for curve in means.values()])
     margin = 0.15 * (settled.max() - settled.min()) or 1.0
     places[0].set_ylim(settled.min() - margin, settled.max() + margin)
     places[0].set_ylabel(f"best validation -ELBO ({group[0].unit.name})")
     name_ends(
         places[-1],
-        [(sampler, SAMPLER_STYLES[sampler], float(mean[-1])) for sampler, mean in zip(curves, means, strict=True)],
+        [(sampler, SAMPLER_STYLES[sampler], float(mean[-1])) for sampler, mean in means.items()],
     )
     return figure

@@ -134,10 +134,15 @@ def _comparison(here: Sequence[Frozen], stem: str) -> Iterator[str]:
 
 
 def _sampler(sampler: str, bests: Mapping[tuple[str, int], float], unit: Unit) -> list[str]:
-    own = {seed: best for (each, seed), best in sorted(bests.items()) if each == sampler}
+    # Infinite where a study has no complete trial by then.
+    own = {seed: best for (each, seed), best in sorted(bests.items()) if each == sampler and math.isfinite(best)}
+    if not own:
+        return [escape(sampler), "0", "-", "-", "-"]
     deviation = f" ± {statistics.stdev(own.values()):.{unit.decimals}f}" if len(own) > 1 else ""
     pairs = [
-        (best, bests["random", seed]) for seed, best in own.items() if sampler != "random" and ("random", seed) in bests
+        (best, bests["random", seed])
+        for seed, best in own.items()
+        if sampler != "random" and math.isfinite(bests.get(("random", seed), math.inf))
     ]
     better = f"{sum(a < b for a, b in pairs)} of {len(pairs)}" if pairs else "-"
     gap = unit.show_difference(statistics.fmean(a - b for a, b in pairs)) if pairs else "-"
