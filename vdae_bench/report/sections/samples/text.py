@@ -73,7 +73,7 @@ def _quality(sweep: str, families: Sequence[Family]) -> Iterator[str]:
     if not measured:
         runs = [run for family in families for member in family.members for run in member.cell.completed]
         if any(run.record.protocol.get("quality_samples") for run in runs):
-            yield "Not measured: no classifier can judge data of a single class, or of fewer than two images in a split."
+            yield "Not measured: no classifier can judge data of a single class or with one image in a split."
         else:
             yield "Not measured: it was off (`quality_samples: 0`)."
         return
