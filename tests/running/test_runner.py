@@ -378,10 +378,27 @@ def test_parts_that_were_stopped_go_on_as_they_were_whatever_of_the_group_is_rec
 
     assert groups() == [(5, 6, 7), (3, 4), (8, 9)]
     fewer = plan(spec, context.store, GroupLimit(replicas=2)).groups
-    assert [each.seeds for each in fewer] == [(3, 4), (5, 6), (7, 8), (9,)]
+    assert [each.seeds for each in fewer] == [(3, 4), (5,), (6, 7), (8, 9)]
     outcome = run(spec, context)
     assert sorted(record.seed for record in outcome.records) == list(range(3, 10)) and not outcome.failures
     assert not list(checkpoint.path.parent.glob("*.pt")) and not groups()
+
+
+def test_a_second_process_cuts_what_the_first_has_not_begun_as_the_first_does(tiny_data, context, tmp_path):
+    spec = load_spec(LONG.but(protocol={"epochs": 1}, seeds=10).write(tmp_path))
+    (whole,) = plan(spec, context.store).groups
+    for low, high in ((3, 5), (5, 8)):
+        with pytest.raises(Interrupted):
+            run_group(RunGroup(whole.runs[low:high]), context, lambda *_: None, StopAfter(2))
+    found = plan(spec, context.store).groups
+    assert sorted(each.seeds for each in found) == [(0, 1, 2), (3, 4), (5, 6, 7), (8, 9)]
+
+
+def test_seeds_that_are_added_train_together(tiny_data, context, tmp_path):
+    spec = load_spec(LONG.but(protocol={"epochs": 1}, seeds=10).write(tmp_path))
+    (whole,) = plan(spec, context.store).groups
+    run_group(RunGroup(whole.runs[:3]), context, lambda *_: None, StopToken())
+    assert [each.seeds for each in plan(spec, context.store).groups] == [tuple(range(3, 10))]
 
 
 def test_runs_that_another_grouping_has_recorded_are_left_out(sweep, context, monkeypatch):

@@ -347,5 +347,4 @@ class GroupTask(RunGroup):
 
     def halves(self) -> tuple[GroupTask, ...]:
         """Two groups of half the runs each, with the same numbers; none where there is only one run."""
-        middle = (len(self.runs) + 1) // 2
-        return (GroupTask(self.runs[:middle]), GroupTask(self.runs[middle:])) if len(self.runs) > 1 else ()
+        return tuple(map(GroupTask, self.halved()))

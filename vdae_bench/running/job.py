@@ -169,6 +169,11 @@ class RunGroup:
         """Digest of the runs in a group, which names its checkpoint."""
         return digest([job.run_digest(seed) for job, seed in self.runs])
 
+    def halved(self) -> tuple[tuple[tuple[Job, int], ...], ...]:
+        """The runs in two halves, as a group is divided that does not fit or is shared out; nothing of a single run."""
+        middle = (len(self.runs) + 1) // 2
+        return (self.runs[:middle], self.runs[middle:]) if len(self.runs) > 1 else ()
+
     def problem(self) -> Problem:
         """Everything that the method builds the group's model from."""
         return self.job.problem(len(self.runs), tuple(dict(job.cell.options) for job, _ in self.runs))

@@ -25,6 +25,8 @@ from vdae_bench.system.words import nearest
 from vdae_bench.training.checkpoint import Unusable, read_state
 
 Runs: TypeAlias = Sequence[tuple[Job, int]]
+Key: TypeAlias = tuple[Cell, int]
+"""Cell and seed of a run."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def plan(spec: SweepSpec, store: Store, limit: GroupLimit | None = None, only: S
     return Plan(tuple(cells), tuple(_groups(cells, store, limit)), limit)
 
 
-def plan_part(planned: Plan, runs: Collection[tuple[Cell, int]], store: Store) -> Plan:
+def plan_part(planned: Plan, runs: Collection[Key], store: Store) -> Plan:
     """The plan with the groups of some of its runs alone."""
     cells = [
         replace(each, done=_within(each.done, each.job.cell, runs), missing=_within(each.missing, each.job.cell, runs))
@@ -72,7 +74,7 @@ def plan_part(planned: Plan, runs: Collection[tuple[Cell, int]], store: Store) -
     return replace(planned, groups=tuple(_groups(cells, store, planned.limit)))
 
 
-def plan_again(planned: Plan, runs: Collection[tuple[Cell, int]], store: Store) -> Plan:
+def plan_again(planned: Plan, runs: Collection[Key], store: Store) -> Plan:
     """Plan to do finished runs of a plan once more, with another results folder for what comes of it."""
     cells = []
     for each in planned.cells:
@@ -81,7 +83,7 @@ def plan_again(planned: Plan, runs: Collection[tuple[Cell, int]], store: Store) 
     return Plan(tuple(cells), tuple(_groups(cells, store, planned.limit)), planned.limit)
 
 
-def _within(seeds: Sequence[int], cell: Cell, runs: Collection[tuple[Cell, int]]) -> tuple[int, ...]:
+def _within(seeds: Sequence[int], cell: Cell, runs: Collection[Key]) -> tuple[int, ...]:
     return tuple(seed for seed in seeds if (cell, seed) in runs)
 
 
@@ -161,13 +163,25 @@ def cell_plans(spec: SweepSpec, store: Store) -> list[CellPlan]:
 
 
 def _groups(cells: list[CellPlan], store: Store, limit: GroupLimit) -> Iterator[RunGroup]:
-    """The missing runs, those of one architecture together, as many as `limit` allows; see `_regroup`."""
+    """The missing runs, those of one architecture together, as many as `limit` allows.
+
+    What was begun goes on as it was. What is left of a group of which a part was begun is cut where the group is halved
+    (`RunGroup.halved`), as another process that works on it now has cut it too.
+    """
     missing = {(each.job.cell, seed) for each in cells for seed in each.missing}
     begun = _compositions(cells, store)
     for alike in _alike(cells):
-        groups, left = _regroup(_runs(alike), missing, begun, limit.fitting(alike[0].job))
+        runs, size = _runs(alike), limit.fitting(alike[0].job)
+        groups = _continued(runs, missing, begun, size)
         yield from groups
-        yield from _of_size(limit.fitting(alike[0].job), left)
+        there = {key for group in groups for key in _keys(group.runs)}
+        new: list[tuple[Job, int]] = []
+        for whole in _of_size(size, runs):
+            if there.isdisjoint(_keys(whole.runs)):
+                new += [run for run in whole.runs if _key(run) in missing]
+            else:
+                yield from _parts_within(whole, missing - there)
+        yield from _of_size(size, new)
 
 
 def _compositions(cells: Sequence[CellPlan], store: Store) -> list[list[str]]:
@@ -183,27 +197,40 @@ def _compositions(cells: Sequence[CellPlan], store: Store) -> list[list[str]]:
     return found
 
 
-def _regroup(
-    runs: Runs, missing: Collection[tuple[Cell, int]], begun: Collection[Sequence[str]], size: int
-) -> tuple[list[RunGroup], Runs]:
-    """Groups of these runs to continue, and the missing runs that are in none.
+def _continued(runs: Runs, missing: Collection[Key], begun: Collection[Sequence[str]], size: int) -> list[RunGroup]:
+    """Groups of these runs that have a checkpoint and lack a record, in the composition of the checkpoint.
 
-    A checkpoint belongs to one composition of a group, and a stopped sweep can have many: the runs that trained
-    together then, or the parts into which they were divided. A group of more than `size` runs starts again as smaller
-    ones. One that a kill stopped while it published has some of its records already, and goes on with all its runs.
+    A stopped sweep can have many: the runs that trained together then, or the parts into which they were divided. A
+    group of more than `size` runs starts again as smaller ones. One that a kill stopped while it published has some of
+    its records already, and goes on with all its runs.
     """
     known = {job.run_digest(seed): (job, seed) for job, seed in runs} if begun else {}
-    left = {(job.cell, seed): (job, seed) for job, seed in runs if (job.cell, seed) in missing}
-    groups = []
+    groups, left = [], {*missing}
     for digests in sorted(begun, key=len, reverse=True):
         if len(digests) <= size and known.keys() >= set(digests):
             group = RunGroup(tuple(known[each] for each in digests))
-            lacking = [(job.cell, seed) for job, seed in group.runs if (job.cell, seed) in missing]
-            if lacking and left.keys() >= set(lacking):
+            wanted = _keys(group.runs).intersection(missing)
+            if wanted and wanted <= left:
                 groups.append(group)
-                for each in lacking:
-                    del left[each]
-    return groups, list(left.values())
+                left -= wanted
+    return groups
+
+
+def _parts_within(group: RunGroup, keys: Collection[Key]) -> Iterator[RunGroup]:
+    """The largest parts of a group that consist of such runs alone."""
+    if all(_key(run) in keys for run in group.runs):
+        yield group
+    else:
+        for half in group.halved():
+            yield from _parts_within(RunGroup(half), keys)
+
+
+def _key(run: tuple[Job, int]) -> Key:
+    return run[0].cell, run[1]
+
+
+def _keys(runs: Runs) -> set[Key]:
+    return set(map(_key, runs))
 
 
 def _alike(cells: Sequence[CellPlan]) -> Iterable[list[CellPlan]]:
