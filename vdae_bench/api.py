@@ -275,7 +275,8 @@ def records(results: Path | str = "results", protocol: str | None = None, sweep:
 
     Returns:
         The table, which is empty if there is no record. Its column `record` is the path of the record under `results`,
-        `weights` is True if `load` can read the model, and `left_out` says why the reports leave a record out.
+        `weights` is True if the run's weights were kept, for `load`, and `left_out` says why the reports leave a record
+        out.
 
     Raises:
         UserError: there are records, but none of that protocol or sweep.

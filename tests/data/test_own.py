@@ -15,6 +15,7 @@ from vdae_bench.data.images import load_images, load_labels
 from vdae_bench.data.own import own_arrays, own_dataset
 from vdae_bench.data.registry import DATASETS, OwnImages, find_dataset, own_datasets
 from vdae_bench.errors import UserError
+from vdae_bench.running.cost import price
 from vdae_bench.running.job import Job
 from vdae_bench.running.workbench import cached_images
 from vdae_bench.spec.check import load_spec
@@ -66,7 +67,7 @@ def test_arrays_named_in_a_spec_are_a_data_set_of_it(arrays):
 
 def test_an_edit_is_another_data_set_in_the_same_process(arrays):
     """A notebook and a worker on a cluster live on, and what they have loaded with them."""
-    identities = []
+    identities, flops = [], []
     for images, held_out in ((TRAIN, 3), (TRAIN, 4), (TRAIN[::-1], 4)):
         np.save(arrays / "train.npy", images)
         found = load_spec(spec(arrays, validation_images=held_out))
@@ -76,7 +77,10 @@ def test_an_edit_is_another_data_set_in_the_same_process(arrays):
         assert np.array_equal(loaded.validation, images[-held_out:].reshape(held_out, -1))
         assert loaded.sha256 == find_dataset("mine").identity
         identities.append((job.run_digest(0), loaded.sha256))
+        assert job.train_images == 12 - held_out
+        flops.append(price(job).train_flops)
     assert len({each for pair in identities for each in pair}) == 6
+    assert flops[0] > flops[1] == flops[2]
 
 
 def test_the_split_of_mnist_is_in_no_identity():

@@ -156,7 +156,9 @@ def test_a_worker_runs_the_code_that_the_command_planned_with_or_says_why_not(pl
     with pytest.raises(EnvironmentFault, match=r"scaled\.py has changed since the command started; give the command"):
         worker(task)
     (tmp_path / "scaled.py").write_text(PLUGIN)
-    (record,) = worker(task)
+    (tmp_path / "link").symlink_to(tmp_path)  # as where a worker mounts the same folder elsewhere
+    linked = {tmp_path / "link" / "scaled.py": planned_with}
+    (record,) = replace(worker, plugins=linked)(task)
     assert record.provenance["plugin_sha256"] == planned_with and get_method("scaled-vae").scale == 1
 
 

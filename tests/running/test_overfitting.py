@@ -97,3 +97,11 @@ def test_ten_images_are_learned_by_heart_which_is_noticed(group, context):
         curve = record.curve.validation_neg_elbo_nats
         assert curve[-1] - min(curve) > OVERFITTED_NATS and record.metrics.validation.best_epoch < 60
         assert record.metrics.test_at_best_epoch.neg_elbo_nats < record.metrics.test.neg_elbo_nats
+
+
+def test_a_replica_that_diverged_is_not_scored_twice(group, context):
+    bench = Workbench(group, context)
+    bench.trainer.run(silent, lambda: False, lambda: False, silent)
+    assert bench.trainer.overfitted() == [True, True]
+    bench.trainer._diverged_at[1] = 7
+    assert bench.trainer.overfitted() == [True, False]

@@ -26,6 +26,7 @@ from vdae_bench.running.plan import Plan, plan
 from vdae_bench.running.progress import QuietProgress
 from vdae_bench.running.shards import Shard
 from vdae_bench.running.stop import StopToken
+from vdae_bench.running.task import lease_of
 from vdae_bench.running.workbench import Workbench
 from vdae_bench.spec.check import load_spec
 from vdae_bench.store.records import Store
@@ -392,6 +393,36 @@ def test_a_second_process_cuts_what_the_first_has_not_begun_as_the_first_does(ti
             run_group(RunGroup(whole.runs[low:high]), context, lambda *_: None, StopAfter(2))
     found = plan(spec, context.store).groups
     assert sorted(each.seeds for each in found) == [(0, 1, 2), (3, 4), (5, 6, 7), (8, 9)]
+
+
+def test_what_a_process_works_on_is_begun_though_it_has_no_checkpoint_yet(tiny_data, context, tmp_path):
+    spec = load_spec(LONG.but(protocol={"epochs": 1}, seeds=10).write(tmp_path))
+    (whole,) = plan(spec, context.store).groups
+    run_group(RunGroup(whole.runs[:3]), context, lambda *_: None, StopToken())
+    lease = lease_of(RunGroup(whole.runs[5:8]), context.store)
+    lease.note = {"label": "x", "phase": "", "fraction": 0.0}
+    lease.take()
+    with lease.kept():
+        assert [each.seeds for each in plan(spec, context.store).groups] == [(5, 6, 7), (3, 4), (8, 9)]
+    assert [each.seeds for each in plan(spec, context.store).groups] == [tuple(range(3, 10))]
+
+
+def test_of_two_checkpoints_with_a_run_in_common_that_which_is_further_goes_on(tiny_data, context, tmp_path):
+    spec = load_spec(LONG.but(protocol={"epochs": 2}, seeds=4).write(tmp_path))
+    (whole,) = plan(spec, context.store).groups
+    for part, steps in ((whole, 1), (RunGroup(whole.runs[:2]), 5)):
+        with pytest.raises(Interrupted):
+            run_group(part, context, lambda *_: None, StopAfter(steps))
+    assert [each.seeds for each in plan(spec, context.store).groups] == [(0, 1), (2, 3)]
+
+
+def test_what_is_left_is_divided_as_the_whole_was(tiny_data, context, tmp_path):
+    spec = load_spec(LONG.but(protocol={"epochs": 1}, seeds=10).write(tmp_path))
+    before = plan(spec, context.store)
+    run_group(RunGroup(before.groups[0].runs[:8]), context, lambda *_: None, StopToken())
+    after = plan(spec, context.store)
+    assert len(after.groups[0].runs) == 2 and after.work == before.work > 0
+    assert Shard(1, 1).part_of(after, context.store).work == before.work
 
 
 def test_seeds_that_are_added_train_together(tiny_data, context, tmp_path):

@@ -12,16 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.runs import numbers, run, wait_for
+from tests.support.runs import StopAfter, numbers, run, wait_for
 from tests.support.specs import LONG, PAIR
 from vdae_bench.errors import UserError
-from vdae_bench.running.cost import GroupLimit
+from vdae_bench.running.cost import GroupLimit, train_bytes
+from vdae_bench.running.group import run_group
 from vdae_bench.running.options import Command, MachineOptions
 from vdae_bench.running.plan import plan
 from vdae_bench.running.shards import Shard, parse_shard, shares
 from vdae_bench.running.slurm import job_array
 from vdae_bench.spec.check import load_spec
 from vdae_bench.store.records import Store
+from vdae_bench.training.trainer import Interrupted
 
 
 @given(st.lists(st.integers(0, 10**15), max_size=30), st.integers(1, 12))
@@ -55,6 +57,19 @@ def test_machines_of_different_memory_cut_the_same_shares(context, tiny_data, tm
         runs = [sorted((job.cell.slug, seed) for group in part.groups for job, seed in group.runs) for part in parts]
         assert runs[0] == runs[1] and len(runs[0]) == 10
         assert [len(part.groups) for part in parts] == [1, 10]
+
+
+def test_a_group_that_was_begun_goes_on_whole_in_one_share(context, tiny_data, tmp_path, monkeypatch):
+    """Ten seeds that trained together on a large machine, of an array whose shares have four of them at most."""
+    spec = load_spec(LONG.but(protocol={"epochs": 1}, seeds=10).write(tmp_path))
+    (group,) = plan(spec, context.store, GroupLimit(memory=2**40)).groups
+    with pytest.raises(Interrupted):
+        run_group(group, context, lambda *_: None, StopAfter(2))
+    monkeypatch.setattr("vdae_bench.running.plan.GROUP_BYTES", 4 * train_bytes(group.job))
+    planned = plan(spec, context.store, GroupLimit(memory=2**40))
+    assert [len(each.runs) for each in planned.all_groups] == [4, 4, 2]
+    parts = [Shard(number, 3).part_of(planned, context.store).groups for number in (1, 2, 3)]
+    assert sorted(map(len, parts)) == [0, 0, 1] and [*filter(None, parts)] == [(group,)]
 
 
 @pytest.mark.parametrize(

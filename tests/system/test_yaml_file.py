@@ -106,7 +106,7 @@ def test_a_merged_key_has_the_line_where_it_is_written():
 
 
 @pytest.mark.parametrize(
-    "text", ["plain", "é", "\u2028 and \x85", "\U0001f600", "\\ud83d\\ude00", "a\\", '"\n', "\uffff"]
+    "text", ["plain", "é", "\u2028 and \x85", "\U0001f600", "\\ud83d\\ude00", "a\\", '"\n', "\uffff", "\x7f"]
 )
 def test_a_mapping_reads_as_it_was(text):
     content = {"name": text, text: [text, {"x": text}]}

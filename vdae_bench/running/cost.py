@@ -41,8 +41,10 @@ class GroupLimit:
 def _size_of(job: Job) -> str:
     """Digest of what decides a job's cost: not its rates, nor the options that replicas may differ in."""
     sizes = {name: value for name, value in job.hyperparameters.items() if name not in OPTIMISER_NAMES}
-    code = get_method(job.cell.method).code_with(dict(job.cell.options))  # an edited plug-in's costs are its own
-    return digest([job.architecture.cell.as_record(), sizes, job.protocol.content(), code])
+    # What can be edited while the process lives, a plug-in and a user's own images, has costs of its own.
+    code, data = get_method(job.cell.method).code_with(dict(job.cell.options)), find_dataset(job.dataset)
+    images = [*data.image_shape, *data.counts.values()]
+    return digest([job.architecture.cell.as_record(), sizes, job.protocol.content(), code, images])
 
 
 _counts: dict[str, int] = {}

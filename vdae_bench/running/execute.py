@@ -89,7 +89,7 @@ def run_plan(
         Interrupted: `stop` said so; all that ran has a checkpoint.
         EnvironmentFault: the pool is gone, or the results folder cannot be written.
     """
-    tasks = shared_out([GroupTask(group.runs) for group in planned.groups], context, pool)
+    tasks = shared_out([GroupTask(group.runs) for group in planned.groups], context, pool, lambda: planned.work)
     finished = run_tasks(tasks, context, GroupDisplay(progress, len(tasks)), stop, pool)
     records = [record for result in finished.results for record in result]
     return Outcome(records, finished.failures)

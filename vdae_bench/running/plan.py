@@ -9,20 +9,23 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TypeAlias
 
-from vdae_bench.errors import EnvironmentFault, UserError
+from vdae_bench.errors import UserError
 from vdae_bench.models.registry import get_method
-from vdae_bench.running.cost import GroupLimit
+from vdae_bench.running.cost import GroupLimit, group_work
 from vdae_bench.running.job import GROUP_BYTES, Job, RunGroup
+from vdae_bench.running.task import lease_of
 from vdae_bench.spec.file import MAX_SEEDS
 from vdae_bench.spec.sweep import Cell, SweepSpec
 from vdae_bench.store.asked import ASKED_SCHEMA, Asked, AskedCell, read_asked, write_asked
 from vdae_bench.store.layout import seed_of
 from vdae_bench.store.records import RecordedCell, Store
+from vdae_bench.system.lease import Lease
 from vdae_bench.system.strict_json import digest
 from vdae_bench.system.words import nearest
-from vdae_bench.training.checkpoint import Unusable, read_state
+from vdae_bench.training.checkpoint import Unusable, peek_state
 
 Runs: TypeAlias = Sequence[tuple[Job, int]]
 Key: TypeAlias = tuple[Cell, int]
@@ -46,6 +49,14 @@ class Plan:
     cells: tuple[CellPlan, ...]
     groups: tuple[RunGroup, ...]
     limit: GroupLimit = field(default_factory=GroupLimit)
+    own: frozenset[Key] | None = None
+    """The runs of a share of the sweep, recorded or not; None: all are."""
+
+    @property
+    def work(self) -> float:
+        """FLOPs of all runs, recorded or not: what decides how large groups are divided is the same at any time."""
+        runs = [run for group in self.all_groups for run in group.runs if self.own is None or _key(run) in self.own]
+        return sum(group_work(RunGroup((run,))) for run in runs)
 
     @property
     def all_groups(self) -> list[RunGroup]:
@@ -66,12 +77,16 @@ def plan(spec: SweepSpec, store: Store, limit: GroupLimit | None = None, only: S
 
 
 def plan_part(planned: Plan, runs: Collection[Key], store: Store) -> Plan:
-    """The plan with the groups of some of its runs alone."""
+    """The plan with the groups of some of its runs alone; a begun group is whole in the part that has its first run."""
+    own = {*runs}
+    for group in planned.groups:
+        if group.begun(store):
+            own = own.union(_keys(group.runs)) if _key(group.runs[0]) in runs else own.difference(_keys(group.runs))
     cells = [
-        replace(each, done=_within(each.done, each.job.cell, runs), missing=_within(each.missing, each.job.cell, runs))
+        replace(each, done=_within(each.done, each.job.cell, own), missing=_within(each.missing, each.job.cell, own))
         for each in planned.cells
     ]
-    return replace(planned, groups=tuple(_groups(cells, store, planned.limit)))
+    return replace(planned, groups=tuple(_groups(cells, store, planned.limit)), own=frozenset(own))
 
 
 def plan_again(planned: Plan, runs: Collection[Key], store: Store) -> Plan:
@@ -169,14 +184,20 @@ def _groups(cells: list[CellPlan], store: Store, limit: GroupLimit) -> Iterator[
     (`RunGroup.halved`), as another process that works on it now has cut it too.
     """
     missing = {(each.job.cell, seed) for each in cells for seed in each.missing}
-    begun = _compositions(cells, store)
+    begun, leases = (_compositions(cells, store), _leases(cells, store)) if missing else ([], set())
     for alike in _alike(cells):
         runs, size = _runs(alike), limit.fitting(alike[0].job)
-        groups = _continued(runs, missing, begun, size)
+        wholes, known = list(_of_size(size, runs)), _by_digest(runs) if begun else {}
+        at_work = [part for whole in wholes for part in _parts_of(whole)] if leases else []
+        candidates = [part for part in at_work if lease_of(part, store).path in leases]
+        # A group of more runs than fit now starts again as smaller ones.
+        fitting = (each for each in begun if len(each) <= size and known.keys() >= set(each))
+        candidates += [RunGroup(tuple(known[each] for each in digests)) for digests in fitting]
+        groups = _apart(candidates, missing)
         yield from groups
         there = {key for group in groups for key in _keys(group.runs)}
         new: list[tuple[Job, int]] = []
-        for whole in _of_size(size, runs):
+        for whole in wholes:
             if there.isdisjoint(_keys(whole.runs)):
                 new += [run for run in whole.runs if _key(run) in missing]
             else:
@@ -185,35 +206,45 @@ def _groups(cells: list[CellPlan], store: Store, limit: GroupLimit) -> Iterator[
 
 
 def _compositions(cells: Sequence[CellPlan], store: Store) -> list[list[str]]:
-    """The run digests of each group of a sweep that has a checkpoint; none where no run is missing."""
-    found: list[list[str]] = []
-    if not any(each.missing for each in cells):
-        return found
+    """The run digests of each group of a sweep that has a checkpoint, those that are furthest first.
+
+    A stopped sweep can have many: the runs that trained together then, or the parts into which they were divided.
+    """
+    found: list[tuple[int, list[str]]] = []
     for newest in store.checkpoint_paths(cells[0].job.sweep, cells[0].job.protocol.name):
         for path in (newest, newest.with_suffix(".previous.pt")):
-            with suppress(Unusable, KeyError, TypeError, EnvironmentFault):  # whoever needs it says what is wrong
-                found.append([str(each) for each in (read_state(path) or {})["runs"]])
+            with suppress(Unusable, KeyError, TypeError, OSError):  # whoever needs it says what is wrong with it
+                state = peek_state(path) or {}
+                found.append((int(state.get("trainer", {}).get("step", 0)), [str(each) for each in state["runs"]]))
                 break
-    return found
+    return [digests for _, digests in sorted(found, key=lambda each: -each[0])]
 
 
-def _continued(runs: Runs, missing: Collection[Key], begun: Collection[Sequence[str]], size: int) -> list[RunGroup]:
-    """Groups of these runs that have a checkpoint and lack a record, in the composition of the checkpoint.
+def _leases(cells: Sequence[CellPlan], store: Store) -> set[Path]:
+    """The leases on groups of a sweep that a process holds."""
+    paths = store.lease_paths(cells[0].job.sweep, cells[0].job.protocol.name)
+    return {path for path in paths if Lease(path).read_note() and not Lease(path).is_dead()}
 
-    A stopped sweep can have many: the runs that trained together then, or the parts into which they were divided. A
-    group of more than `size` runs starts again as smaller ones. One that a kill stopped while it published has some of
-    its records already, and goes on with all its runs.
+
+def _apart(candidates: Iterable[RunGroup], missing: Collection[Key]) -> list[RunGroup]:
+    """Those of begun groups that lack a record, each run in one alone: the first that has it.
+
+    One that a kill stopped while it published has some of its records already, and goes on with all its runs.
     """
-    known = {job.run_digest(seed): (job, seed) for job, seed in runs} if begun else {}
     groups, left = [], {*missing}
-    for digests in sorted(begun, key=len, reverse=True):
-        if len(digests) <= size and known.keys() >= set(digests):
-            group = RunGroup(tuple(known[each] for each in digests))
-            wanted = _keys(group.runs).intersection(missing)
-            if wanted and wanted <= left:
-                groups.append(group)
-                left -= wanted
+    for group in candidates:
+        wanted = _keys(group.runs).intersection(missing)
+        if wanted and wanted <= left:
+            groups.append(group)
+            left -= wanted
     return groups
+
+
+def _parts_of(group: RunGroup) -> Iterator[RunGroup]:
+    """A group and all parts into which it can be halved."""
+    yield group
+    for half in group.halved():
+        yield from _parts_of(RunGroup(half))
 
 
 def _parts_within(group: RunGroup, keys: Collection[Key]) -> Iterator[RunGroup]:
@@ -223,6 +254,10 @@ def _parts_within(group: RunGroup, keys: Collection[Key]) -> Iterator[RunGroup]:
     else:
         for half in group.halved():
             yield from _parts_within(RunGroup(half), keys)
+
+
+def _by_digest(runs: Runs) -> dict[str, tuple[Job, int]]:
+    return {job.run_digest(seed): (job, seed) for job, seed in runs}
 
 
 def _key(run: tuple[Job, int]) -> Key:

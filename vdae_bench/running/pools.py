@@ -80,9 +80,10 @@ class Worker:
 
 def _load_the_same(plugin: Path, sha256: str) -> None:
     """Have the code of a plug-in that the command has: a worker may outlive an edit of the file, or start after one."""
-    if loaded_plugins().get(plugin) != sha256:
+    place = plugin.resolve()  # as it is on this machine
+    if loaded_plugins().get(place) != sha256:
         load_plugin(plugin)
-        if loaded_plugins()[plugin] != sha256:
+        if loaded_plugins()[place] != sha256:
             raise EnvironmentFault(f"{plugin} has changed since the command started; give the command again")
 
 

@@ -117,8 +117,15 @@ def run_tasks(
             raise
 
 
-def shared_out(tasks: Sequence[Task[Result]], context: RunContext, pool: WorkerPool | None) -> list[Task[Result]]:
+def shared_out(
+    tasks: Sequence[Task[Result]],
+    context: RunContext,
+    pool: WorkerPool | None,
+    whole_work: Callable[[], float] | None = None,
+) -> list[Task[Result]]:
     """The tasks, the largest of them divided.
+
+    `whole_work` is the FLOPs of all that they are the rest of, so that what comes later is divided as it was before.
 
     On a CPU, where runs gain little from one another, no task has more than a sixteenth of the whole work: then no
     worker waits long for another. This does not depend on how many workers there are, so that their numbers are those
@@ -132,7 +139,8 @@ def shared_out(tasks: Sequence[Task[Result]], context: RunContext, pool: WorkerP
         return bool(task.halves()) and not _begun(task, context.store)
 
     if context.device.type == "cpu" and any(map(divisible, shared)):
-        most = max(WORTH_DIVIDING, sum(task.work for task in shared) / PARTS)
+        work = whole_work() if whole_work else sum(task.work for task in shared)
+        most = max(WORTH_DIVIDING, work / PARTS)
         shared = [part for task in shared for part in (_parts(task, most) if divisible(task) else [task])]
     while len(shared) < (pool.slots() if pool else 1) and (large := [task for task in shared if divisible(task)]):
         largest = max(large, key=lambda task: task.work)

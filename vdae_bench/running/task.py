@@ -25,7 +25,14 @@ class Busy:
     holder: str
 
 
-class Task(Protocol[Result]):
+class Checkpointed(Protocol):
+    """What has a checkpoint, and so a lease beside it."""
+
+    def checkpoint_path(self, store: Store) -> Path:
+        """The file that the work goes on from after a stop or a kill."""
+
+
+class Task(Checkpointed, Protocol[Result]):
     """A piece of work as the scheduler sees it; it must pickle, and its result too."""
 
     @property
@@ -39,9 +46,6 @@ class Task(Protocol[Result]):
     @property
     def work(self) -> float:
         """FLOPs of the task, to weigh tasks against each other."""
-
-    def checkpoint_path(self, store: Store) -> Path:
-        """The file that the work goes on from after a stop or a kill."""
 
     def run(self, context: RunContext, report: Report, stop: Callable[[], bool]) -> Result | Busy:
         """Do the work from its checkpoint where there is one; raises `Interrupted` after another when `stop` says so.
@@ -57,7 +61,7 @@ class CannotWrite(EnvironmentFault):
     """The results folder cannot be written, which no other task would survive either."""
 
 
-def lease_of(task: Task[Result], store: Store) -> Lease:
+def lease_of(task: Checkpointed, store: Store) -> Lease:
     """The lease beside a task's checkpoint: one process at a time works on the task."""
     return Lease(task.checkpoint_path(store).with_suffix(".lease"))
 

@@ -177,9 +177,9 @@ class YamlFile:
 
 
 def _as_yaml(value: Any) -> str:
-    """A value as JSON, but for characters outside ASCII: beyond 16 bits YAML writes them in another way."""
+    """A value as JSON, but for characters beyond 16 bits, which YAML writes in another way, and what it refuses."""
     text = json.dumps(value, allow_nan=False, ensure_ascii=False)
-    return "".join(each if each.isascii() else f"\\U{ord(each):08x}" for each in text)
+    return "".join(each if each.isascii() and each.isprintable() else f"\\U{ord(each):08x}" for each in text)
 
 
 def listed(path: Path, faults: Iterable[Fault]) -> str:

@@ -124,6 +124,28 @@ def _set_aside(path: Path, reason: Exception) -> None:
         _log.warning("%s is not used, because it is %s; it is kept as %s", path, reason, aside.name)
 
 
+def peek_state(path: Path) -> dict[str, Any] | None:
+    """Look at the state in a checkpoint: tensors stay on the disk, and nothing is checked but the format.
+
+    It says what there is to go on from; whoever goes on from it reads it by `Checkpoint.load`. None where no file is.
+
+    Raises:
+        Unusable: the file is none, or of another format.
+    """
+    if not path.is_file():
+        return None
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        form, state = loaded["format"], dict(loaded["state"])
+    except Exception as error:  # of what is no checkpoint, or is being replaced
+        if is_out_of_memory(error):
+            raise
+        raise Unusable("no checkpoint") from None
+    if form != FORMAT:
+        raise Unusable("of another version")
+    return state
+
+
 def read_state(path: Path, identity: str | None = None) -> dict[str, Any] | None:
     """Read the state in a checkpoint, of that identity or of any; None where there is no file.
 

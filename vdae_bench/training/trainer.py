@@ -297,11 +297,12 @@ class Trainer:
         return flags
 
     def overfitted(self) -> list[bool]:
-        """Which replicas overfit by now (`rise_since_lowest`)."""
+        """Which replicas overfit by now (`rise_since_lowest`); one that has diverged has no best epoch."""
         replicas = range(len(self.lowest.epoch))
         curve, errors = self.curve["validation"], self.curve["validation_error"]
         points = (([row[each] for row in curve], [row[each] for row in errors]) for each in replicas)
-        return [rise_since_lowest(*each) is not None for each in points]
+        rises = [rise_since_lowest(*each) is not None for each in points]
+        return [rise and lost is None for rise, lost in zip(rises, self.diverged_at(), strict=True)]
 
     @contextmanager
     def at_its_lowest(self) -> Iterator[None]:

@@ -297,8 +297,10 @@ def find(part: Inequality, known: ClaimEvidence, alternatives: int) -> Finding:
         true_nll=part.true_nll,
     )
     every = [cell for term in part.terms for cell in term.cells]  # those that were not the lowest too
-    reason = (_unlike([known.samples[cell] for cell in every]) or _overfits(every, known)) if sampled else ""
+    reason = _unlike([known.samples[cell] for cell in every]) if sampled else ""
     reason = reason or why_unequal([known.runs(cell, part.score) for cell in every])
+    if sampled and not reason and finding.verdict is not Verdict.NOT_COMPARABLE:
+        reason = _overfits(every, known)
     if finding.estimate and reason:
         finding = replace(finding, verdict=Verdict.NOT_COMPARABLE, reason=reason)
     return replace(finding, source=known.source)
