@@ -80,6 +80,9 @@ def test_a_shell_completes_sweeps_methods_cells_and_settings(tmp_path: Path):
     assert completed("reproduce", "figure") == [f"figure{number}" for number in range(1, 5)]
     assert completed("list", "me") == ["methods"]
     assert "binary-mnist_lvdae_16" in completed("sweep", "table2", "--only", "binary-mnist_lv")
+    assert "binary-mnist_lvdae_16" in completed("reproduce", "figure2", "--only", "binary-mnist_lv")
+    assert "continuous-mnist_nice_784" in completed("reproduce", "all", "--only", "continuous-mnist_ni")
+    assert not {"name=", "base=", "overrides="} & set(completed("sweep", "table2", "--set", ""))
     assert completed("sweep", "table2", "--only", "*_lvdae-") == ["*_lvdae-nice_*"]
     assert completed("plan", "table1", "--protocol", "stan") == ["standard"]
     assert completed("sweep", "table1", "--set", "learn") == ["learning_rate="]

@@ -16,6 +16,7 @@ from tests.support.records import made_up_record, publish
 from tests.support.runs import StopAfter, run
 from tests.support.shell import ROOT, call
 from tests.support.specs import LONG, PAIR
+from vdae_bench.cli import main as cli
 from vdae_bench.report.style import figure
 from vdae_bench.running.context import RunContext
 from vdae_bench.running.plan import plan
@@ -139,3 +140,22 @@ def test_the_committed_evidence_is_listed_and_explained_by_its_own_name(monkeypa
     assert code == 0 and re.search(r"^binary, protocol standard: \d+ of 24 runs there$", out, re.MULTILINE)
     code, out = call(monkeypatch, capsys, "explain", "binary-mnist_vae_16")
     assert code == 0 and "is not shipped" not in out and out.count("would it run again? no") == out.count("would it")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("watch", "--seeds", "3"), "--seeds needs a spec"),
+        (("status", "table1", "--noise-grid"), "or --noise-grid for the sweep behind Figure 1"),
+        (("plan", "table1", "--budget", "1h", "--set", "epochs=5"), "--budget chooses the epochs and seeds"),
+        (("report", "--sweep", "/home/me/mine.yaml"), "there are no records of sweep '/home/me/mine.yaml'"),
+        (("report", "--sweep", "a**"), "there are no records of sweep 'a**'"),
+    ],
+)
+def test_words_that_mean_nothing_are_refused_and_not_passed_over(words, said, here, monkeypatch, capsys):
+    cell = Cell("binary-mnist", "vae", 16)
+    publish(Store(here / "results"), "mini", "quick", cell.slug, [made_up_record(cell)])
+    monkeypatch.setattr(sys, "argv", ["vdae-bench", *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2 and said in capsys.readouterr().err

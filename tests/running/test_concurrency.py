@@ -179,6 +179,21 @@ def test_a_lease_excludes_until_it_is_given_back(tmp_path):
     other.take()
 
 
+def test_a_link_whose_answer_was_lost_on_a_network_is_ones_own_lease(tmp_path, monkeypatch):
+    link = os.link
+
+    def repeated(source, target):
+        link(source, target)
+        raise FileExistsError
+
+    lease = Lease(tmp_path / "x.lease")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", repeated)
+        lease.take()
+    with pytest.raises(Held):
+        Lease(tmp_path / "x.lease").take()
+
+
 def test_the_lease_of_a_process_that_is_gone_is_taken_over(tmp_path):
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from dataclasses import replace
 from types import ModuleType
@@ -13,7 +14,7 @@ from tests.support.specs import PAIR, SEARCHED
 from vdae_bench.errors import EnvironmentFault, UserError
 from vdae_bench.models import registry
 from vdae_bench.models.methods.vae import VAE
-from vdae_bench.models.registry import BUILT_IN, get_method, load_plugin
+from vdae_bench.models.registry import BUILT_IN, Option, get_method, load_plugin
 from vdae_bench.report.explain import explain
 from vdae_bench.report.numbers.runs import Run
 from vdae_bench.report.sections.origin import PROPERTIES
@@ -181,3 +182,28 @@ def test_a_plugin_may_have_dataclasses_with_postponed_annotations(plugin):
     with pytest.raises(UserError, match="cannot be imported: ZeroDivisionError"):
         plugin("1 / 0")
     assert sys.modules[name].Settings  # that of before
+
+
+@pytest.mark.parametrize(("name", "choice"), [("my vae", "a"), ("mine", "one way"), ("a/b", "a"), ("mine", "../x")])
+def test_what_no_folder_can_be_called_is_no_id_and_no_choice(monkeypatch, name, choice):
+    """Its records would be written and never read."""
+    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+    options = {**VAE.options, "way": Option("a", ("a", choice), meaning="which way")}
+    method = type("Mine", (VAE,), {"__module__": __name__, "id": name, "title": "Mine", "options": options})
+    with pytest.raises(UserError, match="is part of the name of a folder; use letters, digits"):
+        registry.register(method)
+
+
+def test_a_changed_file_may_hold_any_bytes(tmp_path, monkeypatch):
+    for words in (("init", "-q"), ("config", "user.email", "a@b"), ("config", "user.name", "a")):
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
+    for name, content in (("__init__.py", b""), ("a.bib", b"author = Muller\n")):
+        (tmp_path / name).write_bytes(content)
+    subprocess.run(["git", "-C", str(tmp_path), "add", "."], check=True)
+    subprocess.run(["git", "-C", str(tmp_path), "commit", "-qm", "x"], check=True)
+    monkeypatch.setattr(provenance, "PACKAGE", tmp_path)
+    digests = set()
+    for changed in (b"M\xfcller", b"M\xf6ller"):
+        (tmp_path / "a.bib").write_bytes(b"author = " + changed + b"\n")
+        digests.add(provenance.code_changes.__wrapped__())
+    assert len(digests) == 2 and None not in digests

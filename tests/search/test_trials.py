@@ -11,14 +11,16 @@ import torch
 from tests.support.runs import StopAfter
 from tests.support.searches import entries, outcome, search
 from tests.support.specs import SEARCHED
+from vdae_bench.data import registry
 from vdae_bench.data.images import Images, load_images
 from vdae_bench.data.views import ViewedImages
 from vdae_bench.errors import EnvironmentFault
+from vdae_bench.running.cost import price
 from vdae_bench.running.progress import QuietProgress
 from vdae_bench.running.stop import StopToken
 from vdae_bench.search import trials as trials_module
 from vdae_bench.search.studies import TRIAL_SEEDS, studies_of
-from vdae_bench.search.trials import BatchDisplay, groups_of, search_images, train
+from vdae_bench.search.trials import BatchDisplay, _search_images, groups_of, search_images, train
 from vdae_bench.spec.file import MAX_SEEDS, MAX_TRIALS
 from vdae_bench.store.records import Store
 from vdae_bench.training.adam import AdamSettings
@@ -194,7 +196,7 @@ def test_a_search_never_sees_the_test_set(make_study, context, monkeypatch, tiny
     with pytest.raises(AssertionError, match="looked at"):
         ViewedImages(sealed("tiny", tiny_data[0]), "binary", torch.device("cpu"))  # the seal holds
     monkeypatch.setattr(trials_module, "load_images", sealed)
-    search_images.cache_clear()
+    _search_images.cache_clear()
     try:
         assert len(search(make_study(), context).trials) == 6
         data = search_images("tiny", context.data_folder, "binary", context.device, None)
@@ -202,7 +204,7 @@ def test_a_search_never_sees_the_test_set(make_study, context, monkeypatch, tiny
         with pytest.raises(AssertionError, match="never sees"):
             data.held_out("test")
     finally:
-        search_images.cache_clear()
+        _search_images.cache_clear()
 
 
 def test_a_value_is_the_validation_bound_of_the_protocol(make_study, context):
@@ -260,3 +262,26 @@ def test_what_determines_the_trials_is_in_the_digest_and_their_number_is_not(mak
 
 def test_outcomes_repeat(make_study, context, elsewhere):
     assert outcome(search(make_study(), context)) == outcome(search(make_study(), elsewhere))
+
+
+def test_images_of_a_search_are_those_of_the_data_set_now(tiny_data, monkeypatch):
+    """A worker on a cluster lives on after an edit of a user's own images."""
+    known = dict(registry.DATASETS)
+    monkeypatch.setattr(registry, "DATASETS", known)
+    place = (tiny_data[0], "binary", torch.device("cpu"), None)
+    before = search_images("tiny", *place)
+    assert search_images("tiny", *place) is before
+    known["tiny"] = dataclasses.replace(known["tiny"], validation_images=known["tiny"].validation_images + 1)
+    assert len(search_images("tiny", *place).train) == len(before.train) - 1
+
+
+def test_a_space_that_is_too_large_to_count_costs_as_its_largest_network(make_study):
+    sizes, blocks = [2, 3, 4, 5, 6, 7, 8, 9], [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    costs = []
+    for turn in (1, -1):
+        parameters = {"hidden_size": {"values": sizes[::turn]}, "residual_blocks": {"values": blocks[::turn]}}
+        study = make_study(
+            SEARCHED.but(grid={"method": ["vae"]}, hyperparameters={}, search={"parameters": parameters})
+        )
+        costs.append(study.train_flops)
+    assert costs[0] == costs[1] == price(study.largest_job).train_flops

@@ -18,6 +18,7 @@ from tests.support.browser import opened_tab
 from tests.support.records import PROTOCOL, made_up_record, publish
 from tests.support.shell import Shell
 from tests.support.specs import LONG
+from vdae_bench.errors import EnvironmentFault
 from vdae_bench.site import live
 from vdae_bench.site.live import Watch
 from vdae_bench.site.server import serving
@@ -237,3 +238,32 @@ def test_beside_a_real_sweep_it_shows_what_is_at_work_its_curve_the_time_left_an
     watch.send_signal(signal.SIGINT)
     watch.communicate(timeout=60)
     assert watch.returncode == 0
+
+
+def test_what_cannot_be_read_now_is_said_and_the_server_lives_on(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unreadable(*_: Any) -> None:
+        raise EnvironmentFault("cannot read seed-0.json: Permission denied")
+
+    with serving(Watch(store)) as address:
+        with monkeypatch.context() as patch:
+            patch.setattr(live, "at_work", unreadable)
+            patch.setattr(live, "load_runs", unreadable)
+            store.checkpoints(*PLACE).mkdir(parents=True, exist_ok=True)
+            status, text = ask(f"{address}now.json")
+            assert status == 200 and json.loads(text)["said"] == "cannot read seed-0.json: Permission denied"
+        assert json.loads(ask(f"{address}now.json")[1])["said"] != "cannot read seed-0.json: Permission denied"
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_all_runs_of_a_group_count_as_begun_and_no_trial_does(store: Store, working: Lease) -> None:
+    path = working.path.with_suffix(".pt")
+    curve = {"train": [[99.0] * 10], "validation": [[98.0] * 10], "validation_error": [[0.0] * 10]}
+    Checkpoint(path, "identity").save({"trainer": {"curve": curve}, "runs": [str(seed) for seed in range(10)]})
+    (process,) = Watch(store, PLACE).now()["processes"]
+    assert process["runs"] == 10 and len(process["curves"]) < 10
+    Checkpoint(path, "identity").save({"trainer": {"curve": curve}, "alive": [0, 1]})
+    working.note["label"] = "search binary-mnist_vae_16, trials 0, 1"
+    working.path.write_bytes(working._content())
+    assert Watch(store, PLACE).now()["processes"][0]["runs"] == 0

@@ -165,6 +165,38 @@ def test_exclude_and_option_axes(write):
     ]
 
 
+def test_exclude_leaves_cells_of_the_grid_out_and_no_included_one(write):
+    spec = Spec(
+        grid={"dataset": ["binary-mnist"], "method": ["vae"], "latents": [16, 32]},
+        exclude=[{"latents": 32}],
+        include=[
+            {"dataset": "binary-mnist", "method": "vae", "latents": 32, "hyperparameters": {"learning_rate": 1e-4}}
+        ],
+    )
+    cells = load_spec(write(spec)).cells
+    assert [cell.slug for cell in cells] == ["binary-mnist_vae_16", "binary-mnist_vae_32"]
+    assert dict(cells[1].hyperparameters) == {"learning_rate": 1e-4}
+
+
+@pytest.mark.parametrize(("flow", "fault"), [("nice", True), ("glow", False)])
+def test_a_search_of_what_no_cell_has_is_refused(write, flow, fault):
+    spec = Spec(
+        grid={"dataset": ["continuous-mnist"], "method": ["vdae-resnet"], "latents": [784], "flow": [flow]},
+        search={"trials": 8, "parameters": {"flow_steps": {"values": [2, 4]}}},
+    )
+    if not fault:
+        assert load_spec(write(spec)).search
+        return
+    with pytest.raises(UserError, match="'flow_steps': no cell of this sweep that trains has it"):
+        load_spec(write(spec))
+
+
+def test_a_protocol_of_the_command_line_replaces_the_specs_even_if_that_is_based_on_it(write):
+    path = write(ONE.but(protocol={"base": "quick", "epochs": 16}))
+    assert load_spec(path).protocol.epochs == 16
+    assert load_spec(path, "quick").protocol == load_spec(write(ONE.but(protocol="quick"))).protocol
+
+
 def test_a_flow_keeps_the_dimension_and_models_no_binary_data(write):
     for dataset, latents, said in (("continuous-mnist", 16, "784"), ("binary-mnist", 784, "continuous data")):
         with pytest.raises(UserError, match=said):

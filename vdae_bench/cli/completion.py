@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
-from vdae_bench.spec.shipped import PROTOCOLS, shipped_sweeps
+from vdae_bench.spec.shipped import PROTOCOLS, SWEEP_OF_PART, shipped_sweeps
 from vdae_bench.store.layout import Layout
 
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
@@ -65,8 +65,9 @@ def _cells_of_spec(ctx: click.Context, param: click.Parameter, incomplete: str) 
 
     patterns = [f"*_{method.id}_*" for method in known_methods()]
     word = next(iter([*filter(None, map(ctx.params.get, ("spec", "part"))), *ctx.args]), "")
+    names = dict.fromkeys(SWEEP_OF_PART.values()) if word == "all" else [SWEEP_OF_PART.get(word, word)]
     try:
-        cells = [cell.slug for cell in load_spec(find_spec(str(word))).cells]
+        cells = [*dict.fromkeys(cell.slug for name in names for cell in load_spec(find_spec(str(name))).cells)]
     except Exception:  # what is wrong with the spec, the verb will say
         cells = []
     return _beginning([*cells, *patterns], incomplete)
@@ -74,11 +75,11 @@ def _cells_of_spec(ctx: click.Context, param: click.Parameter, incomplete: str) 
 
 def _settings(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     from vdae_bench.models.registry import known_methods
+    from vdae_bench.spec.check import protocol_fields
     from vdae_bench.spec.hyperparameters import hyperparameters_of
-    from vdae_bench.spec.protocol import Protocol
 
     hyper = [name for method in known_methods() if method.trains for name in hyperparameters_of(method)]
-    return _beginning((f"{name}=" for name in [*hyper, *Protocol.model_fields]), incomplete)
+    return _beginning((f"{name}=" for name in [*hyper, *protocol_fields()]), incomplete)
 
 
 def complete_datasets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -37,18 +37,10 @@ from vdae_bench.cli.options import (
 from vdae_bench.errors import VdaeBenchError
 from vdae_bench.export import LIBRARIES
 from vdae_bench.running.options import FOLDER, MachineOptions, PlanOptions, RunOptions, SpecOptions
+from vdae_bench.spec.shipped import SWEEP_OF_PART
 from vdae_bench.system.redact import redacted
 from vdae_bench.system.words import visible
 
-SWEEP_OF_PART = {
-    "table1": "table1",
-    "table2": "table2",
-    "figure1": "figure1",
-    "figure2": "table2",  # shows samples of the models of Table 2
-    "figure3": "figure3",
-    "figure4": "figure4",
-}
-"""The sweep behind each part of the paper."""
 PARTS = (*SWEEP_OF_PART, "all")
 
 
@@ -154,6 +146,8 @@ def status(spec: str | None, noise_grid: bool, options: SpecOptions, machine: Ma
 
     Give the same words as to `sweep` to see the runs of that command. Without a spec, the verb lists all of results/.
     """
+    if spec is not None and noise_grid:
+        raise click.UsageError("give the name or file of a spec, or --noise-grid for the sweep behind Figure 1")
     from vdae_bench.cli import status as commands
 
     commands.show_status("figure1" if noise_grid else spec, options, machine)

@@ -68,7 +68,7 @@ def within_budget(
         return spec
     if options.search:
         raise UserError("--budget does not include a search; give --epochs, or search first with vdae-bench search")
-    if options.epochs or options.seeds:
+    if options.epochs or options.seeds or parse_settings(options.settings, None).keys() & {"epochs", "seeds"}:
         raise UserError("--budget chooses the epochs and seeds; leave out --epochs and --seeds")
     epochs, seeds = fit_budget(spec, parse_duration(options.budget), context, may_calibrate=may_calibrate)
     return replace(spec, protocol=apply_overrides(spec.protocol, {"epochs": epochs, "seeds": seeds}))

@@ -22,7 +22,7 @@ from vdae_bench.running.options import Command, RunOptions, SpecOptions
 from vdae_bench.running.plan import Plan, is_named_by, named_cells, note_asked, plan
 from vdae_bench.running.shards import Shard, parse_shard
 from vdae_bench.running.stop import StopToken
-from vdae_bench.search.searches import run_studies, search_sweep, search_text, take_winners
+from vdae_bench.search.searches import NO_SEARCH, run_studies, search_sweep, search_text, take_winners
 from vdae_bench.search.studies import studies_to_run
 from vdae_bench.search.winner import all_winners
 from vdae_bench.spec.sweep import SweepSpec
@@ -137,7 +137,7 @@ def _run_search(word: str, command: Command) -> None:
     spec = within_budget(changed_spec(word, command.spec), command.spec, context)
     studies = studies_to_run(spec, named_cells(spec.cells, command.spec.only), compare=True)
     if not studies:
-        raise UserError("no search chooses hyper-parameters for the cells that --only names")
+        raise UserError(f"{spec.name}: {NO_SEARCH}")
     if command.run.dry_run:
         click.echo(search_text(spec, studies, context.store))
         return

@@ -36,14 +36,23 @@ def show_status(word: str | None, options: SpecOptions, machine: MachineOptions)
     if word not in (None, "all"):
         _show(store, asked_spec(word, options, machine), options)
         return
-    for each in fields(options):
-        if each.name != "protocol" and (given := words_of(each, getattr(options, each.name))):
-            raise UserError(f"{given[0]} needs a spec; give the spec too")
+    refuse_without_spec(options, but="protocol")
     places = [place for place in store.places() if options.protocol in (None, place[1])]
     for sweep, protocol in places:
         click.echo(status_text(store, sweep, protocol, read_asked(store, sweep, protocol)))
     for name in () if places else PAPERS_TABLES:
         _show(store, asked_spec(name, options, machine), options)
+
+
+def refuse_without_spec(options: SpecOptions, but: str = "") -> None:
+    """Refuse options that change a spec where none is given.
+
+    Raises:
+        UserError: one is given.
+    """
+    for each in fields(options):
+        if each.name != but and (given := words_of(each, getattr(options, each.name))):
+            raise UserError(f"{given[0]} needs a spec; give the spec too")
 
 
 def asked_spec(word: str, options: SpecOptions, machine: MachineOptions) -> SweepSpec:

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import click
 
-from vdae_bench.cli.status import asked_spec
+from vdae_bench.cli.status import asked_spec, refuse_without_spec
 from vdae_bench.running.options import MachineOptions, SpecOptions
 from vdae_bench.site.live import Watch
 from vdae_bench.site.server import serving
@@ -20,6 +20,8 @@ NICENESS = 10
 
 def watch(word: str | None, options: SpecOptions, machine: MachineOptions, port: int) -> None:
     """Serve the page until Ctrl-C; with a spec the processes that are at it are shown, else all."""
+    if word is None:
+        refuse_without_spec(options)
     spec = asked_spec(word, options, machine) if word else None
     place = (spec.name, spec.protocol.name) if spec else None
     if hasattr(os, "nice"):

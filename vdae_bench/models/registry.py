@@ -266,6 +266,13 @@ def register(method: type[Method]) -> type[Method]:
     for name in ("id", "title"):
         if not isinstance(getattr(method, name, None), str):
             raise UserError(f"method class {method.__name__} has no {name}; give it one, as in {name} = 'mine'")
+    words = [method.id, *(each for option in method.options.values() for each in option.choices or ())]
+    for word in words:
+        if isinstance(word, str) and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", word):
+            raise UserError(
+                f"method {method.id!r}: {word!r} is part of the name of a folder; "
+                "use letters, digits, '.', '_', '+' and '-' for ids and the choices of options"
+            )
     check_declared(f"method {method.id}", method.hyperparameters)
     place = f"{method.__module__}:{method.__qualname__}"
     known = _registered.get(method.id)

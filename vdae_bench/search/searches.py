@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
 
+NO_SEARCH = "no search chooses hyper-parameters for these cells"
+
+
 def search_sweep(
     spec: SweepSpec, cells: Sequence[Cell], context: RunContext, options: RunOptions, stop: StopToken
 ) -> None:
@@ -40,6 +43,8 @@ def search_sweep(
         frozen(study, context.store)
     if studies:
         run_studies(studies, context, options, stop)
+    else:
+        click.echo(f"{spec.name}: {NO_SEARCH}", err=True)
 
 
 def run_studies(studies: Sequence[Study], context: RunContext, options: RunOptions, stop: StopToken) -> None:

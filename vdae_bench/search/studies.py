@@ -140,7 +140,7 @@ class Study:
         sets = [space.values if isinstance(space, Choices) else [space.largest] for space in choices.values()]
         combinations = list(itertools.islice(itertools.product(*sets), MOST_ARCHITECTURES + 1))
         if len(combinations) > MOST_ARCHITECTURES:
-            combinations = [tuple(each[-1] for each in sets)]
+            combinations = [tuple(max(each) for each in sets)]
         return [price(self.job(dict(zip(choices, each, strict=True)))).train_flops for each in combinations]
 
 

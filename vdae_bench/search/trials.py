@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vdae_bench.data.images import load_images
+from vdae_bench.data.registry import ImageFiles, find_dataset
 from vdae_bench.data.views import PixelStatistics, Split, ViewedImages
 from vdae_bench.models.registry import get_method
 from vdae_bench.running.context import RunContext
@@ -66,12 +67,18 @@ class SearchImages(ViewedImages):
         return self._known[space]
 
 
-@functools.lru_cache(maxsize=1)
 def search_images(
     dataset: str, folder: Path | None, view: Any, device: torch.device, train_images: int | None
 ) -> SearchImages:
-    """A data set without its test images."""
-    images = load_images(dataset, folder)
+    """A data set without its test images, loaded once for all groups of a process that use it."""
+    return _search_images(find_dataset(dataset), folder, view, device, train_images)
+
+
+@functools.lru_cache(maxsize=1)
+def _search_images(
+    dataset: ImageFiles, folder: Path | None, view: Any, device: torch.device, train_images: int | None
+) -> SearchImages:
+    images = load_images(dataset.name, folder)
     images = dataclasses.replace(images, test=images.train[:0])
     return SearchImages(images, view, device, train_images)
 

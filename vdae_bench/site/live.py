@@ -22,7 +22,7 @@ from vdae_bench.site.content import curve_of
 from vdae_bench.site.home import home_page
 from vdae_bench.store.asked import Asked, read_asked
 from vdae_bench.store.records import Store
-from vdae_bench.system.words import counted, duration
+from vdae_bench.system.words import counted, duration, visible
 from vdae_bench.training.checkpoint import Unusable, read_state
 
 LARGEST_CHECKPOINT = 256 * 2**20
@@ -31,6 +31,8 @@ SHARE = 0.05
 """Share of the time that drawing the page anew may take: where it takes long it is done less often."""
 LONGEST_PAUSE = 60.0
 """Seconds between two drawings at most, however slow the first was on a busy machine."""
+SEARCH = "search "
+"""Begin of the label of a group of trials."""
 LINES = 8
 """Curves of a process at most."""
 
@@ -106,6 +108,12 @@ class Watch:
 
     def now(self) -> dict[str, Any]:
         """The processes and their curves, for the page; `version` says which page is there to be loaded."""
+        try:
+            return self._now()
+        except (VdaeBenchError, OSError) as error:  # a record of another user, say, that cannot be read at the moment
+            return {"version": self._version, "said": visible(str(error)), "processes": []}
+
+    def _now(self) -> dict[str, Any]:
         with self._looking:
             processes, said, busy = list[dict[str, Any]](), list[str](), False
             marks = _marks_of(self.store)
@@ -162,7 +170,7 @@ class Watch:
         trained = [run for run in there if run.record.curve.epoch]
         if not (working and trained and len(there) < wanted):
             return f"{words}."
-        begun = sum((each["share"] or 0.0) * max(1, len(each["curves"])) for each in shown)
+        begun = sum((each["share"] or 0.0) * each["runs"] for each in shown)
         seconds = total_seconds(trained) / len(trained) * max(0.0, wanted - len(there) - begun) / len(working)
         return f"{words}, about {duration(seconds)} left by the runs that are there."
 
@@ -171,9 +179,9 @@ class Watch:
         if each.fraction is not None and not each.gone:
             pace = self._paces.setdefault((each.lease, each.process), _Pace(now, each.fraction, now, each.fraction))
             left = pace.left(now, each.fraction)
-        unit, curves = "", list[dict[str, Any]]()
+        unit, curves, state = "", list[dict[str, Any]](), self._state(each.checkpoints) or {}
         try:
-            unit, curves = _curves(each.label, self._state(each.checkpoints), asked)
+            unit, curves = _curves(each.label, state, asked)
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:  # of another version
             _log.debug("%s has no curve that is read: %s", each.lease, error)
         return {
@@ -182,6 +190,7 @@ class Watch:
             "label": each.label,
             "at": each.at,
             "share": each.fraction,
+            "runs": len(state.get("runs") or ()) or (0 if each.label.startswith(SEARCH) else 1),
             "left": "" if left is None else f"about {duration(left)} left",
             "unit": unit,
             "curves": curves,
@@ -226,7 +235,7 @@ def _curves(label: str, state: dict[str, Any] | None, asked: Asked | None) -> tu
     known = dict(_known(asked))
     names = [known.get(str(each), "a run") for each in state["runs"] or ()]
     names += [f"trial {number}" for number in state["alive"] or ()]
-    dataset, epochs = label.removeprefix("search ").partition("_")[0], state["curve"]["validation"]
+    dataset, epochs = label.removeprefix(SEARCH).partition("_")[0], state["curve"]["validation"]
     lines = []
     for replica, name in list(enumerate(names))[:LINES]:
         values = [float(each[replica]) for each in epochs]

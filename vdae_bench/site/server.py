@@ -5,14 +5,15 @@ from __future__ import annotations
 import hmac
 import json
 import secrets
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from vdae_bench.errors import EnvironmentFault
+from vdae_bench.errors import EnvironmentFault, VdaeBenchError
 from vdae_bench.site.live import Watch
 
 HOST = "127.0.0.1"
@@ -26,6 +27,16 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, watch: Watch, port: int) -> None:
         super().__init__((HOST, port), _Handler)
         self.watch, self.token = watch, secrets.token_urlsafe(24)
+
+    def draw(self) -> None:
+        """Draw the page again if anything has changed; what cannot be read now is said by `Watch.now`."""
+        with suppress(VdaeBenchError, OSError):
+            self.watch.draw()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print no traceback of a reader who has gone."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     @property
     def address(self) -> str:
@@ -47,7 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.OK, "text/html", self.server.watch.page)
         elif name == "now.json":
             self._answer(HTTPStatus.OK, "application/json", json.dumps(self.server.watch.now()))
-            threading.Thread(target=self.server.watch.draw, daemon=True).start()
+            threading.Thread(target=self.server.draw, daemon=True).start()
         else:
             self._answer(HTTPStatus.NOT_FOUND, "text/plain", "")
 

@@ -83,7 +83,8 @@ class CellBuilder:
         matched: set[int] = set()
         cells: dict[str, Cell] = {}
         for candidate in candidates:
-            by = [index for index, pattern in patterns.items() if _excludes(pattern, candidate.axes)]
+            of_grid = patterns if candidate.at[0] == "grid" else {}
+            by = [index for index, pattern in of_grid.items() if _excludes(pattern, candidate.axes)]
             matched.update(by)
             built = None if by else self._cell(candidate)
             if not built:

@@ -233,7 +233,7 @@ class _Checker:
         elif written.protocol is not None:
             what = "a protocol is a name, or a mapping with the fields that differ"
             self.fault(("protocol",), f"{what}, not {shown(written.protocol)}")
-        if name is not None and name != base:
+        if name is not None:
             base, fields = name, {}  # a protocol chosen on the command line replaces the file's
         try:
             protocol = load_protocol(base)
@@ -292,8 +292,12 @@ class _Checker:
             if not vocabulary.find(name):
                 hint = nearest(name, vocabulary.own)
                 self.fault(("search", "parameters", name), f"search parameter {name!r}: unknown hyper-parameter{hint}")
+        trains = [cell for cell in cells if get_method(cell.method).trains]
+        had = {name for cell in trains for name in hyperparameters_of(get_method(cell.method), dict(cell.options))}
         for name, space in search.parameters.items():
             whys = [*_faults_of_space(name, space, vocabulary), vocabulary.fault_of_none(name)]
+            if not any(whys) and cells and builder.whole and name not in had:
+                whys.append("no cell of this sweep that trains has it; leave it out, or give cells the option with it")
             for why in filter(None, whys):
                 self.fault(("search", "parameters", name), f"search parameter {name!r}: {why}")
         options = {name for method in builder.methods.values() for name in method.options}
@@ -307,7 +311,7 @@ class _Checker:
                 ("search", "compare"),
                 f"it compares {studies:,} studies, more than the limit of {MAX_CELLS:,}; leave some out",
             )
-        trained = [cell.slug for cell in cells if get_method(cell.method).trains]
+        trained = [cell.slug for cell in trains]
         if search.cell is not None and search.share:
             self.fault(("search", "cell"), "give share or cell, not both")
         elif search.cell is not None and search.cell not in trained and cells and builder.whole:

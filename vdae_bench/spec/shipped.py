@@ -9,6 +9,15 @@ from vdae_bench.system.yaml_file import YamlFile
 
 PROTOCOLS = ("smoke", "quick", "standard", "paper-mixed", "paper")
 """The shipped protocols, files in `sweeps/protocols/`: the longest and most exact last."""
+SWEEP_OF_PART = {
+    "table1": "table1",
+    "table2": "table2",
+    "figure1": "figure1",
+    "figure2": "table2",  # shows samples of the models of Table 2
+    "figure3": "figure3",
+    "figure4": "figure4",
+}
+"""The sweep behind each part of the paper."""
 
 
 def sweeps_folder() -> Path:

@@ -111,8 +111,10 @@ class Layout:
 
     def winner_paths(self, sweep: str | None = None, protocol: str | None = None) -> Iterator[Path]:
         """The files in the places of frozen winners, in order, superseded ones too."""
-        for path in not_hidden(self.root.glob(f"{sweep or '*'}/{protocol or '*'}/search/*.json")):
-            if all(map(_is_place_name, self.place(path))):
+        for path in not_hidden(self.root.glob("*/*/search/*.json")):
+            place = self.place(path)
+            wanted = sweep in (None, place.sweep) and protocol in (None, place.protocol)
+            if wanted and all(map(_is_place_name, place)):
                 yield path
 
     def budget(self, sweep: str, name: str) -> Path:

@@ -24,8 +24,10 @@ Part = Mapping[str, Any]
 
 def _git(*words: str) -> str | None:
     try:
-        done = subprocess.run(
-            ["git", "-C", str(PACKAGE), *words], capture_output=True, text=True, timeout=10, check=True
+        # A changed file may hold any bytes.
+        how: Any = {"encoding": "utf-8", "errors": "surrogateescape"}
+        done: subprocess.CompletedProcess[str] = subprocess.run(
+            ["git", "-C", str(PACKAGE), *words], capture_output=True, timeout=10, check=True, **how
         )
     except (OSError, subprocess.SubprocessError):
         return None
@@ -51,7 +53,7 @@ def code_state() -> tuple[str | None, bool | None]:
 def code_changes() -> str | None:
     """Digest of what was changed in this checkout after its commit, which tells two dirty states apart."""
     changes = _git("diff", "HEAD", *OUTSIDE_RESULTS)
-    return hashlib.sha256(changes.encode()).hexdigest()[:12] if changes else None
+    return hashlib.sha256(changes.encode(errors="surrogateescape")).hexdigest()[:12] if changes else None
 
 
 def origin_of_code() -> dict[str, Any]:

@@ -133,7 +133,7 @@ class Lease:
         try:
             os.link(temporary, self.path)  # whole at once, unlike a file that is opened and then written
         except FileExistsError:
-            return False
+            return self._is_own()  # where the answer to the first try was lost on a network
         except OSError:
             return self._create_without_links()
         finally:
