@@ -139,10 +139,8 @@ def present_job(store: Store, run: Run, word: str | None = None) -> Job:
     if word is None and run.sweep not in {*shipped_sweeps(), *shipped_names()}:
         raise UserError(f"sweep {run.sweep} is not shipped; give its file with --spec")
     path = find_spec(word or run.sweep)
-    recorded, spec = protocol_of(run), load_spec(path)
-    if spec.protocol.name != run.protocol:  # given on the command line
-        base = recorded.base if recorded and recorded.base in PROTOCOLS else None
-        spec = _under(load_spec(path, base), run, recorded)
+    recorded = protocol_of(run)
+    spec = _under(load_spec(path, recorded.base if recorded and recorded.base in PROTOCOLS else None), run, recorded)
     cell = next((each for each in spec.cells if each.slug == run.cell.slug), None)
     if cell is None:
         raise UserError(f"{path.name} no longer has the cell {run.cell.slug}, so nothing would run")

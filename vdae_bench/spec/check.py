@@ -233,8 +233,10 @@ class _Checker:
         elif written.protocol is not None:
             what = "a protocol is a name, or a mapping with the fields that differ"
             self.fault(("protocol",), f"{what}, not {shown(written.protocol)}")
-        if name is not None:
-            base, fields = name, {}  # a protocol chosen on the command line replaces the file's
+        if name is not None and name != base:
+            # A protocol chosen on the command line replaces the file's. The one that the file is based on keeps the
+            # file's changes: they say how long this sweep is under it.
+            base, fields = name, {}
         try:
             protocol = load_protocol(base)
             if faults := [*faults_in_protocol(protocol, base, vocabulary)]:
