@@ -29,7 +29,7 @@ def test_the_registry_says_how_many_validate(tiny: TinySet) -> None:
 
 def test_the_images_name_the_data_they_are(tiny: TinySet) -> None:
     images = load_images("tiny", tiny.folder)
-    assert (images.name, images.sha256) == ("tiny", tiny.files.sha256)
+    assert (images.name, images.sha256) == ("tiny", tiny.files.identity)
 
 
 def test_the_images_may_be_changed_without_changing_the_files(tiny: TinySet) -> None:

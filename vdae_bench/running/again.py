@@ -40,7 +40,7 @@ class Bare:
 
 @dataclass
 class TrainedAgain:
-    """What there is to say of runs that were trained once more."""
+    """Remarks on runs that were trained once more."""
 
     remarks: list[str] = field(default_factory=list)
     """Runs whose weights came with other numbers than their records have."""

@@ -26,7 +26,7 @@ class Busy:
 
 
 class Checkpointed(Protocol):
-    """What has a checkpoint, and so a lease beside it."""
+    """A piece of work with a checkpoint, and so a lease beside it."""
 
     def checkpoint_path(self, store: Store) -> Path:
         """The file that the work goes on from after a stop or a kill."""

@@ -80,7 +80,7 @@ class Protocol(BaseModel):
         return self.model_dump(exclude=set(NOT_IN_CONTENT))
 
     def _named_by(self, base: Protocol) -> dict[str, Any]:
-        """What a name of its own stands for; flows' sizes only where they are not the base's, as in names without."""
+        """The fields that a name of its own stands for; flows' sizes are among them only if the base has others."""
         own_sizes = {"flow_sizes": self.flow_sizes} if self.flow_sizes != base.flow_sizes else {}
         return {**self.content(), **own_sizes}
 

@@ -257,7 +257,7 @@ def _used(cell: CellRuns, name: str) -> Any:
 
 
 def _declared(cell: CellRuns) -> tuple[Hyperparameter[Any], ...]:
-    """What the method of a cell declares; not so a plug-in's, as what a page says must not hang on its being loaded."""
+    """Hyper-parameters that a cell's method declares; none of a plug-in's, as no page may hang on its being loaded."""
     own = declared_by(cell.cell.method, dict(cell.cell.options)) if cell.cell.method in {*BUILT_IN, *FLOWS} else ()
     return (*OPTIMISER, *own)
 
