@@ -69,7 +69,9 @@ def cost_text(page: str) -> str:
     if spent and parts:
         most = max((epochs for epochs, _ in parts), key=int)
         hours = sum(float(each.replace(",", "")) for epochs, each in parts if epochs == most)
-        said.append(f"The runs of {most} epochs cost {hours:.3g} core-hours, all long runs {spent[1]}.")
+        said.append(
+            f"The tables' runs of {most} epochs cost {hours:.3g} core-hours, all of `make evidence` {spent[1]}."
+        )
     if missing:
         said.append(f"[Missing](reports/README.md#what-remains): {missing[1]}; with all seeds {missing[2]}.")
     return " ".join(said)

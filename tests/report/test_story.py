@@ -127,6 +127,8 @@ def test_the_rows_that_records_of_the_papers_length_decide_are_named(store, repo
     (content,) = render_story(store, reports, parts=[part]).values()
     assert f"\n\n{said}\n\n" in content.decode() and decided_text(content.decode()) == f"{said}\n\n"
     assert "\n\nNo row is decided yet.\n\n" in text  # 50 epochs
+    unsearched = "No search chose the hyper-parameters of the runs of 1000 epochs (H = 256, B = 1). The paper searched"
+    assert unsearched in content.decode() and unsearched not in text
 
 
 def test_a_pair_that_ran_nowhere_has_one_row_not_one_for_each_protocol(store, reports):
@@ -162,7 +164,7 @@ def test_what_is_missing_stands_with_its_command_and_its_hours(text, store):
     assert line.startswith("16 runs") and hours == pytest.approx(flops / speed / 3600, rel=0.01)
     assert line.endswith(", and 2 of its searches before")
     spent = f"{2 * (2 * (35 + 37 + 39) + 35 + 37) / 3600:.3g}"
-    said = f"The runs of 50 epochs cost {spent} core-hours, all long runs {spent}."
+    said = f"The tables' runs of 50 epochs cost {spent} core-hours, all of `make evidence` {spent}."
     missing = re.findall(
         r"^Missing .*?: (\d+ runs, about .*?); without: (.*)\. Not counted: 5 searches\.$", text, re.MULTILINE
     )[0]

@@ -28,6 +28,7 @@ from vdae_bench.report.sections.forest import PICTURE as FOREST_PICTURE
 from vdae_bench.report.sections.noise import PICTURE, values_and_findings
 from vdae_bench.report.sections.results.tables import outside_table
 from vdae_bench.report.style.markdown import bullets, code, escape, picture, table
+from vdae_bench.spec.protocol import PAPER_EPOCHS
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.records import Store
 from vdae_bench.system.words import core_hours, counted, rough_duration
@@ -134,12 +135,28 @@ def _leads(chapters: Sequence[Chapter]) -> Iterator[str]:
     ahead, behind = (escape("; ".join(each)) for each in decided.values())
     said = [f"ahead on {ahead}"] * bool(ahead) + [f"behind on {behind}"] * bool(behind)
     yield f"These records decide that L-VDAE is {' and '.join(said)}." if said else "No row is decided yet."
+    yield from _unsearched(chapters)
     if bounds:
         apart.append(
             f"NLLs with {FEW_SAMPLES:.0f} effective samples or fewer are upper bounds, so their differences are only "
             f"differences of bounds: {escape('; '.join(bounds))}."
         )
     yield from [bullets(apart)] if apart else []
+
+
+def _unsearched(chapters: Sequence[Chapter]) -> Iterator[str]:
+    """The networks of the runs as long as the paper's, where no search chose them as Appendix D's did."""
+    long = [chapter for chapter in chapters if chapter.spec.protocol.epochs >= PAPER_EPOCHS]
+    runs = [run for chapter in long for run in chapter.runs if not run.searched]
+    sizes = (("H", "hidden_size"), ("B", "residual_blocks"))
+    known = [run.record.hyperparameters for run in runs]
+    used = {name: sorted({str(each[key]) for each in known if key in each}) for name, key in sizes}
+    shown = ", ".join(f"{name} = {' or '.join(values)}" for name, values in used.items())
+    if runs:
+        yield (
+            f"No search chose the hyper-parameters of the runs of {counted(PAPER_EPOCHS, 'epoch')} ({shown}). "
+            "The paper searched them, H and B too (Appendix D)."
+        )
 
 
 def _settled(chapter: Chapter, cell: Cell, vae: Cell) -> Iterator[tuple[Verdict, str]]:

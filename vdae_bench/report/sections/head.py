@@ -12,7 +12,7 @@ from vdae_bench.report.numbers.subject import SearchSubject, Subject
 from vdae_bench.report.style.markdown import code, escape
 from vdae_bench.report.style.section import Section
 from vdae_bench.report.style.terminal import plain, wrap
-from vdae_bench.spec.protocol import Protocol
+from vdae_bench.spec.protocol import NOT_IN_CONTENT, Protocol
 from vdae_bench.system.words import counted
 
 LISTED = 12
@@ -76,6 +76,8 @@ def _protocol_sentence(protocol: Protocol) -> str:
         return f"Protocol {code(protocol.name)}{described}."
     if protocol.name == protocol.base and has_fewer_images(protocol):
         return f"Protocol {code(protocol.name)}{described}, with as many images as the data set has: {changed}."
+    if protocol.name == protocol.base and not {name for name, *_ in departures(protocol)} - {*NOT_IN_CONTENT}:
+        return f"Protocol {code(protocol.name)}{described} with {changed}."
     if protocol.name == protocol.base:
         return f"Protocol {code(protocol.name)}{described}, **not as it is today**: {changed}."
     return f"Protocol {code(protocol.name)}: {code(protocol.base)}{described} with {changed}."
