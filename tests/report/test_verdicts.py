@@ -41,7 +41,7 @@ from vdae_bench.report.numbers.verdict import Finding, Verdict, below, judge_cel
 from vdae_bench.report.pages.claims import claims_text
 from vdae_bench.report.sections.claims import claim_row
 from vdae_bench.search.studies import studies_of
-from vdae_bench.search.winner import winner_json
+from vdae_bench.search.winner import Winner, winner_json
 from vdae_bench.spec.check import find_spec, load_spec
 from vdae_bench.spec.protocol import Protocol, load_protocol
 from vdae_bench.spec.sweep import Cell
@@ -653,6 +653,20 @@ def test_searches_of_two_sweeps_are_not_one(store: Store) -> None:
     assert pair(store).verdict is Verdict.NOT_COMPARABLE and "different sweeps" in pair(store).reason
 
 
+def put_searched(store: Store, cell: Cell, neg_elbo: float, winner: Winner, **own: Any) -> None:
+    """Four seeds of a cell at a search's winner, and the winner's file; `own` are hyper-parameters of no search."""
+    folder = store.searches("binary", "standard")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{winner.slug}.json").write_text(winner_json(winner))
+    used = {**winner.chosen, **own, "source": winner.source}
+    curve = flat(neg_elbo, LONG.epochs)
+    records = [
+        made_up_record(cell, seed, LONG, nll_nats=neg_elbo - 4 + SPREAD[seed], curve=curve, hyperparameters=used)
+        for seed in range(4)
+    ]
+    publish(store, "binary", "standard", cell.slug, records)
+
+
 @pytest.mark.parametrize(("trials", "verdict"), [(3, Verdict.REPRODUCED), (2, Verdict.NOT_COMPARABLE)])
 def test_a_search_of_more_trials_is_not_the_same(store: Store, trials: int, verdict: Verdict) -> None:
     spec = load_spec(find_spec("evidence/binary"))
@@ -661,17 +675,7 @@ def test_a_search_of_more_trials_is_not_the_same(store: Store, trials: int, verd
         cell = VAE if study.cell.method == "vae" else LVDAE
         count = 3 if cell is VAE else trials
         winner = made_up_winner(study, [{**point, "hidden_size": 64, "residual_blocks": 1}] * count)
-        folder = store.searches("binary", "standard")
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{winner.slug}.json").write_text(winner_json(winner))
-        neg_elbo = 87.0 if cell is VAE else 86.0
-        curve = flat(neg_elbo, LONG.epochs)
-        source = {**winner.chosen, "source": winner.source}
-        records = [
-            made_up_record(cell, seed, LONG, nll_nats=neg_elbo - 4 + SPREAD[seed], curve=curve, hyperparameters=source)
-            for seed in range(4)
-        ]
-        publish(store, "binary", "standard", cell.slug, records)
+        put_searched(store, cell, 87.0 if cell is VAE else 86.0, winner)
     finding = part_of(store, "1", "binary-mnist, m = 16", "standard")
     assert finding.verdict is verdict
     assert ("searches of 2 trials of 4 epochs and 3 trials of 4 epochs" in finding.reason) == (trials == 2)
@@ -682,18 +686,8 @@ def test_what_no_search_chose_is_equal_all_the_same(store: Store, sizes: tuple[i
     for study in studies_of(load_spec(find_spec("evidence/binary"))):
         study = replace(study, space={"learning_rate": study.space["learning_rate"]})
         place = ("vae", "lvdae").index(study.cell.method)
-        cell, neg_elbo = (VAE, LVDAE)[place], 87.0 - place
         winner = made_up_winner(study, [{"learning_rate": 1e-3 / (1 + place)}])
-        folder = store.searches("binary", "standard")
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{winner.slug}.json").write_text(winner_json(winner))
-        used = {**winner.chosen, "hidden_size": sizes[place], "source": winner.source}
-        curve = flat(neg_elbo, LONG.epochs)
-        records = [
-            made_up_record(cell, seed, LONG, nll_nats=neg_elbo - 4 + SPREAD[seed], curve=curve, hyperparameters=used)
-            for seed in range(4)
-        ]
-        publish(store, "binary", "standard", cell.slug, records)
+        put_searched(store, (VAE, LVDAE)[place], 87.0 - place, winner, hidden_size=sizes[place])
     finding = part_of(store, "1", "binary-mnist, m = 16", "standard")
     assert finding.verdict is verdict
     assert ("unequal hidden_size: binary-mnist_lvdae_16 32" in finding.reason) == (len(set(sizes)) == 2)

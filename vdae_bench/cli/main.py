@@ -42,6 +42,7 @@ from vdae_bench.system.redact import redacted
 from vdae_bench.system.words import visible
 
 PARTS = (*SWEEP_OF_PART, "all")
+SPEC_OR_GRID = "give the name or file of a spec, or --noise-grid for the sweep behind Figure 1"
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -95,7 +96,7 @@ def sweep(spec: str | None, noise_grid: bool, options: SpecOptions, machine: Mac
     SPEC is a YAML file, or the name of a shipped sweep (`vdae-bench list sweeps`).
     """
     if (spec is None) != noise_grid:
-        raise click.UsageError("give the name or file of a spec, or --noise-grid for the sweep behind Figure 1")
+        raise click.UsageError(SPEC_OR_GRID)
     from vdae_bench.cli import run as commands
     from vdae_bench.cli.resolve import typed_command
 
@@ -147,7 +148,7 @@ def status(spec: str | None, noise_grid: bool, options: SpecOptions, machine: Ma
     Give the same words as to `sweep` to see the runs of that command. Without a spec, the verb lists all of results/.
     """
     if spec is not None and noise_grid:
-        raise click.UsageError("give the name or file of a spec, or --noise-grid for the sweep behind Figure 1")
+        raise click.UsageError(SPEC_OR_GRID)
     from vdae_bench.cli import status as commands
 
     commands.show_status("figure1" if noise_grid else spec, options, machine)

@@ -167,7 +167,7 @@ def _slurm_script(
     if timings:
         timed = zip(planned.groups, timings, strict=True)
         seconds = {
-            (job.cell, seed): sum(_seconds_of(group, timing).values()) / len(group.runs)
+            (job.cell, seed): sum(_seconds_of(group, timing.per_seed(group)).values())
             for group, timing in timed
             for job, seed in group.runs
         }

@@ -44,21 +44,17 @@ def load_references(
 
     Mean images are grey, whatever the data are, and compared with the continuous view.
     """
-    if min(len(images.validation), len(images.test)) < 2:
-        return None
-    labels = load_labels(images.name, folder)
-    if len(labels.train.unique()) < 2:
-        return None
-
-    def reference(of: View) -> Reference:
-        key = (images.sha256, of, device, count)
-        if key not in _references:
-            if (place := (images.sha256, device)) not in _classifiers:
-                _classifiers[place] = trained_classifier(images, labels, ClassifierSettings(), device, report)
-            _references[key] = Reference(_classifiers[place], ViewedImages(images, of, device), labels.test, count)
-        return _references[key]
-
-    return {"means": reference("continuous"), "drawn": reference(view)}
+    views: dict[Kind, View] = {"means": "continuous", "drawn": view}
+    keys = {kind: (images.sha256, of, device, count) for kind, of in views.items()}
+    if lacking := {*keys.values()} - _references.keys():
+        labels = load_labels(images.name, folder)
+        if min(len(images.validation), len(images.test), len(labels.train.unique())) < 2:
+            return None
+        if (place := (images.sha256, device)) not in _classifiers:
+            _classifiers[place] = trained_classifier(images, labels, ClassifierSettings(), device, report)
+        for key in lacking:
+            _references[key] = Reference(_classifiers[place], ViewedImages(images, key[1], device), labels.test, count)
+    return {kind: _references[key] for kind, key in keys.items()}
 
 
 def gather(

@@ -146,7 +146,7 @@ def present_job(store: Store, run: Run, word: str | None = None) -> Job:
         raise UserError(f"{path.name} no longer has the cell {run.cell.slug}, so nothing would run")
     with contextlib.suppress(UserError):  # a winner of another search is not used
         spec = with_winners(spec, store)
-    return Job(spec.name, cell, spec.protocol, spec.resolved_hyperparameters(cell), spec.source(cell))
+    return Job.of(spec, cell)
 
 
 def _under(spec: SweepSpec, run: Run, recorded: Protocol | None) -> SweepSpec:

@@ -14,7 +14,7 @@ from vdae_bench.running.context import RunContext
 from vdae_bench.running.cost import Calibration, calibrate
 from vdae_bench.running.job import Job, RunGroup
 from vdae_bench.running.workbench import Workbench
-from vdae_bench.spec.sweep import Cell, SweepSpec
+from vdae_bench.spec.sweep import SweepSpec
 from vdae_bench.system import atomic, strict_json
 from vdae_bench.system.strict_json import digest
 from vdae_bench.system.words import duration
@@ -32,7 +32,7 @@ def fit_budget(spec: SweepSpec, seconds: float, context: RunContext, *, may_cali
     """
     asked = {
         "protocol": spec.protocol.content(),
-        "runs": digest([_job(spec, cell).run_digest(0) for cell in spec.cells]),
+        "runs": digest([Job.of(spec, cell).run_digest(0) for cell in spec.cells]),
         "most_seeds": spec.seeds,
         "seconds": seconds,
         "device": context.device.type,
@@ -71,13 +71,9 @@ def _totals(spec: SweepSpec, seeds: int, context: RunContext) -> tuple[float, fl
     """Seconds an epoch of all cells takes, and seconds that do not depend on the epochs."""
     timings: list[Calibration] = []
     for cell in spec.cells:
-        job = _job(spec, cell)
+        job = Job.of(spec, cell)
         runs = seeds if get_method(cell.method).trains else 1
         group = RunGroup(tuple((job, seed) for seed in range(min(runs, context.limit.fitting(job)))))
         timings += [calibrate(group, lambda group: Workbench(group, context)).per_seed(group)] * runs
     fixed = sum(each.evaluation_seconds + each.samples_seconds for each in timings)
     return sum(each.epoch_seconds for each in timings), fixed
-
-
-def _job(spec: SweepSpec, cell: Cell) -> Job:
-    return Job(spec.name, cell, spec.protocol, spec.resolved_hyperparameters(cell))

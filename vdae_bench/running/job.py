@@ -13,7 +13,7 @@ from vdae_bench.evaluation.likelihood import EvaluationSettings
 from vdae_bench.models.registry import Problem, get_method
 from vdae_bench.spec.hyperparameters import ADAM_BETA2, ADAM_EPS, LEARNING_RATE, SCHEDULE
 from vdae_bench.spec.protocol import Protocol
-from vdae_bench.spec.sweep import Cell
+from vdae_bench.spec.sweep import Cell, SweepSpec
 from vdae_bench.store.records import RECORD_SCHEMA, Record, Store
 from vdae_bench.system.strict_json import digest
 from vdae_bench.system.words import counted
@@ -38,6 +38,11 @@ class Job:
     hyperparameters: dict[str, Any]
     source: str = "spec"
     """Where the hyper-parameters are from, for the record; part of no identity."""
+
+    @classmethod
+    def of(cls, spec: SweepSpec, cell: Cell) -> Job:
+        """The job of a cell of a spec."""
+        return cls(spec.name, cell, spec.protocol, spec.resolved_hyperparameters(cell), spec.source(cell))
 
     @property
     def view(self) -> View:

@@ -124,17 +124,13 @@ def asked_of(spec: SweepSpec, store: Store, before: Sequence[AskedCell] = ()) ->
     kept = {(each.key, each.run_digests[0]): each.seeds for each in before}
     cells = []
     for cell in spec.cells:
-        job, method = _job(spec, cell), get_method(cell.method)
+        job, method = Job.of(spec, cell), get_method(cell.method)
         seeds, own = (spec.seeds, spec.spec_seeds) if method.trains else (1, 1)
         seeds = kept.get((cell, job.run_digest(0)), seeds)
         digests = [job.run_digest(seed) for seed in range(max(seeds, own, there.get(cell.slug, 0)))]
         recorded = RecordedCell(**cell.as_record())
         cells.append(AskedCell(cell=recorded, method_title=method.title, seeds=seeds, run_digests=digests))
     return Asked(schema=ASKED_SCHEMA, spec_seeds=spec.spec_seeds, cells=cells)
-
-
-def _job(spec: SweepSpec, cell: Cell) -> Job:
-    return Job(spec.name, cell, spec.protocol, spec.resolved_hyperparameters(cell), spec.source(cell))
 
 
 def named_cells(cells: Sequence[Cell], patterns: Sequence[str]) -> tuple[Cell, ...]:
@@ -161,7 +157,7 @@ def cell_plans(spec: SweepSpec, store: Store) -> list[CellPlan]:
     """For each cell of a sweep, the seeds that have a record, diverged, or are missing."""
     cells = []
     for cell in spec.cells:
-        job = _job(spec, cell)
+        job = Job.of(spec, cell)
         wanted = range(spec.seeds if get_method(cell.method).trains else 1)
         records = {
             seed: store.find(spec.name, spec.protocol.name, cell.slug, seed, job.run_digest(seed)) for seed in wanted

@@ -134,16 +134,7 @@ def peek_state(path: Path) -> dict[str, Any] | None:
     """
     if not path.is_file():
         return None
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        form, state = loaded["format"], dict(loaded["state"])
-    except Exception as error:  # of what is no checkpoint, or is being replaced
-        if is_out_of_memory(error):
-            raise
-        raise Unusable("no checkpoint") from None
-    if form != FORMAT:
-        raise Unusable("of another version")
-    return state
+    return _state_in(path, mmap=True)
 
 
 def read_state(path: Path, identity: str | None = None) -> dict[str, Any] | None:
@@ -162,8 +153,12 @@ def read_state(path: Path, identity: str | None = None) -> dict[str, Any] | None
     content, checksum = file[:-DIGEST_BYTES], file[-DIGEST_BYTES:]
     if hashlib.sha256(content).digest() != checksum:
         raise Unusable("damaged, changed or of an older version")
+    return _state_in(io.BytesIO(content), identity)
+
+
+def _state_in(file: Path | io.BytesIO, identity: str | None = None, *, mmap: bool = False) -> dict[str, Any]:
     try:
-        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        loaded = torch.load(file, map_location="cpu", weights_only=True, mmap=mmap)
         found, state = (loaded["format"], loaded["identity"]), dict(loaded["state"])
     except Exception as error:  # of what is no checkpoint; on hostile files torch's reader fails in any way
         if is_out_of_memory(error):

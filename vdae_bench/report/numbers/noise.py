@@ -10,6 +10,7 @@ import pandas as pd
 
 from vdae_bench.report.numbers.statistics import CellRuns, Summary
 from vdae_bench.report.numbers.units import BITS_PER_DIM
+from vdae_bench.spec.sweep import Cell
 
 COUPLED = "coupled, learned variance"
 LABELS = {
@@ -48,15 +49,15 @@ OPTIONS = frozenset({"log_sigma", "decoder_variance", "decoder_output"})
 """The options that the cells of the figure may have: with others they are other models, or of other data."""
 
 
-def datasets_of(cells: Sequence[CellRuns]) -> list[str]:
-    """The data sets of which a figure can be drawn: two decoders or more with a fixed log sigma have run."""
-    names = dict.fromkeys(each.cell.dataset for each in cells)
-    return [name for name in names if _curves_on(name, cells)]
+def curves_by_dataset(cells: Sequence[CellRuns]) -> dict[str, list[NoiseCurve]]:
+    """The curves of each data set of which there are two or more, in the order of `LABELS`; one compares nothing."""
+    found = {name: _curves_on(name, cells) for name in dict.fromkeys(each.cell.dataset for each in cells)}
+    return {name: curves for name, curves in found.items() if curves}
 
 
 def curves_of(cells: Sequence[CellRuns]) -> list[NoiseCurve]:
-    """The curves of the first of those data sets, in the order of `LABELS`."""
-    return next((_curves_on(name, cells) for name in datasets_of(cells)), [])
+    """The curves of the first of those data sets."""
+    return next(iter(curves_by_dataset(cells).values()), [])
 
 
 def _curves_on(dataset: str, cells: Sequence[CellRuns]) -> list[NoiseCurve]:
@@ -78,10 +79,10 @@ def _curves_on(dataset: str, cells: Sequence[CellRuns]) -> list[NoiseCurve]:
     return curves if len(curves) > 1 else []
 
 
-def reference_nll(cells: Sequence[CellRuns]) -> float | None:
-    """NICE's own test NLL in bits/dim on the figure's data, where the sweep has it."""
-    flows = [each for each in cells if each.cell.method == "nice" and not each.cell.options]
-    scores = [each.score("nll", BITS_PER_DIM) for each in flows if each.cell.dataset in datasets_of(cells)[:1]]
+def reference_nll(cells: Sequence[CellRuns], dataset: str) -> float | None:
+    """NICE's own test NLL in bits/dim on a data set, where the sweep has it."""
+    nice = (each for each in cells if each.cell == Cell(dataset, "nice", each.cell.latents))
+    scores = [each.score("nll", BITS_PER_DIM) for each in nice]
     return scores[0].mean if scores and scores[0] else None
 
 

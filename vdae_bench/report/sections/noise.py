@@ -18,8 +18,8 @@ from vdae_bench.report.numbers.noise import (
     LABELS,
     NoiseCurve,
     coupled_floor,
+    curves_by_dataset,
     curves_of,
-    datasets_of,
     reference_nll,
     values_table,
 )
@@ -181,14 +181,15 @@ def _text(subject: Subject, curves: list[NoiseCurve]) -> Iterator[str]:
         f"lowest to the highest. Far higher values are off the top. {as_pixels(name)}; "
         f"the values: {beside(f'{name}.csv')}."
     )
-    if others := datasets_of(subject.cells)[1:]:
-        shown = curves[0].cells[0].cell.dataset
+    shown, *others = curves_by_dataset(subject.cells)
+    if others:
         yield f"Figure and table are of {shown} alone, and not of {escape(', '.join(others))}."
     yield from values_and_findings(curves)
 
 
 def _files(subject: Subject, curves: list[NoiseCurve]) -> dict[str, bytes]:
-    figure = drawn("noise", lambda: _figure(curves, reference_nll(subject.cells), note(subject.selection, curves)))
+    nice = reference_nll(subject.cells, curves[0].cells[0].cell.dataset)
+    figure = drawn("noise", lambda: _figure(curves, nice, note(subject.selection, curves)))
     return {**figure, "noise.csv": csv(values_table(curves)).encode()}
 
 
