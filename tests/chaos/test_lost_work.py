@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import weakref
 from collections import Counter
@@ -392,6 +393,38 @@ def test_a_results_folder_that_is_moved_away_is_noticed_and_nothing_is_begun_in_
         (tmp_path / "moved").rename(results)
         atomic.write(results / "s" / "two.json", b"2")
     assert sorted(path.name for path in (results / "s").iterdir()) == ["one.json", "two.json"]
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_a_thread_that_ends_with_a_folder_does_not_disturb_one_that_looks_at_it(made, tmp_path, monkeypatch):
+    """The worst instant: the last that holds the folder ends between another's two looks at it."""
+    results, ends, ended = tmp_path / "results", threading.Event(), threading.Event()
+    if not made:
+        results.mkdir()
+    held, look = threading.Event(), Path.stat
+
+    def work() -> None:
+        with atomic.held(results):
+            held.set()
+            ends.wait(60)
+        ended.set()
+
+    def stat(self: Path, **options: Any) -> os.stat_result:
+        found = look(self, **options)
+        if self == results and held.is_set():
+            ends.set()
+            ended.wait(0.2)
+        return found
+
+    with ThreadPoolExecutor(1) as threads:
+        working = threads.submit(work)
+        assert held.wait(60)
+        monkeypatch.setattr(Path, "stat", stat)
+        atomic.check_held(results / "one.json")
+        ends.set()
+        working.result()
+    monkeypatch.undo()
+    assert results.exists() is not made
 
 
 def test_the_estimate_of_memory_keeps_nothing(sweep):

@@ -201,7 +201,7 @@ def register_dataset(dataset: ImageFiles) -> ImageFiles:
 
 def own_datasets() -> tuple[ImageFiles, ...]:
     """The data sets of a user's own images that specs have named, for other processes to know them too."""
-    return tuple(dataset for dataset in DATASETS.values() if dataset.own)
+    return tuple(dataset for dataset in list(DATASETS.values()) if dataset.own)
 
 
 def find_dataset(name: str) -> ImageFiles:
@@ -217,7 +217,7 @@ def find_dataset(name: str) -> ImageFiles:
 
 def dataset_ids() -> list[str]:
     """Return every id a user may write, as `binary-mnist`."""
-    return [f"{view}-{name}" for name in DATASETS for view in VIEWS]
+    return [f"{view}-{name}" for name in list(DATASETS) for view in VIEWS]
 
 
 def parse_dataset_id(dataset_id: str) -> tuple[str, str]:

@@ -282,7 +282,8 @@ def register(method: type[Method]) -> type[Method]:
     if taken and taken != place:
         raise UserError(f"the method id {method.id!r} is already that of {taken}; give {method.__name__} another id")
     own = {*BUILT_IN, *FLOWS}  # a copy of one of these is told by its id
-    others = {plain_title(each.title): each.id for each in _registered.values() if each.id not in own | {method.id}}
+    registered = list(_registered.values())
+    others = {plain_title(each.title): each.id for each in registered if each.id not in own | {method.id}}
     if method.id not in own and (like := others.get(plain_title(method.title))):
         raise UserError(f"the title {method.title!r} is already that of {like}; give {method.__name__} another title")
     instance = method()

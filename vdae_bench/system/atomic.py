@@ -96,8 +96,8 @@ class _Held:
 
 _held: dict[Path, _Held] = {}
 """Folders that must stay where they are, each with an open descriptor: so its inode's number is not given away."""
-_holding = threading.Lock()
-"""Held while that changes: several threads may work in one folder."""
+_holding = threading.RLock()
+"""Held while that changes or is looked through: several threads may work in one folder, and one ends before another."""
 
 
 @contextmanager
@@ -140,19 +140,20 @@ def check_held(path: Path) -> None:
     Raises:
         EnvironmentFault: it was moved away, or another lies in its place.
     """
-    for folder, there in list(_held.items()):
-        if path.absolute().is_relative_to(folder):
-            try:
-                same = os.path.samestat(folder.stat(), os.fstat(there.descriptor))
-            except (FileNotFoundError, NotADirectoryError):
-                same = False
-            except OSError as error:
-                raise cannot_read(folder, error) from error
-            if not same:
-                raise EnvironmentFault(
-                    f"{folder} was moved or replaced while this command worked in it; "
-                    "move it back, and give the same command again"
-                )
+    with _holding:
+        for folder, there in _held.items():
+            if path.absolute().is_relative_to(folder):
+                try:
+                    same = os.path.samestat(folder.stat(), os.fstat(there.descriptor))
+                except (FileNotFoundError, NotADirectoryError):
+                    same = False
+                except OSError as error:
+                    raise cannot_read(folder, error) from error
+                if not same:
+                    raise EnvironmentFault(
+                        f"{folder} was moved or replaced while this command worked in it; "
+                        "move it back, and give the same command again"
+                    )
 
 
 def write(path: Path, content: bytes, option: str = "--results") -> None:
