@@ -62,7 +62,7 @@ def test_each_part_of_a_resumed_run_is_listed_and_a_dirty_or_foreign_one_flagged
     assert [part["git_commit"] for part in record.provenance["parts"]] == [first[0], CLEAN[0]]
     assert {"torch", "threads", "device", "git_dirty", "platform"} <= record.provenance["parts"][0].keys()
     (flag,) = record.flags
-    assert flag.startswith("steps 1 to 4 of 9: by other code or on another machine")
+    assert flag.startswith("steps 1 to 4 of 9: with git_") and " (then " in flag
     assert ("git_dirty True" in flag) == (first is DIRTY) and (OTHER[0] in flag) == (first is OTHER)
     shown = PROPERTIES["git commit"](Run(context.store.root, "tiny", "smoke", record))
     assert first[0] in shown and shown.endswith(f", then {CLEAN[0]}") and ("dirty" in shown) == (first is DIRTY)

@@ -105,7 +105,7 @@ def foreign_parts(parts: Sequence[Part], steps: int) -> Iterator[str]:
         done = f"steps {first} to {last} of {steps}" if first <= last else f"a part of the evaluation after step {last}"
         differing = [f"{name} {part[name]} (then {parts[-1].get(name)})" for name in _differing(part, parts[-1])]
         if differing:  # else it came back to where it began
-            yield f"{done}: by other code or on another machine, {', '.join(differing)}"
+            yield f"{done}: with {', '.join(differing)}"
 
 
 def _differing(part: Part, other: Part) -> list[str]:

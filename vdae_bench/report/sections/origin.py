@@ -57,7 +57,7 @@ def _text(subject: Subject, runs: Sequence[Run]) -> Iterator[str]:
     resumed = sum(len(run.parts) > 1 for run in runs)
     if resumed:
         yield (
-            f"**In parts**: {resumed} of {total} continued after a stop with other code or on another machine; "
+            f"**In parts**: {resumed} of {total} continued after a stop with other code, threads or machine; "
             "their flags say at which step."
         )
     for dataset, members in grouped(runs, lambda run: run.cell.dataset).items():
