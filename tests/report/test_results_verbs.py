@@ -176,6 +176,20 @@ def test_claims_of_a_protocol_that_is_none(call: Any, store: Store) -> None:
     assert content["protocol"] is None and len(content["claims"]) == len(CLAIMS)
 
 
+def test_records_of_a_protocol_are_found_by_its_file_too(call: Any, store: Store, tmp_path: Path) -> None:
+    file = tmp_path / "short.yaml"
+    file.write_text("base: quick\nepochs: 2\n")
+    publish(store, "table2", "short", VAE.slug, [real_record(protocol=str(file))])
+    for words in (["claims"], ["claims", "--format", "json"], ["explain", VAE.slug], ["report", "--format", "csv"]):
+        by_file, by_name = (call(*words, "--protocol", word) for word in (str(file), "short"))
+        assert by_file == by_name and by_name[0] == 0 and "short" in by_name[1]
+    file.write_text("base: quick\nepoch: 2\n")
+    code, _, err = call("explain", VAE.slug, "--protocol", str(file))
+    assert code == 2 and "line 2: unknown key 'epoch'" in err and err.count("\n") == 1
+    code, _, err = call("report", "--protocol", str(tmp_path / "none.yaml"))
+    assert code == 2 and "none.yaml" in err and err.count("\n") == 1
+
+
 def real_record(seed: int = 0, protocol: str = "quick", **changes: Any) -> Record:
     """A record with the identity that the present spec gives."""
     resolved = load_protocol(protocol)

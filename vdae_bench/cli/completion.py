@@ -43,8 +43,8 @@ def complete_recorded_sweeps(ctx: click.Context, param: click.Parameter, incompl
 
 
 def complete_recorded_protocols(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Protocols that the results folder has."""
-    return _beginning(sorted({protocol for _, protocol in _results(ctx).places()}), incomplete)
+    """Protocols that the results folder has, or a file."""
+    return _or_file(sorted({protocol for _, protocol in _results(ctx).places()}), incomplete)
 
 
 def complete_formats(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -16,7 +16,6 @@ from vdae_bench.cli import streams
 from vdae_bench.cli.completion import (
     complete_cells,
     complete_formats,
-    complete_recorded_protocols,
     complete_recorded_sweeps,
     complete_sweeps,
 )
@@ -29,6 +28,7 @@ from vdae_bench.cli.options import (
     format_option,
     noise_grid_option,
     plugin_option,
+    recorded_protocol_option,
     reports_option,
     results_option,
     takes,
@@ -175,7 +175,7 @@ def watch(spec: str | None, port: int, options: SpecOptions, machine: MachineOpt
     epilog=example("vdae-bench report --protocol quick", "vdae-bench report --check"),
 )
 @plugin_option
-@click.option("--protocol", shell_complete=complete_recorded_protocols, help="Draw only the pages of this protocol.")
+@recorded_protocol_option("Draw only the pages of this protocol.")
 @click.option(
     "--sweep", "sweep_name", shell_complete=complete_recorded_sweeps, help="Draw only the pages of this sweep."
 )
@@ -214,11 +214,7 @@ def report(
     epilog=example("vdae-bench claims --protocol standard"),
 )
 @plugin_option
-@click.option(
-    "--protocol",
-    shell_complete=complete_recorded_protocols,
-    help="Use only records of this protocol; default: the best records of any protocol.",
-)
+@recorded_protocol_option("Use only records of this protocol; default: the best records of any protocol.")
 @format_option
 @click.option("--check", is_flag=True, help="Exit with code 1 if verdicts differ from reports/<protocol>/claims.json.")
 @results_option
@@ -237,7 +233,7 @@ def claims(protocol: str | None, form: str, check: bool, results: Path, reports:
 )
 @plugin_option
 @click.argument("cell", shell_complete=complete_cells)
-@click.option("--protocol", shell_complete=complete_recorded_protocols, help="Look only at records of this protocol.")
+@recorded_protocol_option("Look only at records of this protocol.")
 @click.option("--spec", help="File of the sweep, if the sweep is not shipped.")
 @results_option
 def explain_verb(cell: str, protocol: str | None, spec: str | None, results: Path) -> None:
@@ -274,7 +270,7 @@ def compare_verb(first: Path, second: Path, form: str) -> None:
 @plugin_option
 @click.argument("sweep", required=False, shell_complete=complete_recorded_sweeps)
 @click.option("--to", type=click.Choice(list(LIBRARIES)), required=True, help="Format to write.")
-@click.option("--protocol", shell_complete=complete_recorded_protocols, help="Export only records of this protocol.")
+@recorded_protocol_option("Export only records of this protocol.")
 @click.option("--out", type=FOLDER, help="Folder to write to; default: exports/FORMAT.")
 @results_option
 def export_verb(sweep: str | None, to: str, protocol: str | None, out: Path | None, results: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from vdae_bench.cli.completion import COMPLETE, complete_datasets
+from vdae_bench.cli.completion import COMPLETE, complete_datasets, complete_recorded_protocols
 from vdae_bench.cli.help import GroupedOption
 from vdae_bench.running.options import FOLDER, MachineOptions, RunOptions, SpecOptions
 
@@ -43,6 +43,19 @@ format_option = click.option(
     show_default=True,
     help="Form of the output.",
 )
+
+
+def _name_of_protocol(context: click.Context, parameter: click.Parameter, word: str | None) -> str | None:
+    if word and Path(word).suffix in (".yaml", ".yml"):
+        from vdae_bench.spec.protocol import load_protocol
+
+        return load_protocol(word).name
+    return word
+
+
+def recorded_protocol_option(what: str) -> Callable[[F], F]:
+    """The option that chooses records of a protocol, by its name or, as the verbs that train take it, by its file."""
+    return click.option("--protocol", shell_complete=complete_recorded_protocols, callback=_name_of_protocol, help=what)
 
 
 def _click_option(each: Field[Any]) -> Callable[[F], F]:
