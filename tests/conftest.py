@@ -21,6 +21,7 @@ import torch  # noqa: E402
 
 from tests.support.images import write_tiny_data  # noqa: E402
 from tests.support.shell import ROOT, Shell  # noqa: E402
+from vdae_bench.models import registry  # noqa: E402
 from vdae_bench.models.registry import load_plugin  # noqa: E402
 from vdae_bench.running.context import RunContext  # noqa: E402
 from vdae_bench.running.cost import Price  # noqa: E402
@@ -68,6 +69,12 @@ def shell(tiny_data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.Monk
     """The command line in a folder of the test's own; what the test itself starts finds the package too."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     return Shell(tmp_path, tiny_data)
+
+
+@pytest.fixture(autouse=True)
+def plugins_of_this_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget its plug-in files with it: workers that a later test starts would look for them."""
+    monkeypatch.setattr(registry, "_plugins", dict(registry._plugins))
 
 
 @pytest.fixture

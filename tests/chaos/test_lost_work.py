@@ -395,12 +395,32 @@ def test_a_results_folder_that_is_moved_away_is_noticed_and_nothing_is_begun_in_
     assert sorted(path.name for path in (results / "s").iterdir()) == ["one.json", "two.json"]
 
 
-@pytest.mark.parametrize("made", [False, True])
-def test_a_thread_that_ends_with_a_folder_does_not_disturb_one_that_looks_at_it(made, tmp_path, monkeypatch):
+def test_a_folder_that_two_commands_begin_is_held_from_its_first_file_on(tmp_path):
+    results = tmp_path / "results"
+    with atomic.held(results):
+        with atomic.held(results):
+            pass  # one that wrote nothing, as with a fault in its spec
+        assert not results.exists()
+        results.mkdir()  # by another process
+        atomic.write(results / "s" / "one.json", b"1")
+        results.rename(tmp_path / "moved")
+        with pytest.raises(EnvironmentFault, match="was moved or replaced"):
+            atomic.write(results / "s" / "two.json", b"2")
+    with atomic.held(tmp_path / "new"):
+        atomic.write(tmp_path / "new" / "one.json", b"1")
+        (tmp_path / "new").rename(tmp_path / "moved too")
+        with pytest.raises(EnvironmentFault, match="was moved or replaced"):
+            atomic.write(tmp_path / "new" / "two.json", b"2")
+    (tmp_path / "file").touch()
+    with pytest.raises(EnvironmentFault, match=r"cannot write .*file: Not a directory"), atomic.held(tmp_path / "file"):
+        raise AssertionError
+    assert not atomic._held
+
+
+def test_a_thread_that_ends_with_a_folder_does_not_disturb_one_that_looks_at_it(tmp_path, monkeypatch):
     """The worst instant: the last that holds the folder ends between another's two looks at it."""
     results, ends, ended = tmp_path / "results", threading.Event(), threading.Event()
-    if not made:
-        results.mkdir()
+    results.mkdir()
     held, look = threading.Event(), Path.stat
 
     def work() -> None:
@@ -423,8 +443,7 @@ def test_a_thread_that_ends_with_a_folder_does_not_disturb_one_that_looks_at_it(
         atomic.check_held(results / "one.json")
         ends.set()
         working.result()
-    monkeypatch.undo()
-    assert results.exists() is not made
+    assert not atomic._held
 
 
 def test_the_estimate_of_memory_keeps_nothing(sweep):

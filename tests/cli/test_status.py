@@ -82,6 +82,12 @@ def test_status_takes_the_words_of_the_sweep_and_knows_its_checkpoint(here, cont
     assert code == 0 and rows(out) == {LVDAE: [0, 2, 0, 2, 0]}
     out = call(monkeypatch, capsys, "status", path.name, "--set", "epochs=30", "--seeds", "1")[1]
     assert rows(out) == {LVDAE: [0, 1, 0, 1, 0]}
+    (newest,) = context.store.checkpoint_paths("tiny", changed.protocol.name)
+    newest.replace(newest.with_suffix(".previous.pt"))
+    with monkeypatch.context() as patched:  # between the two renamings of a process that saves
+        patched.setattr(Store, "checkpoint_paths", lambda *_: iter([newest]))
+        out = call(monkeypatch, capsys, "status", path.name, "--set", "epochs=30", "--seeds", "1")[1]
+        assert rows(out) == {LVDAE: [0, 1, 0, 1, 0]} and "left over: nobody" not in out
     # Of a folder in which nothing says what was asked for, the checkpoint is named.
     assert "is left over: nobody asks for its 2 runs now" in call(monkeypatch, capsys, "status")[1]
     for words in (("--epochs", "30"), ("--seeds", "1"), ("--only", "x")):

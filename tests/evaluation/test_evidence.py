@@ -81,7 +81,8 @@ def test_a_calibration_times_the_evidence_too(tmp_path, context, cache):
     seconds = {}
     for samples in (0, 1000):
         group = plan(spec(tmp_path, samples), context.store).groups[0]
-        seconds[samples] = calibrate(group, lambda each: Workbench(each, context)).samples_seconds
+        times = [calibrate(group, lambda each: Workbench(each, context)).samples_seconds for _ in range(3)]
+        seconds[samples] = min(times)  # that of the one which nothing else held up
     assert 0 < seconds[0] < seconds[1000]
     assert list(context.store.root.rglob("*")) == []
 

@@ -138,17 +138,17 @@ def test_of_different_runs_published_to_one_place_at_once_none_is_lost(links, tm
 def test_without_links_two_that_both_find_nothing_there_do_not_replace_each_other(number, tmp_path, monkeypatch):
     """The worst instant: each has looked before either has put its record."""
     without_links(monkeypatch, number)
-    store, looked, exists = Store(tmp_path), threading.Barrier(2, timeout=60), Path.exists
+    store, looked, is_there = Store(tmp_path), threading.Barrier(2, timeout=60), atomic.is_there
     path = store.path("s", "quick", "c", 0)
 
-    def look(self: Path) -> bool:
-        found = exists(self)
-        if self == path:
+    def look(there: Path) -> bool:
+        found = is_there(there)
+        if there == path:
             with suppress(threading.BrokenBarrierError):  # the other waits elsewhere, as it should
                 looked.wait(0.2)
         return found
 
-    monkeypatch.setattr(Path, "exists", look)
+    monkeypatch.setattr(atomic, "is_there", look)
     records = [small_record(0, letter * 64) for letter in "ab"]
     with ThreadPoolExecutor(2) as threads:
         for done in [threads.submit(store.publish, [(path, record)]) for record in records]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from tests.support.models import SMALL
@@ -49,6 +52,29 @@ def test_a_cell_with_a_flow_has_a_price_and_a_weight(tiny_data, monkeypatch, met
     monkeypatch.setattr(cost, "LARGE", 0)
     monkeypatch.setattr(cost, "_counts", {})
     assert train_bytes(job) == weighed
+
+
+def test_searches_beside_each_other_count_the_cost_of_flows(tiny_data, monkeypatch):
+    """Their threads do, and torch has one level of forward-mode derivatives for all of them."""
+    monkeypatch.setattr(cost, "_prices", {})
+    monkeypatch.setattr(cost, "_counts", {})
+    own = {"learning_rate": 1e-3, "schedule": "none", "adam_beta2": 0.9, "adam_eps": 1e-8, **SMALL}
+    cells = [Cell("continuous-tiny", "lvdae-nice", 36, (("flow", flow),)) for flow in ("i-resnet", "ffjord")]
+    jobs = []
+    for cell in cells:
+        names = hyperparameters_of(get_method(cell.method), dict(cell.options)).values()
+        known = defaults(names)
+        sizes = known | {name: value for name, value in own.items() if name in known}
+        jobs += [Job("flows", cell, load_protocol("smoke"), {**sizes, "learning_rate": 1e-3})] * 2
+    together = threading.Barrier(len(jobs), timeout=60)
+
+    def count(job: Job) -> tuple[int, int]:
+        together.wait()
+        return train_bytes(job), price(job).train_flops
+
+    with ThreadPoolExecutor(len(jobs)) as threads:
+        counted = list(threads.map(count, jobs))
+    assert counted[::2] == counted[1::2] and min(counted[0] + counted[2]) > 0
 
 
 def test_a_model_that_no_machine_holds_is_weighed_without_being_built():

@@ -80,12 +80,12 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with socket.socket() as free:
+        self.certificates = {name: folder / f"{name}.pem" for name in ("ca", "cert", "key")}
+        make_certificates(folder)
+        with socket.socket() as free:  # at the last moment: others may take it
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.address = f"tls://127.0.0.1:{self.port}"
-        self.certificates = {name: folder / f"{name}.pem" for name in ("ca", "cert", "key")}
-        make_certificates(folder)
         self.processes: list[Forked] = []
 
     def _start(self, module: str, *words: str) -> Forked:

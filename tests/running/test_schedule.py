@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -125,6 +128,25 @@ def test_a_pool_takes_the_most_work_first_and_this_process_keeps_the_order(conte
     tasks = [Squares((number,)) for number in (2, 9, 4)]
     assert run(context, tasks).results == [[4], [81], [16]]
     assert run(context, tasks, places=1).results == [[81], [16], [4]]
+
+
+@dataclass(frozen=True)
+class Alone(Squares):
+    """Fails where another runs in the same process."""
+
+    now: ClassVar[threading.Lock] = threading.Lock()
+
+    def run(self, context: RunContext, report: Report, stop: Callable[[], bool]) -> list[int] | Busy:
+        assert self.now.acquire(blocking=False)
+        time.sleep(0.01)
+        self.now.release()
+        return super().run(context, report, stop)
+
+
+def test_threads_of_one_process_work_one_after_the_other(context):
+    """A plug-in, torch's generator and its forward-mode derivatives are the process's own."""
+    finished = run(context, [Alone((number,)) for number in range(6)], places=3)
+    assert sorted(finished.results) == [[0], [1], [4], [9], [16], [25]] and not finished.failures
 
 
 @pytest.mark.parametrize("places", [0, 2])

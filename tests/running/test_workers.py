@@ -25,7 +25,7 @@ from vdae_bench.search.searches import load_of
 from vdae_bench.search.studies import studies_of
 from vdae_bench.spec.check import load_spec
 from vdae_bench.store.records import Store
-from vdae_bench.system import devices
+from vdae_bench.system import devices, processes
 
 GIB = 2**30
 
@@ -172,7 +172,7 @@ def test_workers_lose_nothing_however_they_end_and_come_to_the_same_bits(shell):
     pids = wait_for(lambda: len(working(results)) == 2 and working(results))
     killed.kill()
     killed.wait()
-    wait_for(lambda: not any(psutil.pid_exists(pid) for pid in pids))
+    wait_for(lambda: all(processes.lives(pid, None) is False for pid in pids))
     assert left(results) == {".pt"}  # they have written checkpoints and given their leases back
 
     done = shell.run(*words)

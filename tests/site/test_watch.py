@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -90,7 +91,7 @@ def test_the_time_left_is_by_the_speed_since_it_was_first_seen(
     store: Store, working: Lease, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter([100.0, 140.0, 150.0])
-    monkeypatch.setattr(live.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(live, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     watch = Watch(store, PLACE)
     assert watch.now()["processes"][0]["left"] == ""
     working.note["fraction"] = 0.75

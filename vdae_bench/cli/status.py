@@ -117,13 +117,14 @@ def _begun(store: Store, sweep: str, protocol: str, asked: Asked | None) -> tupl
     lines = []
     for path in store.checkpoint_paths(sweep, protocol):
         try:
-            state = read_state(path)
+            # A process that saves its next state moves the last one just before.
+            state = read_state(path) or read_state(path.with_suffix(".previous.pt"))
             inside = [str(each) for each in state["runs"]] if state else []
         except (Unusable, KeyError, TypeError):
             lines.append(f"{path} is left over: it is not a checkpoint of this version")
             continue
         begun |= {known[each] for each in inside if each in known}
-        if not known.keys() & set(inside):
+        if state and not known.keys() & set(inside):
             lines.append(f"{path} is left over: nobody asks for its {counted(len(inside), 'run')} now")
     return begun, lines
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import statistics
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,6 +22,8 @@ from vdae_bench.spec.hyperparameters import OPTIMISER_NAMES
 from vdae_bench.system.devices import wait
 from vdae_bench.system.strict_json import digest
 from vdae_bench.training.trainer import MICRO_BATCH_ROWS
+
+Counted = TypeVar("Counted")
 
 LARGE = 2**28
 """Bytes of parameters above which a model is weighed on tensors without data."""
@@ -47,6 +50,8 @@ def _size_of(job: Job) -> str:
     return digest([job.architecture.cell.as_record(), sizes, job.protocol.content(), code, images])
 
 
+_counting = threading.RLock()
+"""Held while a job is counted: torch's forward mode is one for the process, and searches count in threads."""
 _counts: dict[str, int] = {}
 
 
@@ -58,16 +63,29 @@ def train_bytes(job: Job) -> int:
     Jacobian. Most models make these passes, as tensors without data would load torch's compiler for them, and this
     comes before the first step; a large model is never built.
     """
+    return _counted(_counts, job, _bytes_of_one)
+
+
+def _counted(known: dict[str, Counted], job: Job, count: Callable[[Job], Counted]) -> Counted:
+    """What is known of jobs of a size, else what counting says: once a process, and one at a time."""
     key = _size_of(job)
-    if key not in _counts:
-        method = get_method(job.cell.method)
-        with torch.device("meta"):
-            model = method.model(job.problem(1))
-        parameters = 4 * sum(parameter.numel() for parameter in model.parameters())
-        if parameters <= LARGE:
-            model = method.model(job.problem(1))
-        _counts[key] = 5 * parameters + _kept_bytes(model, job) if method.trains else parameters
-    return _counts[key]
+    if key not in known:
+        with _counting:
+            if key not in known:
+                known[key] = count(job)
+    return known[key]
+
+
+def _bytes_of_one(job: Job) -> int:
+    method = get_method(job.cell.method)
+    with torch.device("meta"):
+        model = method.model(job.problem(1))
+    parameters = 4 * sum(parameter.numel() for parameter in model.parameters())
+    if not method.trains:
+        return parameters
+    if parameters <= LARGE:
+        model = method.model(job.problem(1))
+    return 5 * parameters + _kept_bytes(model, job)
 
 
 def _kept_bytes(model: Model, job: Job) -> int:
@@ -132,10 +150,7 @@ _prices: dict[str, Price] = {}
 
 def price(job: Job) -> Price:
     """Parameters and FLOPs (torch's counter: matrix products) of one seed of a job; counted once a process."""
-    key = _size_of(job)
-    if key not in _prices:
-        _prices[key] = _count(job)
-    return _prices[key]
+    return _counted(_prices, job, _count)
 
 
 def known_prices() -> dict[str, Price]:

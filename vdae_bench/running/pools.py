@@ -5,6 +5,7 @@ The scheduler knows `concurrent.futures.Executor` alone; what a task needs in an
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import CancelledError, Executor, Future, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -47,6 +48,9 @@ class WorkerPool:
     """The context of each worker: its device, its share of this machine's threads."""
 
 
+_at_work = threading.Lock()
+
+
 @dataclass(frozen=True)
 class Worker:
     """Runs tasks in another process as this one would: same folders, threads, plugins and command in records."""
@@ -65,7 +69,15 @@ class Worker:
         return cls(context.absolute(), stop_file.resolve(), loaded_plugins(), known_prices(), own_datasets())
 
     def __call__(self, task: Task[Result]) -> Result | Busy:
-        """Set this process up, then run a task; it stops when the stop file appears."""
+        """Set this process up, then run a task; it stops when the stop file appears.
+
+        One at a time, where an executor calls it in several threads of a process: registries, torch's generator and its
+        forward mode are the process's own.
+        """
+        with _at_work:
+            return self._run(task)
+
+    def _run(self, task: Task[Result]) -> Result | Busy:
         devices.prepare(self.context.threads)
         devices.keep_freed_memory()
         for plugin, sha256 in self.plugins.items():

@@ -74,6 +74,7 @@ def stage(path: Path, content: bytes, option: str = "--results") -> Path:
     check_held(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        check_held(path)  # holds what may just have been made
         if time.monotonic() - _cleared.get(path.parent, -math.inf) > SECONDS_OF_WATCH:
             clear(path.parent)
         with temporary.open("xb") as file:
@@ -89,13 +90,13 @@ def stage(path: Path, content: bytes, option: str = "--results") -> Path:
 
 @dataclass
 class _Held:
-    descriptor: int
-    made: bool
+    descriptor: int | None = None
+    """None until there is a folder; while it is open, the inode's number is not given away."""
     blocks: int = 0
 
 
 _held: dict[Path, _Held] = {}
-"""Folders that must stay where they are, each with an open descriptor: so its inode's number is not given away."""
+"""Folders that must stay where they are."""
 _holding = threading.RLock()
 """Held while that changes or is looked through: several threads may work in one folder, and one ends before another."""
 
@@ -104,34 +105,25 @@ _holding = threading.RLock()
 def held(folder: Path) -> Iterator[None]:
     """Have writing into a folder fail while the block runs if it is moved away; else a second one would be begun.
 
+    One that is not there yet is made and held with its first file: a command that writes nothing leaves none.
+
     Raises:
-        EnvironmentFault: there is no such folder, and none can be made.
+        EnvironmentFault: it cannot be used as a folder.
     """
     place = folder.absolute()
     with _holding:
-        if place not in _held:
-            try:
-                made = not place.exists()
-                place.mkdir(parents=True, exist_ok=True)
-                _held[place] = _Held(os.open(place, os.O_RDONLY), made)
-            except OSError as error:
-                if os.name != "nt":  # where a folder that is in use cannot be moved
-                    raise fault(folder, error) from error
-        there = _held.get(place)
-        if there:
-            there.blocks += 1
+        there = _held.setdefault(place, _Held())
+        there.blocks += 1
     try:
+        check_held(place)
         yield
     finally:
-        if there:
-            with _holding:
-                there.blocks -= 1
-                if not there.blocks:
-                    del _held[place]
+        with _holding:
+            there.blocks -= 1
+            if not there.blocks:
+                del _held[place]
+                if there.descriptor is not None:
                     os.close(there.descriptor)
-                    if there.made:  # nothing is left of a command that wrote nothing
-                        with suppress(OSError):
-                            place.rmdir()
 
 
 def check_held(path: Path) -> None:
@@ -142,18 +134,34 @@ def check_held(path: Path) -> None:
     """
     with _holding:
         for folder, there in _held.items():
-            if path.absolute().is_relative_to(folder):
-                try:
-                    same = os.path.samestat(folder.stat(), os.fstat(there.descriptor))
-                except (FileNotFoundError, NotADirectoryError):
-                    same = False
-                except OSError as error:
-                    raise cannot_read(folder, error) from error
-                if not same:
-                    raise EnvironmentFault(
-                        f"{folder} was moved or replaced while this command worked in it; "
-                        "move it back, and give the same command again"
-                    )
+            if not path.absolute().is_relative_to(folder):
+                continue
+            try:
+                if there.descriptor is None:
+                    there.descriptor = _opened(folder)
+                    continue
+                same = os.path.samestat(folder.stat(), os.fstat(there.descriptor))
+            except (FileNotFoundError, NotADirectoryError):
+                same = False
+            except OSError as error:
+                raise cannot_read(folder, error) from error
+            if not same:
+                raise EnvironmentFault(
+                    f"{folder} was moved or replaced while this command worked in it; "
+                    "move it back, and give the same command again"
+                )
+
+
+def _opened(folder: Path) -> int | None:
+    """A descriptor of a folder; None where there is none yet, and where one that is in use cannot be moved."""
+    if os.name == "nt":
+        return None
+    try:
+        return os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise fault(folder, error) from error
 
 
 def write(path: Path, content: bytes, option: str = "--results") -> None:
