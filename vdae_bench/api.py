@@ -46,7 +46,7 @@ from vdae_bench.running.context import create_context
 from vdae_bench.running.execute import run_groups
 from vdae_bench.running.job import Job
 from vdae_bench.running.options import MachineOptions, RunOptions, SpecOptions
-from vdae_bench.running.plan import note_asked, plan
+from vdae_bench.running.plan import note_asked, plan, replaced
 from vdae_bench.running.stop import StopToken
 from vdae_bench.search.searches import take_winners
 from vdae_bench.spec.check import find_spec, load_spec
@@ -251,8 +251,8 @@ def run(
     with atomic.held(context.store.root):
         note_asked(loaded, planned, context.store)
         outcome = run_groups(planned, context, options, StopToken())
-    if outcome.failures:
-        raise Failed("not all runs finished with a result:\n  " + "\n  ".join(outcome.failed_lines))
+    if lines := [*outcome.failed_lines, *replaced(planned, context.store)]:
+        raise Failed("not all runs finished with a result:\n  " + "\n  ".join(lines))
     wanted = {
         context.store.path(*place, each.job.cell.slug, seed)
         for each in planned.cells

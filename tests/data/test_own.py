@@ -166,6 +166,7 @@ def test_images_that_change_while_a_command_runs_are_not_taken(arrays):
     ("train", "more", "said"),
     [
         (TRAIN / 255, {}, "holds float64: give grey levels from 0 to 255 as uint8"),
+        ((TRAIN > 99).astype(np.uint8), {}, "holds 0 and 1 as uint8, .*: give booleans"),
         (TRAIN[0], {}, r"has the shape \(4, 6\): give images as \(count, rows, columns\)"),
         (TRAIN[:, :, :5], {}, "have 4 x 5 pixels and those of .* 4 x 6: scale them to one size"),
         (np.array([{}]), {}, "is not a NumPy array .*: write it with numpy.save"),

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from tests.support.markdown_tables import table_with
-from tests.support.records import made_up_record, publish, publish_table
+from tests.support.records import PROTOCOL, made_up_record, publish, publish_table
 from vdae_bench.report.build import build_reports
 from vdae_bench.report.numbers.pairs import has_pairs, pairs_of
 from vdae_bench.report.numbers.runs import load_runs, select
@@ -55,6 +55,20 @@ def test_one_is_better_only_where_the_interval_says_so(store):
     clear, close = found[frozenset(("vae", "lvdae"))], found[frozenset(("mine", "lvdae"))]
     assert clear.better and clear.better.cell.method == "lvdae" and clear.answer == "L-VDAE is ahead after 3 epochs"
     assert close.better is None and close.answer == "too close to call"
+
+
+@pytest.mark.parametrize(("score", "field"), [("NLL", "nll_images"), ("-ELBO", "elbo_images")])
+def test_a_handful_of_test_images_tells_nothing_of_the_others(store, score, field):
+    for count in (1, 99, 100):
+        protocol = PROTOCOL.model_copy(update={field: count})
+        for method, values in SCORES.items():
+            cell = Cell("binary-mnist", method, 16)
+            records = [made_up_record(cell, seed, protocol, nll_nats=nll) for seed, nll in enumerate(values)]
+            publish(store, f"of-{count}", "quick", cell.slug, records)
+        found = pairs_of(cells_of(select(load_runs(store, sweep=f"of-{count}"))))
+        why = f"scored on {count} test image{'s' if count > 1 else ''}"
+        assert {each.score for each in found if why in each.answer} == ({score} if count < 100 else set())
+        assert not any(each.better for each in found if why in each.answer)
 
 
 @pytest.mark.parametrize(

@@ -363,6 +363,21 @@ def test_another_network_is_not_the_papers(store: Store) -> None:
     assert finding and finding.verdict is Verdict.NOT_COMPARABLE and "512, 1024 in the paper" in finding.reason
 
 
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        ({"hidden_size": 1}, "hidden_size 1, 32 to 1024 in the paper"),
+        ({"residual_blocks": 4}, "residual_blocks 4, 1 to 3 in the paper"),
+        ({"hidden_size": 32, "residual_blocks": 3}, ""),
+    ],
+)
+def test_a_network_outside_what_the_paper_searched_is_not_the_papers(store: Store, size: Any, said: str) -> None:
+    put(store, VAE, 130.0, hyperparameters=size)
+    finding = judge_cell(cell_of(store, VAE, "paper"), "neg_elbo")
+    assert finding and finding.verdict is (Verdict.NOT_COMPARABLE if said else Verdict.NOT_REPRODUCED)
+    assert finding.reason.startswith(said)
+
+
 def test_what_diverged_is_not_run(store: Store) -> None:
     put(store, VAE, 87.3, diverged=True)
     finding = judge_cell(cell_of(store, VAE, "paper"), "neg_elbo")
@@ -693,9 +708,20 @@ def test_what_no_search_chose_is_equal_all_the_same(store: Store, sizes: tuple[i
     assert ("unequal hidden_size: binary-mnist_lvdae_16 32" in finding.reason) == (len(set(sizes)) == 2)
 
 
-@pytest.mark.parametrize(("rate", "why"), [(1e-9, "the validation curve is too short to say"), (1e-3, "")])
-def test_a_curve_that_is_flat_because_nothing_is_learned_decides_nothing(store: Store, rate: float, why: str) -> None:
-    put(store, VAE, 540.0, LONG, hyperparameters={"learning_rate": rate})
+@pytest.mark.parametrize(
+    ("rate", "epochs", "why"),
+    [
+        (1e-9, 50, "the validation curve is too short to say"),
+        (1e-5, 50, "the validation curve is too short to say"),  # within the paper's range, on the first plateau
+        (1e-3, 50, ""),
+        (1e-5, 300, ""),
+    ],
+)
+def test_a_curve_that_is_flat_because_nothing_is_learned_decides_nothing(
+    store: Store, rate: float, epochs: int, why: str
+) -> None:
+    long = LONG.model_copy(update={"epochs": epochs})
+    put(store, VAE, 206.0, long, hyperparameters={"learning_rate": rate, "schedule": "none"})
     finding = judge_cell(cell_of(store, VAE, "standard"), "neg_elbo")
     assert finding and why in finding.reason
     assert finding.verdict is (Verdict.NOT_COMPARABLE if why else Verdict.NOT_REPRODUCED)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.records import made_up_record, publish
-from tests.support.specs import TINY
+from tests.support.specs import PAIR, TINY
+from vdae_bench.cli.run import raise_if_failed
+from vdae_bench.errors import Failed
 from vdae_bench.running.context import RunContext
+from vdae_bench.running.execute import Outcome
 from vdae_bench.running.job import Job
-from vdae_bench.running.plan import note_asked, plan
+from vdae_bench.running.plan import note_asked, plan, replaced
 from vdae_bench.spec.check import load_spec
 from vdae_bench.store.asked import Asked, read_asked
 from vdae_bench.store.records import Store
@@ -34,6 +39,21 @@ def test_all_cells_of_the_spec_are_asked_for_in_its_order_with_their_identities(
     for each in asked.cells:
         job = Job(spec.name, each.key, spec.protocol, spec.resolved_hyperparameters(each.key))
         assert each.run_digests == [job.run_digest(seed) for seed in range(each.seeds)]
+
+
+def test_a_command_whose_runs_another_one_replaced_does_not_pass_for_done(context: RunContext, tmp_path: Path):
+    """Two specs of one name at once: the later has the place, and the earlier has to say so."""
+    store, spec = context.store, load_spec(PAIR.but(seeds=1).write(tmp_path))
+    planned = plan(spec, store)
+    assert replaced(planned, store) == []  # nothing there yet, as after a failure that is told elsewhere
+    for own in (True, False):
+        for each in planned.cells:
+            identity = {"run_digest": each.job.run_digest(0) if own else "0" * 64}
+            record = made_up_record(each.job.cell, 0, spec.protocol, provenance=identity)
+            publish(store, spec.name, spec.protocol.name, each.job.cell.slug, [record])
+        assert len(replaced(planned, store)) == (0 if own else len(planned.cells))
+    with pytest.raises(Failed, match=r"(?s)binary-tiny_vae_4 seed 0: another command .* called tiny another name"):
+        raise_if_failed(Outcome(), planned, replaced(planned, store))
 
 
 def test_some_cells_are_asked_for_anew_and_the_others_stay_while_they_are_the_same(context: RunContext, tmp_path: Path):

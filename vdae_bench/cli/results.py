@@ -24,10 +24,11 @@ from vdae_bench.report.build import (
 from vdae_bench.report.compare import compare, compare_content, compare_text
 from vdae_bench.report.explain import explain
 from vdae_bench.report.numbers.claims import judge_claims, protocols_of, with_pages
-from vdae_bench.report.numbers.runs import Run, load_runs, not_read
+from vdae_bench.report.numbers.runs import Run, load_runs, name_what_is_not_read
 from vdae_bench.report.pages.claims import FILE, changed_verdicts, claims_json, claims_text
 from vdae_bench.report.pages.reliability import render_reliability
 from vdae_bench.report.pages.story import render_story
+from vdae_bench.running.options import MachineOptions
 from vdae_bench.search.winner import all_winners
 from vdae_bench.store.layout import not_hidden
 from vdae_bench.store.records import Store
@@ -54,8 +55,7 @@ def write_reports(
         check_reports(store, reports, protocol, sweep, chosen)
         return
     beside = {} if protocol or sweep else _beside_records(results, reports)
-    for path, reason in not_read(store, protocol, sweep):
-        click.echo(f"{path} is not read: {reason}", err=True)
+    name_what_is_not_read(store, protocol, sweep)
     home = _draw_home(store, reports, [protocol] if protocol else None) if "html" in chosen else []  # others lead to it
     if has_results(store) or not beside:
         for written in build_reports(store, reports, protocol=protocol, sweep=sweep, formats=chosen):
@@ -119,6 +119,9 @@ def _beside_records(results: Path, reports: Path) -> dict[Path, bytes]:
 
 def show_claims(results: Path, reports: Path, protocol: str | None, form: str, check: bool) -> None:
     """Print the verdict on every claim; with `check`, raise `Differs` where it is not the committed one."""
+    if not results.is_dir() and results != MachineOptions().results:  # where nothing ran yet
+        raise UserError(f"there is no folder {results}; give the folder of records with --results")
+    name_what_is_not_read(Store(results), protocol)
     runs = load_runs(Store(results))
     there = with_pages(runs)
     names = [protocol] if protocol else []
@@ -134,6 +137,8 @@ def show_claims(results: Path, reports: Path, protocol: str | None, form: str, c
         committed = reports / name / FILE
         if check and (committed.is_file() or name in there):
             changed += [f"{name}, {line}" for line in changed_verdicts(judged, committed)]
+    if form == "json" and check and not protocol:  # one document too where there are several protocols
+        texts = [f"[{','.join(texts)}]\n"]
     click.echo("\n".join(texts), nl=False)
     if changed:
         raise Differs("verdicts differ from the committed ones:\n  " + "\n  ".join(changed))

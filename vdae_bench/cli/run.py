@@ -19,7 +19,7 @@ from vdae_bench.running.again import price_of, train_again, without_weights
 from vdae_bench.running.context import RunContext, create_context
 from vdae_bench.running.execute import Outcome, run_groups
 from vdae_bench.running.options import Command, RunOptions, SpecOptions
-from vdae_bench.running.plan import Plan, is_named_by, named_cells, note_asked, plan
+from vdae_bench.running.plan import Plan, is_named_by, named_cells, note_asked, plan, replaced
 from vdae_bench.running.shards import Shard, parse_shard
 from vdae_bench.running.stop import StopToken
 from vdae_bench.search.searches import NO_SEARCH, run_studies, search_sweep, search_text, take_winners
@@ -107,7 +107,7 @@ def _run_sweep(
     outcome = run_groups(planned, context, run, stop)
     atomic.check_held(context.store.root)
     report_sweep(spec, context.store, command)
-    raise_if_failed(outcome, planned, without)
+    raise_if_failed(outcome, planned, [*without, *replaced(planned, context.store)])
 
 
 def _keep_weights_of_finished_runs(planned: Plan, context: RunContext, run: RunOptions, stop: StopToken) -> list[str]:

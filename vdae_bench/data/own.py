@@ -135,6 +135,8 @@ def _images(array: NDArray[Any], path: Path) -> NDArray[np.uint8]:
         array = array.astype(np.uint8) * 255
     if array.dtype != np.uint8:
         raise UserError(f"{path} holds {array.dtype}: give grey levels from 0 to 255 as uint8, or booleans")
+    if array.size and array.max() == 1:
+        raise UserError(f"{path} holds 0 and 1 as uint8, both black among 256 levels: give booleans, or 0 and 255")
     if array.ndim == 3 and 0 in array.shape:
         raise UserError(f"{path} has the shape {array.shape}, and so no image: give at least one")
     if array.ndim != 3:

@@ -7,7 +7,7 @@ from typing import Any
 
 from vdae_bench.errors import UserError
 from vdae_bench.report.numbers.rows import SCORES
-from vdae_bench.report.numbers.runs import Run, by_folder, grouped, load_runs, select
+from vdae_bench.report.numbers.runs import Run, by_folder, grouped, load_runs, name_what_is_not_read, select
 from vdae_bench.report.numbers.statistics import LEVEL, CellRuns, Estimate, mean_of
 from vdae_bench.report.numbers.units import Unit, unit_of
 from vdae_bench.report.style.terminal import table
@@ -89,6 +89,7 @@ def _diverged(cell: CellRuns) -> str:
 
 def _cells(store: Store) -> tuple[dict[str, CellRuns], list[str]]:
     """The cells of a folder by their place, of the runs that reports show, and a line for each of the others."""
+    name_what_is_not_read(store)
     runs = load_runs(store)
     if not runs:
         raise UserError(f"there are no records in {store.root}; give two results folders")

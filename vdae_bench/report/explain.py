@@ -12,7 +12,15 @@ from vdae_bench.data.registry import find_dataset
 from vdae_bench.errors import UserError
 from vdae_bench.models.registry import get_method
 from vdae_bench.report.numbers.rows import SCORES, sheets_of
-from vdae_bench.report.numbers.runs import Run, grouped, left_out_of, load_runs, protocol_of, select
+from vdae_bench.report.numbers.runs import (
+    Run,
+    grouped,
+    left_out_of,
+    load_runs,
+    name_what_is_not_read,
+    protocol_of,
+    select,
+)
 from vdae_bench.report.numbers.searches import load_searches
 from vdae_bench.report.numbers.statistics import CellRuns
 from vdae_bench.report.numbers.units import unit_of
@@ -41,6 +49,7 @@ def explain(store: Store, word: str, protocol: str | None = None, spec: str | No
     Raises:
         UserError: there are no records of such a cell.
     """
+    name_what_is_not_read(store, protocol)
     runs = load_runs(store, protocol)
     parts = Path(word.rstrip("/")).parts or ("",)
     found = [run for run in runs if run.path.parent.parts[-len(parts) :] == parts]

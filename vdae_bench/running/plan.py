@@ -133,6 +133,20 @@ def asked_of(spec: SweepSpec, store: Store, before: Sequence[AskedCell] = ()) ->
     return Asked(schema=ASKED_SCHEMA, spec_seeds=spec.spec_seeds, cells=cells)
 
 
+def replaced(planned: Plan, store: Store) -> list[str]:
+    """A line for each run of a plan whose place has the record of another one: of a command that came after this."""
+    lines = []
+    for each in planned.cells:
+        for seed in each.missing:
+            found = store.read(store.path(each.job.sweep, each.job.protocol.name, each.job.cell.slug, seed))
+            if found and found.run_digest != each.job.run_digest(seed):
+                lines.append(
+                    f"{each.job.cell.slug} seed {seed}: another command has put its own run in its place; give one of "
+                    f"the two sweeps that are called {each.job.sweep} another name"
+                )
+    return lines
+
+
 def named_cells(cells: Sequence[Cell], patterns: Sequence[str]) -> tuple[Cell, ...]:
     """The cells whose names match one of the patterns, as in `*_vae_16`; all where there is no pattern.
 

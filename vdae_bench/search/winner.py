@@ -288,8 +288,8 @@ def frozen(study: Study, store: Store) -> Winner | None:
     found = read_winner(path)
     if found and found.spec_digest != study.spec_digest:
         raise UserError(
-            f"{path} is from another search than the spec now has (its space, sampler, seed, epochs or fixed "
-            "hyper-parameters changed): search anew with `vdae-bench search` (the file is set aside), "
+            f"{path} is from another search than the spec now has (its space, sampler, seed, epochs, fixed "
+            "hyper-parameters, data or code changed): search anew with `vdae-bench search` (the file is set aside), "
             "take the spec back, or give --no-search"
         )
     if found and not study.has(found.chosen):

@@ -13,7 +13,9 @@ Records decide a question only if what they leave open is well below the gap in 
 A schedule that falls to zero flattens any curve in the end, so flatness is measured in learning rate spent u, not in
 epochs: over the last tenth of it, which with the `linear` schedule is the last third of the epochs. That a curve moves
 little there does not say how far it would still go: of an excess that falls as 1 / u, the last tenth takes a ninth of
-what is left. So nine times the range over that stretch is taken as left open; a curve slower than 1 / u leaves more.
+what is left. So nine times the range over that stretch is taken as left open; a curve slower than 1 / u leaves more, as
+on the plateau that comes first, where a model draws the mean image. So what has spent less learning rate than any run
+of the paper's can have is too short to say.
 """
 
 from __future__ import annotations
@@ -44,10 +46,14 @@ WELL_BELOW = 0.25
 """The share of the gap in question that the curve, or the estimate of the NLL, may leave open."""
 FEW_SAMPLES = 10.0
 """Effective samples up to which an NLL is an upper bound and nothing more."""
+FEW_IMAGES = 100
+"""Test images from which a part of them may stand for all; intervals over seeds, which share them, do not say it."""
 BY_MEAN, BY_INVERSE = "effective samples, mean of S", "effective samples, 1 / mean of 1 / S"
 """Headings of the two numbers of effective samples that pages show; the second is that of the rule."""
 LOWEST_RATE = 1e-5
 """The lowest learning rate of Appendix D: at a lower one a curve is flat because nothing is learned."""
+LEAST_SPENT = LOWEST_RATE * 1000 * 50 / 2
+"""Learning rate times steps that the paper's 1000 epochs of 50 steps spend at least: with `linear` at that rate."""
 LEFT_AT_MOST = (1 - LAST) / LAST
 """How many times its last fall a curve, or an NLL as K is doubled, is taken to have yet to fall at most."""
 
@@ -100,6 +106,15 @@ def few_samples(cells: Sequence[CellRuns]) -> str:
     return f"the NLL with {fewest.effective_samples:.1f} effective samples of K = {samples} is an upper bound only"
 
 
+def few_images(cells: Sequence[CellRuns], score: str) -> str:
+    """How few of the test images a score of these cells is of, where that is too few to stand for all; else ""."""
+    names = ["elbo_images" if score == "neg_elbo" or each.exact else "nll_images" for each in cells]
+    fewest = min(
+        int(run.record.protocol[name]) for each, name in zip(cells, names, strict=True) for run in each.completed
+    )
+    return f"scored on {counted(fewest, 'test image')}" if fewest < FEW_IMAGES else ""
+
+
 def shorter(cells: Sequence[CellRuns]) -> str:
     """How long runs are that are shorter than the paper's, in epochs or in steps; "" where they are not."""
     run = cells[0].completed[0]
@@ -122,10 +137,11 @@ def _left_open_by_curve(cell: CellRuns) -> float:
 
 def _range_at_the_end(run: Run) -> float:
     """The range of the validation curve, in nats, over the last part of the learning rate spent."""
-    curve = run.record.curve.validation_neg_elbo_nats
-    if float(run.record.hyperparameters.get("learning_rate") or LOWEST_RATE) < LOWEST_RATE:
+    curve, linear = run.record.curve.validation_neg_elbo_nats, run.record.hyperparameters.get("schedule") == "linear"
+    rate, protocol = float(run.record.hyperparameters.get("learning_rate") or LOWEST_RATE), protocol_of(run)
+    steps = protocol.epochs * steps_an_epoch(protocol, run.cell.dataset) if protocol else 0
+    if rate < LOWEST_RATE or rate * steps / (2 if linear else 1) < LEAST_SPENT:
         return math.inf
-    linear = run.record.hyperparameters.get("schedule") == "linear"
     # The rate of `linear` at time t of 1 is 1 - t: the stretch that spends LAST of it all is sqrt(LAST) long.
     stretch = max(1, round(len(curve) * (math.sqrt(LAST) if linear else LAST)))
     if len(curve) <= stretch:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from vdae_bench.paper.published import find_published
-from vdae_bench.report.numbers.comparable import doubts, few_samples, meaningless, shorter, why_unequal
+from vdae_bench.report.numbers.comparable import doubts, few_images, few_samples, meaningless, shorter, why_unequal
 from vdae_bench.report.numbers.rows import SCORES, title_of
 from vdae_bench.report.numbers.runs import grouped, protocol_of
 from vdae_bench.report.numbers.statistics import LEVEL, CellRuns, Estimate, Summary, in_common, mean_of, summarise
@@ -167,6 +167,7 @@ def _pair(name: str, score: str, first: CellRuns, second: CellRuns, difference: 
     apart = (
         meaningless(protocol_of(first.completed[0]))
         or why_unequal(cells)
+        or few_images(cells, score)
         or (few_samples(cells) if score == "nll" else "")
     )
     epochs = first.completed[0].record.protocol["epochs"]

@@ -7,6 +7,7 @@ latest that agree in protocol, in data and, within a cell, in hyper-parameters. 
 from __future__ import annotations
 
 import functools
+import logging
 import math
 import re
 from collections import Counter
@@ -29,6 +30,8 @@ from vdae_bench.store.records import Record, Store, TestMetrics
 from vdae_bench.system.strict_json import digest
 from vdae_bench.system.words import nearest
 from vdae_bench.training.overfitting import rise_since_lowest
+
+_log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Key = TypeVar("Key", bound=Hashable)
@@ -211,6 +214,7 @@ def runs_there(store: Store, protocol: str | None = None, sweep: str | None = No
     Raises:
         UserError: there are records, and none of that protocol or sweep.
     """
+    name_what_is_not_read(store, protocol, sweep)
     runs = load_runs(store, protocol, sweep)
     if not runs and (places := store.places()):
         for kind, word, place in (("sweep", sweep, 0), ("protocol", protocol, 1)):
@@ -218,6 +222,12 @@ def runs_there(store: Store, protocol: str | None = None, sweep: str | None = No
             if word is not None and word not in known:
                 raise UserError(f"{store.root} has no {kind} {word!r}{nearest(word, known)}; it has {', '.join(known)}")
     return runs
+
+
+def name_what_is_not_read(store: Store, protocol: str | None = None, sweep: str | None = None) -> None:
+    """Log a line for each file that nothing reads: numbers without it say something else than before."""
+    for path, reason in not_read(store, protocol, sweep):
+        _log.warning("%s is not read: %s", path, reason)
 
 
 def not_read(store: Store, protocol: str | None = None, sweep: str | None = None) -> Iterator[tuple[Path, str]]:

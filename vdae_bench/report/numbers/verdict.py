@@ -210,10 +210,11 @@ def _other_network(cell: CellRuns) -> str:
     used = cell.completed[0].record.hyperparameters
     for each in declared_by(cell.cell.method, dict(cell.cell.options)):
         name, value = each.name, each.default
-        if name not in PAPER_SEARCHED and used.get(name, value) != value:
-            return f"{name} {used[name]}, {value} in the paper"
+        low, high = PAPER_SEARCHED.get(name, (value, value))
+        if not low <= used.get(name, value) <= high:
+            return f"{name} {used[name]}, {value if low == high else f'{low} to {high}'} in the paper"
     return ""
 
 
-PAPER_SEARCHED = {"hidden_size": "searched: 32 to 1024", "residual_blocks": "searched: 1 to 3"}
-"""Sizes without one value in the paper (Appendix D); a method's default is one of the values it tried."""
+PAPER_SEARCHED = {"hidden_size": (32, 1024), "residual_blocks": (1, 3)}
+"""Sizes without one value in the paper, and between what it searched for each (Appendix D)."""

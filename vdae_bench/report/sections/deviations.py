@@ -60,7 +60,8 @@ def _hyperparameter_rows(selection: Selection) -> list[list[str]]:
         for each in declared_by(run.cell.method, dict(run.cell.options)):
             name, value = each.name, values.get(each.name, each.default)
             if value != each.default:
-                there = PAPER_SEARCHED.get(name) or _show(name, each.default)
+                tried = PAPER_SEARCHED.get(name)
+                there = f"searched: {tried[0]} to {tried[1]}" if tried else _show(name, each.default)
                 key = (name, _show(name, value), there, escape(each.meaning))
                 titles = differing.setdefault(key, [])
                 title = title_of(replace(run.cell, options=()))
