@@ -167,8 +167,8 @@ def _pair(name: str, score: str, first: CellRuns, second: CellRuns, difference: 
     apart = (
         meaningless(protocol_of(first.completed[0]))
         or why_unequal(cells)
-        or few_images(cells, score)
         or (few_samples(cells) if score == "nll" else "")
+        or few_images(cells, score)
     )
     epochs = first.completed[0].record.protocol["epochs"]
     verb = "ahead" if epochs < EPOCHS_TO_ORDER else "better"
