@@ -206,7 +206,16 @@ def _on_base(name: str, base: str, content: Mapping[str, Any]) -> Protocol:
     fields = _shipped(below).content() if below else {}
     if below:
         fields |= {name: getattr(_shipped(below), name) for name in ("seeds", "quality_samples", "flow_sizes")}
-    return with_limits(Protocol.model_validate({**fields, **content, "name": name, "base": base}))
+    return with_limits(Protocol.model_validate({**_merged(fields, content), "name": name, "base": base}))
+
+
+def _merged(fields: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields with changes; a change to a mapping, such as `hyperparameters`, is one of the entries that it names."""
+    return {**fields, **{name: _entry(fields.get(name), value) for name, value in changes.items()}}
+
+
+def _entry(below: Any, value: Any) -> Any:
+    return {**below, **value} if isinstance(below, Mapping) and isinstance(value, Mapping) else value
 
 
 def override(protocol: Protocol, fields: Mapping[str, Any], hyperparameters: Mapping[str, Any]) -> Protocol:
@@ -214,7 +223,7 @@ def override(protocol: Protocol, fields: Mapping[str, Any], hyperparameters: Map
 
     Raises pydantic's `ValidationError` for a field that does not exist or cannot have that value.
     """
-    merged = {**protocol.model_dump(), **fields}
+    merged = _merged(protocol.model_dump(), fields)
     merged["overrides"] = {**protocol.overrides, **hyperparameters}
     changed, base = Protocol.model_validate(merged), _shipped(protocol.base)
     alike = [each.name for each in (base, protocol) if each._named_by(base) == changed._named_by(base)]
