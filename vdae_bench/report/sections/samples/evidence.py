@@ -144,8 +144,9 @@ def by_latents(families: Sequence[Family]) -> list[SampledCell]:
 def _default_start(method: str) -> float | None:
     if method not in OWN_METHODS:  # a plugin's: no page hangs on its being loaded
         return None
-    start = get_method(method).options.get("initial_log_sigma")
-    return start and start.default
+    option = get_method(method).options.get("initial_log_sigma")
+    start: float | None = option.default if option else None
+    return start
 
 
 def _noise(cell: Cell) -> str:
