@@ -16,10 +16,10 @@ from vdae_bench.report.build import build_reports
 from vdae_bench.report.numbers.runs import Run
 from vdae_bench.spec.protocol import load_protocol
 from vdae_bench.spec.sweep import Cell
-from vdae_bench.store.records import Images, Record, Store
+from vdae_bench.store.records import ImageCounts, Record, Store
 
 MNIST = find_dataset("mnist")
-SMALL = Images(train=300, validation=60, test=70, trained=300, validated=60, nll=70, elbo=70)
+SMALL = ImageCounts(train=300, validation=60, test=70, trained=300, validated=60, nll=70, elbo=70)
 MINE = Cell("binary-mine", "vae", 2)
 
 
@@ -29,7 +29,7 @@ def page_of(tmp_path: Path, *records: Record) -> str:
     return build_reports(store, tmp_path / "reports")[0].path.read_text()
 
 
-def small_record(seed: int, images: Images | None, **words: Any) -> Record:
+def small_record(seed: int, images: ImageCounts | None, **words: Any) -> Record:
     return made_up_record(MINE, seed, load_protocol("quick"), **words).model_copy(update={"images": images})
 
 

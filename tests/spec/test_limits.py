@@ -31,7 +31,7 @@ def test_no_protocol_speaks_of_curves(name: str) -> None:
 
 
 def test_few_epochs_are_said_with_how_many_order_methods() -> None:
-    limit = "which method is better: 29 epochs, and we order methods only after 30 or more"
+    limit = "which method is better: 29 epochs, and we order methods after 30 or more"
     assert limit in changed("quick", {"epochs": 29}).cannot_show
     assert "which method" not in said(changed("quick", {"epochs": 30}))
 

@@ -195,7 +195,7 @@ class Cost(BaseModel):
         return self.train_flops + self.evaluation_flops
 
 
-class Images(BaseModel):
+class ImageCounts(BaseModel):
     """How many images there are and how many a run took: the protocol has what was asked for, which may be more."""
 
     model_config = ConfigDict(extra="allow")
@@ -252,7 +252,7 @@ class Record(BaseModel):
     """The version of the method that ran, which is also part of the identity; older records do not have it."""
     method_title: str | None = None
     """The title of the method at the time of the run; None in older records."""
-    images: Images | None = None
+    images: ImageCounts | None = None
     """How many images there were and were taken; None in older records."""
 
     @model_validator(mode="after")
