@@ -314,9 +314,7 @@ def with_limits(
             limits.append(f"the paper's numbers: {', '.join(differing)}")
         if protocol.epochs < EPOCHS_TO_ORDER:
             epochs = counted(protocol.epochs, "epoch")
-            limits.append(
-                f"which method is better: {epochs}, and we order methods only after {EPOCHS_TO_ORDER} or more"
-            )
+            limits.append(f"which method is better: {epochs}, and we order methods after {EPOCHS_TO_ORDER} or more")
         if protocol.seeds < PAPER_SEEDS:
             limits.append(f"small differences: {counted(protocol.seeds, 'seed')}, where the paper has {PAPER_SEEDS}")
     return protocol.model_copy(update={"cannot_show": tuple(limits)})
