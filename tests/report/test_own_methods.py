@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -13,6 +13,8 @@ from tests.support.markdown_tables import table_with
 from tests.support.records import made_up_record, publish
 from vdae_bench.errors import UserError
 from vdae_bench.models import registry
+from vdae_bench.models.flows import FLOWS
+from vdae_bench.models.hyperparameters import Hyperparameter
 from vdae_bench.models.methods.vae import VAE
 from vdae_bench.report.build import build_reports
 from vdae_bench.report.numbers.comparable import why_unequal
@@ -85,6 +87,35 @@ def test_whether_a_pair_is_fair_does_not_hang_on_a_loaded_plug_in(store: Store, 
     monkeypatch.setattr(registry, "_registered", dict(registry._registered))
     registry.register(Mine)
     assert why_unequal(runs) == said and "unequal hidden_size" in said
+
+
+TEMPERATURE = Hyperparameter("temperature", float, 1.0, gt=0, meaning="temperature of the prior")
+
+
+class Warm(VAE):
+    id, title = "warm", "Warm"
+    hyperparameters: ClassVar = (*VAE.hyperparameters, TEMPERATURE)
+
+
+@pytest.mark.usefixtures("blank_pictures")
+def test_a_page_has_a_plug_ins_values_from_its_records_whether_it_is_loaded_or_not(
+    store: Store, reports: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store, "vae")
+    records = [
+        record_of("warm", seed, "Warm", hyperparameters={"hidden_size": 128, "temperature": 3.0}) for seed in (0, 1)
+    ]
+    publish(store, "mini", "quick", "binary-mnist_warm_16", records)
+    flow = Cell("binary-mnist", "vdae-resnet", 784, (("flow", "of-my-own"),))
+    publish(store, "mini", "quick", flow.slug, [made_up_record(flow, hyperparameters={"bends": 7})])
+    without = build_reports(store, reports)[0].path.read_text()
+    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+    registry.register(Warm)
+    monkeypatch.setitem(FLOWS, "of-my-own", replace(FLOWS["nice"], title="Mine"))
+    assert build_reports(store, reports)[0].path.read_text() == without
+    rows = {row["setting"]: row for row in table_with(without, "setting")}
+    assert rows["`temperature` (Warm)"]["here"] == "3" and rows["`hidden_size` (Warm)"]["here"] == "128"
+    assert any(name.startswith("`bends` (") and row["here"] == "7" for name, row in rows.items())
 
 
 def test_options_of_a_method_do_not_look_like_a_method_beside_them(store: Store) -> None:

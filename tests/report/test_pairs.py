@@ -22,7 +22,7 @@ from vdae_bench.report.numbers.verdict import Verdict
 from vdae_bench.report.sections import forest
 from vdae_bench.spec.protocol import load_protocol
 from vdae_bench.spec.sweep import Cell
-from vdae_bench.store.records import Store
+from vdae_bench.store.records import ImageCounts, Store
 
 SCORES = {"vae": (90.0, 90.3, 90.1), "lvdae": (88.0, 88.2, 88.2), "mine": (87.9, 88.4, 88.0)}
 
@@ -55,6 +55,19 @@ def test_one_is_better_only_where_the_interval_says_so(store):
     clear, close = found[frozenset(("vae", "lvdae"))], found[frozenset(("mine", "lvdae"))]
     assert clear.better and clear.better.cell.method == "lvdae" and clear.answer == "L-VDAE is ahead after 3 epochs"
     assert close.better is None and close.answer == "too close to call"
+
+
+def test_a_small_test_set_that_was_taken_whole_is_no_part_of_another(store):
+    for test, few in ((60, False), (61, True)):
+        images = ImageCounts(train=300, validation=20, test=test, trained=300, validated=20, nll=60, elbo=60)
+        for method, values in SCORES.items():
+            cell = Cell("binary-mnist", method, 16)
+            records = [made_up_record(cell, seed, nll_nats=nll) for seed, nll in enumerate(values)]
+            records = [each.model_copy(update={"images": images}) for each in records]
+            publish(store, f"of-{test}", "quick", cell.slug, records)
+        found = pairs_of(cells_of(select(load_runs(store, sweep=f"of-{test}"))))
+        assert any(each.better for each in found) is not few
+        assert all("scored on 60 test images" in each.answer for each in found) is few
 
 
 @pytest.mark.parametrize(("score", "field"), [("NLL", "nll_images"), ("-ELBO", "elbo_images")])

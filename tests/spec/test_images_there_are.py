@@ -6,14 +6,18 @@ import pytest
 
 from tests.support.records import PROTOCOL, made_up_record, publish
 from tests.support.specs import PAIR
+from vdae_bench.cli.plan import plan_text
 from vdae_bench.data.registry import find_dataset
 from vdae_bench.data.views import evenly_spaced
 from vdae_bench.errors import UserError
 from vdae_bench.report.build import build_reports
 from vdae_bench.report.numbers.runs import load_runs, select
+from vdae_bench.report.numbers.settings import departures
 from vdae_bench.report.sections.estimates import _how
+from vdae_bench.running.job import Job
+from vdae_bench.running.plan import Plan
 from vdae_bench.spec.check import find_spec, load_spec
-from vdae_bench.spec.protocol import load_protocol
+from vdae_bench.spec.protocol import load_protocol, override
 from vdae_bench.spec.shipped import PROTOCOLS
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.records import Store
@@ -70,3 +74,22 @@ def test_the_page_of_a_record_that_asked_for_more_says_what_was_done(tmp_path, m
     assert select(load_runs(store)).protocol.nll_images == 10_000
     page = build_reports(store, tmp_path / "reports")[0].path.read_text()
     assert "20001" not in page and "For each of 10000 test images" in page
+
+
+def test_a_job_says_how_many_images_its_runs_take(tiny_data):
+    job = Job("own", Cell("binary-tiny", "vae", 2), load_protocol("quick"), {})
+    assert job.images.model_dump() == {
+        **{"train": 120, "validation": 20, "test": 30, "trained": 120, "validated": 20, "nll": 30, "elbo": 30}
+    }
+
+
+def test_a_plan_says_on_how_many_images_it_will_be(tiny_data, tmp_path):
+    spec = load_spec(PAIR.but(protocol="quick").write(tmp_path))
+    assert "2 epochs of batch 120, 2 seeds, K = 200 on 30 images" in plan_text(spec, Plan((), ()))
+
+
+@pytest.mark.parametrize(("images", "said"), [(300, "all 300"), (None, "all")])
+def test_all_images_are_those_of_the_data_set(images, said):
+    taken = override(load_protocol("quick"), {"train_images": 100}, {})
+    (there,) = [there for name, _, there in departures(taken, images) if name == "train_images"]
+    assert there == said

@@ -333,12 +333,30 @@ def test_a_protocol_is_a_file(tmp_path, write):
     file.write_text("base: quick\nepochs: 7\nhyperparameters: {hidden_size: 16}\n")
     mine, quick = load_protocol(str(file)), load_protocol("quick")
     assert (mine.name, mine.base, mine.epochs, mine.seeds) == ("mine", "quick", 7, quick.seeds)
-    assert mine.hyperparameters == {"hidden_size": 16} and mine.batch_size == quick.batch_size
+    assert mine.hyperparameters == {**quick.hyperparameters, "hidden_size": 16} and mine.batch_size == quick.batch_size
     spec = load_spec(write(ONE), str(file))
     assert spec.protocol == mine and apply_overrides(mine, {"seeds": 4}).name == "mine"
     assert apply_overrides(mine, {"epochs": 8}).name.startswith("quick+")
     file.write_text("base: quick\n")
     assert apply_overrides(load_protocol(str(file)), {"epochs": 8}).name == apply_overrides(quick, {"epochs": 8}).name
+
+
+def test_a_mapping_in_a_protocol_changes_the_entries_that_it_names(tmp_path, write):
+    quick, file = load_protocol("quick"), tmp_path / "mine.yaml"
+    file.write_text("base: quick\nhyperparameters: {learning_rate: 2e-3}\nflow_sizes: {flow_steps: 3}\n")
+    mine = load_protocol(str(file))
+    assert mine.hyperparameters == {**quick.hyperparameters, "learning_rate": 2e-3}
+    assert mine.flow_sizes == {**quick.flow_sizes, "flow_steps": 3}
+    inline = load_spec(
+        write(ONE.but(protocol={"base": "quick", "learning_rate": 2e-3, "flow_sizes": {"flow_steps": 3}}))
+    )
+    assert inline.protocol.flow_sizes == mine.flow_sizes
+    cell = inline.cells[0]
+    from_file = load_spec(write(ONE), str(file)).resolved_hyperparameters(cell)
+    assert inline.resolved_hyperparameters(cell) == from_file and from_file["hidden_size"] == 128
+    for content in ("hyperparameters: {}", "hyperparameters: {hidden_size: 128}", ""):
+        file.write_text(f"base: quick\n{content}\n")
+        assert load_protocol(str(file)).content() == quick.content()
 
 
 @pytest.mark.parametrize(
@@ -371,7 +389,7 @@ def test_other_sizes_of_flows_are_another_protocol_and_pages_say_which():
     quick = load_protocol("quick")
     changed = apply_overrides(quick, {"flow_sizes": {**quick.flow_sizes, "flow_steps": 8}})
     assert changed.name.startswith("quick+") and apply_overrides(quick, {"flow_sizes": quick.flow_sizes}) == quick
-    assert changed.name != apply_overrides(quick, {"flow_sizes": {"flow_steps": 8}}).name
+    assert changed == apply_overrides(quick, {"flow_sizes": {"flow_steps": 8}})  # the others stay
     assert in_words(changed) == "quick with flow_steps 8".replace("_", " ")
     without = apply_overrides(quick, {"epochs": 5}).model_copy(update={"flow_sizes": {}})  # as in older records
     assert in_words(without) == "quick with epochs 5"

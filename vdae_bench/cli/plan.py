@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 from tabulate import tabulate
 
 from vdae_bench.cli.resolve import changed_spec, within_budget
-from vdae_bench.data.registry import own_datasets
+from vdae_bench.data.registry import find_dataset, own_datasets, parse_dataset_id
 from vdae_bench.errors import UserError
 from vdae_bench.models.registry import loaded_plugins
 from vdae_bench.running.context import RunContext, create_context
@@ -73,19 +73,34 @@ def plan_text(spec: SweepSpec, planned: Plan, timings: Sequence[Calibration] = (
             "(vdae-bench plan --calibrate measures it), and a minute or two to train its classifier, once on each "
             "machine"
         )
-    protocol = spec.protocol
+    protocol, (batch, images) = spec.protocol, _on_images(spec)
     return "\n".join(
         [
             f"{spec.name}: {spec.description}" if spec.description else spec.name,
-            f"protocol {protocol.name}: {counted(protocol.epochs, 'epoch')} of batch {protocol.batch_size}, "
+            f"protocol {protocol.name}: {counted(protocol.epochs, 'epoch')} of batch {batch}, "
             f"{counted(spec.seeds, 'seed')}, "
-            f"K = {protocol.importance_samples} on {counted(protocol.nll_images, 'image')}",
+            f"K = {protocol.importance_samples} on {images}",
             "",
             tabulate(rows, headers, disable_numparse=True, colalign=("left", *["right"] * (len(headers) - 1))),
             "",
             total,
         ]
     )
+
+
+def _on_images(spec: SweepSpec) -> tuple[str, str]:
+    """Batch and test images with K samples, as they will be: a data set may have fewer than the protocol asks for."""
+    datasets = dict.fromkeys(parse_dataset_id(cell.dataset)[1] for cell in spec.cells)
+    done = {name: spec.protocol.done_on(find_dataset(name)) for name in datasets}
+    batches = {name: str(protocol.batch_size) for name, protocol in done.items()}
+    images = {name: counted(protocol.nll_images, "image") for name, protocol in done.items()}
+    return _each(batches), _each(images)
+
+
+def _each(words: Mapping[str, str]) -> str:
+    """A word for each data set, or the one that all have."""
+    alike = [*dict.fromkeys(words.values())]
+    return alike[0] if len(alike) == 1 else ", ".join(f"{word} of {name}" for name, word in words.items())
 
 
 def show_plan(word: str, options: SpecOptions, machine: MachineOptions, asked: PlanOptions) -> None:
@@ -129,6 +144,7 @@ def show_plan(word: str, options: SpecOptions, machine: MachineOptions, asked: P
                 "done": list(each.done),
                 "to_run": list(each.missing),
                 "hyperparameters": each.job.hyperparameters,
+                "images": each.job.images.model_dump(),
                 **vars(price(each.job)),
                 "train_bytes": train_bytes(each.job),
             }

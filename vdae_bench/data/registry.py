@@ -241,6 +241,18 @@ def dims_of(dataset_id: str) -> int | None:
     return find_dataset(name).data_dim
 
 
+def published_counts(dataset_id: str) -> dict[str, int] | None:
+    """How many images each split has, for an id of the data sets that this package has; None for any other.
+
+    It is the same in every process, whatever a spec or a plug-in has registered there.
+
+    >>> published_counts("binary-mnist"), published_counts("binary-of-my-own")
+    ({'train': 50000, 'validation': 10000, 'test': 10000}, None)
+    """
+    name = dataset_id.partition("-")[2]
+    return DATASETS[name].counts if name in PUBLISHED else None
+
+
 OWN = (
     "; list a data set of your own under `datasets` in the spec, "
     "or register it in a plugin, with --plugin FILE or load_plugin"
@@ -399,3 +411,6 @@ for _part, ((_train, _test), _md5s) in EMNIST.items():
             validation_images=_test,
         )
     )
+
+PUBLISHED = frozenset(DATASETS)
+"""Names of the data sets that this package has, without those of specs and plug-ins."""

@@ -56,10 +56,11 @@ class ExportedRun:
 
     @property
     def settings(self) -> dict[str, Scalar]:
-        """Cell with its options, seed, protocol and hyper-parameters, by dotted names; null is a word."""
+        """Cell, seed, protocol, hyper-parameters and numbers of images, by dotted names; null is a word."""
         record = self.run.record
         protocol = {name: value for name, value in record.protocol.items() if name not in PROSE}
         parts = {"cell": record.cell.model_dump(), "protocol": protocol, "hyperparameters": record.hyperparameters}
+        parts |= {"images": record.images.model_dump()} if record.images else {}
         return {"sweep": self.run.sweep, "seed": record.seed, **dict(_flat(parts, "."))}
 
     @property

@@ -47,6 +47,9 @@ BUILT_IN = {
 }
 ROW_OF_FLOW = "vdae_bench.models.methods.flow_row:row_of"
 ENTRY_POINT_GROUP = "vdae_bench.methods"
+OWN_FLOWS = frozenset(FLOWS)
+OWN_METHODS = frozenset({*BUILT_IN, *OWN_FLOWS})
+"""Ids of the flows and methods that this package has, whatever plug-ins are loaded."""
 
 
 @dataclass(frozen=True)

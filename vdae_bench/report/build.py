@@ -247,7 +247,8 @@ class _Folder:
         path, shown = self.path / WEB_PAGE, [*self._claims(), *pages]
         files = {file: content for each in shown for file, content in each.files.items()}
         home = (self.path.parent / WEB_PAGE).is_file()
-        words = next((in_words(select(members).protocol) for members in self.runs.values()), self.name)
+        selections = map(select, self.runs.values())
+        words = next((in_words(each.protocol, each.train_images) for each in selections), self.name)
         content = web_page(
             self.name, words, self.claims_protocol, [each.report.path for each in shown], files, home=home
         )

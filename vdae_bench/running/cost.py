@@ -67,7 +67,7 @@ def train_bytes(job: Job) -> int:
 
 
 def _counted(known: dict[str, Counted], job: Job, count: Callable[[Job], Counted]) -> Counted:
-    """What is known of jobs of a size, else what counting says: once a process, and one at a time."""
+    """Return the price known of jobs of a size, else what counting says: once a process, and one at a time."""
     key = _size_of(job)
     if key not in known:
         with _counting:

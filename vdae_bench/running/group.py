@@ -96,6 +96,7 @@ class _GroupRun:
                 cost=cost,
                 method_title=get_method(job.cell.method).title,
                 method_version=get_method(job.cell.method).version,
+                images=job.images,
                 provenance=_provenance(self, job, seed),
             )
             for job, seed in self.group.runs

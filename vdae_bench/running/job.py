@@ -14,7 +14,7 @@ from vdae_bench.models.registry import Problem, get_method
 from vdae_bench.spec.hyperparameters import ADAM_BETA2, ADAM_EPS, LEARNING_RATE, SCHEDULE
 from vdae_bench.spec.protocol import Protocol
 from vdae_bench.spec.sweep import Cell, SweepSpec
-from vdae_bench.store.records import RECORD_SCHEMA, Record, Store
+from vdae_bench.store.records import RECORD_SCHEMA, ImageCounts, Record, Store
 from vdae_bench.system.strict_json import digest
 from vdae_bench.system.words import counted
 from vdae_bench.training.adam import AdamSettings
@@ -64,6 +64,14 @@ class Job:
         """Number of training images: what the protocol takes of those that the data set has."""
         there = find_dataset(self.dataset).counts["train"]
         return min(self.protocol.train_images or there, there)
+
+    @property
+    def images(self) -> ImageCounts:
+        """How many images there are, and how many a run takes of them."""
+        there = find_dataset(self.dataset).counts
+        done = self.protocol.done_with(there)
+        taken = {"trained": self.train_images, "validated": done.validation_images}
+        return ImageCounts(**there, **taken, nll=done.nll_images, elbo=done.elbo_images)
 
     @property
     def own_protocol(self) -> Protocol:

@@ -172,7 +172,7 @@ def _card(protocol: str, sweep: str, members: list[Run]) -> Card:
     return Card(
         sweep,
         protocol,
-        words=in_words(selection.protocol) if selection else protocol,
+        words=in_words(selection.protocol, selection.train_images) if selection else protocol,
         about=f"{counted(epochs, 'epoch')} on {datasets}",
         there=f"{len(kept)} of {counted(wanted, 'run')}" + (f", {apart} more in no table" if apart else ""),
         last=f"{max(run.started_at for run in members)[:10]}, {rough_duration(total_seconds(members))}",

@@ -8,8 +8,9 @@ quality is measured, changes no number of any record, so these keep the name.
 from __future__ import annotations
 
 import functools
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -99,7 +100,10 @@ class Protocol(BaseModel):
         >>> done.nll_images, done.elbo_images
         (10000, 10000)
         """
-        there = dataset.counts
+        return self.done_with(dataset.counts)
+
+    def done_with(self, there: Mapping[str, int]) -> Protocol:
+        """The protocol as it is done where each split of the data, by its name, has so many images."""
         done = {name: min(getattr(self, name) or there[split], there[split]) for name, split in SPLIT_OF.items()}
         test = there["test"]
         scored = {index * test // done[name] for name in ("nll_images", "elbo_images") for index in range(done[name])}
@@ -206,7 +210,16 @@ def _on_base(name: str, base: str, content: Mapping[str, Any]) -> Protocol:
     fields = _shipped(below).content() if below else {}
     if below:
         fields |= {name: getattr(_shipped(below), name) for name in ("seeds", "quality_samples", "flow_sizes")}
-    return with_limits(Protocol.model_validate({**fields, **content, "name": name, "base": base}))
+    return with_limits(Protocol.model_validate({**_merged(fields, content), "name": name, "base": base}))
+
+
+def _merged(fields: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields with changes; a change to a mapping, such as `hyperparameters`, is one of the entries that it names."""
+    return {**fields, **{name: _entry(fields.get(name), value) for name, value in changes.items()}}
+
+
+def _entry(below: Any, value: Any) -> Any:
+    return {**below, **value} if isinstance(below, Mapping) and isinstance(value, Mapping) else value
 
 
 def override(protocol: Protocol, fields: Mapping[str, Any], hyperparameters: Mapping[str, Any]) -> Protocol:
@@ -214,7 +227,7 @@ def override(protocol: Protocol, fields: Mapping[str, Any], hyperparameters: Map
 
     Raises pydantic's `ValidationError` for a field that does not exist or cannot have that value.
     """
-    merged = {**protocol.model_dump(), **fields}
+    merged = _merged(protocol.model_dump(), fields)
     merged["overrides"] = {**protocol.overrides, **hyperparameters}
     changed, base = Protocol.model_validate(merged), _shipped(protocol.base)
     alike = [each.name for each in (base, protocol) if each._named_by(base) == changed._named_by(base)]
@@ -234,26 +247,89 @@ def with_seeds(protocol: Protocol, seeds: Any) -> Protocol:
         raise UserError(f"seeds: {error.errors()[0]['msg']}, not {seeds!r}") from None
 
 
-PAPER_EPOCHS, PAPER_SEEDS = 1000, 10
+PAPER_EPOCHS, PAPER_SEEDS, PAPER_IMAGES = 1000, 10, 50_000
+PAPER_SIZES = {
+    "hidden_size": 256,
+    "residual_blocks": 1,
+    "couplings": 4,
+    "coupling_layers": 5,
+    "coupling_hidden_size": 1024,
+    "decoder_hidden_size": 1024,
+    "flow_scales": 2,
+    "flow_steps": 4,
+    "flow_channels": 64,
+    "flow_blocks": 6,
+    "flow_hidden_size": 128,
+}
+"""Sizes of networks in the paper, or in the papers of the flows: the defaults of the methods, as a test has it."""
 EPOCHS_TO_ORDER = 30
 """Fewer epochs than this order nothing, by an independent prototype's curves at m = 16 on binary MNIST."""
+FEW_STEPS = 100
+"""Fewer steps than this say nothing: at a learning rate of 1e-3 Adam moves no weight by more than about 0.1 in them."""
 
 
-def with_limits(protocol: Protocol, *, searched: bool = False) -> Protocol:
-    """Say what results of this protocol cannot show, from what it is; `searched`: its hyper-parameters are winners."""
+def few_steps(protocol: Protocol, images: int | None = None) -> str:
+    """How few steps a protocol takes, on how many of the `images` to train on; "" where they are not so few.
+
+    Without `images` nothing is said of a protocol that takes all there are.
+
+    >>> few_steps(load_protocol("smoke")), few_steps(load_protocol("quick")), few_steps(load_protocol("quick"), 300)
+    ('8 steps on 400 images', '', '4 steps on 300 images')
+    """
+    trained = min(protocol.train_images or math.inf, images or math.inf)
+    if math.isinf(trained):
+        return ""
+    steps = protocol.epochs * math.ceil(trained / protocol.batch_size)
+    return f"{counted(steps, 'step')} on {counted(int(trained), 'image')}" if steps < FEW_STEPS else ""
+
+
+def with_limits(
+    protocol: Protocol,
+    *,
+    searched: bool = False,
+    ran: Iterable[Mapping[str, Any]] | None = None,
+    images: int | None = None,
+) -> Protocol:
+    """Say what results of this protocol cannot show, from what it is.
+
+    Args:
+        protocol: the protocol.
+        searched: True where its hyper-parameters are winners.
+        ran: the hyper-parameters of the runs, where there are some; a spec or a search may change the protocol's.
+        images: how many images there are to train on, where that is known.
+    """
     limits = []
-    if protocol.base == "smoke":
-        limits.append("anything: it has a few hundred images and a handful of steps, so these numbers mean nothing")
+    if few := few_steps(protocol, images):
+        limits.append(f"anything: {few} are so few that these numbers mean nothing")
     else:
-        if protocol.epochs < PAPER_EPOCHS:
-            smaller = ", with smaller networks" if protocol.hyperparameters else ""
-            untuned = "" if searched else ", without its hyper-parameter search"
-            limits.append(
-                f"the paper's numbers: {counted(protocol.epochs, 'epoch')} instead of {PAPER_EPOCHS}{smaller}{untuned}"
-            )
+        differing = [f"{counted(protocol.epochs, 'epoch')} instead of {PAPER_EPOCHS}"]
+        differing = differing if protocol.epochs < PAPER_EPOCHS else []
+        if protocol.train_images is not None and protocol.train_images < (images or PAPER_IMAGES):
+            differing.append(f"on {counted(protocol.train_images, 'training image')}")
+        if _has_smaller_networks(protocol, searched, ran):
+            differing.append("with smaller networks")
+        if differing and not searched:
+            differing.append("without its hyper-parameter search")
+        if differing:
+            limits.append(f"the paper's numbers: {', '.join(differing)}")
         if protocol.epochs < EPOCHS_TO_ORDER:
-            stop = f"{counted(protocol.epochs, 'epoch')} {'stops' if protocol.epochs == 1 else 'stop'}"
-            limits.append(f"which method is better: {stop} while all curves are still falling")
+            epochs = counted(protocol.epochs, "epoch")
+            limits.append(f"which method is better: {epochs}, and we order methods after {EPOCHS_TO_ORDER} or more")
         if protocol.seeds < PAPER_SEEDS:
             limits.append(f"small differences: {counted(protocol.seeds, 'seed')}, where the paper has {PAPER_SEEDS}")
     return protocol.model_copy(update={"cannot_show": tuple(limits)})
+
+
+def _has_smaller_networks(protocol: Protocol, searched: bool, ran: Iterable[Mapping[str, Any]] | None) -> bool:
+    """True where a size that the protocol sets is below the paper's: in a run, or before there are any in itself.
+
+    Winners of a search take the place of the protocol's sizes, so that before their runs nothing is said of these.
+    """
+    own = {**protocol.flow_sizes, **protocol.hyperparameters, **protocol.overrides}
+    values = ran if ran is not None else [] if searched else [own]
+    sizes = {name: paper for name, paper in PAPER_SIZES.items() if name in own}
+    return any(
+        isinstance(value := each.get(name), int | float) and value < paper
+        for each in values
+        for name, paper in sizes.items()
+    )

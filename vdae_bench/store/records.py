@@ -195,6 +195,32 @@ class Cost(BaseModel):
         return self.train_flops + self.evaluation_flops
 
 
+class ImageCounts(BaseModel):
+    """How many images there are and how many a run took: the protocol has what was asked for, which may be more."""
+
+    model_config = ConfigDict(extra="allow")
+
+    train: int = Field(ge=1)
+    """Images of the data set to train on."""
+    validation: int = Field(ge=1)
+    """Images of the data set that are held out for validation."""
+    test: int = Field(ge=1)
+    """Images of the data set's test set."""
+    trained: int = Field(ge=1)
+    """Images that the run trained on."""
+    validated: int = Field(ge=1)
+    """Images behind a point of its validation curve."""
+    nll: int = Field(ge=1)
+    """Test images with K samples."""
+    elbo: int = Field(ge=1)
+    """Test images for the -ELBO, all those with K samples among them."""
+
+    @property
+    def there(self) -> dict[str, int]:
+        """How many images each split of the data set has."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+
 class Record(BaseModel):
     """The record of one finished run."""
 
@@ -226,6 +252,8 @@ class Record(BaseModel):
     """The version of the method that ran, which is also part of the identity; older records do not have it."""
     method_title: str | None = None
     """The title of the method at the time of the run; None in older records."""
+    images: ImageCounts | None = None
+    """How many images there were and were taken; None in older records."""
 
     @model_validator(mode="after")
     def _of_this_world(self) -> Record:

@@ -108,11 +108,16 @@ def few_samples(cells: Sequence[CellRuns]) -> str:
 
 def few_images(cells: Sequence[CellRuns], score: str) -> str:
     """How few of the test images a score of these cells is of, where that is too few to stand for all; else ""."""
-    names = ["elbo_images" if score == "neg_elbo" or each.exact else "nll_images" for each in cells]
-    fewest = min(
-        int(run.record.protocol[name]) for each, name in zip(cells, names, strict=True) for run in each.completed
-    )
-    return f"scored on {counted(fewest, 'test image')}" if fewest < FEW_IMAGES else ""
+    names = ["elbo" if score == "neg_elbo" or each.exact else "nll" for each in cells]
+    fewest = min(_part_scored(run, name) for each, name in zip(cells, names, strict=True) for run in each.completed)
+    return f"scored on {counted(int(fewest), 'test image')}" if fewest < FEW_IMAGES else ""
+
+
+def _part_scored(run: Run, name: str) -> float:
+    """How many test images a score is of; infinite where it is of all that there are."""
+    images = run.record.images
+    count = getattr(images, name) if images else int(run.record.protocol[f"{name}_images"])
+    return math.inf if images and count == images.test else float(count)
 
 
 def shorter(cells: Sequence[CellRuns]) -> str:

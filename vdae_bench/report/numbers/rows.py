@@ -7,8 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from vdae_bench.errors import UserError
-from vdae_bench.models.flows import FLOWS
-from vdae_bench.models.registry import BUILT_IN, get_method, plain_title
+from vdae_bench.models.registry import OWN_METHODS, get_method, plain_title
 from vdae_bench.paper.published import PublishedRow, find_published, load_table, table_names
 from vdae_bench.report.numbers.runs import Run, Selection, order_of
 from vdae_bench.report.numbers.statistics import CellRuns, cells_of
@@ -102,7 +101,7 @@ def title_of(cell: Cell) -> str:
             title = get_method(cell.method).title
         except UserError:  # a plugin's method in an older record, and the plugin is not loaded here
             title = cell.method
-    own = (*BUILT_IN, *FLOWS)
+    own = sorted(OWN_METHODS)  # of a loaded plug-in too, a page would change with it
     if any(plain_title(title) == plain_title(get_method(known).title) for known in own if known != cell.method):
         title += f" [{cell.method}]"  # a plugin's, begun as a copy
     options = ", ".join(

@@ -12,17 +12,17 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from vdae_bench.data.registry import DATASETS, find_dataset, parse_dataset_id
+from vdae_bench.data.registry import published_counts
 from vdae_bench.errors import UserError
 from vdae_bench.report.numbers.units import learn_dims
 from vdae_bench.search.winner import damaged_winners
-from vdae_bench.spec.protocol import Protocol, with_limits
+from vdae_bench.spec.protocol import PAPER_IMAGES, Protocol, with_limits
 from vdae_bench.spec.sweep import Cell
 from vdae_bench.store.asked import Asked, damaged_asked, read_asked
 from vdae_bench.store.layout import is_record_of
@@ -35,6 +35,10 @@ _log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Key = TypeVar("Key", bound=Hashable)
+
+
+_of_records: dict[str, set[int]] = {}
+"""How many images to train on the records read in this session say of data sets."""
 
 
 def portable(command: str) -> str:
@@ -136,7 +140,7 @@ class Run:
         starts: list[tuple[Any, Any]] = [(part.get("from_step"), part.get("threads")) for part in self.parts]
         known = all(isinstance(each, int) for part in starts for each in part)
         if len(starts) > 1 and protocol and known and all(threads > 0 for _, threads in starts):
-            last = protocol.epochs * steps_an_epoch(protocol, self.cell.dataset)
+            last = protocol.epochs * steps_an_epoch(protocol, self.cell.dataset, counts_of([self]))
             ends = [*(step for step, _ in starts[1:]), last]
             steps = [(end - step, threads) for (step, threads), end in zip(starts, ends, strict=True)]
             if all(count >= 0 for count, _ in steps):
@@ -177,6 +181,29 @@ class Selection:
     """How many seeds of each cell: those asked for and, where it has more of the same, those that there are."""
     asked: Asked | None
     """The runs asked for last, where that is known."""
+    as_asked: Protocol
+    """The protocol with as many images as were asked for; a data set may have fewer."""
+    counts: Mapping[str, Mapping[str, int] | None]
+    """How many images each split of each data set has; None where neither records nor this package say it."""
+
+    def done_on(self, dataset: str) -> Protocol:
+        """The protocol as it was done on one of the data sets; as it was asked for where nothing says how many."""
+        return _done_with(self.as_asked, [self.counts_of(dataset)])
+
+    def counts_of(self, dataset: str) -> Mapping[str, int] | None:
+        """How many images each split has of a data set of the sweep, whether or not it has runs."""
+        return self.counts.get(dataset) or published_counts(dataset)
+
+    @property
+    def at_most(self) -> bool:
+        """True where its protocol's numbers of images are those asked for, and nothing says how many there were."""
+        return None in self.counts.values()
+
+    @property
+    def train_images(self) -> int | None:
+        """How many images there are to train on; None where data sets differ in it, or nothing says it."""
+        found = {there["train"] if there else None for there in self.counts.values()}
+        return found.pop() if len(found) == 1 else None
 
     @property
     def superseded(self) -> bool:
@@ -203,6 +230,8 @@ def load_runs(store: Store, protocol: str | None = None, sweep: str | None = Non
     """All runs of a results folder, or of one protocol or sweep, in order of sweep, protocol, cell, seed."""
     runs = [run for run in _runs(store, protocol, sweep) if not run.misplaced]
     for run in runs:
+        if run.record.images:
+            _of_records.setdefault(run.cell.dataset, set()).add(run.record.images.train)
         if test := run.record.metrics.test:
             learn_dims(run.cell.dataset, test.nll_nats, test.nll_bits_per_dim)
     return sorted(runs, key=lambda run: (run.sweep, run.protocol, order_of(run.cell), run.seed))
@@ -303,16 +332,26 @@ def select(runs: list[Run]) -> Selection:
     if kept[0].asked and is_asked_for(kept[0]):
         wanted = {cell: max(seeds, found[cell]) for cell, seeds in kept[0].asked.wanted.items()}
         most = max(wanted.values())
-    protocol = latest.model_copy(update={"name": runs[0].protocol, "seeds": most})
-    protocol = done_on(protocol, {run.cell.dataset for run in kept})
-    return Selection(
+    as_asked = latest.model_copy(update={"name": runs[0].protocol, "seeds": most})
+    counts = {dataset: counts_of(members) for dataset, members in grouped(kept, lambda run: run.cell.dataset).items()}
+    fitted = [run for run in kept if run.record.curve.epoch]
+    selection = Selection(
         sweep=runs[0].sweep,
-        protocol=with_limits(protocol, searched=all(run.searched for run in kept if run.record.curve.epoch)),
+        protocol=_done_with(as_asked, counts.values()),
         runs=tuple(kept),
         left_out=tuple(LeftOut(run, reasons[run.path]) for run in runs if run.path in reasons),
         wanted=wanted,
         asked=runs[0].asked,
+        as_asked=as_asked,
+        counts=counts,
     )
+    limited = with_limits(
+        selection.protocol,
+        searched=all(run.searched for run in fitted),
+        ran=[run.record.hyperparameters for run in fitted],
+        images=selection.train_images,
+    )
+    return replace(selection, protocol=limited)
 
 
 def left_out_of(runs: Iterable[Run]) -> dict[Path, str]:
@@ -349,24 +388,30 @@ def protocol_of(run: Run) -> Protocol | None:
         return None
 
 
-def steps_an_epoch(protocol: Protocol, dataset_id: str) -> int:
-    """Batches of an epoch under a protocol."""
-    try:
-        dataset = find_dataset(parse_dataset_id(dataset_id)[1])
-        images = dataset.train_images.shape[0] - dataset.validation_images
-    except UserError:  # nobody registered it here: the paper's
-        images = 50_000
-    return -(-(protocol.train_images or images) // protocol.batch_size)
+def steps_an_epoch(protocol: Protocol, dataset_id: str, counts: Mapping[str, int] | None = None) -> int:
+    """Batches of an epoch under a protocol, by `counts` or the records read; of the paper's images if none says it."""
+    seen = _of_records.get(dataset_id, set())
+    known = counts or published_counts(dataset_id) or {"train": next(iter(seen)) if len(seen) == 1 else PAPER_IMAGES}
+    there = known["train"]
+    return math.ceil(min(protocol.train_images or there, there) / min(protocol.batch_size, there))
 
 
-def done_on(protocol: Protocol, datasets: Iterable[str]) -> Protocol:
-    """The protocol as it was done on data sets, of which the one with most test images says; as it is of unknown ones.
+def counts_of(runs: Iterable[Run]) -> Mapping[str, int] | None:
+    """How many images each split has of the one data set that runs share; None where nothing says it.
 
-    Older versions took more images than there are for all of them, and their records have what was asked for.
+    It is not asked what a spec or a plug-in has registered in this process, so that a page is the same in all.
     """
-    names = {dataset.partition("-")[2] for dataset in datasets}
-    known = [DATASETS[name] for name in sorted(names) if name in DATASETS]
-    return protocol.done_on(max(known, key=lambda files: files.counts["test"])) if known else protocol
+    members = list(runs)
+    found = (run.record.images.there for run in members if run.record.images)
+    return next(found, None) or published_counts(members[0].cell.dataset)
+
+
+def _done_with(protocol: Protocol, counts: Iterable[Mapping[str, int] | None]) -> Protocol:
+    """The protocol as it was done on data sets, of which the one with most test images says; as asked if unsure."""
+    known = list(counts)
+    if None in known:
+        return protocol
+    return protocol.done_with(max(filter(None, known), key=lambda there: there["test"]))
 
 
 def _content_digest(run: Run) -> str:

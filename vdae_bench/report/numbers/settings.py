@@ -6,30 +6,32 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vdae_bench.errors import UserError
 from vdae_bench.models.hyperparameters import Hyperparameter
-from vdae_bench.models.registry import get_method
+from vdae_bench.models.registry import OWN_FLOWS, OWN_METHODS, get_method
 from vdae_bench.spec.protocol import SPLIT_OF, Protocol, load_protocol
 from vdae_bench.system.words import number
 
 
-def setting_text(name: str, value: Any) -> str:
-    """The value of a setting in words.
+def setting_text(name: str, value: Any, images: int | None = None) -> str:
+    """The value of a setting in words; `images` is how many there are to train on, where that is known.
 
-    >>> setting_text("train_images", None), setting_text("learning_rate", 0.001)
-    ('all 50000', '0.001')
+    >>> setting_text("train_images", None), setting_text("train_images", None, 300), setting_text("learning_rate", 1e-3)
+    ('all', 'all 300', '0.001')
     """
     if name == "train_images" and value is None:
-        return "all 50000"
+        return "all" if images is None else f"all {images}"
     return number(value) if isinstance(value, float) else str(value)
 
 
-def departures(protocol: Protocol) -> Iterator[tuple[str, str, str]]:
-    """(setting, value here, value in the base as that is today) of each that differs; "" where the base sets none."""
+def departures(protocol: Protocol, images: int | None = None) -> Iterator[tuple[str, str, str]]:
+    """(setting, value here, value in the base as that is today) of each that differs; "" where the base sets none.
+
+    `images` is how many there are to train on, where that is known.
+    """
     base = load_protocol(protocol.base)
     for name, (own, theirs) in protocol.deviations(base).items():
         if name != "seeds":
-            yield name, setting_text(name, own), setting_text(name, theirs)
+            yield name, setting_text(name, own, images), setting_text(name, theirs, images)
     set_here, set_there = {**protocol.hyperparameters, **protocol.overrides}, base.hyperparameters
     for name in {**set_there, **set_here}:
         if set_here.get(name) != set_there.get(name):
@@ -63,20 +65,28 @@ def title_of_folder(protocol: str) -> str:
     return f"{base} protocol{' with changes' if changed else ''}"
 
 
-def in_words(protocol: Protocol) -> str:
+def in_words(protocol: Protocol, images: int | None = None) -> str:
     """The protocol in a title: a changed one by its base and what it changes, without the digest that its folder has.
+
+    `images` is how many there are to train on, where that is known.
 
     >>> quick = load_protocol("quick")
     >>> in_words(quick), in_words(quick.model_copy(update={"name": "quick+0123abcd", "epochs": 7, "elbo_images": 99}))
     ('quick', 'quick with epochs 7, elbo images 99')
     """
-    changes = ", ".join(f"{name.replace('_', ' ')} {here}" for name, here, _ in departures(protocol))
+    changes = ", ".join(f"{name.replace('_', ' ')} {here}" for name, here, _ in departures(protocol, images))
     return f"{protocol.base} with {changes}" if changes and protocol.name != protocol.base else protocol.name
 
 
 def declared_by(method: str, options: Mapping[str, Any]) -> tuple[Hyperparameter[Any], ...]:
-    """The hyper-parameters of a cell, their defaults the paper's; none for a plug-in that is not loaded here."""
-    try:
-        return get_method(method).hyperparameters_with(options)
-    except UserError:
-        return ()
+    """The hyper-parameters of a cell, their defaults the paper's; none where `from_outside`, be it loaded or not."""
+    return () if from_outside(method, options) else get_method(method).hyperparameters_with(options)
+
+
+def from_outside(method: str, options: Mapping[str, Any]) -> bool:
+    """True for a cell whose method or flow is a plug-in's: pages have of it what its records say, loaded or not.
+
+    >>> from_outside("vae", {}), from_outside("mine", {}), from_outside("vdae-resnet", {"flow": "of-my-own"})
+    (False, True, True)
+    """
+    return method not in OWN_METHODS or options.get("flow", "nice") not in OWN_FLOWS

@@ -207,9 +207,10 @@ def _head(chapters: Sequence[Chapter]) -> str:
         f"from {escape(dates[0])} to {escape(dates[-1])} ({escape('; '.join(devices))}). They cost "
         f"{_cost(runs)} of training and evaluation, and {rough_duration(search_seconds)} of "
         "searches. Our numbers are means over seeds ± their sample standard "
-        "deviation. A column of its own says whether a number can be compared with the paper's: runs shorter than the "
-        "paper's, whose curves are still falling, say nothing about it. Hours and operations are those of all seeds of "
-        "a row. Hours are by the clock, so they are longer if the machine had other work." + _of_machines(runs)
+        "deviation. A column of its own says whether a number can be compared with the paper's: a run that is shorter "
+        "than the paper's says nothing about it while its curve is still falling. Hours and operations are those of "
+        "all seeds of a row. Hours are by the clock, so they are longer if the machine had other work."
+        + _of_machines(runs)
     )
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from vdae_bench.data import registry
 from vdae_bench.paper.published import load_table
 from vdae_bench.report.numbers.comparable import BY_MEAN, FEW_SAMPLES, few_samples
 from vdae_bench.report.numbers.rows import Row, Sheet
-from vdae_bench.report.numbers.runs import done_on
 from vdae_bench.report.numbers.subject import Subject
 from vdae_bench.report.numbers.units import NATS, dims_of
 from vdae_bench.report.style.markdown import escape, table
@@ -18,12 +16,16 @@ from vdae_bench.spec.protocol import Protocol
 
 
 def _text(subject: Subject, sheets: list[Sheet]) -> Iterator[str]:
-    ways = {sheet.dataset: _how(done_on(subject.selection.protocol, [sheet.dataset])) for sheet in sheets}
+    selection = subject.selection
+    ways = {
+        sheet.dataset: _how(selection.done_on(sheet.dataset), at_most=selection.counts_of(sheet.dataset) is None)
+        for sheet in sheets
+    }
     if len(set(ways.values())) > 1:  # data sets of other sizes
         yield from (f"{escape(dataset)}: {how}" for dataset, how in ways.items())
     else:
         yield from dict.fromkeys(ways.values())
-    if unknown := [sheet.dataset for sheet in sheets if registry.dims_of(sheet.dataset) is None]:
+    if unknown := [sheet.dataset for sheet in sheets if selection.counts_of(sheet.dataset) is None]:
         yield f"Of {escape(' and '.join(unknown))} all test images were taken, if there are fewer than that."
     yield (
         "Effective samples S are the part of the K samples of an image that counts. The table has their mean over "
@@ -48,10 +50,12 @@ def _text(subject: Subject, sheets: list[Sheet]) -> Iterator[str]:
             )
 
 
-def _how(protocol: Protocol) -> str:
-    k, nll_images, elbo_images = protocol.importance_samples, protocol.nll_images, protocol.elbo_images
+def _how(protocol: Protocol, at_most: bool = False) -> str:
+    k, most = protocol.importance_samples, "at most " if at_most else ""
+    nll_images, elbo_images = f"{most}{protocol.nll_images}", f"{most}{protocol.elbo_images}"
+    those = "those images" if at_most else f"those {nll_images} images"
     paper = load_table("table1").importance_samples
-    if nll_images >= elbo_images:
+    if protocol.nll_images >= protocol.elbo_images:
         return (
             f"For each of {elbo_images} test images, -ELBO is the mean of -log w, and NLL is "
             f"-(logsumexp log w - log K), over the same K = {k} samples from the posterior. The tables have "
@@ -61,7 +65,7 @@ def _how(protocol: Protocol) -> str:
         f"-ELBO is the mean of -log w over {elbo_images} test images, with K = {k} samples from the "
         f"posterior on {nll_images} of them, spread evenly, and {protocol.elbo_samples} on each of the "
         "others. NLL of an image is -(logsumexp log w - log K) over its K samples; NLL of the test set "
-        f"is -ELBO minus the mean gap between the two on those {nll_images} images, because the gap "
+        f"is -ELBO minus the mean gap between the two on {those}, because the gap "
         f"varies less between images than the level. The paper has K = {paper} and all 10000 images."
     )
 

@@ -12,7 +12,7 @@ from vdae_bench.report.numbers.subject import SearchSubject, Subject
 from vdae_bench.report.style.markdown import code, escape
 from vdae_bench.report.style.section import Section
 from vdae_bench.report.style.terminal import plain, wrap
-from vdae_bench.spec.protocol import NOT_IN_CONTENT, Protocol
+from vdae_bench.spec.protocol import NOT_IN_CONTENT, Protocol, few_steps
 from vdae_bench.system.words import counted
 
 LISTED = 12
@@ -35,9 +35,9 @@ def stamp(selection: Selection, sheets: list[Sheet]) -> str:
         parts.append(f"**{diverged} diverged** and are in no mean.")
     if selection.left_out:
         parts.append(f"**{len(selection.left_out)} left out** (see [Records](#records)).")
-    parts.append(_protocol_sentence(protocol))
-    if protocol.base == "smoke":
-        parts.append("**These numbers mean nothing**: `smoke` only tests that everything runs.")
+    parts.append(_protocol_sentence(protocol, selection.train_images))
+    if few := few_steps(protocol, selection.train_images):
+        parts.append(f"**These numbers mean nothing**: {few}.")
     return " ".join(parts)
 
 
@@ -65,12 +65,12 @@ def _completeness(selection: Selection, rows: list[Row], baselines: list[Row]) -
     return f"**{'Partial' if missing else 'Complete'}**: {runs}, {seeds}{more}."
 
 
-def _protocol_sentence(protocol: Protocol) -> str:
+def _protocol_sentence(protocol: Protocol, images: int | None) -> str:
     """An override has its base's description, so that what was changed has to be said beside it."""
     described = f" ({escape(protocol.description)})" if protocol.description else ""
     changed = ", ".join(
         f"{code(name)} {escape(here)}{f' instead of {escape(there)}' if there else ''}"
-        for name, here, there in departures(protocol)
+        for name, here, there in departures(protocol, images)
     )
     if not changed:
         return f"Protocol {code(protocol.name)}{described}."
