@@ -88,9 +88,7 @@ def test_pages_for_a_browser_are_written_and_are_checked_only_where_that_is_aske
 
 
 @pytest.mark.usefixtures("blank_pictures")
-def test_misplaced_records_and_a_damaged_winner_are_named_and_in_no_table(
-    call: Any, store: Store, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_misplaced_records_and_a_damaged_winner_are_named_and_in_no_table(call: Any, store: Store) -> None:
     other = Cell("binary-mnist", "lvdae", 16)
     publish(store, "mini", "quick", VAE.slug, [made_up_record(VAE, 0), made_up_record(other, 1)])
     place = store.path("mini", "quick", VAE.slug, 0)
@@ -99,27 +97,26 @@ def test_misplaced_records_and_a_damaged_winner_are_named_and_in_no_table(
     winner.parent.mkdir()
     winner.write_text("{}")
     winner.with_name(f"{VAE.slug}.superseded-unreadable-1.json").write_text("{}")
-    assert call("report")[0] == 0
-    err = caplog.text
-    assert "seed-1.json is not read: it is the record of binary-mnist_lvdae_16, seed 1" in err
+    code, _, err = call("report")
+    assert code == 0 and "seed-1.json is not read: it is the record of binary-mnist_lvdae_16, seed 1" in err
     assert "seed-2.json is not read: it is the record of binary-mnist_vae_16, seed 0" in err
     assert err.count("is damaged") == 1 and f"search/{VAE.slug}.json is not read: it is damaged" in err
     assert pd.read_csv("reports/quick/records.csv").record.tolist() == ["mini/quick/binary-mnist_vae_16/seed-0.json"]
 
 
 def test_every_verb_that_reads_records_names_a_damaged_one(
-    call: Any, store: Store, caplog: pytest.LogCaptureFixture
+    call: Any, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     publish(store, "table2", "quick", VAE.slug, [real_record(0), real_record(1)])
     path = store.path("table2", "quick", VAE.slug, 1)
     path.write_text(path.read_text().replace('"seed": 1', '"seed": 2'))
+    said = "seed-1.json is not read: "
     for words in (["explain", VAE.slug], ["claims"], ["compare", "results", "results"]):
-        caplog.clear()
-        assert call(*words)[0] == 0 and "seed-1.json is not read: " in caplog.text, words
+        code, _, err = call(*words)
+        assert code == 0 and said in err, words
     for read in (api.records, api.curves, api.pairs):
-        caplog.clear()
         read(store.root)
-        assert "seed-1.json is not read: " in caplog.text
+        assert said in capsys.readouterr().err
 
 
 def test_a_figure_of_another_matplotlib_counts_by_its_values(

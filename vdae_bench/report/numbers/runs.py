@@ -7,9 +7,9 @@ latest that agree in protocol, in data and, within a cell, in hyper-parameters. 
 from __future__ import annotations
 
 import functools
-import logging
 import math
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,8 +30,6 @@ from vdae_bench.store.records import Record, Store, TestMetrics
 from vdae_bench.system.strict_json import digest
 from vdae_bench.system.words import nearest
 from vdae_bench.training.overfitting import rise_since_lowest
-
-_log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Key = TypeVar("Key", bound=Hashable)
@@ -254,9 +252,9 @@ def runs_there(store: Store, protocol: str | None = None, sweep: str | None = No
 
 
 def name_what_is_not_read(store: Store, protocol: str | None = None, sweep: str | None = None) -> None:
-    """Log a line for each file that nothing reads: numbers without it say something else than before."""
+    """Print a line for each file that nothing reads: numbers without it say something else than before."""
     for path, reason in not_read(store, protocol, sweep):
-        _log.warning("%s is not read: %s", path, reason)
+        print(f"{path} is not read: {reason}", file=sys.stderr)
 
 
 def not_read(store: Store, protocol: str | None = None, sweep: str | None = None) -> Iterator[tuple[Path, str]]:
