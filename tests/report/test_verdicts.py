@@ -368,6 +368,7 @@ def test_another_network_is_not_the_papers(store: Store) -> None:
     [
         ({"hidden_size": 1}, "hidden_size 1, 32 to 1024 in the paper"),
         ({"residual_blocks": 4}, "residual_blocks 4, 1 to 3 in the paper"),
+        ({"hidden_size": "wide"}, "hidden_size wide, 32 to 1024 in the paper"),  # in a record from elsewhere
         ({"hidden_size": 32, "residual_blocks": 3}, ""),
     ],
 )

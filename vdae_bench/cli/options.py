@@ -46,11 +46,9 @@ format_option = click.option(
 
 
 def _name_of_protocol(context: click.Context, parameter: click.Parameter, word: str | None) -> str | None:
-    if word and Path(word).suffix in (".yaml", ".yml"):
-        from vdae_bench.spec.protocol import load_protocol
+    from vdae_bench.spec.protocol import name_of_protocol
 
-        return load_protocol(word).name
-    return word
+    return word and name_of_protocol(word)
 
 
 def recorded_protocol_option(what: str) -> Callable[[F], F]:

@@ -49,6 +49,7 @@ class WorkerPool:
 
 
 _at_work = threading.Lock()
+"""Held while a worker runs a task in this process."""
 
 
 @dataclass(frozen=True)

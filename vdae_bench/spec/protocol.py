@@ -151,6 +151,15 @@ def load_protocol(word: Any) -> Protocol:
     )
 
 
+def name_of_protocol(word: str) -> str:
+    """The name of a protocol that is given by it, or by its file.
+
+    Raises:
+        UserError: the file is no protocol.
+    """
+    return load_protocol(word).name if _is_file(word) else word
+
+
 def place_in_protocol(word: str, at: Location) -> str:
     """The file and line of a key of a protocol, or its name where it is a shipped one."""
     if not _is_file(word):

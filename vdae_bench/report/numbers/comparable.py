@@ -26,10 +26,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from vdae_bench.models.flows import FLOWS
 from vdae_bench.models.hyperparameters import Hyperparameter
-from vdae_bench.models.registry import BUILT_IN
-from vdae_bench.report.numbers.runs import Run, grouped, is_asked_for, protocol_of, steps_an_epoch
+from vdae_bench.report.numbers.runs import Run, counts_of, grouped, is_asked_for, protocol_of, steps_an_epoch
 from vdae_bench.report.numbers.settings import declared_by
 from vdae_bench.report.numbers.statistics import CellRuns
 from vdae_bench.report.numbers.units import unit_of
@@ -52,7 +50,7 @@ BY_MEAN, BY_INVERSE = "effective samples, mean of S", "effective samples, 1 / me
 """Headings of the two numbers of effective samples that pages show; the second is that of the rule."""
 LOWEST_RATE = 1e-5
 """The lowest learning rate of Appendix D: at a lower one a curve is flat because nothing is learned."""
-LEAST_SPENT = LOWEST_RATE * 1000 * 50 / 2
+LEAST_SPENT = LOWEST_RATE * PAPER_EPOCHS * 50 / 2
 """Learning rate times steps that the paper's 1000 epochs of 50 steps spend at least: with `linear` at that rate."""
 LEFT_AT_MOST = (1 - LAST) / LAST
 """How many times its last fall a curve, or an NLL as K is doubled, is taken to have yet to fall at most."""
@@ -125,7 +123,8 @@ def shorter(cells: Sequence[CellRuns]) -> str:
     run = cells[0].completed[0]
     protocol = protocol_of(run)
     assert protocol is not None
-    steps, papers = (steps_an_epoch(each, run.cell.dataset) for each in (protocol, load_protocol("paper")))
+    counts = counts_of(cells[0].completed)
+    steps, papers = (steps_an_epoch(each, counts) for each in (protocol, load_protocol("paper")))
     if protocol.epochs >= PAPER_EPOCHS and protocol.epochs * steps >= PAPER_EPOCHS * papers:
         return ""
     length = f"{counted(protocol.epochs, 'epoch')} of {counted(steps, 'step')}"
@@ -144,7 +143,7 @@ def _range_at_the_end(run: Run) -> float:
     """The range of the validation curve, in nats, over the last part of the learning rate spent."""
     curve, linear = run.record.curve.validation_neg_elbo_nats, run.record.hyperparameters.get("schedule") == "linear"
     rate, protocol = float(run.record.hyperparameters.get("learning_rate") or LOWEST_RATE), protocol_of(run)
-    steps = protocol.epochs * steps_an_epoch(protocol, run.cell.dataset) if protocol else 0
+    steps = protocol.epochs * steps_an_epoch(protocol, counts_of([run])) if protocol else 0
     if rate < LOWEST_RATE or rate * steps / (2 if linear else 1) < LEAST_SPENT:
         return math.inf
     # The rate of `linear` at time t of 1 is 1 - t: the stretch that spends LAST of it all is sqrt(LAST) long.
@@ -279,8 +278,7 @@ def _used(cell: CellRuns, name: str) -> Any:
 
 def _declared(cell: CellRuns) -> tuple[Hyperparameter[Any], ...]:
     """Hyper-parameters that a cell's method declares; none of a plug-in's, as no page may hang on its being loaded."""
-    own = declared_by(cell.cell.method, dict(cell.cell.options)) if cell.cell.method in {*BUILT_IN, *FLOWS} else ()
-    return (*OPTIMISER, *own)
+    return (*OPTIMISER, *declared_by(cell.cell.method, dict(cell.cell.options)))
 
 
 def _default(cell: CellRuns, name: str) -> Any:

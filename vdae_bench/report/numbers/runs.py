@@ -35,10 +35,6 @@ Item = TypeVar("Item")
 Key = TypeVar("Key", bound=Hashable)
 
 
-_of_records: dict[str, set[int]] = {}
-"""How many images to train on the records read in this session say of data sets."""
-
-
 def portable(command: str) -> str:
     """A command without the places of the machine that it ran on: an absolute path is cut to its last part.
 
@@ -138,7 +134,7 @@ class Run:
         starts: list[tuple[Any, Any]] = [(part.get("from_step"), part.get("threads")) for part in self.parts]
         known = all(isinstance(each, int) for part in starts for each in part)
         if len(starts) > 1 and protocol and known and all(threads > 0 for _, threads in starts):
-            last = protocol.epochs * steps_an_epoch(protocol, self.cell.dataset, counts_of([self]))
+            last = protocol.epochs * steps_an_epoch(protocol, counts_of([self]))
             ends = [*(step for step, _ in starts[1:]), last]
             steps = [(end - step, threads) for (step, threads), end in zip(starts, ends, strict=True)]
             if all(count >= 0 for count, _ in steps):
@@ -228,8 +224,6 @@ def load_runs(store: Store, protocol: str | None = None, sweep: str | None = Non
     """All runs of a results folder, or of one protocol or sweep, in order of sweep, protocol, cell, seed."""
     runs = [run for run in _runs(store, protocol, sweep) if not run.misplaced]
     for run in runs:
-        if run.record.images:
-            _of_records.setdefault(run.cell.dataset, set()).add(run.record.images.train)
         if test := run.record.metrics.test:
             learn_dims(run.cell.dataset, test.nll_nats, test.nll_bits_per_dim)
     return sorted(runs, key=lambda run: (run.sweep, run.protocol, order_of(run.cell), run.seed))
@@ -386,11 +380,9 @@ def protocol_of(run: Run) -> Protocol | None:
         return None
 
 
-def steps_an_epoch(protocol: Protocol, dataset_id: str, counts: Mapping[str, int] | None = None) -> int:
-    """Batches of an epoch under a protocol, by `counts` or the records read; of the paper's images if none says it."""
-    seen = _of_records.get(dataset_id, set())
-    known = counts or published_counts(dataset_id) or {"train": next(iter(seen)) if len(seen) == 1 else PAPER_IMAGES}
-    there = known["train"]
+def steps_an_epoch(protocol: Protocol, counts: Mapping[str, int] | None) -> int:
+    """Batches of an epoch under a protocol, of as many images as `counts_of` says; where it is None, of the paper's."""
+    there = counts["train"] if counts else PAPER_IMAGES
     return math.ceil(min(protocol.train_images or there, there) / min(protocol.batch_size, there))
 
 

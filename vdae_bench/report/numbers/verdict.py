@@ -210,9 +210,9 @@ def _other_network(cell: CellRuns) -> str:
     used = cell.completed[0].record.hyperparameters
     for each in declared_by(cell.cell.method, dict(cell.cell.options)):
         name, value = each.name, each.default
-        low, high = PAPER_SEARCHED.get(name, (value, value))
-        if not low <= used.get(name, value) <= high:
-            return f"{name} {used[name]}, {value if low == high else f'{low} to {high}'} in the paper"
+        tried = PAPER_SEARCHED.get(name)
+        if used.get(name, value) not in (range(tried[0], tried[1] + 1) if tried else (value,)):
+            return f"{name} {used[name]}, {f'{tried[0]} to {tried[1]}' if tried else value} in the paper"
     return ""
 
 
